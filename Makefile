@@ -1,0 +1,41 @@
+# make run       install and serve the studio on http://127.0.0.1:7860
+# make test      install whatever the tests need and run all of them
+# make bench     print the speed and memory figures, with ratios taken in one run
+# make pictures  retake the pictures of the README
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export GRADIO_ANALYTICS_ENABLED := False
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: run test bench pictures chromium clean
+.DEFAULT_GOAL := run
+
+$(VENV)/.train: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LoRA Studio needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[train]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.train
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[train,test]"
+	touch $@
+
+run: $(VENV)/.train
+	$(PY) -m studio
+
+chromium: $(VENV)/.test
+	$(PY) -m tests.chromium
+
+test: chromium
+	$(PY) -m pytest
+
+bench: chromium
+	$(PY) -m tests.bench
+
+pictures: chromium
+	$(PY) -m tests.pictures
+
+clean:
+	rm -rf $(VENV)
