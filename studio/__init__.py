@@ -1,0 +1,1 @@
+"""The Gradio app, its workers and its stores. Only `studio.workers` imports torch."""

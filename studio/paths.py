@@ -1,0 +1,80 @@
+"""Where things lie: the user's data under one root, and the files that ship with the program."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from estimator.problems import Problem
+
+PACKAGE = Path(__file__).parent
+
+
+def home() -> Path:
+    """The data root: `LORA_STUDIO_HOME`, else the platform's data folder. Read at each call; created by `prepare`."""
+    chosen = os.environ.get("LORA_STUDIO_HOME")
+    return Path(chosen).expanduser().resolve() if chosen else Path(platformdirs.user_data_dir("lora-studio", appauthor=False))
+
+
+def datasets() -> Path:
+    return home() / "datasets"
+
+
+def runs() -> Path:
+    return home() / "runs"
+
+
+def trash() -> Path:
+    """Deleted things wait here for an undo."""
+    return home() / "trash"
+
+
+def cache() -> Path:
+    """Derived files: everything here can be made again."""
+    return home() / "cache"
+
+
+def logs() -> Path:
+    return home() / "logs"
+
+
+def prepare() -> Path:
+    """Create the data root and its folders; a `Problem` when it cannot be written."""
+    root = home()
+    try:
+        for folder in (root, datasets(), runs(), trash(), cache(), logs()):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = root / ".writable"
+        probe.write_text("ok")
+        probe.unlink()
+    except OSError as error:
+        raise Problem("storage.unwritable", folder=str(root), reason=error.strerror or str(error)) from error
+    return root
+
+
+def inside(root: Path, name: str) -> Path:
+    """`root/name`, resolved, or a `Problem` when it would leave `root`. For every path that has a user's word in it."""
+    path = (root / name).resolve()
+    if path == root.resolve() or not path.is_relative_to(root.resolve()):
+        raise Problem("storage.outside", name=name)
+    return path
+
+
+def assets() -> Path:
+    """The embedded model, samples and theme: inside the wheel, or at the top of the repository."""
+    shipped = PACKAGE / "_assets"
+    return shipped if shipped.is_dir() else PACKAGE.parent / "assets"
+
+
+def embedded_base() -> Path:
+    return assets() / "base"
+
+
+def samples() -> Path:
+    return assets() / "samples"
+
+
+def theme() -> Path:
+    return assets() / "theme"

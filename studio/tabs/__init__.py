@@ -1,0 +1,40 @@
+"""One module a tab. Each has `build(shared)`, called inside its `gr.Tab`, and keeps its handlers to itself.
+
+What tabs share is in `Shared`, and nothing else: stores and workers on the server, a few components in the page.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.datasets.store import DatasetStore
+from studio.runs.supervisor import Supervisor
+from studio.workers.client import Worker
+
+
+@dataclass
+class Shared:
+    """Handed to every tab's `build`."""
+
+    datasets: DatasetStore
+    runs: Supervisor
+    data_worker: Worker
+    chat_worker: Worker
+    trace_worker: Worker
+    tabs: Any = None
+    """The `gr.Tabs`; a handler that returns `gr.Tabs(selected="train")` for it changes the page."""
+    tab: dict[str, Any] = field(default_factory=dict)
+    """The `gr.Tab` of each id (`estimate`, `dataset`, `train`, `chat`, `runs`); its `.select` event refreshes lists."""
+    recipe: Any = None
+    """`gr.State` with a recipe as a dict, or None: Estimate writes it, Train loads it on change."""
+    dataset: Any = None
+    """`gr.State` with the id of the dataset last opened: Dataset writes it, Train preselects it on change."""
+    run: Any = None
+    """`gr.State` with the id of the run last opened: Train and Runs write it, Chat and Runs preselect it."""
+
+
+def can_train() -> bool:
+    """Whether the whole install is here. Looks for the packages without importing them."""
+    return all(importlib.util.find_spec(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets"))

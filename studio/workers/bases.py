@@ -1,0 +1,83 @@
+"""From the name of a base model to a folder with safe weights and a tokenizer. Executes nothing from a repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from estimator.problems import Problem
+from studio import paths
+
+EMBEDDED_ID = "lora-studio/tiny-base"
+# Only what loading needs: never pickles, never code.
+DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")
+
+
+def open_base(name: str, field: str = "model") -> Path:
+    """A local folder for a preset's id, a folder or a hub id (downloaded when it is not here), checked to be loadable.
+
+    Raises `Problem` (`base.*`) with `field` naming the input at fault.
+    """
+    folder = _local_folder(name)
+    if folder is None:
+        folder = _download(name, field)
+    _check(folder, name, field)
+    return folder
+
+
+def _local_folder(name: str) -> Path | None:
+    if name == EMBEDDED_ID:
+        return paths.embedded_base()
+    path = Path(name).expanduser()
+    return path.resolve() if path.is_dir() else None
+
+
+def _download(name: str, field: str) -> Path:
+    """A hub id's files from the local cache or the hub; weights in safetensors only."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(DOWNLOADED)))
+    except GatedRepoError as error:
+        raise Problem("base.gated", field=field, value=name) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise Problem("base.missing", field=field, value=name) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        raise Problem("base.offline", field=field, value=name, reason=reason) from error
+
+
+def _check(folder: Path, name: str, field: str) -> None:
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise Problem("base.missing", field=field, value=name)
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        model_type = config["model_type"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise Problem("base.broken", field=field, value=name, reason=f"config.json: {error!r}"[:160]) from error
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(f.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(pattern))
+        if pickles:
+            raise Problem("base.pickled", field=field, value=name, files=", ".join(pickles[:3]))
+        raise Problem("base.no_weights", field=field, value=name)
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise Problem("base.no_tokenizer", field=field, value=name)
+    _check_known(config, model_type, name, field)
+
+
+def _check_known(config: dict, model_type: str, name: str, field: str) -> None:
+    """Refuse what Transformers can only load by running the repository's own code."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if model_type not in CONFIG_MAPPING_NAMES:
+        code = sorted({str(target).split(".")[0].split("--")[-1] + ".py" for target in (config.get("auto_map") or {}).values()})
+        raise Problem("base.remote_code", field=field, value=name, files=", ".join(code) or model_type)
