@@ -15,6 +15,7 @@ TEMPLATES: dict[str, str] = {
     "recipe.type": "{field}: {value} is not {allowed}. Give {allowed}.",
     "recipe.choice": "{field}: {value} is not one of the choices. Allowed: {allowed}.",
     "recipe.range": "{field}: {value} is out of range. Allowed: {allowed}.",
+    "machine.unsupported": "{field}: {value} does not run on this machine ({device}). Use one of: {allowed}.",
     "recipe.conflict": "{field}: {value} cannot be combined with {other}. {allowed}.",
 }
 

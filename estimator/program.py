@@ -1,0 +1,197 @@
+"""From a recipe to the program that trains it: quantization, model, adapters, training arguments, trainer.
+
+The training worker and the tracer both build through these functions, so that what is estimated is what runs. Imports
+torch, transformers, peft and trl inside the functions: importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    from peft import LoraConfig
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from trl import SFTConfig, SFTTrainer
+
+# Optimizers whose kernels exist for CUDA only (bitsandbytes 0.50: 8-bit and paged states).
+CUDA_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit")
+
+
+def check_machine(recipe: Recipe, device: str) -> None:
+    """Refuse what the machine's `device` ("cuda", "mps" or "cpu") has no kernels for. Raises `Problem`."""
+    refusals = {
+        "optim": recipe.optim in CUDA_OPTIMIZERS and device != "cuda",
+        "mixed_precision": recipe.mixed_precision == "fp16" and device != "cuda",
+        "attn_implementation": recipe.attn_implementation == "flash_attention_2" and device != "cuda",
+        "method": recipe.is_quantized and device == "mps",
+    }
+    instead = {"optim": "adamw_torch, adafactor, sgd", "mixed_precision": "no, bf16", "attn_implementation": "sdpa, eager", "method": "lora, full"}
+    for field, refused in refusals.items():
+        if refused:
+            raise Problem("machine.unsupported", field=field, value=getattr(recipe, field), device=device, allowed=instead[field])
+
+
+def dtype(recipe: Recipe) -> torch.dtype:
+    """The torch type of `recipe.dtype`."""
+    import torch
+
+    return getattr(torch, recipe.dtype)
+
+
+def quantization_config(recipe: Recipe) -> BitsAndBytesConfig | None:
+    """How bitsandbytes stores the frozen weights; None unless the method is qlora."""
+    if not recipe.is_quantized:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if recipe.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=recipe.quantization,
+        bnb_4bit_use_double_quant=recipe.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=dtype(recipe),
+    )
+
+
+def lora_config(recipe: Recipe) -> LoraConfig:
+    """PEFT's record of the adapters; only fields that the recipe sets."""
+    from peft import LoraConfig
+
+    plain = {name: value for name in _LORA_FIELDS if (value := getattr(recipe, name)) is not None}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+    initial = True if recipe.init_lora_weights == "true" else recipe.init_lora_weights
+    return LoraConfig(task_type="CAUSAL_LM", init_lora_weights=initial, **plain)
+
+
+_LORA_FIELDS = (
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+    "modules_to_save",
+    "bias",
+    "use_dora",
+    "use_rslora",
+)
+
+
+def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cpu") -> PreTrainedModel:
+    """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository.
+
+    With `training`, quantized layers keep to kernels that have a gradient (see `keep_gradients`).
+    """
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype(recipe),
+        quantization_config=quantization_config(recipe),
+        attn_implementation=recipe.attn_implementation,
+        device_map={"": device},
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    if training:
+        keep_gradients(model)
+    else:
+        model.eval()
+    return model
+
+
+def keep_gradients(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for inference during an evaluation.
+
+    On processors with AVX512-BF16 `Linear4bit` repacks its weight for good at the first forward in eval mode without
+    gradients; every later training step then runs through a kernel without autograd, and the adapters learn wrongly,
+    silently (bitsandbytes 0.50, nn/modules.py, `support_avx512bf16_for_cpu`).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def sft_config(recipe: Recipe, output_dir: Path, *, device: str, evaluates: bool) -> SFTConfig:
+    """TRL's arguments. Checkpoints are rotated by the worker, once they are complete, hence no `save_total_limit`."""
+    from trl import SFTConfig
+
+    eval_steps, save_steps = recipe.eval_steps, recipe.save_steps
+    return SFTConfig(
+        output_dir=str(output_dir),
+        max_length=recipe.max_length,
+        per_device_train_batch_size=recipe.per_device_train_batch_size,
+        per_device_eval_batch_size=recipe.per_device_train_batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
+        optim=recipe.optim,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler_type,
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        num_train_epochs=recipe.num_train_epochs,
+        max_steps=recipe.max_steps,
+        seed=recipe.seed,
+        bf16=recipe.mixed_precision == "bf16",
+        fp16=recipe.mixed_precision == "fp16",
+        use_cpu=device == "cpu",
+        logging_steps=recipe.logging_steps,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if evaluates and eval_steps else "no",
+        eval_steps=eval_steps or None,
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 500,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        dataloader_pin_memory=device == "cuda",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def make_trainer(
+    recipe: Recipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train_dataset: datasets.Dataset,
+    eval_dataset: datasets.Dataset | None,
+    args: SFTConfig,
+    collator: Any,
+    callbacks: list[Any],
+) -> SFTTrainer:
+    """TRL's trainer over rows that already have `input_ids` and `labels`. Adapters are made here, by TRL and PEFT."""
+    from trl import SFTTrainer
+
+    return SFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        processing_class=tokenizer,
+        data_collator=collator,
+        peft_config=lora_config(recipe) if recipe.has_adapters else None,
+        callbacks=callbacks,
+    )
+
+
+def device() -> str:
+    """The device this process trains on: `LORA_STUDIO_DEVICE`, else CUDA, else MPS, else the CPU."""
+    import torch
+
+    if chosen := os.environ.get("LORA_STUDIO_DEVICE"):
+        return chosen
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,159 @@
+"""The training worker: `python -m studio.workers.train <run folder>`.
+
+Detached from the page. Reads the folder, trains with TRL's SFTTrainer, and writes everything it knows into the folder's
+journal. Started on a folder that has complete checkpoints, it goes on from the last of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from studio import i18n  # noqa: F401  (registers the sentences of problems, for the log)
+from studio.runs.folder import RunFolder, checkpoint_step
+from studio.runs.journal import Journal
+from studio.runs.supervisor import storage_problems
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0 finished or stopped, 1 failed; the journal says which and why."""
+    run = RunFolder(Path(arguments[0]).resolve())
+    with storage_problems(run.path):
+        journal = Journal(run.path)
+    try:
+        status = Training(run, journal).run_all()
+        journal.write("ended", status=status)
+        return 0
+    except Problem as problem:
+        return _failed(journal, problem)
+    except MemoryError:
+        return _failed(journal, Problem("run.out_of_memory", reason="MemoryError"))
+    except Exception as error:
+        traceback.print_exc()
+        return _failed(journal, _as_problem(error, run))
+
+
+def _failed(journal: Journal, problem: Problem) -> int:
+    print(f"failed: {problem}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # on a full disk the log line above has to do
+        journal.write("ended", status="failed", problem=problem.to_dict())
+    return 1
+
+
+def _as_problem(error: Exception, run: RunFolder) -> Problem:
+    """What a library raised, as something to act on; the whole traceback is in the log."""
+    import torch
+
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
+        return Problem("run.out_of_memory", reason=reason)
+    if isinstance(error, OSError):
+        try:
+            with storage_problems(run.path):
+                raise error
+        except Problem as problem:
+            return problem
+        except OSError:
+            pass
+    return Problem("run.crashed", reason=reason, log=str(run.log))
+
+
+class Training:
+    """One attempt at one run."""
+
+    def __init__(self, run: RunFolder, journal: Journal) -> None:
+        self.run, self.journal = run, journal
+        self.recipe: Recipe = run.recipe()
+        complete = run.complete_checkpoints()
+        self.checkpoint = complete[-1] if complete else None
+        resume_from = checkpoint_step(self.checkpoint) if self.checkpoint else None
+        journal.write("started", pid=os.getpid(), resume_from=resume_from)
+        self._drop_incomplete()
+
+    def run_all(self) -> str:
+        """Load, train, save. Returns `finished` or `stopped`."""
+        self.journal.write("phase", name="preparing")
+        from estimator import program
+        from studio.workers import memory, rendering
+        from studio.workers.bases import open_base
+
+        device = program.device()
+        program.check_machine(self.recipe, device)
+        folder = open_base(self.recipe.model)
+        tokenizer = rendering.load_tokenizer(folder)
+        train, evaluation = self._encode(rendering, tokenizer)
+
+        self.journal.write("phase", name="loading")
+        meter = memory.Meter(device)
+        model = program.load_base(self.recipe, folder, training=True, device=device)
+        trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
+        return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
+
+    def _drop_incomplete(self) -> None:
+        for path in self.run.checkpoints.glob("checkpoint-*"):
+            if path not in self.run.complete_checkpoints():
+                print(f"removing {path.name}: it was being written when the last attempt ended", file=sys.stderr)
+                shutil.rmtree(path)
+
+    def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any]:
+        """Rows to tokens, through the functions that made the preview."""
+        encoded = []
+        for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
+            rows, report = rendering.encode_file(file, tokenizer, self.recipe) if file else (None, None)
+            if report:
+                self.journal.write("data", split=split, **report)
+            encoded.append(rows if rows is not None and len(rows) else None)
+        if encoded[0] is None:
+            raise Problem("run.no_rows", field="max_length", value=self.recipe.max_length)
+        return encoded[0], encoded[1]
+
+    def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
+        from studio.workers.reporting import Reporter
+
+        args = program.sft_config(self.recipe, self.run.checkpoints, device=device, evaluates=evaluation is not None)
+        reporter = Reporter(self.run, self.journal, self.recipe, meter)
+        return program.make_trainer(self.recipe, model, tokenizer, train, evaluation, args, collator, [reporter])
+
+    def _train(self, trainer: Any, tokenizer: Any, meter: Any, evaluates: bool) -> str:
+        trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
+        stopped = trainer.state.global_step < trainer.state.max_steps
+        if evaluates and not stopped and not _evaluated_last(trainer):
+            self.journal.write("phase", name="evaluating")
+            trainer.evaluate()
+        self.journal.write("memory", measured_bytes=meter.peak_bytes(), how=meter.how)
+        if stopped:
+            return "stopped"
+        self.journal.write("phase", name="saving")
+        self._save(trainer, tokenizer)
+        return "finished"
+
+    def _save(self, trainer: Any, tokenizer: Any) -> None:
+        """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
+        target = self.run.adapter if self.recipe.has_adapters else self.run.model
+        building = target.with_name(f".{target.name}")
+        shutil.rmtree(building, ignore_errors=True)
+        try:
+            trainer.save_model(str(building))
+            tokenizer.save_pretrained(building)
+            shutil.rmtree(target, ignore_errors=True)
+            building.rename(target)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+
+
+def _evaluated_last(trainer: Any) -> bool:
+    """Whether the last step was evaluated already."""
+    last = next((entry for entry in reversed(trainer.state.log_history) if "eval_loss" in entry), None)
+    return last is not None and last["step"] == trainer.state.global_step
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
