@@ -1,0 +1,150 @@
+"""A dataset while it is being written: rows go to a hidden folder, which is split, described and renamed at the end."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from estimator.problems import Problem
+from studio.datasets.language import LanguageGuess
+
+NAME_LIMIT_CHARACTERS = 120
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def storage_problems(folder: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into `storage.full` or `storage.unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        code = "storage.full" if error.errno in _FULL else "storage.unwritable"
+        raise Problem(code, folder=str(folder), reason=error.strerror or str(error)) from error
+
+
+def safe_name(name: str) -> str:
+    """A file's name without folders, control characters or what a file system or a page could take for its own.
+
+    `../../etc/<b>x</b>.json` becomes `b_.json`: what follows the last slash, each forbidden character replaced.
+    """
+    last = re.split(r"[\\/]", unicodedata.normalize("NFC", name))[-1]
+    clean = "".join("_" if c in '<>:"|?*&\'`' or unicodedata.category(c).startswith("C") else c for c in last)
+    clean = clean.strip(" .")
+    if len(clean) > NAME_LIMIT_CHARACTERS:
+        stem, dot, suffix = clean.rpartition(".")
+        keep = NAME_LIMIT_CHARACTERS - len(suffix) - 1
+        clean = f"{stem[:keep]}.{suffix}" if dot and len(suffix) <= 10 else clean[:NAME_LIMIT_CHARACTERS]
+    return clean or "dataset"
+
+
+class Draft:
+    """Rows on their way to `final`, kept in `folder` until `finish`."""
+
+    def __init__(self, folder: Path, final: Path) -> None:
+        self.folder, self.final = folder, final
+        self.kept = self.changed = 0
+        self.reasons: Counter[str] = Counter()
+        self._hash, self._language = hashlib.sha256(), LanguageGuess()
+
+    def __enter__(self) -> Draft:
+        with storage_problems(self.folder.parent):
+            self.folder.mkdir(parents=True)
+            self._rows = (self.folder / "rows.jsonl").open("w", encoding="utf-8")
+            self._dropped = (self.folder / "dropped.jsonl").open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for file in (self._rows, self._dropped):
+            try:
+                file.close()
+            except OSError:
+                pass  # its last buffer did not fit on the disk; the folder goes away below
+        shutil.rmtree(self.folder, ignore_errors=True)  # after `finish` it has its final name and nothing is here
+
+    @property
+    def dropped(self) -> int:
+        return sum(self.reasons.values())
+
+    def keep(self, row: dict[str, Any], changed: bool = False) -> None:
+        """Add a normalised row with its `row` number."""
+        content = {key: row[key] for key in ("messages", "text") if key in row}
+        self._hash.update(json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8") + b"\n")
+        self._language.see(content)
+        with storage_problems(self.folder.parent):
+            self._rows.write(json.dumps({**content, "row": row["row"]}, ensure_ascii=False) + "\n")
+        self.kept += 1
+        self.changed += changed
+
+    def drop(self, row: int, reason: str, **params: Any) -> None:
+        """Record a row that is left out."""
+        with storage_problems(self.folder.parent):
+            self._dropped.write(json.dumps({"row": row, "reason": reason, "params": params}, ensure_ascii=False) + "\n")
+        self.reasons[reason] += 1
+
+    def finish(
+        self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int
+    ) -> Path:
+        """Split, describe, and rename into place. The dataset exists from the moment of the rename, whole."""
+        with storage_problems(self.folder.parent):
+            self._rows.close()
+            self._dropped.close()
+            chosen = eval_rows(self.kept, eval_share, seed)
+            self._split(chosen)
+            meta = {
+                "name": safe_name(name), "created": time.time(), "shape": shape, "file_name": safe_name(file_name),
+                "encoding": encoding, "kept": self.kept, "dropped": self.dropped, "changed": self.changed,
+                "train_rows": self.kept - len(chosen), "eval_rows": len(chosen), "language": self._language.result(),
+                "fingerprint": self._hash.hexdigest(), "eval_share": eval_share, "seed": seed,
+                "reasons": dict(self.reasons),
+            }  # fmt: skip
+            (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=2), encoding="utf-8")
+            for file in self.folder.iterdir():
+                _sync(file)
+            self.folder.rename(self.final)
+        return self.final
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What was kept so far, read back from the disk."""
+        self._rows.flush()
+        with (self.folder / "rows.jsonl").open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+    def _split(self, chosen: set[int]) -> None:
+        source, train, evaluation = (self.folder / f"{part}.jsonl" for part in ("rows", "train", "eval"))
+        if not chosen:
+            source.rename(train)
+            evaluation.touch()
+            return
+        with source.open("rb") as lines, train.open("wb") as to_train, evaluation.open("wb") as to_eval:
+            for index, line in enumerate(lines):
+                (to_eval if index in chosen else to_train).write(line)
+        source.unlink()
+
+
+def eval_rows(rows: int, share: float, seed: int) -> set[int]:
+    """Indices of the rows held out: `share` of them, at least one of two or more, never all; the same for a seed."""
+    if share <= 0 or rows < 2:
+        return set()
+    count = min(max(1, round(rows * share)), rows - 1)
+    return set(random.Random(seed).sample(range(rows), count))
+
+
+def _sync(file: Path) -> None:
+    """On the disk before the rename is, or a power cut could leave a dataset with empty files."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

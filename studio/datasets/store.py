@@ -1,0 +1,164 @@
+"""The datasets on disk: one folder each, immutable once made.
+
+A folder holds `meta.json` (what was recognised and counted), `train.jsonl` and `eval.jsonl` (normalised rows) and
+`dropped.jsonl` (row number, reason, values). It is written under a hidden name and renamed into place, so a crash, a full
+disk or a cancelled upload leaves nothing behind. A normalised row is one JSON object a line,
+`{"messages": [{"role", "content"}, ...], "row": n}` or `{"text": "...", "row": n}`, with `n` the row's number in the
+user's file, counted from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from estimator.problems import Problem
+from studio.datasets.draft import Draft, storage_problems
+
+SHAPES = ("alpaca", "sharegpt", "openai", "text")
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """One stored dataset. Counts are rows; `created` is in seconds since the epoch."""
+
+    id: str
+    name: str
+    created: float
+    shape: str
+    """One of `SHAPES`: what the rows of the user's file looked like."""
+    file_name: str
+    """The name of the uploaded file, sanitised; still text to escape where it is shown."""
+    encoding: str
+    kept: int
+    dropped: int
+    changed: int
+    """Kept rows whose text was cleaned: control characters, line ends, outer blanks, unanswered last turns."""
+    train_rows: int
+    eval_rows: int
+    language: str
+    """`en`, `zh`, ... of most letters, `mixed`, or `other`."""
+    fingerprint: str
+    """SHA-256 of the normalised rows in file order, whatever the file format was."""
+    eval_share: float
+    seed: int
+    reasons: dict[str, int]
+    """Dropped rows by reason."""
+    folder: Path
+
+    @property
+    def train_file(self) -> Path:
+        return self.folder / "train.jsonl"
+
+    @property
+    def eval_file(self) -> Path | None:
+        """The validation rows, or None where there is no split."""
+        return self.folder / "eval.jsonl" if self.eval_rows else None
+
+    @property
+    def dropped_file(self) -> Path:
+        return self.folder / "dropped.jsonl"
+
+    def dropped_rows(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The first `limit` dropped rows: `{"row", "reason", "params"}`."""
+        with self.dropped_file.open(encoding="utf-8") as file:
+            return [json.loads(line) for line, _ in zip(file, range(limit))]
+
+
+class DatasetStore:
+    """The datasets under `root`; deleted ones wait in `trash` (default: beside `root`) for an undo."""
+
+    def __init__(self, root: Path, trash: Path | None = None) -> None:
+        self.root = Path(root)
+        self.trash = Path(trash) if trash else self.root.parent / "trash"
+
+    def list(self) -> list[DatasetInfo]:
+        """All datasets, newest first. A folder whose meta.json cannot be read is left out: it is not one of ours."""
+        if not self.root.is_dir():
+            return []
+        found = [_read(folder) for folder in self.root.iterdir() if _ID.fullmatch(folder.name)]
+        return sorted(filter(None, found), key=lambda info: (info.created, info.id), reverse=True)
+
+    def get(self, id: str) -> DatasetInfo:
+        """The dataset `id`, or `Problem` `dataset.gone`."""
+        info = _read(self._folder(self.root, id, id))
+        if info is None:
+            raise Problem("dataset.gone", id=str(id)[:80])
+        return info
+
+    def delete(self, id: str) -> None:
+        """Move a dataset to the trash; `restore` brings it back."""
+        folder = self.get(id).folder
+        with storage_problems(self.trash):
+            self.trash.mkdir(parents=True, exist_ok=True)
+            folder.rename(self.trash / f"dataset-{id}")
+
+    def restore(self, id: str) -> DatasetInfo:
+        """Undo `delete`; `Problem` `dataset.gone` when the trash has no such dataset."""
+        folder = self._folder(self.trash, f"dataset-{id}", id)
+        if not folder.is_dir():
+            raise Problem("dataset.gone", id=str(id)[:80])
+        with storage_problems(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            folder.rename(self.root / id)
+        return self.get(id)
+
+    def draft(self) -> Draft:
+        """A dataset in the making, as a context manager: leaving it without `finish` removes every trace."""
+        id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        return Draft(self.root / f".{id}.partial", self.root / id)
+
+    def add(
+        self, name: str, rows: Iterable[dict[str, Any]], shape: str = "openai", eval_share: float = 0.1, seed: int = 42
+    ) -> DatasetInfo:
+        """Store normalised rows (`row` may be missing: they are counted). For callers that have no file to read."""
+        with self.draft() as draft:
+            for number, row in enumerate(rows, start=1):
+                draft.keep({**row, "row": row.get("row", number)})
+            folder = draft.finish(
+                name=name, shape=shape, file_name=name, encoding="utf-8", eval_share=eval_share, seed=seed
+            )
+        return self.get(folder.name)
+
+    def sweep(self, older_than_seconds: float = 24 * 3600) -> None:
+        """Remove drafts that a killed worker left; younger ones may be at work in another process."""
+        for folder in self.root.glob(".*.partial") if self.root.is_dir() else ():
+            if time.time() - folder.stat().st_mtime > older_than_seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, parent: Path, name: str, id: str) -> Path:
+        """A folder named by an id from a page: nothing but our own pattern reaches the file system."""
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            raise Problem("dataset.gone", id=str(id)[:80])
+        return parent / name
+
+
+def _read(folder: Path) -> DatasetInfo | None:
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return DatasetInfo(id=folder.name, folder=folder, **meta)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_rows(path: Path, offset: int = 0, count: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a `train.jsonl` or `eval.jsonl` from index `offset` on."""
+    with path.open(encoding="utf-8") as file:
+        for index, line in enumerate(file):
+            if index >= offset + count if count is not None else False:
+                return
+            if index >= offset:
+                yield json.loads(line)
+
+
+def as_json(info: DatasetInfo) -> dict[str, Any]:
+    """Plain JSON types, for a worker's answer."""
+    return {**asdict(info), "folder": str(info.folder)}
