@@ -1,0 +1,84 @@
+"""`lora-studio` and `python -m studio`: the page, or a subcommand of the estimator."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from estimator.problems import Problem
+
+ESTIMATOR_COMMANDS = ("estimate",)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line that says what to mend."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in ESTIMATOR_COMMANDS:
+        from estimator.cli import main as estimator_main
+
+        return estimator_main(arguments)
+    options = parser().parse_args(arguments)
+    try:
+        return serve(options)
+    except Problem as problem:
+        print(f"lora-studio: {problem}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lora-studio", description="Serve the studio's page on this machine.", epilog=f"Subcommands: {', '.join(ESTIMATOR_COMMANDS)} (each has --help).")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; only this machine's own (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default 7860)")
+    parser.add_argument("--data-dir", type=Path, help="where datasets and runs are kept (default: LORA_STUDIO_HOME, else the platform's data folder)")
+    return parser
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Check everything that can be said in one line, then load the page."""
+    from filelock import FileLock, Timeout
+
+    from studio import i18n, paths  # noqa: F401  (i18n registers the sentences)
+    from studio.security import is_loopback
+
+    if not is_loopback(options.host):
+        raise Problem("server.address", value=options.host)
+    if options.data_dir:
+        os.environ["LORA_STUDIO_HOME"] = str(options.data_dir.expanduser().resolve())
+    root = paths.prepare()
+    lock = FileLock(root / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise Problem("storage.busy", folder=str(root), pid=_read(root / ".pid")) from None
+    with lock:
+        (root / ".pid").write_text(str(os.getpid()))
+        _check_port(options.host, options.port)
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        # Gradio serves files under the working directory that a handler names: work where there are none.
+        neutral = paths.cache() / "empty"
+        neutral.mkdir(exist_ok=True)
+        os.chdir(neutral)
+        from studio.app import launch
+
+        launch(options.host, options.port)
+    return 0
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except (OSError, OverflowError):
+            raise Problem("server.port", value=port) from None
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else "?"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Assembles the page and serves it."""
+
+from __future__ import annotations
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from studio import i18n, paths, theme
+from studio.datasets.store import DatasetStore
+from studio.frame import HEAD, build_header, on_load, remember_tab
+from studio.language import PageLanguage
+from studio.runs.supervisor import Supervisor
+from studio.security import SameOrigin
+from studio.tabs import Shared, chat, dataset, estimate, runs, train
+from studio.workers.client import Worker
+
+TABS = {"estimate": estimate, "dataset": dataset, "train": train, "chat": chat, "runs": runs}
+
+
+def build() -> tuple[gr.Blocks, Shared]:
+    """The page, and what its tabs share."""
+    workers = {f"{name}_worker": Worker(name, f"studio.workers.{name}") for name in ("data", "chat", "trace")}
+    shared = Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), **workers)
+    with gr.Blocks(title="LoRA Studio", analytics_enabled=False) as page:
+        build_header()
+        shared.recipe, shared.dataset, shared.run = gr.State(None), gr.State(None), gr.State(None)
+        with gr.Tabs(elem_id="ls-tabs") as shared.tabs:
+            for name in TABS:
+                shared.tab[name] = gr.Tab(i18n.marker(f"common.tab_{name}"), id=name, elem_id=f"ls-tab-{name}")
+        for name, tab in TABS.items():
+            with shared.tab[name]:
+                tab.build(shared)
+        on_load(page, shared)
+        remember_tab(shared)
+    return page, shared
+
+
+def launch(host: str, port: int) -> None:
+    """Serve until interrupted."""
+    page, shared = build()
+    page.queue(max_size=64)
+    print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
+    middleware = [Middleware(SameOrigin), Middleware(PageLanguage)]
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            show_error=False,
+            allowed_paths=[],
+            max_file_size="200mb",
+            state_session_capacity=500,
+            footer_links=[],
+            theme=theme.theme(),
+            css_paths=theme.style_sheets(),
+            head=HEAD,
+            i18n=i18n.for_gradio(),
+            app_kwargs={"middleware": middleware},
+        )
+    finally:
+        for worker in (shared.data_worker, shared.chat_worker, shared.trace_worker):
+            worker.stop()

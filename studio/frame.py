@@ -1,0 +1,72 @@
+"""The page around the tabs: title, language, light and dark, and the address that reopens where one was."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from studio import i18n
+from studio.tabs import Shared
+
+# Applied before the first paint, so that a dark page never flashes light. No request leaves the machine.
+HEAD = """<script>
+const lsTheme = localStorage.getItem("ls-theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+const lsAddress = new URL(location.href);
+if (lsAddress.searchParams.get("__theme") !== lsTheme && !lsAddress.searchParams.has("__theme")) {
+  lsAddress.searchParams.set("__theme", lsTheme);
+  history.replaceState(history.state, "", lsAddress);
+}
+function lsToggleTheme() {
+  const dark = document.body.classList.toggle("dark");
+  localStorage.setItem("ls-theme", dark ? "dark" : "light");
+  lsInAddress("__theme", dark ? "dark" : "light");
+}
+function lsInAddress(name, value) {
+  const address = new URL(location.href);
+  value ? address.searchParams.set(name, value) : address.searchParams.delete(name);
+  history.replaceState(history.state, "", address);
+}
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-set-lang]");
+  if (link) {
+    event.preventDefault();
+    const address = new URL(location.href);
+    address.searchParams.set("lang", link.dataset.setLang);
+    location.assign(address);
+  }
+  if (event.target.closest("[data-toggle-theme]")) lsToggleTheme();
+});
+</script>"""
+
+
+def build_header() -> None:
+    """Both languages are in the page; the style sheet shows the one of `<html lang>`."""
+    both = lambda key: "".join(f'<span data-lang="{lang}">{i18n.t(lang, key)}</span>' for lang in i18n.LANGUAGES)  # noqa: E731
+    gr.HTML(
+        f"""<header class="ls-header"><h1>LoRA Studio</h1><p>{both("common.tagline")}</p>
+        <nav aria-label="Language, theme · 语言与主题">
+          <a href="?lang=en" data-set-lang="en" lang="en">EN</a>
+          <a href="?lang=zh-CN" data-set-lang="zh-CN" lang="zh-CN">中文</a>
+          <button type="button" data-toggle-theme><span aria-hidden="true">◐</span><span class="ls-visually-hidden">{both("common.theme")}</span></button>
+        </nav></header>""",
+        elem_id="ls-header",
+    )
+
+
+def on_load(page: gr.Blocks, shared: Shared) -> None:
+    """`?tab=` opens a tab, `?run=` a run; without it the run at work is opened, so that every page finds it."""
+
+    def open_address(request: gr.Request):
+        tab = request.query_params.get("tab")
+        run = request.query_params.get("run")
+        known = {view.id for view in shared.runs.list()}
+        active = shared.runs.active()
+        chosen = run if run in known else active.id if active else None
+        return gr.Tabs(selected=tab) if tab in shared.tab else gr.skip(), chosen or gr.skip()
+
+    page.load(open_address, None, [shared.tabs, shared.run], show_progress="hidden", api_visibility="private")
+
+
+def remember_tab(shared: Shared) -> None:
+    """Each opened tab goes into the address, so that a reload stays where one was."""
+    for name, tab in shared.tab.items():
+        tab.select(None, None, None, js=f"() => lsInAddress('tab', '{name}')", api_visibility="private")

@@ -1,0 +1,5 @@
+"""Placeholder while this tab is written."""
+
+
+def build(shared) -> None:
+    return None
