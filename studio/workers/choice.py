@@ -1,0 +1,47 @@
+"""Which weights a reader asked for: a base alone, or a run and the base it was trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from studio import paths
+from studio.workers import bases
+from studio.workers.weights import BaseKey
+
+
+class Choice:
+    """Which weights are asked for: a base alone, or a run and its base."""
+
+    def __init__(self, recipe: Recipe, run_id: str | None, run_name: str, result: Path | None) -> None:
+        self.recipe, self.run_id, self.run_name, self.result = recipe, run_id, run_name, result
+        self.base = bases.open_base(recipe.model)
+        self.key = BaseKey.of(recipe, self.base)
+
+    @classmethod
+    def of(cls, params: dict[str, Any]) -> Choice:
+        """From `run_id`, or `model` for a base alone, which is loaded without quantization."""
+        run_id = params.get("run_id")
+        if not run_id:
+            return cls(Recipe(model=params.get("model") or bases.EMBEDDED_ID, method="lora"), None, "", None)
+        folder = paths.inside(paths.runs(), run_id)
+        try:
+            recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+            name = json.loads((folder / "run.json").read_text(encoding="utf-8"))["name"]
+        except (OSError, ValueError, KeyError) as error:
+            raise Problem("chat.run_gone", value=run_id) from error
+        result = folder / ("adapter" if recipe.has_adapters else "model")
+        if not result.is_dir():
+            raise Problem("chat.no_result", value=name)
+        return cls(recipe, run_id, name, result)
+
+    @property
+    def panes(self) -> tuple[str, ...]:
+        return ("base", "adapter") if self.run_id else ("base",)
+
+    @property
+    def label(self) -> dict[str, Any]:
+        return {"model": self.recipe.model, "storage": self.key.storage, "run": self.run_name or None}
