@@ -1,1 +1,8 @@
 """How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only in `program`, `trace`, `measure`."""
+
+from estimator.catalog import find_gpu, gpus, models
+from estimator.estimate import Estimate, check, compare_methods, cpu_growth, estimate
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+
+__all__ = ["Estimate", "Problem", "Recipe", "check", "compare_methods", "cpu_growth", "estimate", "find_gpu", "gpus", "models"]

@@ -1,0 +1,134 @@
+"""The memory law: peak bytes of a training step as a closed form in batch, sequence length and rank. No torch.
+
+For one structure (model, method, targets, checkpointing, attention, precision, loop) every allocation of a step is the
+same whatever the sizes, so the live bytes at each moment k are linear in
+
+    phi = (1, B, S, B*S, B*S^2, B*S*r, r, S^2, min(B*S, tile))
+
+with B rows, S tokens a row, r the rank. `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component,
+so the breakdown is the row's own and sums to the peak. Bytes that do not depend on the batch (weights, adapters,
+gradients, states) come exact from `estimator.states`; a row says which share of them is alive at its moment.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile")
+STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_states")
+DYNAMIC = ("activations", "logits_and_loss", "temporary", "workspace")
+COMPONENTS = STATIC + DYNAMIC
+"""Names and order of the parts of every breakdown."""
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Who runs the step; what it keeps alive is part of the law, not a constant.
+
+    `fused_loss`: the head and the loss run in tiles and the logits never exist whole (TRL). `upcasts`: tensors that are
+    not quantized become fp32 before QLoRA (`prepare_model_for_kbit_training`). `keeps_outputs`: the logits stay alive
+    in the backward pass. `half_adapters`: adapters on quantized weights are cast to bf16 (TRL).
+    """
+
+    name: str
+    fused_loss: bool
+    upcasts: bool
+    keeps_outputs: bool
+    half_adapters: bool
+
+
+LOOPS = {
+    "trl": Loop("trl", fused_loss=True, upcasts=False, keeps_outputs=False, half_adapters=True),
+    "trainer": Loop("trainer", fused_loss=False, upcasts=True, keeps_outputs=False, half_adapters=False),
+    "plain": Loop("plain", fused_loss=False, upcasts=True, keeps_outputs=True, half_adapters=False),
+}
+"""TRL's SFTTrainer as installed (the studio's), Transformers' Trainer, and a hand-written loop."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One moment of the step that can be the peak.
+
+    `held` is the share of each static component alive then (1 where it is not named); `coefficients` gives bytes for
+    each entry of PHI, by dynamic component.
+    """
+
+    moment: str
+    coefficients: dict[str, tuple[float, ...]]
+    held: dict[str, float] = field(default_factory=dict)
+    holds_step_temporary: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """The rows of one structure. `tile_tokens` bounds the tiled loss; `engine` is `analytic` or `traced`.
+
+    `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows.
+    """
+
+    rows: tuple[Row, ...]
+    tile_tokens: int
+    engine: str
+    relative_error: float
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def phi(self, batch: float, sequence: float, rank: float) -> tuple[float, ...]:
+        tokens = batch * sequence
+        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, min(tokens, self.tile_tokens))
+
+    def evaluate(self, batch: int, sequence: int, rank: int, static: dict[str, int], step_temporary: int) -> tuple[Row, dict[str, int]]:
+        """(the row that peaks, bytes by component) at one point. `static` gives bytes of the STATIC components."""
+        phi = self.phi(batch, sequence, rank)
+        best: tuple[int, Row, dict[str, int]] | None = None
+        for row in self.rows:
+            parts = {name: round(static[name] * row.held.get(name, 1.0)) for name in STATIC}
+            for name in DYNAMIC:
+                coefficients = row.coefficients.get(name)
+                parts[name] = round(sum(c * x for c, x in zip(coefficients, phi))) if coefficients else 0
+            if row.holds_step_temporary:
+                parts["temporary"] += step_temporary
+            total = sum(parts.values())
+            if best is None or total > best[0]:
+                best = (total, row, parts)
+        return best[1], best[2]
+
+    def peaks(self, batch: Any, sequence: Any, rank: Any, static: dict[str, Any], step_temporary: Any = 0) -> Any:
+        """Peak bytes at many points at once: numpy arrays (broadcast against each other) in, an array out.
+
+        `static` values and `step_temporary` may be arrays over the same points (they depend on the rank).
+        """
+        import numpy as np
+
+        batch, sequence, rank = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (batch, sequence, rank)))
+        tokens = batch * sequence
+        one = np.ones_like(tokens)
+        phi = np.stack([one, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, np.minimum(tokens, self.tile_tokens)], axis=-1)
+        totals = [
+            phi @ np.sum([row.coefficients[n] for n in DYNAMIC if n in row.coefficients] or [np.zeros(len(PHI))], axis=0)
+            + sum(np.asarray(static[n], dtype=float) * row.held.get(n, 1.0) for n in STATIC)
+            + (np.asarray(step_temporary, dtype=float) if row.holds_step_temporary else 0.0)
+            for row in self.rows
+        ]
+        return np.max(totals, axis=0)
+
+    def to_json(self) -> str:
+        rows = [
+            {"moment": r.moment, "coefficients": {n: list(c) for n, c in r.coefficients.items()}, "held": r.held, "holds_step_temporary": r.holds_step_temporary}
+            for r in self.rows
+        ]  # fmt: skip
+        head = {"format": FORMAT, "phi": PHI, "tile_tokens": self.tile_tokens, "engine": self.engine, "relative_error": self.relative_error, "versions": self.versions}
+        return json.dumps(head | {"rows": rows})
+
+    @classmethod
+    def from_json(cls, text: str) -> Law:
+        """Raises ValueError for another format or another phi: such a law is derived again."""
+        data = json.loads(text)
+        if data["format"] != FORMAT or tuple(data["phi"]) != PHI:
+            raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
+        rows = tuple(
+            Row(r["moment"], {n: tuple(c) for n, c in r["coefficients"].items()}, r["held"], r["holds_step_temporary"]) for r in data["rows"]
+        )
+        return cls(rows, data["tile_tokens"], data["engine"], data["relative_error"], data["versions"])

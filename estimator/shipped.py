@@ -1,0 +1,83 @@
+"""Make the model presets: `python -m estimator.shipped SOURCE`, with transformers installed.
+
+SOURCE holds models.csv and the config.json files it names. Every verified row is built on the meta device, its count
+compared with the row's, and its config and folded inventory written to `presets/`. The bundled base is added from
+`assets/base`. A row whose count differs stops the run: a preset is exact or absent.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from estimator.catalog import TINY_BASE, presets_dir
+
+COLUMNS = (
+    "hf_id", "family", "license", "gated", "model_type", "params_exact", "params_published", "params_published_source",
+    "context_length", "source_of_config", "chinese_friendly", "released", "params_class", "tied", "flag", "notes",
+)  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    source = Path((argv or sys.argv[1:])[0])
+    with (source / "models.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["verified"] == "yes" and "FLAG" not in row["flag"]]
+    kept = []
+    for row in rows:
+        config = json.loads((source / row["file"]).read_text("utf-8"))
+        _ship(row, config)
+        kept.append(row)
+    kept += _bundled()
+    with (presets_dir() / "models.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+    print(f"{len(kept)} presets")
+    return 0
+
+
+def _ship(row: dict[str, str], config: dict[str, Any]) -> None:
+    from estimator import trace
+
+    inventory = trace.derive(config, row["params_class"])
+    if row["params_exact"] and inventory.total_parameters != int(row["params_exact"]):
+        raise SystemExit(f"{row['hf_id']}: counted {inventory.total_parameters:,}, stated {int(row['params_exact']):,}")
+    row["params_exact"] = str(inventory.total_parameters)
+    stem = row["hf_id"].replace("/", "__")
+    _write(presets_dir() / "configs" / f"{stem}.json", json.dumps(config, ensure_ascii=False, separators=(",", ":")))
+    _write(presets_dir() / "inventories" / f"{stem}.json", _lines(inventory.to_json()))
+
+
+def _bundled() -> list[dict[str, str]]:
+    """The base model in `assets/base`, once it is there."""
+    folder = presets_dir().parent / "assets" / "base"
+    if not (folder / "config.json").is_file():
+        return []
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    row = dict.fromkeys(COLUMNS, "") | {
+        "hf_id": TINY_BASE, "family": "lora-studio", "license": "apache-2.0", "gated": "no", "chinese_friendly": "yes",
+        "model_type": config["model_type"], "params_class": "LlamaForCausalLM", "source_of_config": "assets/base/config.json",
+        "context_length": str(config["max_position_embeddings"]), "tied": str(bool(config.get("tie_word_embeddings"))).lower(),
+        "notes": "comes with the program; trained from scratch by the script beside it",
+    }  # fmt: skip
+    _ship(row, config)
+    return [row]
+
+
+def _lines(data: dict[str, Any]) -> str:
+    """JSON with one module a line, so that a change of one layer is one line in a diff."""
+    modules = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in data["modules"])
+    head = json.dumps({key: value for key, value in data.items() if key != "modules"}, separators=(",", ":"))
+    return f'{head[:-1]},"modules":[\n{modules}\n]}}'
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

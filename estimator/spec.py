@@ -1,0 +1,173 @@
+"""`ModelSpec`: the sizes of a model that the memory law needs, read from a config.json and validated.
+
+Counts never come from here (they are sums over the inventory); this is what the activations depend on. A missing key is
+a `Problem`, never a guess: a default is taken only where Transformers itself documents one, in `_DEFAULTS`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from estimator.problems import Problem
+
+# Never read and never run: code and kernels from a repository, and how its weights happen to be stored.
+IGNORED_KEYS = frozenset(
+    {"auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "experts_implementation",
+     "kernel_config", "use_kernels", "custom_pipelines", "trust_remote_code", "_name_or_path", "architectures",
+     "transformers_version", "dtype", "torch_dtype"}
+)  # fmt: skip
+SAID_KEYS = ("auto_map", "custom_pipelines", "kernel_config", "use_kernels", "trust_remote_code")
+
+# Families spell the same size differently (Transformers' own `attribute_map`s). First found wins.
+_SPELLINGS: dict[str, tuple[str, ...]] = {
+    "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
+    "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
+    "num_attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
+    "num_key_value_heads": ("num_key_value_heads",),
+    "intermediate_size": ("intermediate_size", "ffn_dim", "n_inner", "d_ff", "encoder_ffn_dim", "ffn_hidden_size", "hidden_dim"),
+    "vocab_size": ("vocab_size",),
+    "max_position_embeddings": ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length"),
+    "head_dim": ("head_dim", "d_kv"),
+    "num_experts": ("num_experts", "num_local_experts", "n_routed_experts"),
+    "num_experts_per_tok": ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"),
+    "moe_intermediate_size": ("moe_intermediate_size", "expert_intermediate_size"),
+}  # fmt: skip
+# Largest value taken for a real size. The biggest published models are 8 to 60 times below each.
+_LIMITS = {
+    "hidden_size": 262_144,
+    "num_hidden_layers": 2_048,
+    "num_attention_heads": 4_096,
+    "num_key_value_heads": 4_096,
+    "intermediate_size": 4_194_304,
+    "vocab_size": 8_388_608,
+    "max_position_embeddings": 268_435_456,
+    "head_dim": 16_384,
+    "num_experts": 8_192,
+    "num_experts_per_tok": 8_192,
+    "moe_intermediate_size": 1_048_576,
+}
+MAX_PARAMETERS = 20 * 10**12
+MAX_CONFIG_BYTES = 4 * 2**20
+_REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Sizes of one model, in elements. None means that the architecture has no such size or the config leaves it out."""
+
+    model_type: str
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    intermediate_size: int | None = None
+    max_position_embeddings: int | None = None
+    num_experts: int | None = None
+    num_experts_per_tok: int | None = None
+    moe_intermediate_size: int | None = None
+    ignored: tuple[str, ...] = ()
+    """Keys of the config that ask for code or kernels; they were not followed."""
+
+    @classmethod
+    def from_config(cls, config: Any, context_length: int | None = None) -> ModelSpec:
+        """From the content of a config.json. A vision-language config is read at its `text_config`.
+
+        `context_length` (tokens), where known, goes before the config's own.
+        """
+        if not isinstance(config, dict):
+            raise Problem("model.not_object", field="config.json", value=type(config).__name__)
+        model_type = config.get("model_type")
+        if not isinstance(model_type, str) or not model_type:
+            raise Problem("model.missing_key", field="config.json", key="model_type")
+        text = _text_part(config)
+        sizes = {name: _size(text, name) for name in _SPELLINGS}
+        for name in _REQUIRED:
+            if sizes[name] is None:
+                raise Problem("model.missing_key", field="config.json", key=" / ".join(_SPELLINGS[name]))
+        sizes["max_position_embeddings"] = context_length or sizes["max_position_embeddings"]
+        _complete(text, sizes)
+        _check_together(sizes)
+        ignored = tuple(key for key in SAID_KEYS if config.get(key))
+        return cls(model_type=model_type, ignored=ignored, **sizes)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> ModelSpec:
+        return cls.from_config(read_config(path))
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The JSON object in `path`, a config.json or the folder that holds one."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / "config.json"
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise Problem("model.config_too_large", field="model", value=file.name, allowed=f"{MAX_CONFIG_BYTES:,} bytes")
+        content = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Problem("model.no_config", field="model", value=str(path)) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Problem("model.bad_json", field="model", value=file.name, reason=str(error)[:200]) from None
+    if not isinstance(content, dict):
+        raise Problem("model.not_object", field="config.json", value=type(content).__name__)
+    return content
+
+
+def _text_part(config: dict[str, Any]) -> dict[str, Any]:
+    """The language model's part of a composed config."""
+    for key in ("text_config", "language_config", "llm_config", "thinker_config"):
+        if isinstance(config.get(key), dict):
+            return config[key]
+    return config
+
+
+def _size(config: dict[str, Any], name: str) -> int | None:
+    """A positive whole number under any of the known spellings; `Problem` for anything else than a size."""
+    for key in _SPELLINGS[name]:
+        value = config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, list) and value and len(set(map(repr, value))) == 1:
+            value = value[0]
+        if isinstance(value, list):
+            value = max((v for v in value if isinstance(v, int)), default=value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
+            raise Problem("model.bad_value", field="config.json", key=key, value=str(value)[:60], allowed="a whole number")
+        if name in ("num_experts", "num_experts_per_tok") and value == 0:
+            return None
+        if not 1 <= value <= _LIMITS[name]:
+            raise Problem("model.bad_value", field="config.json", key=key, value=f"{int(value):,}", allowed=f"1 to {_LIMITS[name]:,}")
+        return int(value)
+    return None
+
+
+def _complete(text: dict[str, Any], sizes: dict[str, int | None]) -> None:
+    """Fill what Transformers derives itself: heads without grouping, head_dim = hidden / heads, GPT-2's 4 x hidden."""
+    heads, hidden = sizes["num_attention_heads"], sizes["hidden_size"]
+    if sizes["num_key_value_heads"] is None:
+        sizes["num_key_value_heads"] = 1 if text.get("multi_query") is True else heads
+    if sizes["head_dim"] is None and "qk_rope_head_dim" in text:  # latent attention: queries carry both parts
+        sizes["head_dim"] = text["qk_rope_head_dim"] + text.get("qk_nope_head_dim", 0)
+    if sizes["head_dim"] is None:
+        if hidden % heads:
+            raise Problem("model.contradiction", field="config.json", key="hidden_size", value=hidden, other=f"num_attention_heads {heads}", allowed="a multiple of it, or a head_dim")
+        sizes["head_dim"] = hidden // heads
+
+
+def _check_together(sizes: dict[str, int | None]) -> None:
+    heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
+    if groups > heads or heads % groups:
+        raise Problem("model.contradiction", field="config.json", key="num_key_value_heads", value=groups, other=f"num_attention_heads {heads}", allowed="a divisor of it")
+    experts, chosen = sizes["num_experts"], sizes["num_experts_per_tok"]
+    if experts and chosen and chosen > experts:
+        raise Problem("model.contradiction", field="config.json", key="num_experts_per_tok", value=chosen, other=f"num_experts {experts}", allowed="at most as many")
+    width = max(filter(None, (sizes["intermediate_size"], sizes["moe_intermediate_size"], sizes["hidden_size"])))
+    least = sizes["num_hidden_layers"] * sizes["hidden_size"] * width + sizes["vocab_size"] * sizes["hidden_size"]
+    if least > MAX_PARAMETERS:
+        raise Problem("model.too_large", field="config.json", value=f"{least:,}", allowed=f"{MAX_PARAMETERS:,}")

@@ -1,0 +1,182 @@
+"""Bytes that do not depend on the batch: weights, quantization state, gradients, optimizer states.
+
+Every form restates a documented layout and is tested byte for byte against the real thing on the CPU
+(tests/estimator/test_states.py): bitsandbytes 0.50 `Linear4bit` / `Linear8bitLt`, torch and bitsandbytes optimizers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import dataclass
+
+from estimator.adapters import Tensors, Trainables
+from estimator.inventory import Inventory, Module
+from estimator.recipe import Recipe
+from estimator.units import width_bytes
+
+BLOCK_4BIT = 64
+"""Elements that share one scale (bitsandbytes functional.quantize_4bit)."""
+BLOCK_NESTED = 256
+"""Scales that share one scale under double quantization (functional.quantize_blockwise)."""
+CODE_4BIT_BYTES = 16 * 4
+"""The table of the 16 values, one for each layer."""
+CODE_NESTED_BYTES = 256 * 4
+"""The table of the 256 values of quantized scales, one for the whole process (functional.name2qmap)."""
+BLOCK_8BIT = 256
+MIN_8BIT_ELEMENTS = 4096
+"""Smaller tensors keep fp32 states (optim.GlobalOptimManager, min_8bit_size)."""
+MIN_PAGED_ELEMENTS = 100_000
+QMAPS_8BIT_BYTES = 2 * 256 * 4
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of the base model as stored for training.
+
+    `largest_linear` is the size in elements of the largest quantized layer: what a dequantized copy takes.
+    """
+
+    weights_bytes: int
+    quantization_state_bytes: int
+    quantized_parameters: int
+    largest_linear: int = 0
+
+
+@functools.lru_cache(maxsize=512)
+def base_weights(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: bool) -> Weights:
+    """Bytes of the base model. `upcast` is `prepare_model_for_kbit_training`: what is not quantized becomes fp32."""
+    width = width_bytes("float32") if upcast and quantization else width_bytes(dtype)
+    weights = state = quantized = largest = 0
+    for group in inventory.groups:
+        weight = group.parameter("weight")
+        for parameter in group.parameters:
+            if parameter.tied is not None:
+                continue
+            count = group.count
+            if parameter is weight and quantization:
+                packed = _packed_count(group, inventory)
+                packed_bytes, state_bytes = quantized_bytes(weight.shape, quantization, double_quant, group.kind)
+                weights, state = weights + packed * packed_bytes, state + packed * state_bytes
+                quantized += packed * weight.numel
+                largest = max(largest, weight.numel if packed else 0)
+                count -= packed
+            weights += count * parameter.numel * (4 if _in_fp32(group, dtype) else width)
+    if quantized and quantization in ("nf4", "fp4") and double_quant:
+        state += CODE_NESTED_BYTES
+    return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
+
+
+def quantized_bytes(shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear") -> tuple[int, int]:
+    """(weight, state) bytes of one quantized layer's weight, without the table all layers share.
+
+    nf4/fp4: two elements a byte, fp32 scale per 64, or with double quantization a byte per scale, fp32 per 256 scales
+    and an fp32 mean. int8: a byte an element, fp32 scale for each output (Conv1D stores in x out).
+    """
+    numel = math.prod(shape)
+    if quantization == "int8":
+        return numel, 4 * (shape[1] if kind == "Conv1D" else shape[0])
+    scales = -(-numel // BLOCK_4BIT)
+    packed = (numel + 1) // 2
+    if not double_quant:
+        return packed, 4 * scales + CODE_4BIT_BYTES
+    return packed, scales + 4 * -(-scales // BLOCK_NESTED) + 4 + CODE_4BIT_BYTES
+
+
+def _packed_count(group: Module, inventory: Inventory) -> int:
+    """How many layers of a group bitsandbytes replaces: exactly `nn.Linear` and `Conv1D` that no skip pattern meets."""
+    if group.kind not in ("Linear", "Conv1D"):
+        return 0
+    return sum(_converted(name, inventory.not_quantized) for name in group.names)
+
+
+@functools.lru_cache(maxsize=65536)
+def _converted(name: str, patterns: tuple[str, ...]) -> bool:
+    """Transformers' `should_convert_module`: skip on a match up to a dot, or on a plain ending."""
+    boundary = r"(?:(?<=\.)|(?=\.|$))"
+    return not any(re.match(rf"(?:{key}){boundary}", name) or name.endswith(key) for key in patterns)
+
+
+def _in_fp32(group: Module, dtype: str) -> bool:
+    return group.fp32 == "always" or (group.fp32 == "half" and dtype == "float16")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Bytes that come with the trained tensors. `paged_bytes` of the states lie in managed memory, outside torch's view."""
+
+    adapters_bytes: int
+    gradients_bytes: int
+    optimizer_states_bytes: int
+    paged_bytes: int
+    step_temporary_bytes: int
+    largest_gradient_bytes: int
+
+
+def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, device: str = "cuda") -> Training:
+    """Bytes of the adapters (with the copies of modules_to_save), their gradients and the optimizer's states."""
+    parts = [
+        (trained.lora, adapter_dtype),
+        (trained.magnitudes, "float32"),
+        (trained.copies, adapter_dtype if recipe.is_quantized else recipe.dtype),
+        (trained.unfrozen, recipe.dtype),
+    ]
+    new_bytes = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts[:3])
+    gradients = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts)
+    states = paged = temporary = largest = 0
+    for tensors, dtype in parts:
+        for shape, count in tensors:
+            resident, managed = optimizer_bytes(recipe.optim, shape, dtype, device)
+            states, paged = states + count * resident, paged + count * managed
+            largest = max(largest, math.prod(shape) * width_bytes(dtype))
+        temporary += _foreach_bytes(recipe.optim, tensors, dtype, device)
+    if recipe.optim in ("adamw_bnb_8bit", "paged_adamw_8bit") and states + paged:
+        states += QMAPS_8BIT_BYTES
+    return Training(new_bytes, gradients, states, paged, temporary or _single_temporary(recipe.optim, parts), largest)
+
+
+def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str = "cuda") -> tuple[int, int]:
+    """(resident, paged) bytes of one tensor's states under Transformers' optimizer `optim`.
+
+    torch's AdamW keeps two moments in the tensor's type and a step count (4 bytes, on the host unless fused); see the
+    constants above for bitsandbytes. Adafactor as Transformers sets it up (no first moment) keeps row and column means
+    of a matrix, else one full fp32 tensor.
+    """
+    numel = math.prod(shape)
+    if optim == "adamw_torch":
+        return 2 * numel * width_bytes(dtype) + (4 if device == "cpu" else 0), 0
+    if optim == "adamw_torch_fused":
+        return 2 * numel * width_bytes(dtype) + 4, 0
+    if optim == "sgd":
+        return 0, 0
+    if optim == "lion_32bit":
+        return 4 * numel, 0
+    if optim == "adafactor":
+        return 4 * ((numel // shape[-1] + numel // shape[-2]) if len(shape) >= 2 else numel), 0
+    return _bitsandbytes_adam(optim, numel, device)
+
+
+def _bitsandbytes_adam(optim: str, numel: int, device: str) -> tuple[int, int]:
+    eight = optim in ("adamw_bnb_8bit", "paged_adamw_8bit") and numel >= MIN_8BIT_ELEMENTS
+    moments = 2 * numel * (1 if eight else 4)
+    scales = 2 * 4 * -(-numel // BLOCK_8BIT) if eight else 0
+    paged = optim.startswith("paged_") and numel >= MIN_PAGED_ELEMENTS and device != "cpu"
+    return (scales, moments) if paged else (moments + scales, 0)
+
+
+def _foreach_bytes(optim: str, tensors: Tensors, dtype: str, device: str) -> int:
+    """torch's multi-tensor AdamW holds the square roots of all second moments at once (torch.optim.adam, CUDA's default)."""
+    return width_bytes(dtype) * _numel(tensors) if optim == "adamw_torch" and device != "cpu" else 0
+
+
+def _single_temporary(optim: str, parts: list[tuple[Tensors, str]]) -> int:
+    """Per-tensor optimizers hold temporaries of one tensor: AdamW's loop the denominator, Adafactor fp32 copies."""
+    largest = max((math.prod(shape) * width_bytes(dtype) for tensors, dtype in parts for shape, _ in tensors), default=0)
+    elements = max((math.prod(shape) for tensors, _ in parts for shape, _ in tensors), default=0)
+    # Adafactor.step: the update, and fp32 copies of gradient and weight where those are half precision.
+    return {"adamw_torch": largest, "adafactor": 3 * 4 * elements}.get(optim, 0)
+
+
+def _numel(tensors: Tensors) -> int:
+    return sum(math.prod(shape) * count for shape, count in tensors)
