@@ -104,6 +104,7 @@ def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cp
         use_safetensors=True,
         trust_remote_code=False,
     )
+    model.name_or_path = recipe.model  # PEFT writes it into the adapter: a name others know, not a path of this machine
     if training:
         keep_gradients(model)
     else:

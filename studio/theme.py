@@ -62,6 +62,7 @@ def theme() -> gr.themes.Base:
         "button_large_radius": "6px",
         "button_small_radius": "6px",
         "input_shadow": "none",
+        "input_border_width": "1px",
     }
     base = gr.themes.Base(
         font=list(FONTS),

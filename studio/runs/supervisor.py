@@ -4,8 +4,6 @@ with, and a restarted page sees exactly what the worker wrote.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import re
 import secrets
 import shutil
@@ -23,6 +21,7 @@ from studio.datasets.store import DatasetInfo
 from studio.runs.folder import RunFolder, RunInfo, link_or_copy
 from studio.runs.journal import Course, Reader
 from studio.runs.process import Handle
+from studio.storage import storage_problems
 from studio.workers.client import worker_environment
 
 WORKER = "studio.workers.train"
@@ -210,20 +209,6 @@ def _make_folder(run: RunFolder, info: RunInfo, recipe: Recipe, dataset: Dataset
         building.path.rename(run.path)
     except OSError:
         shutil.rmtree(building.path, ignore_errors=True)
-        raise
-
-
-@contextlib.contextmanager
-def storage_problems(folder: Path):
-    """Say a full disk or a read-only folder in the user's words."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Problem("storage.full", folder=str(folder), reason=reason) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise Problem("storage.unwritable", folder=str(folder), reason=reason) from error
         raise
 
 

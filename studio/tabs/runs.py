@@ -1,1 +1,132 @@
-def build(shared): ...
+"""The Runs tab: what was trained, with which settings and data; resume, delete, download, compare."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from estimator.problems import Problem
+from studio.export.result import zip_result
+from studio.i18n import explain, language, marker, t
+from studio.runs.supervisor import RunView
+from studio.tabs import Shared, can_train
+from studio.tabs.notices import needs_train, problem_html
+from studio.widgets.run_view import run_view
+from studio.widgets.runs_table import comparison, runs_table, settings
+
+# A click on a row's button tells the server which run; the handler checks that there is one.
+ON_LOAD = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-run]');
+  if (button) trigger('click', { run: button.dataset.run });
+});"""
+EVERY_S = 2.0
+
+
+def build(shared: Shared) -> None:
+    """Called inside the tab."""
+    if not can_train():
+        return needs_train()
+    table = gr.HTML(elem_id="runs-table", js_on_load=ON_LOAD)
+    note = gr.HTML(elem_id="runs-note")
+    with gr.Row(elem_id="runs-buttons"):
+        resume = gr.Button(marker("runs.resume"), visible=False, elem_id="runs-resume")
+        chat = gr.Button(marker("runs.chat"), visible=False, elem_id="runs-chat")
+        download = gr.Button(marker("runs.download"), visible=False, elem_id="runs-download")
+        delete = gr.Button(marker("runs.delete"), variant="stop", visible=False, elem_id="runs-delete")
+        undo = gr.Button(marker("runs.undo"), visible=False, elem_id="runs-undo")
+    file = gr.DownloadButton(visible="hidden", elem_id="runs-file")
+    detail = gr.HTML(elem_id="runs-detail")
+    other = gr.Dropdown([], label=marker("runs.compare"), info=marker("runs.compare_help"), visible=False, elem_id="runs-other")
+    compared = gr.HTML(elem_id="runs-compared")
+    with gr.Accordion(marker("runs.settings"), open=False, visible=False) as more:
+        facts = gr.HTML(elem_id="runs-settings")
+    parts = {"table": table, "detail": detail, "facts": facts, "more": more, "resume": resume, "chat": chat}
+    parts |= {"download": download, "delete": delete, "other": other, "compared": compared}
+    _wire_look(shared, parts)
+    _wire_buttons(shared, parts, note, undo, file)
+
+
+def _wire_look(shared: Shared, parts: dict[str, Any]) -> None:
+    drawn = gr.State("")
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def look(run_id: str | None, other_id: str | None, before: str, request: gr.Request) -> list[Any]:
+        """The table and the chosen run; nothing is sent while nothing has changed."""
+        lang, views = language(request), shared.runs.list()
+        view = next((view for view in views if view.id == run_id), None)
+        table = runs_table(lang, views, view.id if view else None)
+        detail = run_view(lang, view) if view else ""
+        key = f"{table}{detail}{other_id}"
+        if key == before:
+            return [gr.skip()] * (len(parts) + 1)
+        updates = {"table": table, "detail": detail, "facts": settings(lang, view) if view else ""}
+        return [{**updates, **_shown(lang, view, views, other_id)}[name] for name in parts] + [key]
+
+    def pick(event: gr.EventData) -> Any:
+        chosen = str((event._data or {}).get("run", ""))
+        return chosen if any(view.id == chosen for view in shared.runs.list()) else gr.skip()
+
+    seen = {"inputs": [shared.run, parts["other"], drawn], "outputs": [*parts.values(), drawn], **quiet}
+    parts["table"].click(pick, None, shared.run, **quiet)
+    for moment in (shared.run.change, shared.tab["runs"].select, parts["other"].input):
+        moment(look, **seen)
+    gr.Timer(EVERY_S).tick(look, concurrency_limit=None, **seen)
+
+
+def _shown(lang: str, view: RunView | None, views: list[RunView], other_id: str | None) -> dict[str, Any]:
+    """Which buttons a run has, and the comparison."""
+    others = [v for v in views if view and v.id != view.id and v.course.metrics]
+    other = next((v for v in others if v.id == other_id), None)
+    return {
+        "more": gr.Accordion(visible=view is not None),
+        "resume": gr.Button(visible=bool(view and view.resumable)),
+        "chat": gr.Button(visible=bool(view and view.has_result)),
+        "download": gr.Button(visible=bool(view and view.has_result)),
+        "delete": gr.Button(visible=bool(view and not view.active)),
+        "other": gr.Dropdown([(v.name, v.id) for v in others], value=other.id if other else None, visible=bool(others)),
+        "compared": comparison(lang, [view, other]) if view and other else "",
+    }
+
+
+def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, file: Any) -> None:
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    deleted = gr.State(None)
+
+    def resume(run_id: str, request: gr.Request) -> tuple[Any, Any]:
+        try:
+            shared.runs.resume(run_id)
+        except Problem as problem:
+            return problem_html(explain(language(request), problem)), gr.skip()
+        return "", gr.Tabs(selected="train")
+
+    def delete(run_id: str, request: gr.Request) -> tuple[Any, ...]:
+        lang = language(request)
+        try:
+            name = shared.runs.get(run_id).name
+            shared.runs.delete(run_id)
+        except Problem as problem:
+            return problem_html(explain(lang, problem)), gr.skip(), gr.skip(), gr.skip()
+        text = f'<p class="ls-warn" role="status">! {escape(t(lang, "runs.deleted", name=name))}</p>'
+        return text, None, run_id, gr.Button(visible=True)
+
+    def restore(run_id: str, request: gr.Request) -> tuple[Any, ...]:
+        try:
+            shared.runs.restore(run_id)
+        except Problem as problem:
+            return problem_html(explain(language(request), problem)), gr.skip(), gr.skip()
+        return "", run_id, gr.Button(visible=False)
+
+    def prepare(run_id: str, request: gr.Request) -> tuple[Any, Any]:
+        try:
+            return "", gr.DownloadButton(value=str(zip_result(shared.runs.get(run_id).run)))
+        except Problem as problem:
+            return problem_html(explain(language(request), problem)), gr.DownloadButton(value=None)
+
+    parts["resume"].click(resume, shared.run, [note, shared.tabs], **quiet)
+    parts["chat"].click(lambda: gr.Tabs(selected="chat"), None, shared.tabs, **quiet)
+    parts["delete"].click(delete, shared.run, [note, shared.run, deleted, undo], **quiet)
+    undo.click(restore, deleted, [note, shared.run, undo], **quiet)
+    fetched = parts["download"].click(prepare, shared.run, [note, file], api_visibility="private")
+    fetched.success(None, None, None, js="() => document.querySelector('#runs-file a, a#runs-file, #runs-file')?.click()", api_visibility="private")

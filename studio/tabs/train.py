@@ -1,1 +1,201 @@
-def build(shared): ...
+"""The Train tab: the recipe on the left, the run on the right. The run lives in its own process; this page only looks."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from estimator.problems import Problem
+from estimator.recipe import FIELDS, Recipe
+from studio.i18n import explain, language, marker, t
+from studio.runs.preflight import Prediction, preflight
+from studio.runs.supervisor import RunView
+from studio.tabs import Shared, can_train
+from studio.tabs.controls import control, recipe_from, values_of
+from studio.tabs.notices import needs_train, problem_html
+from studio.workers.bases import EMBEDDED_ID
+from studio.widgets.run_view import run_view
+
+BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
+BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
+ADVANCED = ["lora_dropout", "use_dora", "use_rslora", "dtype", "mixed_precision", "attn_implementation"]
+ADVANCED += ["gradient_accumulation_steps", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm"]
+ADVANCED += ["max_steps", "assistant_only_loss", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit"]
+NAMES = BASIC + ADVANCED
+# What suits the embedded base on a CPU; every other default is the recipe's own.
+FIRST = {"model": EMBEDDED_ID, "dtype": "float32", "per_device_train_batch_size": 8, "max_length": 256, "learning_rate": 2e-3}
+FIRST |= {"gradient_checkpointing": False}
+LOG_TAIL_BYTES = 20_000
+EVERY_S = 1.0
+
+
+def build(shared: Shared) -> None:
+    """Called inside the tab."""
+    if not can_train():
+        return needs_train()
+    with gr.Row(elem_classes="ls-split ls-picture-first"):
+        with gr.Column(elem_classes="ls-left"):
+            dataset, fields, name, start, trouble = _recipe_column(shared)
+        with gr.Column(elem_classes="ls-right"):
+            picture, log, buttons = _run_column()
+    _wire_form(shared, dataset, fields, name, start, trouble)
+    _wire_run(shared, picture, log, buttons)
+
+
+def _recipe_column(shared: Shared) -> tuple[Any, ...]:
+    dataset = gr.Dropdown([], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset")
+    fields = {}
+    for name in BASIC:
+        fields[name] = _field(name)
+    with gr.Accordion(marker("train.advanced"), open=False):
+        for name in ADVANCED:
+            fields[name] = _field(name)
+    name = gr.Textbox(label=marker("train.name"), info=marker("train.name_help"), max_lines=1, elem_id="train-name")
+    trouble = gr.HTML(elem_id="train-problem")
+    start = gr.Button(marker("train.start"), variant="primary", elem_id="train-start")
+    return dataset, fields, name, start, trouble
+
+
+def _field(name: str) -> Any:
+    if name == "model":
+        words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "train-model"}
+        choices = [(marker("common.embedded_base"), EMBEDDED_ID)]
+        return gr.Dropdown(choices, value=EMBEDDED_ID, allow_custom_value=True, **words)
+    return control(name, FIRST.get(name), elem_id=f"train-{name}")
+
+
+def _run_column() -> tuple[Any, ...]:
+    picture = gr.HTML(elem_id="train-run")
+    with gr.Row():
+        stop = gr.Button(marker("train.stop"), variant="stop", visible=False, elem_id="train-stop")
+        resume = gr.Button(marker("train.resume"), visible=False, elem_id="train-resume")
+        chat = gr.Button(marker("train.chat"), variant="primary", visible=False, elem_id="train-chat")
+    with gr.Accordion(marker("train.log"), open=False):
+        log = gr.HTML(elem_id="train-log")
+    return picture, log, (stop, resume, chat)
+
+
+def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, start: Any, trouble: Any) -> None:
+    inputs = [dataset, name, *fields.values()]
+
+    def check(dataset_id: str, run_name: str, *values: Any, request: gr.Request = None) -> list[dict[str, Any]]:
+        """Beside each field, what is wrong with it."""
+        problem = _problem(shared, dataset_id, values)
+        at_fault = problem.field if problem else None
+        message = explain(language(request), problem) if problem else ""
+        return [gr.validate(at_fault != field, message) for field in ("dataset", "name", *NAMES)]
+
+    def begin(dataset_id: str, run_name: str, *values: Any, request: gr.Request = None) -> tuple[Any, Any]:
+        lang = language(request)
+        try:
+            recipe = recipe_from(NAMES, values)
+            prediction = preflight(recipe, shared.trace_worker)
+            view = shared.runs.start(recipe, shared.datasets.get(dataset_id), run_name or "", prediction.predicted_bytes)
+        except Problem as problem:
+            return problem_html(explain(lang, problem)), gr.skip()
+        return prediction_html(lang, prediction), view.id
+
+    def choices(chosen: str | None, wanted: str | None) -> Any:
+        stored = shared.datasets.list()
+        ids = [info.id for info in stored]
+        value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
+        return gr.Dropdown([(f"{info.name} · {info.train_rows:,}", info.id) for info in stored], value=value)
+
+    def load(recipe: dict[str, Any] | None) -> list[Any]:
+        """A recipe brought over from another tab."""
+        if not recipe:
+            return [gr.skip()] * len(NAMES)
+        return values_of(Recipe.from_dict(recipe), NAMES)
+
+    start.click(begin, inputs, [trouble, shared.run], validator=check, api_visibility="private", concurrency_limit=1)
+    refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
+    shared.tab["train"].select(choices, **refresh)
+    shared.dataset.change(choices, **refresh)
+    gr.on(None, choices, **refresh)
+    shared.recipe.change(load, shared.recipe, list(fields.values()), show_progress="hidden", api_visibility="private")
+
+
+def _problem(shared: Shared, dataset_id: str | None, values: tuple[Any, ...]) -> Problem | None:
+    """The first thing that keeps a run from starting."""
+    try:
+        recipe = recipe_from(NAMES, values)
+        if not dataset_id:
+            raise Problem("train.no_dataset", field="dataset")
+        shared.datasets.get(dataset_id)
+        preflight(recipe, shared.trace_worker)
+    except Problem as problem:
+        return problem
+    return None
+
+
+def prediction_html(lang: str, prediction: Prediction) -> str:
+    if prediction.predicted_bytes is None:
+        text = t(lang, "train.prediction_none", reason=explain(lang, prediction.unknown) if prediction.unknown else "")
+    else:
+        text = t(lang, "train.prediction", **prediction.words())
+    return f'<p class="ls-note">{escape(text)}</p>'
+
+
+def _wire_run(shared: Shared, picture: Any, log: Any, buttons: tuple[Any, ...]) -> None:
+    stop, resume, chat = buttons
+    drawn = gr.State("")
+
+    def look(run_id: str | None, before: str, request: gr.Request) -> tuple[Any, ...]:
+        """Everything on the right; what has not changed is not sent again."""
+        lang = language(request)
+        view = _view(shared, run_id)
+        html = run_view(lang, view) if view else empty(lang)
+        key = f"{lang}{html}{view and view.run.stop_file.exists()}"
+        if key == before:
+            return (gr.skip(),) * 6
+        stopping = bool(view and view.active and view.run.stop_file.exists())
+        stop_word = t(lang, "train.stopping" if stopping else "train.stop")
+        return (
+            html,
+            _log(lang, view),
+            gr.Button(stop_word, visible=bool(view and view.active), interactive=not stopping),
+            gr.Button(visible=bool(view and view.resumable)),
+            gr.Button(visible=bool(view and view.has_result)),
+            key,
+        )
+
+    def resume_run(run_id: str, request: gr.Request) -> None:
+        try:
+            shared.runs.resume(run_id)
+        except Problem as problem:
+            raise gr.Error(explain(language(request), problem), print_exception=False) from problem
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    seen = {"inputs": [shared.run, drawn], "outputs": [picture, log, stop, resume, chat, drawn], **quiet}
+    gr.Timer(EVERY_S).tick(look, concurrency_limit=None, **seen)
+    shared.run.change(look, **seen)
+    stop.click(lambda id: shared.runs.stop(id), shared.run, None, **quiet).then(look, **seen)
+    resume.click(resume_run, shared.run, None, **quiet).then(look, **seen)
+    chat.click(lambda: gr.Tabs(selected="chat"), None, shared.tabs, **quiet)
+
+
+def _view(shared: Shared, run_id: str | None) -> RunView | None:
+    """The run this page follows, else the one at work, else the newest."""
+    try:
+        return shared.runs.get(run_id) if run_id else shared.runs.active() or next(iter(shared.runs.list()), None)
+    except Problem:
+        return None
+
+
+def empty(lang: str) -> str:
+    return f'<div class="ls-empty"><strong>{escape(t(lang, "train.empty_title"))}</strong>{escape(t(lang, "train.empty"))}</div>'
+
+
+def _log(lang: str, view: RunView | None) -> str:
+    """The end of the worker's log, escaped."""
+    text = ""
+    if view and view.run.log.exists():
+        with view.run.log.open("rb") as file:
+            file.seek(max(0, view.run.log.stat().st_size - LOG_TAIL_BYTES))
+            text = file.read().decode("utf-8", errors="replace").strip()
+    return f'<pre class="ls-code ls-log" tabindex="0">{escape(text or t(lang, "train.log_empty"))}</pre>'
+
+
+assert set(NAMES) <= set(FIELDS)

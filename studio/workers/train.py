@@ -19,7 +19,7 @@ from estimator.recipe import Recipe
 from studio import i18n  # noqa: F401  (registers the sentences of problems, for the log)
 from studio.runs.folder import RunFolder, checkpoint_step
 from studio.runs.journal import Journal
-from studio.runs.supervisor import storage_problems
+from studio.storage import storage_problems
 
 
 def main(arguments: list[str]) -> int:

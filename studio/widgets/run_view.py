@@ -1,0 +1,98 @@
+"""One run as a page shows it: a sentence, the curve, memory predicted against measured, what became of the rows."""
+
+from __future__ import annotations
+
+from html import escape
+
+from estimator.units import human_bytes
+from studio.i18n import explain, t
+from studio.runs.supervisor import RunView
+from studio.widgets.curves import loss_curve
+
+SIGNS = {"finished": "✓", "failed": "✕", "interrupted": "!", "stopped": "!"}
+KINDS = {"finished": "ls-good", "failed": "ls-problem", "interrupted": "ls-warn", "stopped": "ls-warn"}
+
+
+def run_view(lang: str, view: RunView) -> str:
+    course = view.course
+    return (
+        f'<article class="ls-run ls-panel"><header><h2>{escape(view.name)}</h2>'
+        f'<p class="ls-note">{escape(_what(lang, view))}</p></header>'
+        f"{_status(lang, view)}{loss_curve(lang, course.metrics, course.evals, course.total_steps)}"
+        f"{_memory(lang, view)}{_rows(lang, view)}</article>"
+    )
+
+
+def status_sentence(lang: str, view: RunView) -> str:
+    """"Step 128 of 600, 4 min left" or what else there is to say."""
+    course = view.course
+    if view.status == "failed" and course.problem:
+        return t(lang, "train.status_failed", step=course.step, problem=explain(lang, course.problem))
+    if view.status in ("interrupted", "stopped"):
+        key = f"train.status_{view.status}"
+        saved = view.run.complete_checkpoints()
+        resume = t(lang, "train.resume_from_step", step=course.checkpoints[-1] if course.checkpoints else 0) if saved else t(lang, "train.resume_from_start")
+        return f"{t(lang, key, step=course.step)} {resume}"
+    if view.status == "training":
+        left = course.seconds_left
+        key = "train.status_training" if left is not None else "train.status_training_start"
+        sentence = t(lang, key, step=course.step, total=course.total_steps or 0, left=duration(lang, left or 0))
+        if course.resumed_from:
+            sentence += " " + t(lang, "train.resumed_from", step=course.resumed_from)
+        elif course.attempts > 1:
+            sentence += " " + t(lang, "train.resumed_from_start")
+        return sentence
+    took = duration(lang, (course.last_time or 0) - (course.started_at or 0))
+    return t(lang, f"train.status_{view.status}", step=course.step, total=course.total_steps or 0, took=took)
+
+
+def duration(lang: str, seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return t(lang, "train.seconds", n=round(seconds))
+    if seconds < 5400:
+        return t(lang, "train.minutes", n=round(seconds / 60))
+    return t(lang, "train.hours", n=f"{seconds / 3600:.1f}")
+
+
+def _what(lang: str, view: RunView) -> str:
+    recipe = view.recipe
+    method = f"QLoRA {recipe.quantization}" if recipe.is_quantized else {"lora": "LoRA"}.get(recipe.method, t(lang, "recipe.method_full"))
+    rank = f" · r = {recipe.r}" if recipe.has_adapters else ""
+    return f"{recipe.model} · {method}{rank} · {view.dataset_name}"
+
+
+def _status(lang: str, view: RunView) -> str:
+    sign = SIGNS.get(view.status, "")
+    kind = KINDS.get(view.status, "ls-working")
+    total, step = view.course.total_steps, view.course.step
+    bar = ""
+    if view.active and total:
+        bar = f'<progress max="{total}" value="{step}" aria-label="{escape(t(lang, "train.progress"))}"></progress>'
+    return f'<p class="ls-status {kind}" role="status">{sign} {escape(status_sentence(lang, view))}</p>{bar}'
+
+
+def _memory(lang: str, view: RunView) -> str:
+    """Two bars on one scale."""
+    predicted, measured = view.info.predicted_bytes, view.course.measured_bytes
+    if not predicted and not measured:
+        return ""
+    largest = max(predicted or 0, measured or 0)
+    how = view.course.measured_how or "resident_growth"
+    rows = [("train.memory_predicted", predicted, "ls-predicted"), (f"train.memory_{how}", measured, "ls-measured")]
+    bars = "".join(
+        f'<div class="ls-pair"><span>{escape(t(lang, key))}</span><span class="ls-track"><span class="ls-fill {kind}" '
+        f'style="width:{(bytes or 0) / largest * 100:.1f}%"></span></span>'
+        f'<b title="{bytes or 0:,} B">{human_bytes(bytes) if bytes else "–"}</b></div>'
+        for key, bytes, kind in rows
+    )
+    return f'<section class="ls-memory" aria-label="{escape(t(lang, "train.memory"))}"><h3>{escape(t(lang, "train.memory"))}</h3>{bars}</section>'
+
+
+def _rows(lang: str, view: RunView) -> str:
+    lines = []
+    for split, data in view.course.data.items():
+        reasons = ", ".join(f"{t(lang, f'train.reason_{name}')}: {count:,}" for name, count in data["reasons"].items())
+        key = "train.rows_dropped" if data["dropped"] else "train.rows_kept"
+        lines.append(t(lang, key, split=t(lang, f"train.split_{split}"), kept=f"{data['kept']:,}", dropped=f"{data['dropped']:,}", reasons=reasons, trained=f"{data['trained_tokens']:,}"))
+    return "".join(f'<p class="ls-note">{escape(line)}</p>' for line in lines)
