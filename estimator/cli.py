@@ -1,0 +1,164 @@
+"""`lora-studio estimate`: every `Recipe` field is a flag of the same name. Exit codes: 0, 2 bad input, 3 does not fit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from estimator.estimate import Estimate, check, estimate
+from estimator.law import LOOPS
+from estimator.problems import Problem
+from estimator.recipe import FIELDS, FieldInfo, Recipe
+from estimator.units import human_bytes
+
+FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage text."""
+        self.exit(BAD_INPUT, f"lora-studio estimate: {message}. See --help.\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="lora-studio estimate", description="Memory of a fine-tune, by component.", allow_abbrev=False)
+    for info in FIELDS.values():
+        parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
+    parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
+    parser.add_argument("--loop", choices=tuple(LOOPS), default="trl", help="who trains (default: trl, the studio's)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, with or without its own name in front; problems are one line on stderr and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = vars(build_parser().parse_args(words[1:] if words[:1] == ["estimate"] else words))
+    except SystemExit as stop:  # argparse has said what is wrong
+        return int(stop.code or 0)
+    try:
+        return _run(options)
+    except Problem as problem:
+        print(f"lora-studio estimate: {problem}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _run(options: dict[str, Any]) -> int:
+    given = {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
+    if options["check"] and not options["gpu"]:
+        raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
+    recipe = Recipe.from_dict(given)
+    for problem in check(recipe):
+        raise problem
+    made = estimate(recipe, options["gpu"], loop=options["loop"])
+    print(made.to_json() if options["json"] else table(recipe, made))
+    if not options["check"]:
+        return FITS
+    if made.fits is None:
+        raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
+    return FITS if made.fits else DOES_NOT_FIT
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _metavar(info: FieldInfo) -> str:
+    return "LIST" if _is_list(info) else info.name.upper().rpartition("_")[2]
+
+
+def _arity(info: FieldInfo) -> dict[str, Any]:
+    """A switch may stand alone; a list takes several words or one with commas."""
+    if bool in info.kinds:
+        return {"nargs": "?", "const": "true"}
+    return {"nargs": "+"} if _is_list(info) else {}
+
+
+def _is_list(info: FieldInfo) -> bool:
+    return any(getattr(kind, "__origin__", kind) is tuple for kind in info.kinds)
+
+
+def _help(info: FieldInfo) -> str:
+    default = "" if info.name == "model" else f" Default: {info.default}."
+    return f"{info.allowed}.{default}".replace("%", "%%")
+
+
+def _parsed(info: FieldInfo, given: str | list[str]) -> Any:
+    """The text of a flag as the field's type; what does not parse is left as text for `Recipe` to refuse by name."""
+    origins = [getattr(kind, "__origin__", kind) for kind in info.kinds]
+    if isinstance(given, list):
+        return _parsed_list(info, given, takes_text=str in origins)
+    if bool in origins:
+        return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(given.lower(), given)
+    if dict in origins:
+        return _parsed_table(given)
+    for number in (int, float):
+        if number in origins:
+            try:
+                return number(given) if number is float else int(given.replace("_", ""))
+            except ValueError:
+                return _number_or_text(given)
+    return given
+
+
+def _number_or_text(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _parsed_list(info: FieldInfo, words: list[str], takes_text: bool) -> Any:
+    """One word without a comma is a single text (all-linear, a regular expression, a name) where the field takes one."""
+    if takes_text and len(words) == 1 and _is_expression(words[0]):
+        return words[0]
+    parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
+    if any(getattr(kind, "__args__", (None,))[0] is int for kind in info.kinds):
+        return [int(part) if part.lstrip("-").isdigit() else part for part in parts]
+    return parts
+
+
+def _is_expression(word: str) -> bool:
+    return word == "all-linear" or any(sign in word for sign in "*+?[](){}|^$\\")
+
+
+def _parsed_table(text: str) -> Any:
+    """`q_proj=8,v_proj=16`, or a JSON object."""
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(sign and value.strip().lstrip("-").isdigit() for _, sign, value in pairs):
+        return text
+    return {key.strip(): int(value) for key, _, value in pairs}
+
+
+def table(recipe: Recipe, made: Estimate) -> str:
+    """The estimate for a reader."""
+    trained = 100 * made.trainable_parameters / made.total_parameters
+    lines = [
+        f"{recipe.model}  {recipe.method}" + (f" {recipe.quantization}" if recipe.is_quantized else ""),
+        f"  parameters         {made.total_parameters:>16,}",
+        f"  trainable          {made.trainable_parameters:>16,}  ({trained:.3f} %)",
+        "",
+        *(f"  {name:<18} {human_bytes(size):>16}" for name, size in made.components.items()),
+        f"  {'peak allocated':<18} {human_bytes(made.peak_allocated_bytes):>16}  at: {made.peak_moment.replace('_', ' ')}",
+        f"  {'peak reserved':<18} {human_bytes(made.peak_reserved_bytes):>16}",
+        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  "
+        f"({human_bytes(made.uncertainty.low_bytes)} to {human_bytes(made.uncertainty.high_bytes)})",
+    ]
+    if made.gpu and made.usable_bytes is not None:
+        verdict = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
+        lines += ["", f"  {made.gpu}: {verdict}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+    return "\n".join(lines + [f"  note: {warning}" for warning in made.warnings])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
