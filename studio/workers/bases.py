@@ -22,7 +22,19 @@ def open_base(name: str, field: str = "model") -> Path:
     folder = _local_folder(name)
     if folder is None:
         folder = _download(name, field)
-    _check(folder, name, field)
+    _check_config(folder, name, field)
+    _check_weights(folder, name, field)
+    _check_tokenizer(folder, name, field)
+    return folder
+
+
+def open_tokenizer(name: str, field: str = "model") -> Path:
+    """The same for those who need no weights: a preview of data must not download a model."""
+    folder = _local_folder(name)
+    if folder is None:
+        folder = _download(name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern))
+    _check_config(folder, name, field)
+    _check_tokenizer(folder, name, field)
     return folder
 
 
@@ -33,7 +45,7 @@ def _local_folder(name: str) -> Path | None:
     return path.resolve() if path.is_dir() else None
 
 
-def _download(name: str, field: str) -> Path:
+def _download(name: str, field: str, patterns: tuple[str, ...] = DOWNLOADED) -> Path:
     """A hub id's files from the local cache or the hub; weights in safetensors only."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -45,7 +57,7 @@ def _download(name: str, field: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(DOWNLOADED)))
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except GatedRepoError as error:
         raise Problem("base.gated", field=field, value=name) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -55,7 +67,7 @@ def _download(name: str, field: str) -> Path:
         raise Problem("base.offline", field=field, value=name, reason=reason) from error
 
 
-def _check(folder: Path, name: str, field: str) -> None:
+def _check_config(folder: Path, name: str, field: str) -> None:
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise Problem("base.missing", field=field, value=name)
@@ -64,14 +76,20 @@ def _check(folder: Path, name: str, field: str) -> None:
         model_type = config["model_type"]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise Problem("base.broken", field=field, value=name, reason=f"config.json: {error!r}"[:160]) from error
+    _check_known(config, model_type, name, field)
+
+
+def _check_weights(folder: Path, name: str, field: str) -> None:
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(f.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(pattern))
         if pickles:
             raise Problem("base.pickled", field=field, value=name, files=", ".join(pickles[:3]))
         raise Problem("base.no_weights", field=field, value=name)
+
+
+def _check_tokenizer(folder: Path, name: str, field: str) -> None:
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise Problem("base.no_tokenizer", field=field, value=name)
-    _check_known(config, model_type, name, field)
 
 
 def _check_known(config: dict, model_type: str, name: str, field: str) -> None:
