@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -54,7 +55,7 @@ class Draft:
 
     def __init__(self, folder: Path, final: Path) -> None:
         self.folder, self.final = folder, final
-        self.kept = self.changed = 0
+        self.kept = self.changed = self.text_bytes = 0
         self.reasons: Counter[str] = Counter()
         self._hash, self._language = hashlib.sha256(), LanguageGuess()
 
@@ -80,7 +81,9 @@ class Draft:
     def keep(self, row: dict[str, Any], changed: bool = False) -> None:
         """Add a normalised row with its `row` number."""
         content = {key: row[key] for key in ("messages", "text") if key in row}
-        self._hash.update(json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8") + b"\n")
+        canonical = json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8")
+        self._hash.update(canonical + b"\n")
+        self.text_bytes += len(canonical)
         self._language.see(content)
         with storage_problems(self.folder.parent):
             self._rows.write(json.dumps({**content, "row": row["row"]}, ensure_ascii=False) + "\n")
@@ -117,9 +120,17 @@ class Draft:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What was kept so far, read back from the disk."""
-        self._rows.flush()
+        with storage_problems(self.folder.parent):
+            self._rows.flush()
         with (self.folder / "rows.jsonl").open(encoding="utf-8") as file:
             yield from map(json.loads, file)
+
+    def dropped_so_far(self, limit: int) -> list[dict[str, Any]]:
+        """The first rows left out: `{"row", "reason", "params"}`."""
+        with storage_problems(self.folder.parent):
+            self._dropped.flush()
+        with (self.folder / "dropped.jsonl").open(encoding="utf-8") as file:
+            return [json.loads(line) for line in itertools.islice(file, limit)]
 
     def _split(self, chosen: set[int]) -> None:
         source, train, evaluation = (self.folder / f"{part}.jsonl" for part in ("rows", "train", "eval"))

@@ -9,6 +9,7 @@ user's file, counted from 1.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import secrets
@@ -70,7 +71,7 @@ class DatasetInfo:
     def dropped_rows(self, limit: int = 100) -> list[dict[str, Any]]:
         """The first `limit` dropped rows: `{"row", "reason", "params"}`."""
         with self.dropped_file.open(encoding="utf-8") as file:
-            return [json.loads(line) for line, _ in zip(file, range(limit))]
+            return [json.loads(line) for line in itertools.islice(file, limit)]
 
 
 class DatasetStore:
@@ -152,11 +153,8 @@ def _read(folder: Path) -> DatasetInfo | None:
 def read_rows(path: Path, offset: int = 0, count: int | None = None) -> Iterator[dict[str, Any]]:
     """Rows of a `train.jsonl` or `eval.jsonl` from index `offset` on."""
     with path.open(encoding="utf-8") as file:
-        for index, line in enumerate(file):
-            if index >= offset + count if count is not None else False:
-                return
-            if index >= offset:
-                yield json.loads(line)
+        stop = None if count is None else offset + count
+        yield from map(json.loads, itertools.islice(file, offset, stop))
 
 
 def as_json(info: DatasetInfo) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""CSV and TSV with a header, streamed; commas, semicolons or tabs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from estimator.problems import Problem
+from studio.datasets.encoding import open_text
+from studio.datasets.reading import ROW_LIMIT_CHARACTERS, RowError, Source
+
+DELIMITERS = ",\t;"
+
+
+def read(source: Source) -> Iterator[tuple[int, Any]]:
+    """Rows as dicts by column name; row 1 is the first below the header. Blank lines are skipped."""
+    csv.field_size_limit(ROW_LIMIT_CHARACTERS)
+    with open_text(source, newline="") as text:
+        start = text.readline(ROW_LIMIT_CHARACTERS)
+        text.seek(0)
+        rows = csv.reader(text, delimiter=max(DELIMITERS, key=start.count), strict=True)
+        header: list[str] | None = None
+        row = 0
+        while True:
+            line = rows.line_num + 1
+            try:
+                fields = next(rows, None)
+            except csv.Error as error:
+                raise _broken(source, row + 1, line, error) from error
+            if fields is None:
+                return
+            if not any(field.strip() for field in fields):
+                continue
+            if header is None:
+                header = [field.strip() for field in fields]
+                continue
+            row += 1
+            if len(fields) == len(header):
+                yield row, dict(zip(header, fields, strict=True))
+            else:
+                yield row, RowError("fields", found=len(fields), expected=len(header), line=line)
+
+
+def _broken(source: Source, row: int, line: int, error: csv.Error) -> Problem:
+    return Problem("dataset.broken_csv", file=source.name, row=row, line=line, detail=str(error))

@@ -1,0 +1,163 @@
+"""JSON arrays, JSON values one after another, and JSON Lines, each with a buffer of one row and not of one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from estimator.problems import Problem
+from studio.datasets.encoding import open_text
+from studio.datasets.reading import ROW_LIMIT_CHARACTERS, Source
+
+CHUNK_CHARACTERS = 256 * 1024
+_BLANK = " \t\r\n"
+
+
+def read(source: Source) -> Iterator[tuple[int, Any]]:
+    """A `.json` file: an array of rows, or rows one after another as many tools write under that name."""
+    with open_text(source) as text:
+        buffer = _Buffer(source, text)
+        if buffer.peek() == "[":
+            yield from _array(buffer)
+        else:
+            yield from _values(buffer)
+
+
+def read_lines(source: Source) -> Iterator[tuple[int, Any]]:
+    """A `.jsonl` file: one value a line, blank lines skipped. One that holds an array is read as such."""
+    with open_text(source) as text:
+        first = text.readline(ROW_LIMIT_CHARACTERS)
+        while first and not first.strip():
+            first = text.readline(ROW_LIMIT_CHARACTERS)
+        is_array = _is_start_of_array(first)
+    if is_array:
+        yield from read(source)
+        return
+    with open_text(source) as text:
+        number = 0
+        while line := text.readline(ROW_LIMIT_CHARACTERS):
+            number += 1
+            if len(line) == ROW_LIMIT_CHARACTERS:
+                raise Problem("dataset.row_size", file=source.name, row=number, limit=_limit_words())
+            if line.strip():
+                yield number, _line(source, number, line)
+
+
+def _is_start_of_array(line: str) -> bool:
+    if not line.lstrip().startswith("["):
+        return False
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return bool(value) and isinstance(value[0], dict)
+
+
+def _line(source: Source, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise _broken(source, number, number, error.colno, error.msg) from error
+    except RecursionError as error:
+        raise _broken(source, number, number, 1, "nested too deeply") from error
+
+
+def _broken(source: Source, row: int, line: int, column: int, detail: str) -> Problem:
+    return Problem("dataset.broken_json", file=source.name, row=row, line=line, column=column, detail=detail)
+
+
+def _limit_words() -> str:
+    return f"{ROW_LIMIT_CHARACTERS // 1024**2} MiB"
+
+
+def _array(buffer: _Buffer) -> Iterator[tuple[int, Any]]:
+    buffer.skip(1)
+    row = 0
+    if buffer.peek() == "]":
+        buffer.skip(1)
+        return
+    while True:
+        row += 1
+        yield row, buffer.value(row)
+        separator = buffer.peek()
+        if separator not in (",", "]"):
+            raise buffer.broken(row + 1 if separator == "{" else row, "expected ',' or ']' after the row")
+        buffer.skip(1)
+        if separator == "]":
+            break
+    if buffer.peek():
+        raise buffer.broken(row, "text after the closing ']'")
+
+
+def _values(buffer: _Buffer) -> Iterator[tuple[int, Any]]:
+    row = 0
+    while buffer.peek():
+        row += 1
+        yield row, buffer.value(row)
+
+
+class _Buffer:
+    """The part of the file at hand: it grows until a value is whole and forgets what has been read."""
+
+    def __init__(self, source: Source, text: TextIO) -> None:
+        self._source, self._file = source, text
+        self._text, self._at = "", 0
+        self._lines_before = 0
+        self._ended = False
+        self._decoder = json.JSONDecoder()
+
+    def peek(self) -> str:
+        """The next character that is not blank, or "" at the end of the file."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in _BLANK:
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._ended:
+                return ""
+            self._grow(CHUNK_CHARACTERS)
+
+    def skip(self, characters: int) -> None:
+        self._at += characters
+
+    def value(self, row: int) -> Any:
+        """The next JSON value. Reads on while it is incomplete; what is still broken then is broken."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                failure, value, end = error, None, len(self._text)
+            except RecursionError:
+                raise self.broken(row, "nested too deeply") from None
+            else:
+                failure = None
+            if failure is None and (end < len(self._text) or self._ended):  # a number may go on after the buffer
+                self._at = end
+                return value
+            if self._ended:
+                self._at = min(failure.pos, len(self._text))
+                raise self.broken(row, failure.msg) from failure
+            if len(self._text) - self._at >= ROW_LIMIT_CHARACTERS:
+                raise Problem("dataset.row_size", file=self._source.name, row=row, limit=_limit_words())
+            if failure and self._is_certain(failure):
+                self._at = failure.pos
+                raise self.broken(row, failure.msg) from failure
+            self._grow(max(CHUNK_CHARACTERS, len(self._text) - self._at))
+
+    def _is_certain(self, failure: json.JSONDecodeError) -> bool:
+        """Whether reading on cannot mend it: the parser stopped well before the end, and not in an open string."""
+        return failure.pos < len(self._text) - 64 and "Unterminated" not in failure.msg
+
+    def broken(self, row: int, detail: str) -> Problem:
+        """The problem at the present place."""
+        line = self._lines_before + self._text.count("\n", 0, self._at) + 1
+        column = self._at - (self._text.rfind("\n", 0, self._at) + 1) + 1
+        return _broken(self._source, row, line, column, detail)
+
+    def _grow(self, characters: int) -> None:
+        self._lines_before += self._text.count("\n", 0, self._at)
+        more = self._file.read(characters)
+        self._ended = not more
+        self._text, self._at = self._text[self._at :] + more, 0

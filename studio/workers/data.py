@@ -1,0 +1,114 @@
+"""The data worker: `python -m studio.workers.data`. Reads what people bring and shows it as the training will see it.
+
+Methods: `ingest` (streams progress, answers with the stored dataset) and `preview` (rows as tokens, lengths, counts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from estimator.problems import Problem
+from estimator.recipe import FIELDS, Recipe
+from studio import paths
+from studio.datasets.draft import Draft
+from studio.datasets.ingest import ingest as ingest_file
+from studio.datasets.store import DatasetStore, as_json
+from studio.workers import preview as previews
+from studio.workers import rendering
+from studio.workers.bases import open_tokenizer
+from studio.workers.serve import Request, serve
+
+ROWS_AT_ONCE = 50
+
+
+def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
+    """`path`, `name`, `eval_share` (0 to 0.5), `seed`; with `model`, `max_length` and `assistant_only_loss` a file whose
+    rows are all too long is refused."""
+    result = yield from ingest_file(
+        DatasetStore(paths.datasets(), paths.trash()),
+        Path(params["path"]),
+        params.get("name"),
+        eval_share=params.get("eval_share", 0.1),
+        seed=params.get("seed", 42),
+        check=_length_check(params) if params.get("model") else None,
+        cancelled=lambda: request.cancelled,
+    )
+    return as_json(result)
+
+
+def _length_check(params: dict[str, Any]) -> Any:
+    """Refuses a dataset of which not one row fits; reads no further than the first that does."""
+    recipe = _recipe(params)
+
+    def check(draft: Draft, file: str) -> None:
+        try:
+            tokenizer = _tokenizer(recipe.model)
+        except Problem:
+            return  # a base that cannot be opened is no fault of the data; the preview says so
+        shortest = None
+        for row in draft.rows():
+            result = rendering.encode_row(tokenizer, row, recipe)
+            if getattr(result, "reason", None) != "too_long":
+                return
+            shortest = min(shortest or result.params["length"], result.params["length"])
+        raise Problem(
+            "dataset.all_too_long",
+            field="max_length", file=file, rows=draft.kept, shortest=shortest, limit=recipe.max_length,
+        )  # fmt: skip
+
+    return check
+
+
+def preview(params: dict[str, Any], request: Request) -> dict[str, Any]:
+    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `offset`, `count` (rows); see `preview.view`."""
+    recipe = _recipe(params)
+    info = DatasetStore(paths.datasets(), paths.trash()).get(params["dataset_id"])
+    tokenizer = _tokenizer(recipe.model)
+    count = max(0, min(int(params.get("count", 5)), ROWS_AT_ONCE))
+    offset = max(0, min(int(params.get("offset", 0)), info.kept - 1))
+    measured = _measured(info.id, recipe.model, recipe.assistant_only_loss)
+    return previews.view(info, tokenizer, recipe, measured, offset, count)
+
+
+@lru_cache(maxsize=16)
+def _measured(dataset_id: str, model: str, assistant_only_loss: bool) -> previews.Measured:
+    """Lengths do not depend on the limit: they are measured once, and moving the limit is instant."""
+    info = DatasetStore(paths.datasets(), paths.trash()).get(dataset_id)
+    return previews.measure(info, _tokenizer(model), _whole(model, assistant_only_loss))
+
+
+def _recipe(params: dict[str, Any]) -> Recipe:
+    """Only what decides how rows are encoded; the record checks it."""
+    names = ("model", "max_length", "assistant_only_loss")
+    return Recipe.from_dict({name: params[name] for name in names if name in params})
+
+
+def _whole(model: str, assistant_only_loss: bool) -> Recipe:
+    longest = FIELDS["max_length"].limits["high"]
+    return Recipe(model=model, assistant_only_loss=assistant_only_loss, max_length=longest)
+
+
+def _tokenizer(model: str) -> Any:
+    folder = open_tokenizer(model)
+    stamp = max(file.stat().st_mtime for file in folder.glob("*token*"))
+    return _load(folder, stamp)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, _stamp: float) -> Any:
+    return rendering.load_tokenizer(folder)
+
+
+def warm() -> None:
+    """What takes seconds to import, before the first question."""
+    import transformers  # noqa: F401
+    from trl.trainer import sft_trainer  # noqa: F401
+
+
+HANDLERS = {"ingest": ingest, "preview": preview}
+
+if __name__ == "__main__":
+    serve(HANDLERS, ready=warm)
