@@ -26,6 +26,8 @@ TRL_TILE_VOCABULARY = 32768
 """trl/trainer/utils.py _CHUNKED_LOGPROB_CHUNK_SIZE; the buffer has this width even for a smaller vocabulary."""
 CUBLAS_WORKSPACE_BYTES = {"hopper": 32 * 2**20, "before": 8_519_680}
 """Per handle and stream (PyTorch CUDABlas getChosenWorkspaceSize); two: the forward thread's and autograd's."""
+IDS_BYTES = 5 * 8
+"""int64 a token: ids, labels, shifted labels, mask, positions."""
 DENSE_ERROR, OTHER_ERROR = 0.15, 0.5
 """Half width of the error bar on the dynamic bytes: the worst row of each kind in tests/estimator/measured.py, rounded up."""
 
@@ -170,8 +172,8 @@ def _dora_temporary(trained: Trainables, widths: Widths) -> int:
 
 
 def _final_norm(spec: ModelSpec, widths: Widths) -> float:
-    """The last norm saves its input in fp32 and gives the head its input."""
-    return (4 + widths.e) * spec.hidden_size + 4
+    """The last norm saves its input in fp32 (its own copy where the stream is narrower) and a scale a token."""
+    return 4 * spec.hidden_size + 4
 
 
 def _loss(recipe: Recipe, inventory: Inventory, spec: ModelSpec, widths: Widths, loop: Loop, device: str) -> dict[str, float]:
@@ -183,9 +185,9 @@ def _loss(recipe: Recipe, inventory: Inventory, spec: ModelSpec, widths: Widths,
     """
     V, h = spec.vocab_size, spec.hidden_size
     if loop.fused_loss:
-        terms = {"tile": float(TRL_TILE_VOCABULARY * widths.e), "BS": (2 * widths.e + 4) * h + 40.0}
+        terms = {"tile": float(TRL_TILE_VOCABULARY * widths.e), "BS": (2 * widths.e + 4) * h + 40.0 + IDS_BYTES}
         if not recipe.has_adapters:
             terms["1"] = float((4 + widths.w) * V * h)
         return terms
     logits = widths.e if loop.keeps_outputs else 0
-    return {"BS": float((12 + logits) * V + 2 * widths.e * h)}
+    return {"BS": float((12 + logits) * V) + IDS_BYTES}
