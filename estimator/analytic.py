@@ -43,48 +43,51 @@ class Widths:
 
 @dataclass(frozen=True)
 class Layer:
-    """Bytes of one decoder layer. `saved`, `backward` are per token, `_r` per token and rank, `_ss` per B*S^2."""
+    """Bytes of one decoder layer: saved for its backward, and held beside that while the backward runs.
 
-    saved: float
-    saved_r: float
-    saved_ss: float
-    backward: float
-    backward_ss: float
+    `saved` and `backward` are coefficients of PHI by name (`BS` a token, `BSr` a token and rank, `BSS` a score, `1`).
+    """
+
+    saved: dict[str, float]
+    backward: dict[str, float]
 
 
 def analytic_law(recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, loop: Loop, device: str, hopper: bool, largest_linear: int) -> Law:
     """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar."""
     widths = stream_widths(recipe, loop)
-    layer = layer_bytes(recipe, inventory, spec, trained, widths)
+    layer = layer_bytes(recipe, inventory, spec, trained, widths, device)
     workspace = 2 * CUBLAS_WORKSPACE_BYTES["hopper" if hopper else "before"] if device == "cuda" else 0
     dequantized = largest_linear * widths.w if recipe.is_quantized else 0
     dora = _dora_temporary(trained, widths) if recipe.use_dora else 0
     make = functools.partial(_row, workspace=workspace, temporary=dequantized + dora)
-    L, boundary = spec.num_hidden_layers, widths.e * spec.hidden_size
+    boundary = {"BS": float(widths.e * spec.hidden_size)}
     kept = boundary if recipe.gradient_checkpointing else layer.saved
-    kept_r, kept_ss = (0.0, 0.0) if recipe.gradient_checkpointing else (layer.saved_r, layer.saved_ss)
-    accumulated = 1.0 if recipe.gradient_accumulation_steps > 1 else 0.0
-    loss = _loss(recipe, inventory, spec, widths, loop, device)
-    head = {"BS": L * kept + _final_norm(spec, widths), "BSr": L * kept_r, "BSS": L * kept_ss}
-    inside = {"BS": layer.saved + boundary, "BSr": layer.saved_r, "BSS": layer.saved_ss}
-    others = L - 1
-    last = {"BS": others * kept + inside["BS"] + boundary, "BSr": others * kept_r + inside["BSr"], "BSS": others * kept_ss + inside["BSS"]}
-    transient = {"BS": layer.backward, "BSS": layer.backward_ss}
+    accumulated = {"gradients": 1.0 if recipe.gradient_accumulation_steps > 1 else 0.0}
+    loss = _loss(recipe, spec, widths, loop)
     rows = (
-        make("loss", head, loss, {}, held={"gradients": accumulated}),
-        make("last_layer_backward", last, {}, transient, held={"gradients": accumulated}),
-        make("first_layer_backward", inside, {}, transient, held={}),
+        make("loss", _sum(_times(kept, spec.num_hidden_layers), _final_norm(spec)), loss, {}, held=accumulated),
+        make("last_layer_backward", _sum(_times(kept, spec.num_hidden_layers - 1), layer.saved, boundary), {}, layer.backward, held=accumulated),
+        make("first_layer_backward", _sum(layer.saved, boundary), {}, layer.backward, held={}),
         Row("optimizer_step", {"workspace": _phi({"1": workspace})}, {}, holds_step_temporary=True),
     )
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
     return Law(rows, tile, "analytic", DENSE_ERROR if is_dense(spec, inventory) else OTHER_ERROR, dict(inventory.versions))
 
 
+def _sum(*terms: dict[str, float]) -> dict[str, float]:
+    names = {name for term in terms for name in term}
+    return {name: sum(term.get(name, 0.0) for term in terms) for name in names}
+
+
+def _times(terms: dict[str, float], factor: float) -> dict[str, float]:
+    return {name: factor * value for name, value in terms.items()}
+
+
 def _row(moment: str, activations: dict[str, float], loss: dict[str, float], transient: dict[str, float], *, held: dict[str, float], workspace: int, temporary: int) -> Row:
     parts = {
         "activations": _phi(activations),
         "logits_and_loss": _phi(loss),
-        "temporary": _phi(transient | {"1": temporary}),
+        "temporary": _phi(_sum(transient, {"1": temporary})),
         "workspace": _phi({"1": workspace}),
     }
     return Row(moment, parts, held)
@@ -115,25 +118,47 @@ def adapter_dtype(recipe: Recipe, loop: Loop) -> str:
     return "bfloat16" if recipe.is_quantized and loop.half_adapters else "float32"
 
 
-def layer_bytes(recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths) -> Layer:
-    """What one layer saves for its backward, and what that backward holds beside it."""
-    e, f = widths.e, widths.f
-    h, a = spec.hidden_size, spec.num_attention_heads * spec.head_dim
-    k, i = spec.num_key_value_heads * spec.head_dim, active_width(spec)
-    full = not recipe.has_adapters
-    norms = 2 * ((0 if e == 4 else 4 * h) + (e * h if e == 4 or full else 0) + 4)
-    attention = e * (2 * a + 2 * k) + 4 * spec.num_attention_heads
-    mlp = 3 * e * i if _is_gated(inventory) else 4 * e * i
-    inputs = e * (2 * h + a + i) - e * h * 0 if full else 0
-    lora, lora_r = _lora_saved(recipe, spec, trained, widths)
-    scores = scores_back = 0.0
+def layer_bytes(recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths, device: str) -> Layer:
+    """What one layer saves for its backward, and what that backward holds beside it.
+
+    The saved part equals what autograd saves, byte for byte, on small models (tests/estimator/test_analytic.py).
+    """
+    norms = 2 * (4 * spec.hidden_size + 4)  # x in fp32 and its scale (LlamaRMSNorm.forward)
+    attention, scores = _attention_saved(recipe, spec, widths)
+    mlp = (3 if _is_gated(inventory) else 4) * widths.e * active_width(spec)  # gate, its activation, up
+    own = _full_saved(spec, widths) if not recipe.has_adapters else _lora_saved(recipe, spec, trained, widths, device)
+    saved = _sum({"BS": norms + attention + mlp, "BSS": scores}, own)
+    return Layer(saved, _backward(recipe, spec, widths))
+
+
+def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths) -> tuple[float, float]:
+    """(bytes a token, bytes a score). Fused kernels save q, k, v, the output and a log-sum-exp a head.
+
+    Eager attention repeats k and v to the query heads and saves the scores: softmax in fp32 and its copy in the stream's
+    type where that is narrower (transformers modeling_llama eager_attention_forward).
+    """
+    a, k = spec.num_attention_heads * spec.head_dim, spec.num_key_value_heads * spec.head_dim
     if recipe.attn_implementation == "eager":
-        # Softmax in fp32 is saved, and its copy in the stream's type; its backward holds gradient, product and result.
-        scores = (4 if e == 4 else 4 + e) * spec.num_attention_heads
-        scores_back = (12 if e == 4 else 4 + 4 + e) * spec.num_attention_heads - (0 if e == 4 else e * spec.num_attention_heads)
+        return widths.e * 3 * a, (4 if widths.e == 4 else 4 + widths.e) * spec.num_attention_heads
+    return widths.e * (2 * a + 2 * k) + 4 * spec.num_attention_heads, 0.0
+
+
+def _full_saved(spec: ModelSpec, widths: Widths) -> dict[str, float]:
+    """Trained weights save their inputs: both norms' outputs (and what their scales multiply) and the product in the MLP.
+
+    The output projection's input is the attention's output, saved already.
+    """
+    return {"BS": widths.e * (4 * spec.hidden_size + active_width(spec))}
+
+
+def _backward(recipe: Recipe, spec: ModelSpec, widths: Widths) -> dict[str, float]:
+    """Gradients alive at once: in the MLP, those of product, gate and up, or of an adapter's input on their way down;
+    in eager attention, gradient, product and result of the softmax (ATen softmax_backward_cuda holds grad * output)."""
+    e, f, i = widths.e, widths.f, active_width(spec)
     mixed = f != e and recipe.has_adapters
-    backward = max(3 * e * i, (f + e) * i + 2 * f * h if mixed else 2 * e * i) + e * h
-    return Layer(norms + attention + mlp + inputs + lora, lora_r, scores, backward, scores_back)
+    mlp = max(3 * e * i, (f + e) * i + 2 * f * spec.hidden_size if mixed else 2 * e * i) + e * spec.hidden_size
+    scores = (12 if e == 4 else 8) * spec.num_attention_heads if recipe.attn_implementation == "eager" else 0.0
+    return {"BS": mlp, "BSS": scores}
 
 
 def active_width(spec: ModelSpec) -> int:
@@ -143,27 +168,39 @@ def active_width(spec: ModelSpec) -> int:
     return spec.intermediate_size or 4 * spec.hidden_size
 
 
-def _lora_saved(recipe: Recipe, spec: ModelSpec, trained: Trainables, widths: Widths) -> tuple[float, float]:
-    """Per layer: inputs of A (a copy in the adapters' type for each target, or one shared where types agree) and outputs of A.
+def _lora_saved(recipe: Recipe, spec: ModelSpec, trained: Trainables, widths: Widths, device: str) -> dict[str, float]:
+    """Inputs and outputs of the adapters' A in one layer.
 
-    peft/tuners/lora/layer.py Linear.forward: `x = self._cast_input_dtype(x, lora_A.weight.dtype)` for each adapter.
+    peft/tuners/lora/layer.py Linear.forward casts the input for each adapter (`_cast_input_dtype`): a copy for each
+    where the types differ, one shared tensor where they agree. Dropout saves its output and a mask instead (a byte on
+    CUDA, a number on the CPU). DoRA saves both results, and what A and B make of an identity matrix (dora.py).
     """
-    inputs = outputs = 0.0
-    shared: set[tuple[int, bool]] = set()
+    total: dict[str, float] = {}
+    shared = {"attention output"} if recipe.attn_implementation != "eager" else set()
     for group in trained.adapters:
         per_layer = group.count / spec.num_hidden_layers
-        if per_layer < 0.5:
+        if per_layer < 0.5 or group.kind == "Embedding":
             continue  # the head or the embedding: not part of a layer
-        outputs += widths.f * per_layer * (group.r / recipe.r if recipe.r else 1.0) * group.experts
-        key = (group.in_features, group.leaf in ("o_proj", "down_proj", "c_proj"))
-        if recipe.lora_dropout > 0:
-            inputs += (widths.f + 1) * group.in_features * per_layer
-        elif widths.f != widths.e or key not in shared:
-            inputs += widths.f * group.in_features * per_layer
-        shared.add(key)
+        n, out, f = group.in_features, group.out_features, widths.f
+        tensor = _input_of(group.leaf)
+        copies = 0.0 if f == widths.e and tensor in shared else per_layer
+        inputs = per_layer * (f + (f if device == "cpu" else 1)) * n if recipe.lora_dropout > 0 else copies * f * n
+        shared.add(tensor)
+        rank = per_layer * group.experts * group.r / recipe.r
+        terms = {"BS": inputs, "BSr": rank * f}
         if recipe.use_dora:
-            inputs += (widths.e + widths.f) * group.out_features * per_layer
-    return inputs, outputs
+            terms = _sum(terms, {"BS": per_layer * (widths.e + f) * out, "1": per_layer * f * (n * n + 3 * out), "r": rank * f * n})
+        total = _sum(total, terms)
+    return total
+
+
+def _input_of(leaf: str) -> str:
+    """Which tensor of the layer a projection reads."""
+    if leaf in ("o_proj", "out_proj", "dense", "wo"):
+        return "attention output"
+    if leaf in ("down_proj", "fc2", "w2", "dense_4h_to_h", "c_proj"):
+        return "product"
+    return "mlp input" if leaf in ("gate_proj", "up_proj", "gate_up_proj", "fc1", "w1", "w3", "c_fc", "dense_h_to_4h") else "attention input"
 
 
 def _dora_temporary(trained: Trainables, widths: Widths) -> int:
@@ -171,12 +208,12 @@ def _dora_temporary(trained: Trainables, widths: Widths) -> int:
     return max((widths.f * (g.in_features**2 + 3 * g.in_features * g.out_features) for g in trained.adapters), default=0)
 
 
-def _final_norm(spec: ModelSpec, widths: Widths) -> float:
+def _final_norm(spec: ModelSpec) -> dict[str, float]:
     """The last norm saves its input in fp32 (its own copy where the stream is narrower) and a scale a token."""
-    return 4 * spec.hidden_size + 4
+    return {"BS": 4.0 * spec.hidden_size + 4}
 
 
-def _loss(recipe: Recipe, inventory: Inventory, spec: ModelSpec, widths: Widths, loop: Loop, device: str) -> dict[str, float]:
+def _loss(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop) -> dict[str, float]:
     """Bytes of head and loss at their peak, in the backward of the loss.
 
     TRL (kernels/chunked_logprob.py): one tile in the compute type, the gathered rows, their fp32 gradient and its cast,

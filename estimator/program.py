@@ -26,16 +26,20 @@ CUDA_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit")
 
 def check_machine(recipe: Recipe, device: str) -> None:
     """Refuse what the machine's `device` ("cuda", "mps" or "cpu") has no kernels for. Raises `Problem`."""
-    refusals = {
-        "optim": recipe.optim in CUDA_OPTIMIZERS and device != "cuda",
-        "mixed_precision": recipe.mixed_precision == "fp16" and device != "cuda",
-        "attn_implementation": recipe.attn_implementation == "flash_attention_2" and device != "cuda",
-        "method": recipe.is_quantized and device == "mps",
-    }
-    instead = {"optim": "adamw_torch, adafactor, sgd", "mixed_precision": "no, bf16", "attn_implementation": "sdpa, eager", "method": "lora, full"}
-    for field, refused in refusals.items():
+    int8 = recipe.is_quantized and recipe.quantization == "int8"
+    cuda = device == "cuda"
+    refusals = [
+        (recipe.optim in CUDA_OPTIMIZERS and not cuda, "optim", "adamw_torch, adafactor, sgd"),
+        (recipe.mixed_precision == "fp16" and not cuda, "mixed_precision", "no, bf16"),
+        (recipe.attn_implementation == "flash_attention_2" and not cuda, "attn_implementation", "sdpa, eager"),
+        (recipe.is_quantized and device == "mps", "method", "lora, full"),
+        # peft 0.21 dequantizes int8 weights for DoRA's norms; bitsandbytes 0.50 then has no scales left on a CPU.
+        (recipe.use_dora and int8 and not cuda, "use_dora", "false, or quantization nf4"),
+    ]
+    for refused, field, allowed in refusals:
         if refused:
-            raise Problem("machine.unsupported", field=field, value=getattr(recipe, field), device=device, allowed=instead[field])
+            value = getattr(recipe, field)
+            raise Problem("machine.unsupported", field=field, value=value, device=device, allowed=allowed)
 
 
 def dtype(recipe: Recipe) -> torch.dtype:
@@ -173,9 +177,7 @@ def make_trainer(
     callbacks: list[Any],
 ) -> SFTTrainer:
     """TRL's trainer over rows that already have `input_ids` and `labels`. Adapters are made here, by TRL and PEFT."""
-    from trl import SFTTrainer
-
-    return SFTTrainer(
+    return _trainer_class()(
         model=model,
         args=args,
         train_dataset=train_dataset,
@@ -185,6 +187,27 @@ def make_trainer(
         peft_config=lora_config(recipe) if recipe.has_adapters else None,
         callbacks=callbacks,
     )
+
+
+def _trainer_class() -> type[SFTTrainer]:
+    from trl import SFTTrainer
+
+    class Trainer(SFTTrainer):
+        """TRL's, with one mend: a resumed run keeps the types it had.
+
+        TRL casts the adapters of a quantized base to bfloat16; loading a checkpoint, PEFT casts them back to float32
+        (peft 0.21, `load_adapter(autocast_adapter_dtype=True)`), and the resumed run would be another program. Cast
+        before the optimizer's states are loaded, which take their parameter's type.
+        """
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            types = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            for name, parameter in self.model.named_parameters():
+                if name in types:
+                    parameter.data = parameter.data.to(types[name])
+
+    return Trainer
 
 
 def device() -> str:

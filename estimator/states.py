@@ -23,7 +23,7 @@ BLOCK_NESTED = 256
 CODE_4BIT_BYTES = 16 * 4
 """The table of the 16 values, one for each layer."""
 CODE_NESTED_BYTES = 256 * 4
-"""The table of the 256 values of quantized scales, one for the whole process (functional.name2qmap)."""
+"""The table of the 256 values of quantized scales, a copy for each layer (functional.quantize_blockwise)."""
 BLOCK_8BIT = 256
 MIN_8BIT_ELEMENTS = 4096
 """Smaller tensors keep fp32 states (optim.GlobalOptimManager, min_8bit_size)."""
@@ -63,16 +63,14 @@ def base_weights(inventory: Inventory, dtype: str, quantization: str | None, dou
                 largest = max(largest, weight.numel if packed else 0)
                 count -= packed
             weights += count * parameter.numel * (4 if _in_fp32(group, dtype) else width)
-    if quantized and quantization in ("nf4", "fp4") and double_quant:
-        state += CODE_NESTED_BYTES
     return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
 
 
 def quantized_bytes(shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear") -> tuple[int, int]:
-    """(weight, state) bytes of one quantized layer's weight, without the table all layers share.
+    """(weight, state) bytes of one quantized layer's weight.
 
     nf4/fp4: two elements a byte, fp32 scale per 64, or with double quantization a byte per scale, fp32 per 256 scales
-    and an fp32 mean. int8: a byte an element, fp32 scale for each output (Conv1D stores in x out).
+    and an fp32 mean; and the tables. int8: a byte an element, fp32 scale for each output (Conv1D stores in x out).
     """
     numel = math.prod(shape)
     if quantization == "int8":
@@ -81,7 +79,7 @@ def quantized_bytes(shape: tuple[int, ...], quantization: str, double_quant: boo
     packed = (numel + 1) // 2
     if not double_quant:
         return packed, 4 * scales + CODE_4BIT_BYTES
-    return packed, scales + 4 * -(-scales // BLOCK_NESTED) + 4 + CODE_4BIT_BYTES
+    return packed, scales + 4 * -(-scales // BLOCK_NESTED) + 4 + CODE_4BIT_BYTES + CODE_NESTED_BYTES
 
 
 def _packed_count(group: Module, inventory: Inventory) -> int:
@@ -141,7 +139,7 @@ def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str 
 
     torch's AdamW keeps two moments in the tensor's type and a step count (4 bytes, on the host unless fused); see the
     constants above for bitsandbytes. Adafactor as Transformers sets it up (no first moment) keeps row and column means
-    of a matrix, else one full fp32 tensor.
+    of a matrix, else one full fp32 tensor, and a scalar.
     """
     numel = math.prod(shape)
     if optim == "adamw_torch":
@@ -153,7 +151,7 @@ def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str 
     if optim == "lion_32bit":
         return 4 * numel, 0
     if optim == "adafactor":
-        return 4 * ((numel // shape[-1] + numel // shape[-2]) if len(shape) >= 2 else numel), 0
+        return 4 + 4 * ((numel // shape[-1] + numel // shape[-2]) if len(shape) >= 2 else numel), 0
     return _bitsandbytes_adam(optim, numel, device)
 
 

@@ -2,7 +2,7 @@
 
   load      {"model"} or {"run_id"}             -> what is loaded
   generate  {"model"} or {"run_id"}, "messages_base", "messages_adapter", "temperature", "max_new_tokens", "seed"
-            events {"loading": ...}, {"loaded": ...}, {"panes": {"base": {text, tokens, tokens_per_second, stop}, ...}}
+            events {"loading": label}, {"loaded": label}, {"answering": {mode, panes: labels}}, {"panes": {"base": {text, tokens, tokens_per_second, stop}, ...}}
             (text is what came since the last event) -> the whole answers, and which weights gave them
   unload    {}                                  -> memory given back
   status    {}                                  -> what is loaded
@@ -27,8 +27,9 @@ from estimator import program
 from estimator.problems import Problem
 from studio.workers import serve
 from studio.workers.choice import Choice
-from studio.workers.generation import Answer, Sampling, answer_together, end_ids
+from studio.workers.generation import Answer, answer_together, end_ids
 from studio.workers.rendering import load_tokenizer, prompt_ids
+from studio.workers.sampling import Sampling
 from studio.workers.weights import BASE_ROW, Weights, free
 
 EVENT_SECONDS = 1 / 30
@@ -82,6 +83,7 @@ class Chat:
         histories = [_checked_history(params, f"messages_{pane}") for pane in choice.panes]
         load_seconds = yield from self._loaded(choice)
         job = Job(self, choice, sampling, histories, lambda: request.cancelled)
+        yield {"answering": job.plan()}
         future = self._torch.submit(self._guarded, job.run)
         yield from job.follow(future)
         future.result()
@@ -191,6 +193,10 @@ class Job:
             panes = {pane: answer.progress() for pane, answer in self._panes() if answer.is_new}
             if panes:
                 yield {"panes": panes}
+
+    def plan(self) -> dict[str, Any]:
+        """Which weights are about to answer, and how."""
+        return {"mode": self.mode, "panes": dict(zip(self._choice.panes, self._labels, strict=True))}
 
     def result(self) -> dict[str, Any]:
         panes = {

@@ -8,43 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
-from estimator.problems import Problem
 from studio.workers.rendering import stop_ids
-
-TEMPERATURE = (0.0, 2.0)
-MAX_NEW_TOKENS = (1, 4096)
-SEED = (0, 2**32 - 1)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen. Raises `Problem("chat.setting")` naming the field, its value and what is allowed."""
-
-    temperature: float = 0.0
-    """0 takes the likeliest token."""
-    max_new_tokens: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "temperature", float(_within("temperature", self.temperature, TEMPERATURE, whole=False)))
-        object.__setattr__(self, "max_new_tokens", int(_within("max_new_tokens", self.max_new_tokens, MAX_NEW_TOKENS)))
-        object.__setattr__(self, "seed", int(_within("seed", self.seed, SEED)))
-
-
-def _within(field: str, value: Any, limits: tuple[float, float], whole: bool = True) -> float:
-    low, high = limits
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not low <= value <= high or (whole and value != int(value)):
-        allowed = f"{low:,} – {high:,}" if whole else f"{low:g} – {high:g}"
-        raise Problem("chat.setting", field=field, value=str(value)[:40], allowed=allowed)
-    return value
+from studio.workers.sampling import Sampling
 
 
 class Answer:

@@ -93,7 +93,7 @@ def _histogram(lengths: np.ndarray, limit: int) -> dict[str, Any]:
     if not len(lengths):
         return {"top": limit, "counts": [], "longest": 0, "median": 0}
     longest = int(lengths.max())
-    reach = max(longest, limit) if limit <= 1.5 * longest else longest
+    reach = max(longest, limit) if limit <= 2 * longest else longest
     width = math.ceil((reach + 1) / BINS)
     counts, _ = np.histogram(lengths, bins=BINS, range=(0, width * BINS))
     return {"top": width * BINS, "counts": counts.tolist(), "longest": longest, "median": int(np.median(lengths))}

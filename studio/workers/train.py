@@ -91,6 +91,7 @@ class Training:
         train, evaluation = self._encode(rendering, tokenizer)
 
         self.journal.write("phase", name="loading")
+        memory.load_libraries()
         meter = memory.Meter(device)
         model = program.load_base(self.recipe, folder, training=True, device=device)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
@@ -140,7 +141,8 @@ class Training:
         building = target.with_name(f".{target.name}")
         shutil.rmtree(building, ignore_errors=True)
         try:
-            trainer.save_model(str(building))
+            # Not `trainer.save_model`: it adds the training arguments as a pickle, which nobody should have to open.
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(building)
             tokenizer.save_pretrained(building)
             shutil.rmtree(target, ignore_errors=True)
             building.rename(target)
