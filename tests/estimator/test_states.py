@@ -1,0 +1,103 @@
+"""Static bytes against the real things: bitsandbytes layers and real optimizers on the CPU."""
+
+import pytest
+
+from estimator.recipe import OPTIMIZERS
+from estimator.states import QMAPS_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes
+from tests.estimator import small
+
+torch = pytest.importorskip("torch")
+
+
+def storage_bytes(*roots) -> int:
+    """Bytes of all distinct storages reachable from modules, tensors and their quantization state."""
+    seen, todo = {}, list(roots)
+    while todo:
+        item = todo.pop()
+        if isinstance(item, torch.Tensor):
+            seen[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+        if isinstance(item, torch.nn.Module):
+            todo += list(item.parameters()) + list(item.buffers())
+        if isinstance(item, dict):
+            todo += list(item.values())
+        elif hasattr(item, "__dict__") and not isinstance(item, torch.nn.Module):
+            todo += [v for v in vars(item).values() if isinstance(v, torch.Tensor) or type(v).__name__ == "QuantState"]
+    return sum(seen.values())
+
+
+def linear4bit(outputs, inputs, kind, double):
+    import bitsandbytes as bnb
+
+    layer = bnb.nn.Linear4bit(inputs, outputs, bias=False, quant_type=kind, compress_statistics=double)
+    weight = torch.randn(outputs, inputs, dtype=torch.bfloat16)
+    layer.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type=kind, compress_statistics=double, module=layer)
+    return layer.to("cpu")
+
+
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("shape", [(256, 512), (7, 320), (3, 5), (128, 129)])
+def test_a_4bit_layer_takes_the_bytes_of_bitsandbytes(kind, double, shape):
+    layers = [linear4bit(*shape, kind, double) for _ in range(2)]
+    assert storage_bytes(*layers) == 2 * sum(quantized_bytes(shape, kind, double))
+
+
+def test_an_8bit_layer_takes_the_bytes_of_bitsandbytes():
+    import bitsandbytes as bnb
+
+    layer = bnb.nn.Linear8bitLt(320, 64, bias=False, has_fp16_weights=False).to("cpu")
+    parts = layer.weight.CB.nbytes + layer.weight.SCB.nbytes
+    assert parts == sum(quantized_bytes((64, 320), "int8", False))
+
+
+def test_what_transformers_quantizes_is_what_we_quantize():
+    """The layers `replace_with_bnb_linear` replaces, for every small model."""
+    import bitsandbytes as bnb
+    from transformers import BitsAndBytesConfig
+    from transformers.integrations import replace_with_bnb_linear
+    from transformers.quantizers.base import HfQuantizer
+
+    for name in small.CONFIGS:
+        model = small.build(name)
+        skipped = HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
+        shapes = {n: m.weight.numel() for n, m in model.named_modules() if hasattr(m, "weight") and m.weight is not None}
+        config = BitsAndBytesConfig(load_in_4bit=True)
+        replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=config)
+        expected = sum(shapes[n] for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit))
+        assert base_weights(small.inventory(name), "bfloat16", "nf4", True, False).quantized_parameters == expected, name
+
+
+SHAPES = [(64, 100), (16, 256), (4096,), (63,), (300, 400)]
+
+
+def stepped(optim, dtype):
+    """An optimizer made by Transformers' own table after one step, and its parameters."""
+    from transformers import TrainingArguments
+    from transformers.trainer_optimizer import _OPTIMIZER_HANDLERS, OptimizerContext
+
+    parameters = [torch.nn.Parameter(torch.randn(shape, dtype=dtype)) for shape in SHAPES]
+    args = TrainingArguments(output_dir="unused", optim=optim, use_cpu=True)
+    context = OptimizerContext(
+        args=args, model=None, optimizer_kwargs={"lr": 1e-3}, optim_args={},
+        adam_kwargs={"betas": (0.9, 0.999), "eps": 1e-8},
+    )  # fmt: skip
+    made, kwargs = _OPTIMIZER_HANDLERS[args.optim](context)
+    optimizer = made(parameters, **kwargs)
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    return optimizer, parameters
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optim", OPTIMIZERS)
+def test_optimizer_states_take_the_bytes_of_the_real_optimizer(optim, dtype):
+    try:
+        optimizer, _ = stepped(optim, getattr(torch, dtype))
+    except (NotImplementedError, RuntimeError) as error:
+        if "cpu" not in str(error).lower() and "not implemented" not in str(error).lower():
+            raise
+        pytest.skip(f"no CPU kernel: {error}")
+    ours = sum(sum(optimizer_bytes(optim, shape, dtype, "cpu")) for shape in SHAPES)
+    ours += QMAPS_8BIT_BYTES if "8bit" in optim else 0
+    assert ours == storage_bytes(*optimizer.state.values())
