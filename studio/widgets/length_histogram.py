@@ -1,0 +1,80 @@
+"""How long the rows are, with the line where the sequence length cuts them off. SVG, with a table for those who cannot see it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from studio.i18n import t
+
+WIDTH, HEIGHT = 800, 160
+
+
+def length_histogram(lang: str, preview: dict[str, Any], limit: int) -> str:
+    """The histogram of a `preview` of the data worker; `limit` is the sequence length in tokens."""
+    lengths, counts = preview["lengths"], preview["lengths"]["counts"]
+    if not counts:
+        return ""
+    over = preview["reasons"].get("too_long", 0)
+    facts = {key: f"{value:,}" for key, value in lengths.items() if key != "counts"}
+    rows = f"{preview['measured']:,}"
+    label = t(lang, "dataset.lengths_label", **facts, limit=f"{limit:,}", over=f"{over:,}", rows=rows)
+    words = t(lang, "dataset.lengths_facts", **facts, tokens=f"{preview['tokens']:,}", trained=f"{preview['trained_tokens']:,}")
+    notes = [words]
+    if limit >= lengths["top"]:
+        notes.append(t(lang, "dataset.lengths_beyond", limit=f"{limit:,}"))
+    if preview["measured"] < preview["of"]:
+        notes.append(t(lang, "dataset.lengths_sample", measured=rows, total=f"{preview['of']:,}"))
+    cut = _cut(lang, limit, lengths["top"]) if limit < lengths["top"] else ""
+    return (
+        f'<section class="ls-lengths"><h3>{escape(t(lang, "dataset.lengths_title"))}</h3>'
+        f'<p class="ls-note">{escape(" ".join(notes))}</p>'
+        f'<div class="ls-histogram">{_bars(counts, lengths["top"], limit, label)}{cut}{_axis(lengths["top"])}</div>'
+        f"{_table(lang, counts, lengths['top'])}</section>"
+    )
+
+
+def _bars(counts: list[int], top: int, limit: int, label: str) -> str:
+    """One bar a bin; those wholly beyond the limit are hatched."""
+    width, most = WIDTH / len(counts), max(counts)
+    bars = []
+    for index, count in enumerate(counts):
+        if not count:
+            continue
+        height = max(2.0, HEIGHT * count / most)
+        kind = "ls-bar-cut" if top / len(counts) * index > limit else "ls-bar"
+        x, y = index * width + 0.5, HEIGHT - height
+        bars.append(f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{height:.1f}"/>')
+    hatch = (
+        '<defs><pattern id="ls-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+        '<rect class="ls-hatch-ground" width="6" height="6"/><rect class="ls-hatch-line" width="2" height="6"/></pattern></defs>'
+    )
+    return (
+        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none">'
+        f"{hatch}{''.join(bars)}</svg>"
+    )
+
+
+def _cut(lang: str, limit: int, top: int) -> str:
+    """The line, its words on the side that has room."""
+    place = 100 * limit / top
+    side = " ls-cut-left" if place > 60 else ""
+    text = escape(t(lang, "dataset.lengths_cut", limit=f"{limit:,}"))
+    return f'<div class="ls-cut{side}" style="left:{place:.2f}%" aria-hidden="true"><span>{text}</span></div>'
+
+
+def _axis(top: int) -> str:
+    ticks = "".join(f'<span style="left:{25 * i}%">{top * i // 4:,}</span>' for i in range(5))
+    return f'<div class="ls-ticks" aria-hidden="true">{ticks}</div>'
+
+
+def _table(lang: str, counts: list[int], top: int) -> str:
+    width = top // len(counts)
+    rows = "".join(
+        f"<tr><td>{index * width:,}–{(index + 1) * width - 1:,}</td><td>{count:,}</td></tr>"
+        for index, count in enumerate(counts)
+        if count
+    )
+    heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.lengths_{key}"))}</th>' for key in ("from", "rows"))
+    summary = escape(t(lang, "dataset.lengths_table"))
+    return f"<details><summary>{summary}</summary><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></details>"

@@ -1,0 +1,63 @@
+"""A row as the model reads it: trained tokens tinted and underlined, special tokens boxed, blanks made visible.
+
+Everything in a row is someone's text: it is escaped, and what could hide or reorder text (bidirectional controls, zero
+widths) is shown by its code point.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from html import escape
+from typing import Any
+
+from studio.datasets.words import reason_text
+from studio.i18n import t
+
+_HIDDEN = re.compile("[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\u0000-\u0008\u000b-\u001f\u007f]")
+
+
+def token_mask(lang: str, row: dict[str, Any]) -> str:
+    """One row of the data worker's `preview` as HTML."""
+    marks = [t(lang, "dataset.row_tokens", length=f"{row['length']:,}", trained=f"{row['trained']:,}")]
+    if row["split"] == "eval":
+        marks.append(t(lang, "dataset.row_eval"))
+    title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
+    dropped = ""
+    if row["dropped"]:
+        reason = t(lang, "dataset.row_dropped", reason=reason_text(lang, row["dropped"]))
+        dropped = f'<p class="ls-row-dropped">✕ {escape(reason)}</p>'
+    more = f'<p class="ls-note">{escape(t(lang, "dataset.row_more", count=format(row["more"], ",")))}</p>' if row["more"] else ""
+    return (
+        f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
+        f'{dropped}<div class="ls-tokens" dir="auto">{tokens(row["pieces"])}</div>{more}</article>'
+    )
+
+
+def tokens(pieces: list[tuple[str, bool, bool]]) -> str:
+    """Pieces `(text, trained, special)` as HTML; neighbours of one kind share an element."""
+    parts = []
+    for (trained, special), group in itertools.groupby(pieces, key=lambda piece: (piece[1], piece[2])):
+        texts = [_visible(piece[0]) for piece in group]
+        if special:
+            parts.extend(f'<span class="ls-special{" ls-trained" * trained}">{text}</span>' for text in texts)
+        elif trained:
+            parts.append(f'<mark class="ls-trained">{"".join(texts)}</mark>')
+        else:
+            parts.append(f"<span>{''.join(texts)}</span>")
+    return "".join(parts)
+
+
+def _visible(text: str) -> str:
+    """Escaped; line ends get a sign, hidden characters their code point."""
+    shown = escape(text).replace("\n", '<span class="ls-blank" aria-hidden="true">↵</span>\n')
+    return _HIDDEN.sub(lambda found: f'<span class="ls-special">U+{ord(found[0]):04X}</span>', shown)
+
+
+def legend(lang: str) -> str:
+    """What tint, underline and box mean."""
+    trained, special, other = (escape(t(lang, f"dataset.legend_{kind}")) for kind in ("trained", "special", "other"))
+    return (
+        f'<p class="ls-mask-legend"><mark class="ls-trained">{trained}</mark>'
+        f'<span class="ls-special">{special}</span><span>{other}</span></p>'
+    )
