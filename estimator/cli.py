@@ -6,12 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from estimator.estimate import Estimate, check, estimate
+from estimator.catalog import Model
+from estimator.estimate import Estimate, check, estimate, load_model
 from estimator.law import LOOPS
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, FieldInfo, Recipe
+from estimator.spec import ModelSpec, read_config
 from estimator.units import human_bytes
 
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
@@ -53,15 +56,31 @@ def _run(options: dict[str, Any]) -> int:
     if options["check"] and not options["gpu"]:
         raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
     recipe = Recipe.from_dict(given)
-    for problem in check(recipe):
+    model = _model(recipe.model)
+    for problem in check(recipe, model=model):
         raise problem
-    made = estimate(recipe, options["gpu"], loop=options["loop"])
+    made = estimate(recipe, options["gpu"], model=model, loop=options["loop"])
     print(made.to_json() if options["json"] else table(recipe, made))
     if not options["check"]:
         return FITS
     if made.fits is None:
         raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
     return FITS if made.fits else DOES_NOT_FIT
+
+
+def _model(name: str) -> Model:
+    """A preset; or a folder, counted on the spot where torch is installed."""
+    try:
+        return load_model(name)
+    except Problem as problem:
+        if problem.code != "model.not_counted":
+            raise
+        try:
+            from estimator import trace
+        except ImportError:
+            raise problem from None
+    config = read_config(Path(name).expanduser())
+    return Model(name, trace.derive(config), ModelSpec.from_config(config))
 
 
 def _flag(name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import catalog
+from estimator import catalog, counted
 from estimator.adapters import Trainables, trainables
 from estimator.analytic import adapter_dtype, analytic_law, is_dense
 from estimator.catalog import Gpu, Model
@@ -193,25 +193,30 @@ def _is_hopper(gpu: Gpu | None) -> bool:
     return capability.partition(".")[0].isdigit() and float(capability) >= 9.0
 
 
-def load_model(name: str) -> Model:
-    """A preset by id, or a local folder whose tensors have been counted (see `register_folder`)."""
+def load_model(name: str, counted_dir: Path | None = None) -> Model:
+    """A preset by id, or a local folder whose tensors were counted before and kept in `counted_dir`.
+
+    Raises `Problem`: model.not_counted for a folder that a trace worker has yet to count (see `counted_model`).
+    """
     if name in catalog.models():
         return catalog.load_preset(name)
-    if name in _folders:
-        return _folders[name]
-    if Path(name).is_dir():
-        spec = ModelSpec.from_config(read_config(name))  # says first what is wrong with the config itself
-        raise Problem("model.not_counted", field="model", value=f"{name} ({spec.model_type})")
-    raise catalog.unknown_model(name)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise catalog.unknown_model(name)
+    config = read_config(folder)
+    spec = ModelSpec.from_config(config)  # says first what is wrong with the config itself
+    inventory = counted.load(counted_dir, config) if counted_dir else None
+    if inventory is None:
+        raise Problem("model.not_counted", field="model", value=name)
+    return Model(name, inventory, spec)
 
 
-_folders: dict[str, Model] = {}
-
-
-def register_folder(name: str, inventory: Inventory, spec: ModelSpec) -> Model:
-    """Make a folder's model known by `name` in this process, from the inventory a trace worker derived."""
-    _folders[name] = Model(name, inventory, spec)
-    return _folders[name]
+def counted_model(name: str, answer: dict[str, Any], counted_dir: Path | None = None) -> Model:
+    """The model of a trace worker's answer `{"inventory", "config"}`, kept in `counted_dir` for the next time."""
+    inventory = Inventory.from_json(answer["inventory"])
+    if counted_dir:
+        counted.store(counted_dir, answer["config"], inventory)
+    return Model(name, inventory, ModelSpec.from_config(answer["config"]))
 
 
 def compare_methods(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl") -> dict[str, Estimate | Problem]:

@@ -28,6 +28,7 @@ TEMPLATES: dict[str, str] = {
     "model.config_too_large": "{field}: {value} is too large. Allowed: up to {allowed}.",
     "model.unbuildable": "{field}: Transformers cannot build {value} ({reason}).",
     "model.not_counted": "{field}: the tensors of {value} have not been counted yet. Install the train extra: the trace worker counts them.",
+    "model.too_slow": "{field}: its layers could not be counted within {value} s. Choose a smaller configuration.",
     "model.code_ignored": "{field}: {value} asks for code from the model's repository; it was not run.",
     "gpu.unknown": "{field}: no accelerator is called {value}. Close names: {allowed}.",
     "gpu.ambiguous": "{field}: {value} may be any of: {allowed}. Give one of these names.",

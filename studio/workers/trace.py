@@ -1,0 +1,62 @@
+"""The trace worker: counts models that are no preset, so that the page can estimate them without torch.
+
+Started when a page asks for a folder it has not seen, and ends when the page's process closes its stdin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from estimator.problems import Problem
+from estimator.spec import read_config
+from studio.workers.serve import Request, serve
+
+MOST_SECONDS = 60
+"""A model of 400 B parameters takes about 1 s; a configuration that takes a minute is not one to train here."""
+
+
+def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
+    """`{"folder": path}` -> `{"inventory": ..., "config": ...}` for `estimator.Inventory.from_json` and `ModelSpec`.
+
+    Weights are neither read nor needed: a folder with a config.json is enough. Raises `Problem` (`model.*`).
+    """
+    from estimator import trace
+
+    config = read_config(params["folder"])
+    with _at_most(MOST_SECONDS):
+        made = trace.derive(config)
+    return {"inventory": made.to_json(), "config": config}
+
+
+@contextlib.contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """Stop after `seconds`, where the system has an alarm (handlers run in the main thread)."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        raise Problem("model.too_slow", field="model", value=seconds)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+HANDLERS = {"inventory": inventory}
+
+
+def _warm() -> None:
+    """Torch and transformers take seconds to load; do it before the first request."""
+    import estimator.trace  # noqa: F401
+
+
+if __name__ == "__main__":
+    serve(HANDLERS, _warm)

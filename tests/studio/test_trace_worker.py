@@ -1,0 +1,50 @@
+"""The trace worker over its pipe: a folder in, an inventory out that the page can estimate with."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from estimator import Problem, Recipe, estimate
+from estimator.estimate import counted_model, load_model
+from tests.estimator.small import CONFIGS
+
+
+@pytest.fixture(scope="module")
+def ask():
+    """Ask one worker process several questions, as the page does."""
+    worker = subprocess.Popen([sys.executable, "-m", "studio.workers.trace"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert json.loads(worker.stdout.readline()) == {"ready": True}
+
+    def ask(folder):
+        worker.stdin.write(json.dumps({"id": 1, "method": "inventory", "params": {"folder": str(folder)}}) + "\n")
+        worker.stdin.flush()
+        return json.loads(worker.stdout.readline())
+
+    yield ask
+    worker.stdin.close()
+    assert worker.wait(10) == 0
+
+
+def test_a_folder_is_counted_once_and_then_known(tmp_path, ask):
+    folder, kept = tmp_path / "model", tmp_path / "counted"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIGS["qwen2-bias"]))
+    with pytest.raises(Problem) as caught:
+        load_model(str(folder), kept)
+    assert caught.value.code == "model.not_counted"
+
+    model = counted_model(str(folder), ask(folder)["result"], kept)
+    recipe = Recipe(model=str(folder), max_length=32)
+    assert estimate(recipe, model=load_model(str(folder), kept)) == estimate(recipe, model=model)
+
+    (folder / "config.json").write_text(json.dumps(CONFIGS["qwen2-bias"] | {"vocab_size": 256}))
+    with pytest.raises(Problem):
+        load_model(str(folder), kept)  # another model now
+
+
+def test_a_config_that_cannot_be_built_is_a_problem_not_a_crash(tmp_path, ask):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}))
+    assert ask(tmp_path)["problem"]["code"] == "model.bad_value"
+    assert ask(tmp_path / "nowhere")["problem"]["code"] == "model.no_config"
