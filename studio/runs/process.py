@@ -17,10 +17,12 @@ class Handle:
 
     pid: int
     start_time: float
+    attempt: int = 1
+    """Which `started` line of the journal will be this process's, counted from 1."""
 
     @classmethod
-    def of(cls, pid: int) -> Handle:
-        return cls(pid, psutil.Process(pid).create_time())
+    def of(cls, pid: int, attempt: int = 1) -> Handle:
+        return cls(pid, psutil.Process(pid).create_time(), attempt)
 
     @classmethod
     def read(cls, folder: Path) -> Handle | None:

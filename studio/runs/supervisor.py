@@ -162,7 +162,7 @@ class Supervisor:
         alive = handle is not None and handle.alive
         if not alive:
             course = self._readers[run.id].course()  # its last line may have come between the two looks
-        silent = handle is not None and handle.start_time > (course.last_time or 0.0)  # resumed, no word yet
+        silent = handle is not None and handle.attempt > course.attempts  # no word from it yet
         if course.ended and not silent:
             return course.ended
         if alive:
@@ -171,6 +171,7 @@ class Supervisor:
 
     def _launch(self, run: RunFolder) -> None:
         """A session of its own, so that neither a closed terminal nor the page's end takes the worker along."""
+        attempt = self._readers.setdefault(run.id, Reader(run.path)).course().attempts + 1
         with run.log.open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", WORKER, str(run.path)],
@@ -181,7 +182,7 @@ class Supervisor:
                 env=worker_environment(),
                 start_new_session=True,
             )
-        Handle.of(child.pid).write(run.path)
+        Handle.of(child.pid, attempt).write(run.path)
         self._children[run.id] = child
 
 
