@@ -1,5 +1,6 @@
 """The trace worker over its pipe: a folder in, an inventory out that the page can estimate with."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -17,8 +18,10 @@ def ask():
     worker = subprocess.Popen([sys.executable, "-m", "studio.workers.trace"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert json.loads(worker.stdout.readline()) == {"ready": True}
 
+    ids = itertools.count()
+
     def ask(folder):
-        worker.stdin.write(json.dumps({"id": 1, "method": "inventory", "params": {"folder": str(folder)}}) + "\n")
+        worker.stdin.write(json.dumps({"id": next(ids), "method": "inventory", "params": {"folder": str(folder)}}) + "\n")
         worker.stdin.flush()
         return json.loads(worker.stdout.readline())
 
