@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.catalog import Model
+from estimator.estimate import check, cpu_growth, estimate
 from estimator.problems import Problem
 from estimator.program import check_machine
 from estimator.recipe import Recipe
 from estimator.units import human_bytes
 from studio.machine import Machine, this_machine
+from studio.models import find_model, local_folder
 from studio.workers.client import Worker
+
+# A hub id that is no preset: its config is not here yet. The worker checks again once it is.
+NOT_HERE_YET = ("model.unknown",)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,42 @@ class Prediction:
 
 
 def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
-    """Raises `Problem` for what cannot run here; otherwise the prediction."""
+    """Raises `Problem` for what cannot run here; otherwise the prediction.
+
+    Presets and folders are judged whole. A folder's weights and tokenizer are looked at by the trace worker, since
+    knowing what Transformers can load needs Transformers.
+    """
     machine = this_machine()
     check_machine(recipe, machine.device)
-    return Prediction(machine, None)
+    try:
+        model = find_model(recipe.model, trace_worker)
+    except Problem as problem:
+        if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
+            return Prediction(machine, None, problem)
+        raise
+    for problem in check(recipe, model=model):
+        raise problem
+    if folder := local_folder(recipe.model):
+        trace_worker.call("check_base", model=str(folder))
+    predicted = predicted_bytes(recipe, model, machine)
+    if predicted > machine.usable_bytes:
+        raise does_not_fit(machine, predicted)
+    return Prediction(machine, predicted)
+
+
+def predicted_bytes(recipe: Recipe, model: Model, machine: Machine) -> int:
+    """Allocated bytes at the peak on CUDA; elsewhere the growth of the worker's resident memory."""
+    if machine.device == "cuda":
+        return estimate(recipe, model=model).peak_allocated_bytes
+    return cpu_growth(recipe, model=model).growth_bytes
+
+
+def does_not_fit(machine: Machine, predicted: int) -> Problem:
+    words = Prediction(machine, predicted).words()
+    return Problem("train.memory", field="per_device_train_batch_size", **words)
+
+
+def looks_like_hub_id(name: str) -> bool:
+    """`org/name`, and no path of this machine."""
+    parts = name.split("/")
+    return len(parts) == 2 and all(part and not part.startswith((".", "~")) for part in parts)

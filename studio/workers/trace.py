@@ -50,7 +50,14 @@ def _at_most(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-HANDLERS = {"inventory": inventory}
+def check_base(params: dict[str, Any], request: Request) -> None:
+    """`{"model": name}`: refuse a base that could not be loaded (`base.*`), before anything starts."""
+    from studio.workers.bases import open_base
+
+    open_base(params["model"])
+
+
+HANDLERS = {"inventory": inventory, "check_base": check_base}
 
 
 def _warm() -> None:
