@@ -133,7 +133,7 @@ class _Buffer:
                 raise self.broken(row, "nested too deeply") from None
             else:
                 failure = None
-            if failure is None and (end < len(self._text) or self._ended):  # a number may go on after the buffer
+            if failure is None and (self._ended or not self._may_go_on(value, end)):
                 self._at = end
                 return value
             if self._ended:
@@ -145,6 +145,10 @@ class _Buffer:
                 self._at = failure.pos
                 raise self.broken(row, failure.msg) from failure
             self._grow(max(CHUNK_CHARACTERS, len(self._text) - self._at))
+
+    def _may_go_on(self, value: Any, end: int) -> bool:
+        """A number at the end of the buffer may be the first part of a longer one: `1.5` of `1.5e+16`."""
+        return isinstance(value, (int, float)) and len(self._text) - end <= len("e+")
 
     def _is_certain(self, failure: json.JSONDecodeError) -> bool:
         """Whether reading on cannot mend it: the parser stopped well before the end, and not in an open string."""

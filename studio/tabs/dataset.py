@@ -6,6 +6,8 @@ nothing: the dataset shown before stays.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ from studio.datasets.words import problem_text
 from studio.i18n import language, marker, t
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control
-from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, stored_choices, trouble_html, waiting
+from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, reading, stored_choices, trouble_html, waiting
 from studio.tabs.notices import needs_train
 from studio.workers.bases import EMBEDDED_ID
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256
+PROGRESS_SECONDS = 0.5
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -83,7 +86,10 @@ def _sample_label(one: Any) -> str:
 
 def _right_column() -> dict[str, Any]:
     parts: dict[str, Any] = {"trouble": gr.HTML(elem_id="dataset-problem")}
-    parts["cancel"] = gr.Button(marker("dataset.cancel"), variant="stop", visible=False, size="md", elem_id="dataset-cancel")
+    with gr.Column(visible=False) as parts["busy"]:
+        parts["progress"] = gr.HTML(elem_id="dataset-progress")
+        parts["cancel"] = gr.Button(marker("dataset.cancel"), variant="stop", size="md", elem_id="dataset-cancel")
+    parts["timer"] = gr.Timer(PROGRESS_SECONDS, active=False)
     parts["head"] = gr.HTML(elem_id="dataset-summary")
     parts["dropped"] = gr.HTML(elem_id="dataset-dropped")
     parts["rows"] = gr.HTML(elem_id="dataset-rows")
@@ -94,48 +100,85 @@ def _right_column() -> dict[str, Any]:
     return parts
 
 
+class Reading:
+    """The uploads at work, by page: what the worker last said of each, and whether its reader wants it to end."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[str | None, dict[str, Any]] = {}
+
+    def begin(self, session: str | None, file: str) -> None:
+        self._at_work[session] = {"file": file, "event": None, "cancelled": False}
+
+    def end(self, session: str | None) -> None:
+        self._at_work.pop(session, None)
+
+    def cancel(self, session: str | None) -> None:
+        if session in self._at_work:
+            self._at_work[session]["cancelled"] = True
+
+    def html(self, session: str | None, lang: str) -> str:
+        one = self._at_work.get(session)
+        return reading(lang, one["file"], one["event"]) if one else ""
+
+    def follow(self, session: str | None, stream: Iterator[Any], file: str) -> dict[str, Any]:
+        """The worker's answer; closing the stream cancels the reading there."""
+        one = self._at_work[session]
+        while True:
+            try:
+                one["event"] = next(stream)
+            except StopIteration as stop:
+                return stop.value
+            if one["cancelled"]:
+                stream.close()
+                raise Problem("dataset.cancelled", file=file)
+
+
 def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     """A file or a sample into the store. A plain function: it goes on when the page is closed."""
-    reading: dict[str | None, Any] = {}
+    readings = Reading()
 
-    def take(request: gr.Request, path: str | Path, settings: list[Any], progress: gr.Progress) -> tuple[Any, ...]:
+    def take(request: gr.Request, path: str | Path, *settings: Any) -> tuple[Any, ...]:
         lang, file, session = language(request), Path(path).name, request.session_hash
-        reading[session] = False
         try:
             stream = shared.data_worker.stream("ingest", path=str(path), name=file, **_ingest_params(*settings))
-            info = _follow(stream, lambda: reading[session], lang, file, progress)
+            info = readings.follow(session, stream, file)
         except Problem as problem:
             return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list())), gr.skip(), None
-        finally:
-            reading.pop(session, None)
         return "", info["id"], None
 
-    # Gradio hands in `request` and `progress` by position only: they come before and after the inputs.
-    def upload(request: gr.Request, path, share, model, limit, answers, progress=gr.Progress()):  # noqa: B008
-        return take(request, path, [share, model, limit, answers], progress) if path else (gr.skip(),) * 3
+    # Gradio hands in `request` by position only.
+    def upload(request: gr.Request, path, share, model, limit, answers):
+        return take(request, path, share, model, limit, answers) if path else (gr.skip(),) * 3
 
-    def use(request: gr.Request, id, share, model, limit, answers, progress=gr.Progress()):  # noqa: B008
+    def use(request: gr.Request, id, share, model, limit, answers):
         try:
-            path = sample(id).path
+            return take(request, sample(id).path, share, model, limit, answers)
         except Problem as problem:
             lang = language(request)
             return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip()
-        return take(request, path, [share, model, limit, answers], progress)
 
-    def begin(request: gr.Request, id_or_path: Any) -> tuple[Any, str]:
-        return gr.Button(visible=True), waiting(language(request), "starting", Path(str(id_or_path or "")).name)
+    def begin(request: gr.Request, id_or_path: Any) -> tuple[Any, ...]:
+        readings.begin(request.session_hash, Path(str(id_or_path or "")).name)
+        return gr.Column(visible=True), look(request), "", gr.Timer(active=True)
+
+    def look(request: gr.Request) -> str:
+        return readings.html(request.session_hash, language(request))
 
     def cancel(request: gr.Request) -> None:
-        if request.session_hash in reading:
-            reading[request.session_hash] = True
+        readings.cancel(request.session_hash)
+
+    def end(request: gr.Request) -> tuple[Any, ...]:
+        readings.end(request.session_hash)
+        return gr.Column(visible=False), "", gr.Timer(active=False)
 
     settings = [left["share"], left["model"], left["max_length"], left["assistant_only_loss"]]
     outputs = [right["trouble"], shared.dataset, left["file"]]
-    shown = {"show_progress": "full", "show_progress_on": right["trouble"], "api_visibility": "private"}
+    busy, progress, timer = right["busy"], right["progress"], right["timer"]
     for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
-        first = trigger(begin, left[source], [right["cancel"], right["trouble"]], queue=False, **QUIET)
-        end = first.then(handler, [left[source], *settings], outputs, **shown)
-        end.then(lambda: gr.Button(visible=False), None, right["cancel"], queue=False, **QUIET)
+        started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
+        done = started.then(handler, [left[source], *settings], outputs, **QUIET)
+        done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
+    timer.tick(look, None, progress, queue=False, **QUIET)
     right["cancel"].click(cancel, None, None, queue=False, **QUIET)
 
 
@@ -144,21 +187,6 @@ def _ingest_params(percent: Any, model: Any, max_length: Any, assistant_only_los
     is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
     share = percent / 100 if is_number else percent
     return {"eval_share": share, "model": model, "max_length": max_length, "assistant_only_loss": assistant_only_loss}
-
-
-def _follow(stream: Any, is_cancelled: Any, lang: str, file: str, progress: gr.Progress) -> dict[str, Any]:
-    """Show a reading file's progress to its end; closing the stream cancels it in the worker."""
-    while True:
-        try:
-            event = next(stream)
-        except StopIteration as stop:
-            return stop.value
-        counts = {key: f"{event[key]:,}" for key in ("kept", "dropped")}
-        share = round(100 * event["read"])
-        progress(event["read"], desc=t(lang, "dataset.reading", file=file, share=share, **counts))
-        if is_cancelled():
-            stream.close()
-            raise Problem("dataset.cancelled", file=file)
 
 
 def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -200,60 +228,62 @@ def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> 
     gr.on([shared.dataset.change, shared.tab["dataset"].select, _page().load], refresh, **seen)
 
 
-    def warm(request: gr.Request) -> None:
-        """The worker takes seconds to start: begin when the tab is opened, not when the file is there."""
-        if request.query_params.get("tab") == "dataset":
-            shared.data_worker.start()
-
-    _page().load(warm, None, None, queue=False, **QUIET)
-    shared.tab["dataset"].select(shared.data_worker.start, None, None, queue=False, **QUIET)
-
-
 def _page() -> gr.Blocks:
     return gr.context.Context.root_block
 
 
 def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
-    """The right side follows the chosen dataset and the settings: counts at once, tokens when the worker has them."""
-    offset = gr.State(0)
+    """The right side follows the chosen dataset and the settings: counts at once, tokens when the worker has them.
+
+    The worker takes seconds and memory to start, so nothing asks it before the tab has been opened once.
+    """
+    opened, offset = gr.State(False), gr.State(0)
     settings = [left["stored"], left["model"], left["max_length"], left["assistant_only_loss"], offset]
     outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "lengths")]
+    unchanged = (gr.skip(),) * len(outputs)
 
-    def first(id: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def nothing(lang: str) -> tuple[Any, ...]:
+        return head(lang, None), "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
+
+    def first(request: gr.Request, is_open: bool, id: str | None) -> tuple[Any, ...]:
         """What needs no tokens; the worker starts meanwhile."""
         lang, info = language(request), _info(shared, id)
+        if is_open:
+            shared.data_worker.start()
         if info is None:
-            return head(lang, None), "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
-        shared.data_worker.start()
-        return head(lang, info), *(gr.skip(),) * 6
+            return nothing(lang)
+        return head(lang, info), "", waiting(lang), gr.Row(visible=False), gr.skip(), gr.skip(), ""
 
-    def look(id: str | None, model: Any, max_length: Any, assistant_only: Any, at: int, request: gr.Request) -> tuple[Any, ...]:
+    def look(request: gr.Request, is_open: bool, id, model, max_length, assistant_only, at) -> tuple[Any, ...]:
         """Everything, as the model chosen reads it."""
         lang, info = language(request), _info(shared, id)
-        if info is None:
-            return head(lang, None), "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
+        if info is None or not is_open:
+            return unchanged if info else nothing(lang)
+        what = {"dataset_id": info.id, "model": model, "max_length": max_length, "assistant_only_loss": assistant_only}
         try:
-            seen = shared.data_worker.call(
-                "preview", dataset_id=info.id, model=model, max_length=max_length, assistant_only_loss=assistant_only,
-                offset=at, count=ROWS_A_PAGE,
-            )  # fmt: skip
+            seen = shared.data_worker.call("preview", **what, offset=at, count=ROWS_A_PAGE)
         except Problem as problem:
             trouble = trouble_html(lang, problem_text(lang, problem), kept=False)
             return head(lang, info), "", trouble, gr.Row(visible=False), gr.skip(), gr.skip(), ""
         return picture(lang, info, seen, max_length)
 
-    def wait(id: str | None, before: str, request: gr.Request) -> Any:
-        return waiting(language(request)) if id and "ls-row" not in (before or "") else gr.skip()
+    def is_addressed(request: gr.Request) -> bool:
+        return request.query_params.get("tab") == "dataset"
 
-    quick = {"inputs": left["stored"], "outputs": outputs, "queue": False, **QUIET}
-    full = {"inputs": settings, "outputs": outputs, "trigger_mode": "always_last", **QUIET}
-    left["stored"].change(lambda: 0, None, offset, **QUIET).then(first, **quick).then(
-        wait, [left["stored"], right["rows"]], right["rows"], queue=False, **QUIET
-    ).then(look, **full)
+    quick = {"inputs": [opened, left["stored"]], "outputs": outputs, "queue": False, **QUIET}
+    full = {"inputs": [opened, *settings], "outputs": outputs, "trigger_mode": "always_last", **QUIET}
     _page().load(first, **quick)
+    _page().load(is_addressed, None, opened, queue=False, **QUIET)
+    shared.tab["dataset"].select(lambda: True, None, opened, queue=False, **QUIET)
+    opened.change(first, **quick).then(look, **full)
+    left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then(look, **full)
     gr.on([left["model"].change, left["max_length"].change, left["assistant_only_loss"].change], look, **full)
-    right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, **QUIET).then(look, **full)
-    right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, **QUIET).then(look, **full)
+    for button, step in ((right["next"], ROWS_A_PAGE), (right["previous"], -ROWS_A_PAGE)):
+        button.click(partial(_step, step), offset, offset, **QUIET).then(look, **full)
+
+
+def _step(step: int, at: int) -> int:
+    return max(0, at + step)
 
 
 def _info(shared: Shared, id: str | None) -> Any:

@@ -35,6 +35,15 @@ def deleted_html(lang: str, key: str, name: str) -> str:
     return f'<p class="ls-good" role="status">✓ {escape(t(lang, f"dataset.{key}", name=name))}</p>'
 
 
+def reading(lang: str, file: str, event: dict[str, Any] | None) -> str:
+    """How far a file has been read; `event` is what the worker last said."""
+    if event is None:
+        return waiting(lang, "starting", file)
+    share, counts = round(100 * event["read"]), {key: f"{event[key]:,}" for key in ("kept", "dropped")}
+    text = escape(t(lang, "dataset.reading", file=file, share=share, **counts))
+    return f'<div class="ls-reading" role="status"><p>{text}</p><progress max="100" value="{share}"></progress></div>'
+
+
 def waiting(lang: str, key: str = "waiting", file: str = "") -> str:
     """What is being done, while it takes a moment."""
     return f'<p class="ls-note ls-waiting" role="status">{escape(t(lang, f"dataset.{key}", file=file))}</p>'
@@ -45,14 +54,15 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     if info is None:
         title, text = escape(t(lang, "dataset.empty_title")), escape(t(lang, "dataset.empty"))
         return f'<div class="ls-empty"><strong>{title}</strong>{text}</div>'
-    lost = seen["dropped"] if seen and seen["measured"] == seen["of"] else 0
+    lost = _left_out(seen)
     counts = {"kept": info.kept - lost, "dropped": info.dropped + lost, "changed": info.changed}
+    shown = {key: _about(lang, count, seen) if lost and key != "changed" else f"{count:,}" for key, count in counts.items()}
     short = t(lang, "dataset.fingerprint", short=info.fingerprint[:12])
     facts = f"{recognised_text(lang, info)} · {split_text(lang, info)}"
     numbers = "".join(
         f'<div title="{escape(t(lang, f"dataset.{key}_help"))}" class="ls-count-{key}"><dt>{escape(t(lang, f"dataset.{key}"))}</dt>'
-        f"<dd>{count:,}</dd></div>"
-        for key, count in counts.items()
+        f"<dd>{escape(count)}</dd></div>"
+        for key, count in shown.items()
     )
     return (
         f'<section class="ls-data-head"><h2>{escape(info.file_name)}</h2><p class="ls-note">{escape(facts)}</p>'
@@ -60,10 +70,23 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     )
 
 
+def _left_out(seen: dict[str, Any] | None) -> int:
+    """Rows that the settings leave out; where a sample was measured, its share of all."""
+    return round(seen["dropped"] * seen["of"] / seen["measured"]) if seen and seen["measured"] else 0
+
+
+def _about(lang: str, count: int, seen: dict[str, Any] | None) -> str:
+    """A count; two figures and a word where it comes from a sample."""
+    if not seen or seen["measured"] == seen["of"] or not seen["dropped"]:
+        return f"{count:,}"
+    digits = max(0, len(str(count)) - 2)
+    return t(lang, "dataset.about", count=f"{round(count, -digits):,}")
+
+
 def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> str:
     """Rows left out with their numbers and reasons: those the file lost first, then those the settings leave out."""
     found = info.dropped_rows(SHOWN_DROPPED) + (seen["first_dropped"] if seen else [])
-    count = info.dropped + (seen["dropped"] if seen else 0)
+    count = info.dropped + _left_out(seen)
     if not count:
         return ""
     body = "".join(
@@ -71,8 +94,8 @@ def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> 
     )
     more = count - min(len(found), SHOWN_DROPPED)
     if more > 0:
-        body += f'<tr><td></td><td>{escape(t(lang, "dataset.problems_more", count=f"{more:,}"))}</td></tr>'
-    title = escape(t(lang, "dataset.problems", count=f"{count:,}"))
+        body += f'<tr><td></td><td>{escape(t(lang, "dataset.problems_more", count=_about(lang, more, seen)))}</td></tr>'
+    title = escape(t(lang, "dataset.problems", count=_about(lang, count, seen)))
     heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.{key}"))}</th>' for key in ("row", "why"))
     is_open = " open" if count <= 5 else ""
     return (

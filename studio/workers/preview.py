@@ -16,8 +16,8 @@ from studio.datasets.store import DatasetInfo, read_rows
 from studio.workers.rendering import IGNORED, Dropped, Encoded, collator, encode_row
 
 # Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
-MEASURED_ROWS = 5_000
-MEASURED_BYTES = 6_000_000
+MEASURED_ROWS = 4_000
+MEASURED_BYTES = 4_000_000
 # Tokens of one row sent to the page; the rest is counted.
 SHOWN_PIECES = 1_500
 BINS = 40
@@ -44,7 +44,7 @@ def measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe) -> Measured:
     size = sum(file.stat().st_size for file in _files(info))
     step = math.ceil(max(info.kept / MEASURED_ROWS, size / MEASURED_BYTES, 1))
     numbers, lengths, trained, unusable = [], [], [], {}
-    for row in itertools.islice(_rows(info), 0, None, step):
+    for row in itertools.chain.from_iterable(read_rows(file, step=step) for file in _files(info)):
         result = encode_row(tokenizer, row, recipe)
         numbers.append(row["row"])
         dropped = isinstance(result, Dropped)
@@ -103,14 +103,12 @@ def _files(info: DatasetInfo) -> list[Any]:
     return [file for file in (info.train_file, info.eval_file) if file]
 
 
-def _rows(info: DatasetInfo) -> Iterator[dict[str, Any]]:
-    return itertools.chain.from_iterable(read_rows(file) for file in _files(info))
-
-
 def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count: int) -> list[dict[str, Any]]:
     """Rows `offset` to `offset + count`, those for training first; their labels come back from the collator."""
     whole = recipe.replace(max_length=FIELDS["max_length"].limits["high"])
-    rows = list(itertools.islice(_rows(info), offset, offset + count))
+    rows = list(read_rows(info.train_file, offset, count))
+    if info.eval_file and len(rows) < count:
+        rows += read_rows(info.eval_file, max(0, offset - info.train_rows), count - len(rows))
     results = [encode_row(tokenizer, row, whole) for row in rows]
     encoded = [result for result in results if isinstance(result, Encoded)]
     batch = collator(tokenizer)([{"input_ids": e.input_ids, "labels": e.labels} for e in encoded]) if encoded else {}

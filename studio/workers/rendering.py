@@ -79,8 +79,7 @@ def _encode_text(tokenizer: Any, text: str) -> Encoded:
 def _encode_messages(tokenizer: Any, messages: Messages, assistant_only: bool) -> Encoded:
     text, spans = rendered(tokenizer, messages)
     ids, offsets = _tokenize(tokenizer, text, add_special_tokens=False)
-    mask = [any(_overlap(offset, span) for span in spans) for offset in offsets]
-    mask = _close_turns(tokenizer, ids, mask)
+    mask = _close_turns(tokenizer, ids, _inside(offsets, spans))
     if mask and mask[-1] and not _is_closed(tokenizer, ids):
         text, ids, offsets = _with_end(tokenizer, text, ids, offsets)
         mask.append(True)
@@ -98,10 +97,18 @@ def _with_end(tokenizer: Any, text: str, ids: list[int], offsets: list[Span]) ->
     return longer, [*ids, tokenizer.eos_token_id], [*offsets, (len(text), len(longer))]
 
 
-def _overlap(offset: Span, span: Span) -> bool:
-    """Whether a token has a character inside `span`; one trimmed to nothing belongs where it stands."""
-    start, end = offset
-    return max(start, span[0]) < min(end, span[1]) or (start == end and span[0] < start <= span[1])
+def _inside(offsets: list[Span], spans: list[Span]) -> list[bool]:
+    """Which tokens have a character inside one of `spans` (both in text order).
+
+    A token trimmed to nothing (a blank that a tokenizer leaves out of its offsets) belongs where it stands.
+    """
+    inside, at = [], 0
+    for start, end in offsets:
+        while at < len(spans) and (spans[at][1] < start or spans[at][1] == start < end):
+            at += 1
+        low, high = spans[at] if at < len(spans) else (0, 0)
+        inside.append(max(start, low) < min(end, high) if start < end else low < start <= high)
+    return inside
 
 
 def _close_turns(tokenizer: Any, ids: list[int], mask: list[bool]) -> list[bool]:
