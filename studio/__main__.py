@@ -40,7 +40,7 @@ def serve(options: argparse.Namespace) -> int:
     """Check everything that can be said in one line, then load the page."""
     from filelock import FileLock, Timeout
 
-    from studio import i18n, paths  # noqa: F401  (i18n registers the sentences)
+    from studio import paths
     from studio.security import is_loopback
 
     if not is_loopback(options.host):

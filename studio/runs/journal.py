@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "journal.jsonl"
+RESERVE_NAME = ".reserve"
+RESERVE_BYTES = 64 * 1024
 
 
 class Journal:
@@ -34,15 +36,17 @@ class Journal:
         self._file = path.open("ab")
         if torn:
             self._file.write(b"\n")
+        self._reserve = folder / RESERVE_NAME
+        self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
 
     def write(self, kind: str, **values: Any) -> None:
         line = json.dumps({"time": time.time(), "kind": kind, **values}, ensure_ascii=False, allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
 
-    def sync(self) -> None:
-        """Make everything written so far survive a power cut."""
-        os.fsync(self._file.fileno())
+    def release_reserve(self) -> None:
+        """Give back the space kept for the last words: on a full disk there would be none to say so."""
+        self._reserve.unlink(missing_ok=True)
 
 
 def _last_byte(path: Path) -> bytes:

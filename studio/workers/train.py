@@ -7,7 +7,9 @@ journal. Started on a folder that has complete checkpoints, it goes on from the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -16,10 +18,13 @@ from typing import Any
 
 from estimator.problems import Problem
 from estimator.recipe import Recipe
-from studio import i18n  # noqa: F401  (registers the sentences of problems, for the log)
 from studio.runs.folder import RunFolder, checkpoint_step
 from studio.runs.journal import Journal
 from studio.storage import storage_problems
+
+
+# torch.save and safetensors report a failed write as errors of their own; only the words tell.
+_FULL_DISK = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter failed writing", re.IGNORECASE)
 
 
 def main(arguments: list[str]) -> int:
@@ -30,6 +35,7 @@ def main(arguments: list[str]) -> int:
     try:
         status = Training(run, journal).run_all()
         journal.write("ended", status=status)
+        journal.release_reserve()
         return 0
     except Problem as problem:
         return _failed(journal, problem)
@@ -42,7 +48,8 @@ def main(arguments: list[str]) -> int:
 
 def _failed(journal: Journal, problem: Problem) -> int:
     print(f"failed: {problem}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):  # on a full disk the log line above has to do
+    journal.release_reserve()
+    with contextlib.suppress(OSError):  # the log line above has to do
         journal.write("ended", status="failed", problem=problem.to_dict())
     return 1
 
@@ -54,14 +61,10 @@ def _as_problem(error: Exception, run: RunFolder) -> Problem:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
         return Problem("run.out_of_memory", reason=reason)
-    if isinstance(error, OSError):
-        try:
-            with storage_problems(run.path):
-                raise error
-        except Problem as problem:
-            return problem
-        except OSError:
-            pass
+    if _FULL_DISK.search(reason):
+        return Problem("storage.full", folder=str(run.path), reason=reason)
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+        return Problem("storage.unwritable", folder=str(run.path), reason=reason)
     return Problem("run.crashed", reason=reason, log=str(run.log))
 
 
