@@ -1,0 +1,115 @@
+"""Memory of several methods as stacked bars on one scale, the card's edge drawn through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from estimator.estimate import Estimate
+from estimator.law import COMPONENTS
+from estimator.problems import Problem
+from estimator.units import human_bytes
+from studio.i18n import explain, t
+
+# Order and colours are the same in every picture; the last is what the device holds beside torch's own tensors.
+PARTS = (*COMPONENTS, "context")
+SIGNS = {"fits": "✓", "close": "!", "misses": "✕", "unknown": "?"}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One method: its name as shown, and its estimate or why there is none."""
+
+    name: str
+    answer: Estimate | Problem
+
+    @property
+    def verdict(self) -> str:
+        if isinstance(self.answer, Problem) or self.answer.fits is None:
+            return "unknown"
+        if self.answer.is_close:
+            return "close"
+        return "fits" if self.answer.fits else "misses"
+
+
+def edge_bytes(answer: Estimate) -> int | None:
+    """All of the card that a process can have, its context included: comparable with `device_bytes`."""
+    if answer.usable_bytes is None:
+        return None
+    return answer.device_bytes + answer.headroom_bytes
+
+
+def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str) -> str:
+    """The bars, a legend, and the same numbers as a table. `chosen` is the bar whose parts the legend counts."""
+    answers = [bar.answer for bar in bars if isinstance(bar.answer, Estimate)]
+    if not answers:
+        return ""
+    edge = edge_bytes(answers[0])
+    # The card's edge never leaves the picture; a bar far beyond it is cut with its number beside it.
+    largest = max(answer.uncertainty.high_bytes for answer in answers)
+    scale = max(min(largest, 4 * edge), 1.15 * edge) if edge else largest
+    rows = "".join(_row(lang, bar, scale, n == chosen) for n, bar in enumerate(bars))
+    mark = ""
+    if edge:
+        label = t(lang, "estimate.card_edge", gpu=gpu_label, memory=human_bytes(edge))
+        mark = f'<div class="ls-edge" style="--at:{edge / scale:.5f}"><span>{escape(label)}</span></div>'
+    label = escape(t(lang, "estimate.bars_label"))
+    return (
+        f'<div class="ls-bars" role="group" aria-label="{label}">{rows}{mark}</div>{_legend(lang, bars[chosen])}'
+        f'<details class="ls-more"><summary>{escape(t(lang, "estimate.table"))}</summary>{_table(lang, bars)}</details>'
+    )
+
+
+def _row(lang: str, bar: Bar, scale: float, chosen: bool) -> str:
+    name = f'<span class="ls-bar-name">{escape(bar.name)}</span>'
+    kind = "ls-bar ls-bar-chosen" if chosen else "ls-bar"
+    if isinstance(bar.answer, Problem):
+        return f'<div class="{kind}">{name}<span class="ls-bar-note">{escape(explain(lang, bar.answer))}</span></div>'
+    parts = parts_of(bar.answer)
+    fills = "".join(
+        f'<i style="width:{bytes / scale * 100:.4f}%;background:var(--ls-{part})"></i>' for part, bytes in parts.items() if bytes
+    )
+    low, high = bar.answer.uncertainty.low_bytes, bar.answer.uncertainty.high_bytes
+    span = f'<i class="ls-range" style="left:{low / scale * 100:.3f}%;width:{(high - low) / scale * 100:.3f}%"></i>'
+    word = t(lang, f"estimate.sign_{bar.verdict}")
+    exact = f"{bar.answer.device_bytes:,} B"
+    return (
+        f'<div class="{kind}" data-verdict="{bar.verdict}">{name}<span class="ls-bar-track">{fills}{span}</span>'
+        f'<b title="{exact}">{human_bytes(bar.answer.device_bytes)}</b>'
+        f'<span class="ls-sign ls-sign-{bar.verdict}">{SIGNS[bar.verdict]} {escape(word)}</span></div>'
+    )
+
+
+def parts_of(answer: Estimate) -> dict[str, int]:
+    """The components and, as `context`, what the device holds beside them; they sum to `device_bytes`."""
+    beside = answer.device_bytes - answer.peak_allocated_bytes
+    return {**{name: answer.components[name] for name in COMPONENTS}, "context": beside}
+
+
+def _legend(lang: str, bar: Bar) -> str:
+    if isinstance(bar.answer, Problem):
+        return ""
+    items = "".join(
+        f'<li title="{bytes:,} B"><span class="ls-swatch" style="background:var(--ls-{part})"></span>'
+        f"{escape(t(lang, f'estimate.{part}'))} <b>{human_bytes(bytes)}</b></li>"
+        for part, bytes in parts_of(bar.answer).items()
+        if bytes
+    )
+    return f'<ul class="ls-legend ls-components">{items}</ul>'
+
+
+def _table(lang: str, bars: list[Bar]) -> str:
+    """Exact bytes: nothing in the picture is only in the picture."""
+    shown = [bar for bar in bars if isinstance(bar.answer, Estimate)]
+    head = "".join(f'<th scope="col">{escape(bar.name)}</th>' for bar in shown)
+    lines = [(t(lang, f"estimate.{part}"), [parts_of(bar.answer)[part] for bar in shown]) for part in PARTS]
+    lines.append((t(lang, "estimate.peak_allocated"), [bar.answer.peak_allocated_bytes for bar in shown]))
+    lines.append((t(lang, "estimate.peak_reserved"), [bar.answer.peak_reserved_bytes for bar in shown]))
+    lines.append((t(lang, "estimate.device"), [bar.answer.device_bytes for bar in shown]))
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{n:,}</td>" for n in numbers)}</tr>' for name, numbers in lines
+    )
+    moments = "".join(f"<td>{escape(t(lang, f'estimate.moment_{bar.answer.peak_moment}'))}</td>" for bar in shown)
+    body += f'<tr><th scope="row">{escape(t(lang, "estimate.moment"))}</th>{moments}</tr>'
+    first = escape(t(lang, "estimate.component"))
+    return f'<div class="ls-scroll"><table class="ls-table ls-numbers"><thead><tr><th scope="col">{first}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
