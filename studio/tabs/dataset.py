@@ -7,7 +7,6 @@ nothing: the dataset shown before stays.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +158,9 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
 
     def begin(request: gr.Request, id_or_path: Any) -> tuple[Any, ...]:
         readings.begin(request.session_hash, Path(str(id_or_path or "")).name)
-        return gr.Column(visible=True), look(request), "", gr.Timer(active=True)
+        return gr.Column(visible=True), tick(request), "", gr.Timer(active=True)
 
-    def look(request: gr.Request) -> str:
+    def tick(request: gr.Request) -> str:
         return readings.html(request.session_hash, language(request))
 
     def cancel(request: gr.Request) -> None:
@@ -178,7 +177,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
         done = started.then(handler, [left[source], *settings], outputs, **QUIET)
         done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
-    timer.tick(look, None, progress, queue=False, **QUIET)
+    timer.tick(tick, None, progress, queue=False, **QUIET)
     right["cancel"].click(cancel, None, None, queue=False, **QUIET)
 
 
@@ -278,12 +277,8 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
     opened.change(first, **quick).then(look, **full)
     left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then(look, **full)
     gr.on([left["model"].change, left["max_length"].change, left["assistant_only_loss"].change], look, **full)
-    for button, step in ((right["next"], ROWS_A_PAGE), (right["previous"], -ROWS_A_PAGE)):
-        button.click(partial(_step, step), offset, offset, **QUIET).then(look, **full)
-
-
-def _step(step: int, at: int) -> int:
-    return max(0, at + step)
+    right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then(look, **full)
+    right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then(look, **full)
 
 
 def _info(shared: Shared, id: str | None) -> Any:

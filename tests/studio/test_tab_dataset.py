@@ -1,0 +1,274 @@
+"""The Dataset tab: what it shows is escaped, in both languages, and its handlers keep what was there when a file is bad."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estimator.problems import Problem
+from studio import paths
+from studio.datasets.ingest import ingest, run
+from studio.datasets.store import DatasetStore, as_json
+from studio.datasets.words import recognised_text
+from studio.i18n import LANGUAGES, strings
+from studio.tabs import Shared, dataset
+from studio.tabs import dataset_page as page
+from studio.widgets.length_histogram import length_histogram
+from studio.widgets.token_mask import token_mask, tokens
+from tests.studio.dataset_helpers import chat
+
+EVIL = '<img src=x onerror=alert(1)>"&\u202e'
+
+
+class Reader(HTMLParser):
+    """Text and tags of a piece of HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def row(**changes):
+    pieces = [["<|im_start|>", False, True], ["user\n", False, False], ["Hi", True, False], ["<|im_end|>", True, True]]
+    return {"row": 7, "split": "train", "length": 4, "trained": 2, "pieces": pieces, "more": 0, "dropped": None, **changes}
+
+
+def seen(**changes):
+    lengths = {"top": 400, "counts": [3, 0, 1, 2] * 10, "longest": 390, "median": 120}
+    return {
+        "rows": [row(), row(row=8, split="eval")], "offset": 0, "total": 2, "kept": 40, "dropped": 20, "measured": 60, "of": 60,
+        "reasons": {"too_long": 20}, "tokens": 900, "trained_tokens": 400, "lengths": lengths,
+        "first_dropped": [{"row": 3, "reason": "too_long", "params": {"length": 390, "limit": 200}}], **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def store(home):
+    return DatasetStore(paths.datasets(), paths.trash())
+
+
+@pytest.fixture
+def info(store):
+    return store.add("My rows", [{"messages": chat(f"What is {i}?", "The answer.")["messages"]} for i in range(60)])
+
+
+PIECES = st.lists(st.tuples(st.text(), st.booleans(), st.booleans()), max_size=8)
+
+
+@given(PIECES)
+def test_no_text_becomes_markup(pieces):
+    """Read back by a browser's rules, the HTML has our tags only and all of the text."""
+    read = Reader(tokens(pieces))
+    assert set(read.tags) <= {"span", "mark"} and set(read.attributes) <= {"class", "aria-hidden"}
+    for text, _, _ in pieces:
+        for word in text.split():
+            if word.isalnum():
+                assert word in read.text
+
+
+def test_tint_and_underline_box_and_hidden_characters():
+    html = tokens([("a<b", True, False), ("<|im_end|>", True, True), ("\u202ex", False, False)])
+    assert html == (
+        '<mark class="ls-trained">a&lt;b</mark><span class="ls-special ls-trained">&lt;|im_end|&gt;</span>'
+        '<span><span class="ls-special">U+202E</span>x</span>'
+    )
+    css = (paths.theme() / "dataset.css").read_text()
+    rule = css[css.index("mark.ls-trained") :].split("}")[0]
+    assert "underline" in rule and "--ls-trained" in rule
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_everything_shown_is_escaped(lang, info):
+    evil = row(pieces=[[EVIL, True, False]], dropped={"reason": "template", "params": {"detail": EVIL}}, more=3)
+    from dataclasses import replace
+
+    bad_name = replace(info, name=EVIL, file_name=EVIL + ".json", encoding="utf-16")
+    html = page.picture(lang, bad_name, seen(rows=[evil], first_dropped=[{"row": 1, "reason": "role", "params": {"role": EVIL, "allowed": "x"}}]), 200)
+    whole = "".join(part for part in html if isinstance(part, str)) + page.deleted_html(lang, "deleted", EVIL)
+    whole += page.trouble_html(lang, EVIL, kept=True) + page.reading(lang, EVIL, {"read": 0.5, "kept": 1, "dropped": 2})
+    read = Reader(whole)
+    assert "img" not in read.tags and not any(name.startswith("on") for name in read.attributes)
+    assert EVIL[:-1] in read.text
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_three_numbers_always(lang, info):
+    assert all(strings(lang)[f"dataset.{key}"] in page.head(lang, info) for key in ("kept", "dropped", "changed"))
+    assert "<dd>60</dd>" in page.head(lang, info) and page.head(lang, info).count("<dd>0</dd>") == 2
+    cut = page.head(lang, info, seen())
+    assert "<dd>40</dd>" in cut and "<dd>20</dd>" in cut
+    sampled = page.head(lang, info, seen(measured=6, of=60, dropped=2))
+    assert f"<dd>{strings(lang)['dataset.about'].format(count='20')}</dd>" in sampled
+    assert strings(lang)["dataset.empty_title"] in page.head(lang, None)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_histogram_has_a_line_a_label_and_a_table(lang):
+    html = length_histogram(lang, seen(), 200)
+    read = Reader(html)
+    assert 'role="img"' in html and "200" in read.text and 'style="left:50.00%"' in html
+    assert "ls-bar-cut" in html and read.tags.count("tr") == 31
+    assert "ls-cut" not in length_histogram(lang, seen(), 400).replace("ls-cut-left", "")
+    assert length_histogram(lang, seen(lengths={"top": 10, "counts": [], "longest": 0, "median": 0}), 200) == ""
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_rows_say_their_split_their_loss_and_what_is_not_shown(lang, info):
+    text = Reader(token_mask(lang, row(split="eval", more=1234, dropped=seen()["first_dropped"][0]))).text
+    assert strings(lang)["dataset.row_eval"] in text and "1,234" in text and "390" in text and "✕" in text
+    nothing = page.rows_html(lang, seen(kept=0), 200)
+    assert "390" in Reader(nothing).text and 'role="alert"' in nothing
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_shape_and_language_has_a_word(lang, info):
+    from dataclasses import replace
+
+    for shape in ("alpaca", "sharegpt", "openai", "text"):
+        for language in ("en", "zh", "ja", "ko", "ru", "ar", "fr", "de", "es", "pt", "it", "mixed", "other"):
+            assert recognised_text(lang, replace(info, shape=shape, language=language))
+
+
+class FakeWorker:
+    """The data worker in this process, without its tokens."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def start(self):
+        pass
+
+    def stream(self, method, path, name, eval_share, **_):
+        result = yield from ingest(self.store, paths.Path(path), name, eval_share=eval_share)
+        return as_json(result)
+
+    def call(self, method, dataset_id, max_length, **_):
+        if not isinstance(max_length, int) or max_length < 8:
+            raise Problem("recipe.range", field="max_length", value=str(max_length), allowed="8 to 1,048,576")
+        return seen()
+
+
+def request(lang="en", session="s", tab=""):
+    return SimpleNamespace(query_params={"lang": lang, "tab": tab}, cookies={}, headers={}, session_hash=session)
+
+
+@pytest.fixture
+def handlers(store):
+    """The tab's handlers by name, on a page that is not served."""
+    with gr.Blocks() as blocks:
+        shared = Shared(store, None, FakeWorker(store), None, None)
+        shared.dataset = gr.State(None)
+        with gr.Tabs():
+            shared.tab["dataset"] = gr.Tab("Dataset")
+        with shared.tab["dataset"]:
+            dataset.build(shared)
+    found = {fn.fn.__name__: fn.fn for fn in blocks.fns.values() if fn.fn}
+    assert {fn.api_visibility for fn in blocks.fns.values()} == {"private"}
+    return found
+
+
+SETTINGS = [10, "base", 256, True]
+
+
+def test_a_good_file_then_a_bad_one(handlers, store, tmp_path):
+    good, bad = tmp_path / "good.json", tmp_path / "<b>bad.json"
+    good.write_text(json.dumps([{"instruction": "a", "output": "b"}] * 10))
+    bad.write_text("[{]")
+    handlers["begin"](request(), str(good))
+    trouble, id, file = handlers["upload"](request(), str(good), *SETTINGS)
+    assert trouble == "" and file is None and store.get(id).eval_rows == 1
+    handlers["begin"](request("zh-CN"), str(bad))
+    trouble, kept, file = handlers["upload"](request("zh-CN"), str(bad), *SETTINGS)
+    assert kept == gr.skip() and "<b>" not in trouble and "第 1 行" in trouble
+    assert strings("zh-CN")["dataset.nothing_stored"] in trouble
+    assert [info.id for info in store.list()] == [id]
+
+
+@pytest.mark.parametrize("share", [-5, 80, "10", None])
+def test_a_share_the_slider_does_not_have_is_refused_by_the_server(handlers, store, tmp_path, share):
+    file = tmp_path / "good.json"
+    file.write_text(json.dumps([{"text": "a"}] * 3))
+    handlers["begin"](request(), str(file))
+    trouble, _, _ = handlers["upload"](request(), str(file), share, *SETTINGS[1:])
+    assert "eval_share" in trouble and store.list() == []
+
+
+def test_samples_by_name_only(handlers, store):
+    for id in ("../base/config.json", "/etc/passwd", None, 3):
+        handlers["begin"](request(), id)
+        trouble, *_ = handlers["use"](request(), id, *SETTINGS)
+        assert "no sample" in trouble
+    assert store.list() == []
+
+
+def test_cancel_is_heard(handlers, store, tmp_path, monkeypatch):
+    from studio.datasets import ingest as module
+
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0)
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"text": "a"}] * 300))
+    handlers["begin"](request(), str(file))
+    handlers["cancel"](request())
+    trouble, *_ = handlers["upload"](request(), str(file), *SETTINGS)
+    assert "cancelled" in trouble and store.list() == [] and list(store.root.iterdir()) == []
+
+
+def test_delete_and_undo_from_the_page(handlers, store, info):
+    message, deleted, _, undo = handlers["delete"](info.id, request())
+    assert "My rows" in message and store.list() == [] and undo.visible
+    message, id, undo = handlers["undo"](deleted, request())
+    assert id == info.id and store.list() == [info] and not undo.visible
+    message, *_ = handlers["delete"]("../../x", request())
+    assert 'role="alert"' in message
+
+
+def test_the_list_follows_the_store_and_prefers_what_was_just_added(handlers, store, info):
+    other = store.add("newer", [{"text": "a"}] * 2)
+    menu, button = handlers["refresh"](info.id, other.id)
+    assert menu.value == info.id and [id for _, id in menu.choices] == [other.id, info.id] and button.interactive
+    menu, _ = handlers["refresh"]("gone", None)
+    assert menu.value == other.id
+
+
+def test_the_worker_is_not_asked_before_the_tab_was_opened(handlers, store, info, monkeypatch):
+    monkeypatch.setattr(FakeWorker, "start", lambda self: pytest.fail("started"))
+    monkeypatch.setattr(FakeWorker, "call", lambda *_, **__: pytest.fail("asked"))
+    assert "<dd>60</dd>" in handlers["first"](request(), False, info.id)[0]
+    assert set(map(str, handlers["look"](request(), False, info.id, *SETTINGS[1:], 0))) == {str(gr.skip())}
+
+
+def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
+    html = handlers["look"](request("zh-CN"), True, info.id, "base", 1, True, 0)
+    assert "max_length" in html[2] and "<dd>60</dd>" in html[0]
+    assert strings("en")["dataset.empty_title"] in handlers["look"](request(), True, "20990101-000000-ffffff", *SETTINGS[1:], 0)[0]
+
+
+def test_light_install_says_how_to_get_the_rest(monkeypatch, store):
+    monkeypatch.setattr(dataset, "can_train", lambda: False)
+    asked = []
+    monkeypatch.setattr(dataset, "needs_train", lambda: asked.append(True))
+    dataset.build(SimpleNamespace())
+    assert asked == [True]
+
+
+def test_uploads_are_ingested_by_the_real_function(store, tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text('[{"text": "a"}]')
+    assert run(ingest(store, file)).kept == 1
