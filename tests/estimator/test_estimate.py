@@ -50,10 +50,11 @@ def test_more_never_takes_less(fields, field):
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(fields=sizes)
-def test_checkpointing_never_costs_memory(fields):
+def test_checkpointing_costs_at_most_one_layer_input(fields):
+    """It keeps the input of the layer at work, which is gone without it."""
     recipe = Recipe(model=LLAMA, **fields)
     on, off = (estimate(recipe.replace(gradient_checkpointing=value)).peak_allocated_bytes for value in (True, False))
-    assert on <= off
+    assert on <= off + 2 * 4096 * recipe.per_device_train_batch_size * recipe.max_length
 
 
 def test_a_sweep_of_the_law_equals_single_estimates():
