@@ -63,7 +63,7 @@ def on_load(page: gr.Blocks, shared: Shared) -> None:
         chosen = run if run in known else active.id if active else None
         return gr.Tabs(selected=tab) if tab in shared.tab else gr.skip(), chosen or gr.skip()
 
-    page.load(open_address, None, [shared.tabs, shared.run], show_progress="hidden", api_visibility="private")
+    page.load(open_address, None, [shared.tabs, shared.run], queue=False, show_progress="hidden", api_visibility="private")
 
 
 def remember_tab(shared: Shared) -> None:

@@ -39,10 +39,10 @@ def build(shared: Shared) -> None:
             with gr.Accordion(marker("estimate.advanced"), open=False):
                 for name in ADVANCED:
                     fields[name] = control(name, elem_id=f"estimate-{name}")
+            train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
             trouble = gr.HTML(elem_id="estimate-problem")
             picture = gr.HTML(elem_id="estimate-picture")
-            train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
     _wire(shared, fields, card, trouble, picture, train)
 
 
@@ -62,7 +62,7 @@ def _gpu_control() -> Any:
 def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, picture: Any, train: Any) -> None:
     inputs = [card, *fields.values()]
 
-    def draw(gpu: str, *values: Any, request: gr.Request = None) -> tuple[Any, Any]:
+    def draw(request: gr.Request, gpu: str, *values: Any) -> tuple[Any, Any]:
         """The picture; on a mistake the sentence, and the last good picture stays."""
         lang = language(request)
         try:
@@ -70,7 +70,7 @@ def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, pictu
         except Problem as problem:
             return problem_html(explain(lang, problem)), gr.skip()
 
-    def carry(*values: Any, request: gr.Request = None) -> tuple[Any, ...]:
+    def carry(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         """Take the recipe to the Train tab."""
         try:
             return "", recipe_from(NAMES, values).to_dict(), gr.Tabs(selected="train")

@@ -80,14 +80,19 @@ def _run_column() -> tuple[Any, ...]:
 def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, start: Any, trouble: Any) -> None:
     inputs = [dataset, name, *fields.values()]
 
-    def check(dataset_id: str, run_name: str, *values: Any, request: gr.Request = None) -> list[dict[str, Any]]:
+    def check(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> list[dict[str, Any]]:
         """Beside each field, what is wrong with it."""
         problem = _problem(shared, dataset_id, values)
         at_fault = problem.field if problem else None
         message = explain(language(request), problem) if problem else ""
         return [gr.validate(at_fault != field, message) for field in ("dataset", "name", *NAMES)]
 
-    def begin(dataset_id: str, run_name: str, *values: Any, request: gr.Request = None) -> tuple[Any, Any]:
+    def say(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> str:
+        """The same beside the button, where one looks after pressing it."""
+        problem = _problem(shared, dataset_id, values)
+        return problem_html(explain(language(request), problem)) if problem else ""
+
+    def begin(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> tuple[Any, Any]:
         lang = language(request)
         try:
             recipe = recipe_from(NAMES, values)
@@ -109,6 +114,7 @@ def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, 
             return [gr.skip()] * len(NAMES)
         return values_of(Recipe.from_dict(recipe), NAMES)
 
+    start.click(say, inputs, trouble, api_visibility="private")
     start.click(begin, inputs, [trouble, shared.run], validator=check, api_visibility="private", concurrency_limit=1)
     refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
     shared.tab["train"].select(choices, **refresh)

@@ -76,7 +76,7 @@ def _row(lang: str, bar: Bar, scale: float, chosen: bool) -> str:
     return (
         f'<div class="{kind}" data-verdict="{bar.verdict}">{name}<span class="ls-bar-track">{fills}{span}</span>'
         f'<b title="{exact}">{human_bytes(bar.answer.device_bytes)}</b>'
-        f'<span class="ls-sign ls-sign-{bar.verdict}">{SIGNS[bar.verdict]} {escape(word)}</span></div>'
+        f'<span class="ls-sign ls-sign-{bar.verdict}">{SIGNS[bar.verdict]} <span>{escape(word)}</span></span></div>'
     )
 
 

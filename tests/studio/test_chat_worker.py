@@ -41,7 +41,7 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def chat_home(tmp_path_factory):
     """A data root with a base (which has biases) and one run of each kind."""
     root = tmp_path_factory.mktemp("chat")
     base = make_base(root / "base", attention_bias=True)
@@ -51,33 +51,33 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def references(home):
+def references(chat_home):
     """Greedy answers of plain models, by run and pane."""
-    return {id: _references(home, id, fields) for id, (_, fields) in RUNS.items()}
+    return {id: _references(chat_home, id, fields) for id, (_, fields) in RUNS.items()}
 
 
 @pytest.fixture
-def chat(home, monkeypatch):
-    monkeypatch.setenv("LORA_STUDIO_HOME", str(home))
+def chat(chat_home, monkeypatch):
+    monkeypatch.setenv("LORA_STUDIO_HOME", str(chat_home))
     monkeypatch.setenv("LORA_STUDIO_DEVICE", "cpu")
     return Chat()
 
 
-def _plain_base(home, fields, folder=None):
+def _plain_base(chat_home, fields, folder=None):
     quantization = None
     if fields.get("method") == "qlora":
         eight = fields.get("quantization") == "int8"
         four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
         quantization = BitsAndBytesConfig(**({"load_in_8bit": True} if eight else {**four, "bnb_4bit_compute_dtype": torch.float32}))
-    return AutoModelForCausalLM.from_pretrained(folder or home / "base", dtype=torch.float32, quantization_config=quantization)
+    return AutoModelForCausalLM.from_pretrained(folder or chat_home / "base", dtype=torch.float32, quantization_config=quantization)
 
 
-def _references(home, id, fields):
-    base = _plain_base(home, fields)
+def _references(chat_home, id, fields):
+    base = _plain_base(chat_home, fields)
     answers = {"base": _greedy(base, PROMPTS["base"])}
     if fields.get("method") == "full":
-        return {**answers, "adapter": _greedy(_plain_base(home, fields, home / "runs" / id / "model"), PROMPTS["adapter"])}
-    return {**answers, "adapter": _greedy(PeftModel.from_pretrained(base, home / "runs" / id / "adapter"), PROMPTS["adapter"])}
+        return {**answers, "adapter": _greedy(_plain_base(chat_home, fields, chat_home / "runs" / id / "model"), PROMPTS["adapter"])}
+    return {**answers, "adapter": _greedy(PeftModel.from_pretrained(base, chat_home / "runs" / id / "adapter"), PROMPTS["adapter"])}
 
 
 @torch.no_grad()
@@ -107,7 +107,7 @@ def texts(result):
 
 
 @pytest.mark.parametrize("id", RUNS)
-def test_each_pane_is_answered_by_the_weights_it_names(chat, references, home, id):
+def test_each_pane_is_answered_by_the_weights_it_names(chat, references, chat_home, id):
     events, result = ask(chat, id)
     assert result["mode"] == RUNS[id][0]
     assert texts(result) == references[id]
@@ -115,7 +115,7 @@ def test_each_pane_is_answered_by_the_weights_it_names(chat, references, home, i
     streamed = {pane: "".join(e["panes"][pane]["text"] for e in events if pane in e.get("panes", {})) for pane in result["panes"]}
     assert streamed == texts(result)
     storage = {"nf4": "nf4", "dora-nf4": "nf4", "int8": "int8"}.get(id, "float32")
-    label = {"model": str(home / "base"), "storage": storage}
+    label = {"model": str(chat_home / "base"), "storage": storage}
     assert result["panes"]["base"]["weights"] == {**label, "run": None}
     assert result["panes"]["adapter"]["weights"] == {**label, "run": f"run {id}"}
 
@@ -126,8 +126,8 @@ def test_the_base_is_the_base_after_any_sequence_of_runs(chat, references):
         assert texts(ask(chat, id)[1]) == references[id], id
 
 
-def test_a_base_alone_answers_in_one_pane(chat, home):
-    _, result = ask(chat, None, model=str(home / "base"), temperature=0.0)
+def test_a_base_alone_answers_in_one_pane(chat, chat_home):
+    _, result = ask(chat, None, model=str(chat_home / "base"), temperature=0.0)
     assert result["mode"] == "alone" and list(result["panes"]) == ["base"]
     assert result["panes"]["base"]["weights"]["storage"] == "bfloat16"
 
@@ -141,12 +141,12 @@ def test_an_adapter_swap_keeps_the_base_loaded(chat):
     assert not any("loading" in event for event in ask(chat, "lora")[0])
 
 
-def test_one_copy_of_the_base_in_memory(chat, home):
+def test_one_copy_of_the_base_in_memory(chat, chat_home):
     ask(chat, "lora")
-    base = _plain_base(home, {})
-    adapter = PeftModel.from_pretrained(base, home / "runs" / "lora" / "adapter")
+    base = _plain_base(chat_home, {})
+    adapter = PeftModel.from_pretrained(base, chat_home / "runs" / "lora" / "adapter")
     extra = sum(p.numel() * p.element_size() for key, p in adapter.named_parameters() if "lora_" in key)
-    assert chat.status({}, Request(2))["parameter_bytes"] == storage_bytes(_plain_base(home, {})) + extra
+    assert chat.status({}, Request(2))["parameter_bytes"] == storage_bytes(_plain_base(chat_home, {})) + extra
     assert chat.unload({}, Request(3)) == {"loaded": False}
 
 
@@ -221,9 +221,9 @@ def _cancelled():
     return request
 
 
-def test_runs_that_cannot_answer_are_named(chat, home, tmp_path):
-    make_run(home / "runs", "broken", home / "base", target_modules=("q_proj",))
-    weights = home / "runs" / "broken" / "adapter" / "adapter_model.safetensors"
+def test_runs_that_cannot_answer_are_named(chat, chat_home, tmp_path):
+    make_run(chat_home / "runs", "broken", chat_home / "base", target_modules=("q_proj",))
+    weights = chat_home / "runs" / "broken" / "adapter" / "adapter_model.safetensors"
     config = json.loads((weights.parent / "adapter_config.json").read_text())
     (weights.parent / "adapter_config.json").write_text(json.dumps({**config, "r": 4}))
     for prepare, run_id, code in (
