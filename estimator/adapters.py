@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Iterable
@@ -175,13 +176,16 @@ def _check_kinds(inventory: Inventory, names: list[str], stacked: list[Any], use
         module = inventory.by_name.get(name)
         kind = module.kind if module else "container"
         if kind not in ADAPTABLE_KINDS or module.parameter("weight") is None:
-            raise Problem("estimator.not_adaptable", field="target_modules", value=name, kind=kind, allowed=", ".join(inventory.leaf_names()[:40]))
+            allowed = ", ".join(inventory.leaf_names()[:40])
+            raise Problem("estimator.not_adaptable", field="target_modules", value=name, kind=kind, allowed=allowed)
     for name, module, short in stacked:
         if len(module.parameter(short).shape) not in (2, 3):
-            raise Problem("estimator.not_adaptable", field="target_modules", value=name, kind="tensor", allowed="tensors of 2 or 3 dimensions")
+            what = {"kind": "tensor", "allowed": "tensors of 2 or 3 dimensions"}
+            raise Problem("estimator.not_adaptable", field="target_modules", value=name, **what)
         for field, on in (("use_dora", use_dora), ("lora_dropout", has_dropout)):
             if on:
-                raise Problem("recipe.conflict", field=field, value="on", other=f"target_modules {name}", allowed="Leave it off, or leave the experts out of target_modules")
+                what = {"other": f"target_modules {name}", "allowed": "Leave it off, or leave the experts out of target_modules"}
+                raise Problem("recipe.conflict", field=field, value="on", **what)
 
 
 def _adapter(module: Module, name: str, ranks: dict[str, int], alphas: dict[str, int], use_dora: bool) -> _Open:
@@ -207,7 +211,8 @@ def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: list[
         return (), set()
     names = [name for name in inventory.module_names if name.endswith(wanted)]
     if not names:
-        raise Problem("estimator.no_match", field="modules_to_save", value=", ".join(wanted), allowed=", ".join(sorted({n.rpartition(".")[2] for n in inventory.by_name})))
+        allowed = ", ".join(sorted({name.rpartition(".")[2] for name in inventory.by_name}))
+        raise Problem("estimator.no_match", field="modules_to_save", value=", ".join(wanted), allowed=allowed)
     roots = {name for name in names if not any(name.startswith(other + ".") for other in names if other != name)}
     clash = next((name for name in adapted if any(name == r or name.startswith(r + ".") for r in roots)), None)
     if clash or len(roots) < len(names):

@@ -61,7 +61,17 @@ class Layer:
         return _sum(self.attention, self.mlp)
 
 
-def analytic_law(recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, loop: Loop, device: str, hopper: bool, largest_linear: int) -> Law:
+def analytic_law(
+    recipe: Recipe,
+    inventory: Inventory,
+    spec: ModelSpec,
+    trained: Trainables,
+    loop: Loop,
+    *,
+    device: str,
+    hopper: bool,
+    largest_linear: int,
+) -> Law:
     """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar."""
     widths = stream_widths(recipe, loop)
     layer = layer_bytes(recipe, inventory, spec, trained, widths, device)
@@ -93,7 +103,16 @@ def _times(terms: dict[str, float], factor: float) -> dict[str, float]:
     return {name: factor * value for name, value in terms.items()}
 
 
-def _row(moment: str, activations: dict[str, float], loss: dict[str, float], transient: dict[str, float], *, held: dict[str, float], workspace: int, temporary: int) -> Row:
+def _row(
+    moment: str,
+    activations: dict[str, float],
+    loss: dict[str, float],
+    transient: dict[str, float],
+    *,
+    held: dict[str, float],
+    workspace: int,
+    temporary: int,
+) -> Row:
     parts = {
         "activations": _phi(activations),
         "logits_and_loss": _phi(loss),
@@ -137,7 +156,9 @@ def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:
     return {"gradients": head.parameter("weight").numel / inventory.total_parameters if trains else 0.0}
 
 
-def layer_bytes(recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths, device: str) -> Layer:
+def layer_bytes(
+    recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths, device: str
+) -> Layer:
     """What one layer saves for its backward, and what that backward holds beside it.
 
     The saved part equals what autograd saves, byte for byte, on small models (tests/estimator/test_analytic.py).
@@ -152,7 +173,8 @@ def layer_bytes(recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: 
         norms = 2.0 * widths.e * spec.hidden_size
         lora = {"attention": {"BS": norms}, "mlp": {"BS": norms + widths.e * active_width(spec)}}
     attention = _sum({"BS": norm + tokens, "BSS": scores}, lora["attention"])
-    return Layer(attention, _sum({"BS": norm + mlp}, lora["mlp"]), _in_mlp(recipe, spec, trained, widths), _in_attention(recipe, spec, widths))
+    beside = (_in_mlp(recipe, spec, trained, widths), _in_attention(recipe, spec, widths))
+    return Layer(attention, _sum({"BS": norm + mlp}, lora["mlp"]), *beside)
 
 
 def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths) -> tuple[float, float]:
@@ -206,7 +228,9 @@ def active_width(spec: ModelSpec) -> int:
     return spec.intermediate_size or 4 * spec.hidden_size
 
 
-def _lora_saved(recipe: Recipe, spec: ModelSpec, trained: Trainables, widths: Widths, device: str, part: str) -> dict[str, float]:
+def _lora_saved(
+    recipe: Recipe, spec: ModelSpec, trained: Trainables, widths: Widths, device: str, part: str
+) -> dict[str, float]:
     """Inputs and outputs of the adapters' A in one half of a layer.
 
     peft/tuners/lora/layer.py Linear.forward casts the input for each adapter (`_cast_input_dtype`): a copy for each

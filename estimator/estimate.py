@@ -124,7 +124,8 @@ def _parts(recipe: Recipe, model: Model, loop_name: str, device: str, hopper: bo
     quantization = recipe.quantization if recipe.is_quantized else None
     base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)
     training = training_bytes(recipe, trained, adapter_dtype=adapter_dtype(recipe, loop), device=device)
-    law = analytic_law(recipe, model.inventory, model.spec, trained, loop, device, hopper, base.largest_linear)
+    where = {"device": device, "hopper": hopper, "largest_linear": base.largest_linear}
+    law = analytic_law(recipe, model.inventory, model.spec, trained, loop, **where)
     return Parts(model, trained, base, training, law)
 
 

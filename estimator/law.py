@@ -77,7 +77,8 @@ class Law:
 
     def phi(self, batch: float, sequence: float, rank: float) -> tuple[float, ...]:
         tokens = batch * sequence
-        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, min(tokens, self.tile_tokens))
+        tiled = min(tokens, self.tile_tokens)
+        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled)
 
     def evaluate(self, batch: int, sequence: int, rank: int, static: dict[str, int], step_temporary: int) -> tuple[Row, dict[str, int]]:
         """(the row that peaks, bytes by component) at one point. `static` gives bytes of the STATIC components."""
@@ -104,23 +105,21 @@ class Law:
 
         batch, sequence, rank = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (batch, sequence, rank)))
         tokens = batch * sequence
-        one = np.ones_like(tokens)
-        phi = np.stack([one, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, np.minimum(tokens, self.tile_tokens)], axis=-1)
-        totals = [
-            phi @ np.sum([row.coefficients[n] for n in DYNAMIC if n in row.coefficients] or [np.zeros(len(PHI))], axis=0)
-            + sum(np.asarray(static[n], dtype=float) * row.held.get(n, 1.0) for n in STATIC)
-            + (np.asarray(step_temporary, dtype=float) if row.holds_step_temporary else 0.0)
-            for row in self.rows
-        ]
-        return np.max(totals, axis=0)
+        tiled = np.minimum(tokens, self.tile_tokens)
+        columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled]
+        phi = np.stack(columns, axis=-1)
+        none = (0.0,) * len(PHI)
+        table = np.array([np.sum([row.coefficients.get(name, none) for name in DYNAMIC], axis=0) for row in self.rows])
+        totals = phi @ table.T
+        for k, row in enumerate(self.rows):
+            totals[..., k] += sum(np.asarray(static[name], dtype=float) * row.held.get(name, 1.0) for name in STATIC)
+            if row.holds_step_temporary:
+                totals[..., k] += np.asarray(step_temporary, dtype=float)
+        return totals.max(axis=-1)
 
     def to_json(self) -> str:
-        rows = [
-            {"moment": r.moment, "coefficients": {n: list(c) for n, c in r.coefficients.items()}, "held": r.held, "holds_step_temporary": r.holds_step_temporary}
-            for r in self.rows
-        ]  # fmt: skip
-        head = {"format": FORMAT, "phi": PHI, "tile_tokens": self.tile_tokens, "engine": self.engine, "relative_error": self.relative_error, "versions": self.versions}
-        return json.dumps(head | {"rows": rows})
+        own = {name: value for name, value in vars(self).items() if name != "rows"}
+        return json.dumps({"format": FORMAT, "phi": PHI, **own, "rows": [vars(row) for row in self.rows]})
 
     @classmethod
     def from_json(cls, text: str) -> Law:
@@ -128,7 +127,6 @@ class Law:
         data = json.loads(text)
         if data["format"] != FORMAT or tuple(data["phi"]) != PHI:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
-        rows = tuple(
-            Row(r["moment"], {n: tuple(c) for n, c in r["coefficients"].items()}, r["held"], r["holds_step_temporary"]) for r in data["rows"]
-        )
-        return cls(rows, data["tile_tokens"], data["engine"], data["relative_error"], data["versions"])
+        rows = [row | {"coefficients": {n: tuple(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]
+        own = {name: data[name] for name in cls.__dataclass_fields__ if name != "rows"}
+        return cls(rows=tuple(Row(**row) for row in rows), **own)

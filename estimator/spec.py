@@ -142,7 +142,8 @@ def _size(config: dict[str, Any], name: str) -> int | None:
         if name in ("num_experts", "num_experts_per_tok") and value == 0:
             return None
         if not 1 <= value <= _LIMITS[name]:
-            raise Problem("model.bad_value", field="config.json", key=key, value=f"{int(value):,}", allowed=f"1 to {_LIMITS[name]:,}")
+            allowed = f"1 to {_LIMITS[name]:,}"
+            raise Problem("model.bad_value", field="config.json", key=key, value=f"{int(value):,}", allowed=allowed)
         return int(value)
     return None
 
@@ -156,17 +157,21 @@ def _complete(text: dict[str, Any], sizes: dict[str, int | None]) -> None:
         sizes["head_dim"] = text["qk_rope_head_dim"] + text.get("qk_nope_head_dim", 0)
     if sizes["head_dim"] is None:
         if hidden % heads:
-            raise Problem("model.contradiction", field="config.json", key="hidden_size", value=hidden, other=f"num_attention_heads {heads}", allowed="a multiple of it, or a head_dim")
+            raise _contradiction("hidden_size", hidden, f"num_attention_heads {heads}", "a multiple of it, or a head_dim")
         sizes["head_dim"] = hidden // heads
+
+
+def _contradiction(key: str, value: int, other: str, allowed: str) -> Problem:
+    return Problem("model.contradiction", field="config.json", key=key, value=value, other=other, allowed=allowed)
 
 
 def _check_together(sizes: dict[str, int | None]) -> None:
     heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
     if groups > heads or heads % groups:
-        raise Problem("model.contradiction", field="config.json", key="num_key_value_heads", value=groups, other=f"num_attention_heads {heads}", allowed="a divisor of it")
+        raise _contradiction("num_key_value_heads", groups, f"num_attention_heads {heads}", "a divisor of it")
     experts, chosen = sizes["num_experts"], sizes["num_experts_per_tok"]
     if experts and chosen and chosen > experts:
-        raise Problem("model.contradiction", field="config.json", key="num_experts_per_tok", value=chosen, other=f"num_experts {experts}", allowed="at most as many")
+        raise _contradiction("num_experts_per_tok", chosen, f"num_experts {experts}", "at most as many")
     width = max(filter(None, (sizes["intermediate_size"], sizes["moe_intermediate_size"], sizes["hidden_size"])))
     least = sizes["num_hidden_layers"] * sizes["hidden_size"] * width + sizes["vocab_size"] * sizes["hidden_size"]
     if least > MAX_PARAMETERS:

@@ -1,0 +1,108 @@
+"""The program that is trained: evaluation does no harm, and a machine is not asked for kernels it has not."""
+
+from __future__ import annotations
+
+import bitsandbytes.nn.modules as bnb_modules
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+from peft import get_peft_model
+
+from estimator import program
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from tests.studio.chat_models import make_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture
+def avx512(monkeypatch):
+    """Let bitsandbytes believe in AVX512-BF16: `Linear4bit` then repacks its weight when it is evaluated."""
+    monkeypatch.setattr(bnb_modules, "has_avx512bf16", lambda: True)
+
+
+IDS = torch.tensor([[1, 5, 9, 20, 31, 7]])
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    model.train()
+    model.zero_grad()
+    model(input_ids=IDS, labels=IDS).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def evaluate(model) -> None:
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=IDS)
+
+
+def layers(model) -> list[Linear4bit]:
+    return [module for module in model.modules() if isinstance(module, Linear4bit)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_after_an_evaluation_are_those_before_it(base, avx512, dtype):
+    recipe = Recipe(model=str(base), dtype=dtype, r=8)
+    model = program.load_base(recipe, base, training=True)
+    assert len(layers(model)) == 14
+    model = get_peft_model(model, program.lora_config(recipe))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05)  # at zero, A would have no gradient to compare
+    weights = [layer.weight.data.clone() for layer in layers(model)]
+    before = gradients(model)
+    evaluate(model)
+    after = gradients(model)
+    assert before and before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(torch.equal(a, b.weight.data) for a, b in zip(weights, layers(model), strict=True))
+
+
+def test_without_the_guard_an_evaluation_repacks_the_weights(base, avx512):
+    """The proof that the test above can fail: the trap is real in the installed bitsandbytes."""
+    model = program.load_base(Recipe(model=str(base), dtype="bfloat16"), base, training=False)
+    layer = layers(model)[0]
+    assert layer.support_avx512bf16_for_cpu
+    packed, state = bnb_modules._convert_weight_packed_for_cpu(layer.weight.data.clone(), layer.weight.quant_state)
+    assert state.packing_format_for_cpu and not torch.equal(packed.flatten(), layer.weight.data.flatten())
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"optim": "adamw_bnb_8bit"}, "optim"),
+        ({"mixed_precision": "fp16"}, "mixed_precision"),
+        ({"attn_implementation": "flash_attention_2"}, "attn_implementation"),
+        ({"quantization": "int8", "use_dora": True}, "use_dora"),
+    ],
+)
+def test_what_a_cpu_has_no_kernels_for_is_refused_by_name(change, field):
+    recipe = Recipe(model="m", **change)
+    with pytest.raises(Problem) as caught:
+        program.check_machine(recipe, "cpu")
+    assert caught.value.field == field and str(getattr(recipe, field)) in str(caught.value)
+    program.check_machine(recipe, "cuda")
+
+
+def test_every_lora_field_of_the_recipe_reaches_peft():
+    recipe = Recipe(
+        model="m", r=4, lora_alpha=7, lora_dropout=0.2, target_modules=("q_proj",), exclude_modules=("v_proj",), layers_to_transform=(0,),
+        layers_pattern="layers", rank_pattern={"q": 2}, alpha_pattern={"q": 3}, modules_to_save=("lm_head",), bias="all",
+        use_dora=True, use_rslora=True, init_lora_weights="gaussian",
+    )  # fmt: skip
+    config = program.lora_config(recipe)
+    for name in (*program._LORA_FIELDS, "init_lora_weights"):
+        said, got = getattr(recipe, name), getattr(config, name)
+        assert (set(said) if isinstance(said, tuple) else said) == (set(got) if isinstance(got, (list, set)) else got), name
+
+
+def test_the_adapter_names_the_model_not_a_path_of_this_machine(base):
+    recipe = Recipe(model=str(base), method="lora", dtype="float32")
+    model = program.load_base(recipe.replace(model=str(base)), base, training=True)
+    assert model.name_or_path == recipe.model
