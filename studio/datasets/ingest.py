@@ -53,7 +53,7 @@ def ingest(
         if check:
             check(draft, source.name)
         folder = draft.finish(
-            name=Path(source.name).stem, shape=shape, file_name=source.name, encoding=source.encoding,
+            name=source.name, shape=shape, file_name=source.name, encoding=source.encoding,
             eval_share=float(eval_share), seed=seed,
         )  # fmt: skip
     return store.get(folder.name)

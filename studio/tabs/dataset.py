@@ -58,7 +58,6 @@ def _left_column() -> dict[str, Any]:
     parts["stored"] = gr.Dropdown(
         [], label=marker("dataset.stored"), info=marker("dataset.stored_help"), elem_id="dataset-stored"
     )
-    parts["stored"].preprocess = lambda id: id  # the list moves on under an open page; the store refuses unknown ids
     with gr.Row():
         parts["delete"] = gr.Button(marker("dataset.delete"), size="md", elem_id="dataset-delete", interactive=False)
         parts["undo"] = gr.Button(marker("dataset.undo"), size="md", elem_id="dataset-undo", visible=False)
@@ -207,23 +206,23 @@ def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> 
             name = shared.datasets.get(id).name
             shared.datasets.delete(id)
         except Problem as problem:
-            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip(), gr.skip()
-        return deleted_html(lang, "deleted", name), id, None, gr.Button(visible=True)
+            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip()
+        return deleted_html(lang, "deleted", name), id, gr.Button(visible=True)
 
     def undo(id: str | None, request: gr.Request) -> tuple[Any, ...]:
         lang = language(request)
         try:
             info = shared.datasets.restore(id)
         except Problem as problem:
-            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.Button(visible=False)
-        return deleted_html(lang, "restored", info.name), id, gr.Button(visible=False)
+            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.Button(visible=False)
+        return deleted_html(lang, "restored", info.name), gr.Button(visible=False)
 
     seen = {"inputs": [shared.dataset, left["stored"]], "outputs": [left["stored"], left["delete"]], **QUIET}
     left["stored"].input(choose, left["stored"], [shared.dataset, right["trouble"]], **QUIET)
-    left["delete"].click(delete, left["stored"], [right["trouble"], deleted, shared.dataset, left["undo"]], **QUIET).then(
-        refresh, **seen
-    )
-    left["undo"].click(undo, deleted, [right["trouble"], shared.dataset, left["undo"]], **QUIET).then(refresh, **seen)
+    # One refresh for each change: a second would still hold the old value, which is no longer among the choices.
+    left["delete"].click(delete, left["stored"], [right["trouble"], deleted, left["undo"]], **QUIET).then(refresh, **seen)
+    brought_back = {**seen, "inputs": [deleted, left["stored"]]}
+    left["undo"].click(undo, deleted, [right["trouble"], left["undo"]], **QUIET).then(refresh, **brought_back)
     gr.on([shared.dataset.change, shared.tab["dataset"].select, _page().load], refresh, **seen)
 
 
