@@ -25,6 +25,13 @@ function lsInAddress(name, value) {
   value ? address.searchParams.set(name, value) : address.searchParams.delete(name);
   history.replaceState(history.state, "", address);
 }
+// Gradio opens its first tab before the address is read: that one must not overwrite what the address asks for.
+let lsAsked = lsAddress.searchParams.get("tab");
+function lsOpened(name) {
+  const isFirst = lsAsked && name !== lsAsked;
+  lsAsked = null;
+  if (!isFirst) lsInAddress("tab", name);
+}
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-set-lang]");
   if (link) {
@@ -69,4 +76,4 @@ def on_load(page: gr.Blocks, shared: Shared) -> None:
 def remember_tab(shared: Shared) -> None:
     """Each opened tab goes into the address, so that a reload stays where one was."""
     for name, tab in shared.tab.items():
-        tab.select(None, None, None, js=f"() => lsInAddress('tab', '{name}')", api_visibility="private")
+        tab.select(None, None, None, js=f"() => lsOpened('{name}')", api_visibility="private")
