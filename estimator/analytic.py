@@ -84,7 +84,7 @@ def analytic_law(
     own = boundary if recipe.gradient_checkpointing else {}
     others = _sum(_times(kept, spec.num_hidden_layers - 1), _mask(recipe, widths))
     held = _held_gradients(recipe, inventory)
-    rows = [make("loss", _sum(others, kept, _final_norm(spec)), _loss(recipe, spec, widths, loop), {}, held=held)]
+    rows = [make("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held) for loss in _losses(recipe, spec, widths, loop, device)]
     for beside in (layer.in_mlp, layer.in_attention) if layer.in_attention else (layer.in_mlp,):
         rows.append(make("last_layer_backward", _sum(others, layer.saved, own), {}, beside, held=held))
         rows.append(make("first_layer_backward", _sum(layer.saved, own, _mask(recipe, widths)), {}, beside, held={}))
@@ -278,18 +278,22 @@ def _final_norm(spec: ModelSpec) -> dict[str, float]:
     return {"BS": 4.0 * spec.hidden_size + 4}
 
 
-def _loss(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop) -> dict[str, float]:
-    """Bytes of head and loss at their peak, in the backward of the loss.
+def _losses(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device: str) -> list[dict[str, float]]:
+    """Bytes of head and loss at the moments of its backward that can be the highest.
 
     TRL (kernels/chunked_logprob.py): one tile in the compute type, the gathered rows, their fp32 gradient and its cast,
-    ten fp32 vectors; a trained head adds its fp32 gradient. Otherwise torch's cross entropy: fp32 log-softmax, its
-    gradient and the gradient before it (12 bytes a logit), and the logits themselves while the loop keeps them.
+    ten fp32 vectors; a trained head adds its fp32 gradient. Without Triton, on the CPU, `_backward_tile` holds 29 bytes
+    a logit beside the tile (of which only the pages of real columns become resident), and `_addmm_fp32` then fp32 copies
+    of tile and head. Otherwise torch's cross entropy: fp32 log-softmax, its gradient and the gradient before it (12
+    bytes a logit), and the logits themselves while the loop keeps them.
     """
-    V, h = spec.vocab_size, spec.hidden_size
-    if loop.fused_loss:
-        terms = {"tile": float(TRL_TILE_VOCABULARY * widths.e), "BS": (2 * widths.e + 4) * h + 40.0 + IDS_BYTES}
-        if not recipe.has_adapters:
-            terms["1"] = float((4 + widths.w) * V * h)
-        return terms
-    logits = widths.e if loop.keeps_outputs else 0
-    return {"BS": float((12 + logits) * V) + IDS_BYTES}
+    V, h, e = spec.vocab_size, spec.hidden_size, widths.e
+    if not loop.fused_loss:
+        return [{"BS": float((12 + (e if loop.keeps_outputs else 0)) * V) + IDS_BYTES}]
+    head = {"1": float((4 + widths.w) * V * h)} if not recipe.has_adapters else {}
+    rows = _sum({"BS": (2.0 * e + 4) * h + 40 + IDS_BYTES}, head)
+    if device != "cpu":
+        return [_sum(rows, {"tile": float(TRL_TILE_VOCABULARY * e)})]
+    columns = min(V, TRL_TILE_VOCABULARY)
+    copies = {"tile": (e + 4.0) * columns, "1": 4.0 * columns * h} if e < 4 else {}
+    return [_sum(rows, {"tile": (e + 29.0) * columns}), _sum(rows, copies)]

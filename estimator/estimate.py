@@ -284,6 +284,6 @@ def check(recipe: Recipe, *, model: Model | None = None, cpu_memory_bytes: int |
     return found
 
 
-def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", hopper: bool = False) -> Parts:
+def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", device: str = "cuda", hopper: bool = False) -> Parts:
     """The law and the static bytes of a recipe, for sweeps: `law_of(r).law.peaks(...)`."""
-    return _parts(recipe, model or load_model(recipe.model), loop, "cuda", hopper)
+    return _parts(recipe, model or load_model(recipe.model), loop, device, hopper)

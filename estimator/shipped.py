@@ -1,8 +1,8 @@
-"""Make the model presets: `python -m estimator.shipped SOURCE`, with transformers installed.
+"""Make the model presets: `python -m estimator.shipped [SOURCE]`, with transformers installed.
 
-SOURCE holds models.csv and the config.json files it names. Every verified row is built on the meta device, its count
+SOURCE holds models.csv (columns as in presets/models.csv, and `verified`, `file`) and the config.json files it names. Every verified row is built on the meta device, its count
 compared with the row's, and its config and folded inventory written to `presets/`. The bundled base is added from
-`assets/base`. A row whose count differs stops the run: a preset is exact or absent.
+`assets/base`, also without a SOURCE. A row whose count differs stops the run: a preset is exact or absent.
 """
 
 from __future__ import annotations
@@ -22,21 +22,26 @@ COLUMNS = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    source = Path((argv or sys.argv[1:])[0])
-    with (source / "models.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["verified"] == "yes" and "FLAG" not in row["flag"]]
-    kept = []
-    for row in rows:
-        config = json.loads((source / row["file"]).read_text("utf-8"))
-        _ship(row, config)
-        kept.append(row)
-    kept += _bundled()
+    """Add or renew the rows of SOURCE, if one is named, and the bundled base; other presets stay as they are."""
+    folders = sys.argv[1:] if argv is None else argv
+    rows = {row["hf_id"]: row for row in _listed(presets_dir())}
+    for source in map(Path, folders):
+        for row in _listed(source):
+            if row["verified"] == "yes" and "FLAG" not in row["flag"]:
+                _ship(row, json.loads((source / row["file"]).read_text("utf-8")))
+                rows[row["hf_id"]] = row
+    rows |= {row["hf_id"]: row for row in _bundled()}
     with (presets_dir() / "models.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(kept)
-    print(f"{len(kept)} presets")
+        writer.writerows(rows.values())
+    print(f"{len(rows)} presets")
     return 0
+
+
+def _listed(folder: Path) -> list[dict[str, str]]:
+    with (folder / "models.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _ship(row: dict[str, str], config: dict[str, Any]) -> None:
