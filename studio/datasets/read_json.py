@@ -56,7 +56,7 @@ def _is_start_of_array(line: str) -> bool:
 
 def _line(source: Source, number: int, line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line.rstrip("\r\n"))
     except json.JSONDecodeError as error:
         raise _broken(source, number, number, error.colno, error.msg) from error
     except RecursionError as error:

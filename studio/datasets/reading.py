@@ -73,12 +73,17 @@ def open_source(path: Path, name: str | None = None) -> Source:
     if not size:
         raise Problem("dataset.empty", file=shown)
     if size > FILE_LIMIT_BYTES:
-        mib = 1024**2
-        raise Problem("dataset.too_big", file=shown, size=f"{size / mib:,.1f} MiB", limit=f"{FILE_LIMIT_BYTES // mib} MiB")
+        raise too_big(shown, size)
     found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
     if found and _FORMAT_OF_MAGIC.get(found) != FORMATS[suffix]:
         raise Problem("dataset.not_text", file=shown, found=found, extension=suffix)
     return Source(path, shown, size)
+
+
+def too_big(name: str, size_bytes: int) -> Problem:
+    """The refusal of a file over the limit, which the browser may make before anything is sent."""
+    mib = 1024**2
+    return Problem("dataset.too_big", file=safe_name(name), size=f"{size_bytes / mib:,.1f} MiB", limit=f"{FILE_LIMIT_BYTES // mib} MiB")
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:

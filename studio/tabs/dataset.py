@@ -6,6 +6,7 @@ nothing: the dataset shown before stays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import gradio as gr
 
 from estimator.problems import Problem
 from studio.datasets.ingest import EVAL_SHARE_LIMITS
+from studio.datasets.reading import FILE_LIMIT_BYTES, too_big
 from studio.datasets.samples import sample, samples
 from studio.datasets.words import problem_text
 from studio.i18n import language, marker, t
@@ -26,6 +28,21 @@ from studio.workers.bases import EMBEDDED_ID
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256
 PROGRESS_SECONDS = 0.5
+# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.
+OVERSIZE_JS = """() => {
+  const refuse = (event, files) => {
+    const file = [...(files || [])].find((one) => one.size > LIMIT);
+    if (!file || !event.target.closest("#dataset-file")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const box = document.querySelector("#dataset-oversize textarea, #dataset-oversize input");
+    box.value = JSON.stringify([file.name, file.size, Date.now()]);
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    if (event.target.value) event.target.value = "";
+  };
+  document.addEventListener("change", (event) => refuse(event, event.target.files), true);
+  document.addEventListener("drop", (event) => refuse(event, event.dataTransfer?.files), true);
+}""".replace("LIMIT", str(FILE_LIMIT_BYTES))
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -48,6 +65,7 @@ def _left_column() -> dict[str, Any]:
     share = {"label": marker("dataset.share"), "info": marker("dataset.share_help"), "elem_id": "dataset-share"}
     parts["file"] = gr.File(label=marker("dataset.file"), height=132, elem_id="dataset-file")
     gr.HTML(_both("dataset.file_help"), elem_classes="ls-field-note")
+    parts["oversize"] = gr.Textbox(visible="hidden", show_label=False, elem_id="dataset-oversize")
     choices = [(_sample_label(one), one.id) for one in samples()]
     words = {"label": marker("dataset.sample"), "info": marker("dataset.sample_help"), "elem_id": "dataset-sample"}
     parts["sample"] = gr.Dropdown(choices, value=choices[0][1] if choices else None, **words)
@@ -169,6 +187,18 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         readings.end(request.session_hash)
         return gr.Column(visible=False), "", gr.Timer(active=False)
 
+    def refuse(request: gr.Request, oversize: str) -> str:
+        """What the browser says of a file it did not send. Its words are checked like anyone's."""
+        try:
+            name, size_bytes, _ = json.loads(oversize)
+            problem = too_big(str(name), int(size_bytes))
+        except (ValueError, TypeError):
+            return ""
+        lang = language(request)
+        return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
+
+    left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
+    _page().load(None, None, None, js=OVERSIZE_JS, api_visibility="private")
     settings = [left["share"], left["model"], left["max_length"], left["assistant_only_loss"]]
     outputs = [right["trouble"], shared.dataset, left["file"]]
     busy, progress, timer = right["busy"], right["progress"], right["timer"]

@@ -230,6 +230,13 @@ def test_cancel_is_heard(handlers, store, tmp_path, monkeypatch):
     assert "cancelled" in trouble and store.list() == [] and list(store.root.iterdir()) == []
 
 
+def test_a_file_the_browser_did_not_send_is_refused_in_words(handlers):
+    said = handlers["refuse"](request("zh-CN"), json.dumps(["../<b>big.json", 3 * 10**8, 1]))
+    assert "big.json" in said and "286.1 MiB" in said and "200 MiB" in said and "<b>" not in said and "上限" in said
+    for nonsense in ("", "{}", "[1]", '["a", "b", 1]', "null", '["a", NaN, 1]'):
+        assert handlers["refuse"](request(), nonsense) == ""
+
+
 def test_delete_and_undo_from_the_page(handlers, store, info):
     message, deleted, undo = handlers["delete"](info.id, request())
     assert "My rows" in message and store.list() == [] and undo.visible

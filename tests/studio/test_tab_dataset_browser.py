@@ -1,0 +1,76 @@
+"""The Dataset tab in a real browser: a file, a bad file, a file too large, delete and undo, in both languages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from studio.datasets.reading import FILE_LIMIT_BYTES
+from tests.chromium import launch
+from tests.e2e.driving import number, open_page, type_choice, upload, wait_for_text
+from tests.serving import Studio
+from tests.studio.dataset_helpers import CHATML, base_folder
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    studio = Studio(tmp_path_factory.mktemp("dataset-tab") / "home").wait()
+    yield studio
+    studio.stop()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = base_folder(str(tmp_path_factory.mktemp("dataset-base") / "base"), CHATML)
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    return folder
+
+
+def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
+    good, bad, huge = tmp_path / "good.json", tmp_path / "bad.jsonl", tmp_path / "huge.jsonl"
+    evil = "<img src=x onerror=\"document.title='hacked'\">"
+    rows = [{"instruction": f"Question {i} {evil}", "output": "Arlen. " * i} for i in range(1, 40)]
+    good.write_text(json.dumps([*rows, {"instruction": "no answer"}]))
+    bad.write_text("\n".join([*map(json.dumps, rows[:6]), '{"instruction": '] + list(map(json.dumps, rows[7:]))))
+    with huge.open("wb") as sparse:
+        sparse.truncate(FILE_LIMIT_BYTES + 1)
+
+    with launch() as browser:
+        page = open_page(browser, f"{studio.url}?tab=dataset&lang=en")
+        expect(page.locator("#dataset-summary")).to_contain_text("No dataset yet")
+        type_choice(page, "dataset-base", str(base))
+        upload(page, good)
+        wait_for_text(page, "#dataset-summary h2", "good.json")
+        expect(page.locator("#dataset-rows .ls-row")).to_have_count(5)
+        counts = page.locator("#dataset-summary dd")
+        expect(counts).to_have_text(["39", "1", "39"])
+        expect(page.locator("#dataset-rows .ls-row mark.ls-trained").first).to_contain_text("Arlen.")
+        expect(page.locator("#dataset-rows")).to_contain_text(evil)
+        assert page.locator("#dataset-rows img").count() == 0 and page.title() == "LoRA Studio"
+        expect(page.locator("#dataset-lengths svg[role=img]")).to_be_visible()
+
+        number(page, "dataset-max_length", 100)
+        expect(page.locator("#dataset-lengths .ls-cut")).to_contain_text("100")
+        kept, dropped, _ = (int(text) for text in counts.all_inner_texts())
+        assert kept + dropped == 40 and dropped > 1
+
+        upload(page, bad)
+        wait_for_text(page, "#dataset-problem", "bad.jsonl: row 7 is not valid JSON")
+        upload(page, huge)
+        wait_for_text(page, "#dataset-problem", "huge.jsonl has 200.0 MiB; the limit is 200 MiB")
+        expect(page.locator("#dataset-summary h2")).to_have_text("good.json")
+
+        page.click("#dataset-delete")
+        wait_for_text(page, "#dataset-summary", "No dataset yet")
+        page.click("#dataset-undo")
+        wait_for_text(page, "#dataset-summary h2", "good.json")
+        assert page.script_errors == []
+
+        page.goto(f"{studio.url}?tab=dataset&lang=zh-CN")
+        wait_for_text(page, "#dataset-summary", "丢弃")
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
