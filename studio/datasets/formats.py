@@ -22,7 +22,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names)
 ROLES = {
     "user": "user", "human": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant", "chatgpt": "assistant", "ai": "assistant",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant",
+    "ai": "assistant",
     "system": "system", "developer": "system",
 }  # fmt: skip
 # The shapes by what a row must have. The first that fits is taken.

@@ -82,8 +82,8 @@ def open_source(path: Path, name: str | None = None) -> Source:
 
 def too_big(name: str, size_bytes: int) -> Problem:
     """The refusal of a file over the limit, which the browser may make before anything is sent."""
-    mib = 1024**2
-    return Problem("dataset.too_big", file=safe_name(name), size=f"{size_bytes / mib:,.1f} MiB", limit=f"{FILE_LIMIT_BYTES // mib} MiB")
+    size, limit = f"{size_bytes / 1024**2:,.1f} MiB", f"{FILE_LIMIT_BYTES // 1024**2} MiB"
+    return Problem("dataset.too_big", file=safe_name(name), size=size, limit=limit)
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:

@@ -7,7 +7,6 @@ nothing: the dataset shown before stays.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +14,20 @@ import gradio as gr
 
 from estimator.problems import Problem
 from studio.datasets.ingest import EVAL_SHARE_LIMITS
-from studio.datasets.reading import FILE_LIMIT_BYTES, too_big
+from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples
 from studio.datasets.words import problem_text
-from studio.i18n import language, marker, t
+from studio.i18n import LANGUAGES, language, marker, t
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control
-from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, reading, stored_choices, trouble_html, waiting
+from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, stored_choices, trouble_html, waiting
 from studio.tabs.notices import needs_train
+from studio.tabs.uploads import OVERSIZE_JS, Reading
 from studio.workers.bases import EMBEDDED_ID
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256
 PROGRESS_SECONDS = 0.5
-# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.
-OVERSIZE_JS = """() => {
-  const refuse = (event, files) => {
-    const file = [...(files || [])].find((one) => one.size > LIMIT);
-    if (!file || !event.target.closest("#dataset-file")) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    const box = document.querySelector("#dataset-oversize textarea, #dataset-oversize input");
-    box.value = JSON.stringify([file.name, file.size, Date.now()]);
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    if (event.target.value) event.target.value = "";
-  };
-  document.addEventListener("change", (event) => refuse(event, event.target.files), true);
-  document.addEventListener("drop", (event) => refuse(event, event.dataTransfer?.files), true);
-}""".replace("LIMIT", str(FILE_LIMIT_BYTES))
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -89,8 +74,6 @@ def _left_column() -> dict[str, Any]:
 
 def _both(key: str) -> str:
     """A note in both languages; the page shows the one it is opened in."""
-    from studio.i18n import LANGUAGES
-
     return '<p class="ls-note ls-both">' + "".join(f'<span data-lang="{x}">{t(x, key)}</span>' for x in LANGUAGES) + "</p>"
 
 
@@ -114,39 +97,6 @@ def _right_column() -> dict[str, Any]:
         parts["next"] = gr.Button(marker("dataset.next"), size="md", elem_id="dataset-next")
     parts["lengths"] = gr.HTML(elem_id="dataset-lengths")
     return parts
-
-
-class Reading:
-    """The uploads at work, by page: what the worker last said of each, and whether its reader wants it to end."""
-
-    def __init__(self) -> None:
-        self._at_work: dict[str | None, dict[str, Any]] = {}
-
-    def begin(self, session: str | None, file: str) -> None:
-        self._at_work[session] = {"file": file, "event": None, "cancelled": False}
-
-    def end(self, session: str | None) -> None:
-        self._at_work.pop(session, None)
-
-    def cancel(self, session: str | None) -> None:
-        if session in self._at_work:
-            self._at_work[session]["cancelled"] = True
-
-    def html(self, session: str | None, lang: str) -> str:
-        one = self._at_work.get(session)
-        return reading(lang, one["file"], one["event"]) if one else ""
-
-    def follow(self, session: str | None, stream: Iterator[Any], file: str) -> dict[str, Any]:
-        """The worker's answer; closing the stream cancels the reading there."""
-        one = self._at_work[session]
-        while True:
-            try:
-                one["event"] = next(stream)
-            except StopIteration as stop:
-                return stop.value
-            if one["cancelled"]:
-                stream.close()
-                raise Problem("dataset.cancelled", file=file)
 
 
 def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:

@@ -60,8 +60,8 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     short = t(lang, "dataset.fingerprint", short=info.fingerprint[:12])
     facts = f"{recognised_text(lang, info)} · {split_text(lang, info)}"
     numbers = "".join(
-        f'<div title="{escape(t(lang, f"dataset.{key}_help"))}" class="ls-count-{key}"><dt>{escape(t(lang, f"dataset.{key}"))}</dt>'
-        f"<dd>{escape(count)}</dd></div>"
+        f'<div title="{escape(t(lang, f"dataset.{key}_help"))}" class="ls-count-{key}">'
+        f"<dt>{escape(t(lang, f'dataset.{key}'))}</dt><dd>{escape(count)}</dd></div>"
         for key, count in shown.items()
     )
     return (

@@ -1,0 +1,59 @@
+"""Files on their way into the store: refused in the browser when too large, followed on the server while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from estimator.problems import Problem
+from studio.datasets.reading import FILE_LIMIT_BYTES
+from studio.tabs.dataset_page import reading
+
+# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.
+OVERSIZE_JS = """() => {
+  const refuse = (event, files) => {
+    const file = [...(files || [])].find((one) => one.size > LIMIT);
+    if (!file || !event.target.closest("#dataset-file")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const box = document.querySelector("#dataset-oversize textarea, #dataset-oversize input");
+    box.value = JSON.stringify([file.name, file.size, Date.now()]);
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    if (event.target.value) event.target.value = "";
+  };
+  document.addEventListener("change", (event) => refuse(event, event.target.files), true);
+  document.addEventListener("drop", (event) => refuse(event, event.dataTransfer?.files), true);
+}""".replace("LIMIT", str(FILE_LIMIT_BYTES))
+
+
+class Reading:
+    """The uploads at work, by page: what the worker last said of each, and whether its reader wants it to end."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[str | None, dict[str, Any]] = {}
+
+    def begin(self, session: str | None, file: str) -> None:
+        self._at_work[session] = {"file": file, "event": None, "cancelled": False}
+
+    def end(self, session: str | None) -> None:
+        self._at_work.pop(session, None)
+
+    def cancel(self, session: str | None) -> None:
+        if session in self._at_work:
+            self._at_work[session]["cancelled"] = True
+
+    def html(self, session: str | None, lang: str) -> str:
+        one = self._at_work.get(session)
+        return reading(lang, one["file"], one["event"]) if one else ""
+
+    def follow(self, session: str | None, stream: Iterator[Any], file: str) -> dict[str, Any]:
+        """The worker's answer; closing the stream cancels the reading there."""
+        one = self._at_work[session]
+        while True:
+            try:
+                one["event"] = next(stream)
+            except StopIteration as stop:
+                return stop.value
+            if one["cancelled"]:
+                stream.close()
+                raise Problem("dataset.cancelled", file=file)
