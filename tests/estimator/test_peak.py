@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
-TOKENS, LAYERS = 128, 6
+TOKENS, LAYERS = 64, 3
 
 
 class LiveBytes(TorchDispatchMode):
@@ -75,35 +75,29 @@ def real_peak(recipe: Recipe, loop: str) -> int:
     return counter.peak
 
 
-@pytest.mark.parametrize("gradient_checkpointing", [True, False])
 @pytest.mark.parametrize(
     ("loop", "fields"),
     [
-        ("trl", {"method": "lora"}),
-        ("trl", {"method": "qlora"}),
-        ("trl", {"method": "full", "dtype": "float32"}),
-        ("plain", {"method": "lora", "target_modules": ("q_proj", "v_proj")}),
-        ("plain", {"method": "lora", "attn_implementation": "eager"}),
-        ("plain", {"method": "qlora"}),
+        ("trl", {"method": "lora", "gradient_checkpointing": True}),
+        ("trl", {"method": "qlora", "gradient_checkpointing": True}),
+        ("trl", {"method": "full", "dtype": "float32", "gradient_checkpointing": False}),
+        ("plain", {"method": "lora", "attn_implementation": "eager", "gradient_checkpointing": True}),
+        ("plain", {"method": "qlora", "target_modules": ("q_proj", "v_proj"), "gradient_checkpointing": False}),
     ],
     ids=str,
 )
-def test_a_real_step_peaks_inside_the_bar(loop, fields, gradient_checkpointing, monkeypatch):
+def test_a_real_step_peaks_inside_the_bar(loop, fields, monkeypatch):
     import trl.trainer.utils
 
     from estimator import trace
 
     # Columns of TRL's buffer that no logit is written to never become resident: leave them out of the count.
     monkeypatch.setattr(trl.trainer.utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", SIZES["vocab_size"])
-    recipe = Recipe(
-        model="small", r=8, per_device_train_batch_size=ROWS, max_length=TOKENS,
-        gradient_checkpointing=gradient_checkpointing, **fields,
-    )  # fmt: skip
+    recipe = Recipe(model="small", r=8, per_device_train_batch_size=ROWS, max_length=TOKENS, **fields)
     config = SIZES | {"model_type": "llama", "num_hidden_layers": LAYERS}
     model = Model("small", trace.derive(config), ModelSpec.from_config(config))
     parts = law_of(recipe, model=model, loop=loop, device="cpu")
     static = parts.static | {"weights": 0, "quantization_state": 0, "adapters": 0, "optimizer_states": 0}
-    row, components = parts.law.evaluate(ROWS, TOKENS, recipe.r, static, parts.training.step_temporary_bytes)
+    _, components = parts.law.evaluate(ROWS, TOKENS, recipe.r, static, parts.training.step_temporary_bytes)
     ours, real = sum(components.values()), real_peak(recipe, loop)
-    print(f"{loop} {fields} {gradient_checkpointing}: {row.moment} {100 * (ours / real - 1):+.1f} %")
     assert abs(ours - real) <= parts.law.relative_error * real
