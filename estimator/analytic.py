@@ -78,16 +78,17 @@ def analytic_law(
     workspace = 2 * CUBLAS_WORKSPACE_BYTES["hopper" if hopper else "before"] if device == "cuda" else 0
     dequantized = largest_linear * widths.w if recipe.is_quantized else 0
     dora = _dora_temporary(trained, widths) if recipe.use_dora else 0
-    make = functools.partial(_row, workspace=workspace, temporary=dequantized + dora)
+    make = functools.partial(_row, workspace=workspace)
+    inside = functools.partial(make, temporary=dequantized + dora)  # no layer is at work while the loss is
     boundary = {"BS": float(widths.e * spec.hidden_size)}
     kept = boundary if recipe.gradient_checkpointing else layer.saved
     own = boundary if recipe.gradient_checkpointing else {}
     others = _sum(_times(kept, spec.num_hidden_layers - 1), _mask(recipe, widths))
     held = _held_gradients(recipe, inventory)
-    rows = [make("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held) for loss in _losses(recipe, spec, widths, loop, device)]
+    rows = [make("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in _losses(recipe, spec, widths, loop, device)]
     for beside in (layer.in_mlp, layer.in_attention) if layer.in_attention else (layer.in_mlp,):
-        rows.append(make("last_layer_backward", _sum(others, layer.saved, own), {}, beside, held=held))
-        rows.append(make("first_layer_backward", _sum(layer.saved, own, _mask(recipe, widths)), {}, beside, held={}))
+        rows.append(inside("last_layer_backward", _sum(others, layer.saved, own), {}, beside, held=held))
+        rows.append(inside("first_layer_backward", _sum(layer.saved, own, _mask(recipe, widths)), {}, beside, held={}))
     rows.append(Row("optimizer_step", {"workspace": _phi({"1": workspace})}, {}, holds_step_temporary=True))
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
     kept_error = ERROR_CHECKPOINTED if recipe.gradient_checkpointing else ERROR_KEPT
