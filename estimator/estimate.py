@@ -256,12 +256,8 @@ def cpu_growth(recipe: Recipe, *, model: Model | None = None) -> CpuGrowth:
     return CpuGrowth(peak, round(peak - error), round((peak + error) * 4 / 3), components, row.moment)
 
 
-def check(recipe: Recipe, *, model: Model | None = None, cpu_memory_bytes: int | None = None) -> list[Problem]:
-    """What is wrong with `recipe` for its model, known without torch; empty where nothing is.
-
-    With `cpu_memory_bytes` (what a training process on this machine's CPU may grow by), a run whose lowest estimate is
-    more is refused too.
-    """
+def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
+    """What is wrong with `recipe` for its model, known without torch; empty where nothing is."""
     try:
         model = model or load_model(recipe.model)
     except Problem as problem:
@@ -276,11 +272,6 @@ def check(recipe: Recipe, *, model: Model | None = None, cpu_memory_bytes: int |
         found.append(Problem("estimator.too_long", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}"))
     if recipe.is_quantized and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, False).quantized_parameters:
         found.append(Problem("estimator.not_quantizable", field="method", value=model.spec.model_type))
-    if cpu_memory_bytes is not None and not found:
-        needed = cpu_growth(recipe, model=model).low_bytes
-        if needed > cpu_memory_bytes:
-            sizes = {"value": human_bytes(needed), "allowed": human_bytes(cpu_memory_bytes)}
-            found.append(Problem("estimator.does_not_fit", field="per_device_train_batch_size", **sizes))
     return found
 
 

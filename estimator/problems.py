@@ -49,7 +49,6 @@ TEMPLATES: dict[str, str] = {
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",
     "why.context": "Context {low} to {high}: {source}.",
     "why.total": "Memory of the card: {source}.",
-    "estimator.does_not_fit": "{field}: at least {value} are needed and {allowed} can be used. Lower the batch or max_length, or choose qlora.",
 }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from estimator.catalog import Model, models
+from estimator.catalog import TINY_BASE, Model, models
 from estimator.estimate import counted_model, load_model
 from estimator.problems import Problem
 from studio import paths
-from studio.workers.bases import EMBEDDED_ID
 from studio.workers.client import Worker
+
+EMBEDDED_ID = TINY_BASE
 
 
 def local_folder(name: str) -> Path | None:

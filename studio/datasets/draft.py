@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import json
-import os
 import random
 import re
 import shutil
@@ -14,25 +12,13 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
 from studio.datasets.language import LanguageGuess
+from studio.storage import storage_problems, sync
 
 NAME_LIMIT_CHARACTERS = 120
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@contextmanager
-def storage_problems(folder: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into `storage.full` or `storage.unwritable`."""
-    try:
-        yield
-    except OSError as error:
-        code = "storage.full" if error.errno in _FULL else "storage.unwritable"
-        raise Problem(code, folder=str(folder), reason=error.strerror or str(error)) from error
 
 
 def safe_name(name: str) -> str:
@@ -114,7 +100,7 @@ class Draft:
             }  # fmt: skip
             (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=2), encoding="utf-8")
             for file in self.folder.iterdir():
-                _sync(file)
+                sync(file)
             self.folder.rename(self.final)
         return self.final
 
@@ -150,12 +136,3 @@ def eval_rows(rows: int, share: float, seed: int) -> set[int]:
         return set()
     count = min(max(1, round(rows * share)), rows - 1)
     return set(random.Random(seed).sample(range(rows), count))
-
-
-def _sync(file: Path) -> None:
-    """On the disk before the rename is, or a power cut could leave a dataset with empty files."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

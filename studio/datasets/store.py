@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from estimator.problems import Problem
-from studio.datasets.draft import Draft, storage_problems
+from studio.datasets.draft import Draft
+from studio.storage import storage_problems
 
 SHAPES = ("alpaca", "sharegpt", "openai", "text")
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")

@@ -14,11 +14,11 @@ from estimator.problems import Problem
 from studio import conversation
 from studio.conversation import Turn
 from studio.i18n import explain, language, marker, t
+from studio.models import EMBEDDED_ID
 from studio.tabs import Shared, can_train
 from studio.tabs.answering import Answering
 from studio.tabs.notices import needs_train, problem_html
 from studio.widgets.panes import empty_html, panes_html, short_name
-from studio.workers.bases import EMBEDDED_ID
 from studio.workers.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
 
 BASE = "base:"

@@ -18,12 +18,12 @@ from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples
 from studio.datasets.words import problem_text
 from studio.i18n import LANGUAGES, language, marker, t
+from studio.models import EMBEDDED_ID
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control
 from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, stored_choices, trouble_html, waiting
 from studio.tabs.notices import needs_train
 from studio.tabs.uploads import OVERSIZE_JS, Reading
-from studio.workers.bases import EMBEDDED_ID
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256

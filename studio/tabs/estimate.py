@@ -13,12 +13,11 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.units import human_bytes, human_count
 from studio.i18n import explain, language, marker, strings, t
-from studio.models import find_model
+from studio.models import EMBEDDED_ID, find_model
 from studio.tabs import Shared
 from studio.tabs.controls import METHODS, control, recipe_from
 from studio.tabs.notices import problem_html
 from studio.widgets.memory_bar import Bar, memory_bars
-from studio.workers.bases import EMBEDDED_ID
 
 FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
 BASIC = ["model", "method", "r", "target_modules", "per_device_train_batch_size", "max_length"]

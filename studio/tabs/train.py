@@ -10,12 +10,12 @@ import gradio as gr
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
+from studio.models import EMBEDDED_ID
 from studio.runs.preflight import Prediction, preflight
 from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control, recipe_from, values_of
 from studio.tabs.notices import needs_train, problem_html
-from studio.workers.bases import EMBEDDED_ID
 from studio.widgets.run_view import run_view
 
 BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 from estimator.problems import Problem
-from studio import paths
+from studio.models import local_folder
 
-EMBEDDED_ID = "lora-studio/tiny-base"
 # Only what loading needs: never pickles, never code.
 DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")
@@ -19,7 +18,7 @@ def open_base(name: str, field: str = "model") -> Path:
 
     Raises `Problem` (`base.*`) with `field` naming the input at fault.
     """
-    folder = _local_folder(name)
+    folder = local_folder(name)
     if folder is None:
         folder = _download(name, field)
     _check_config(folder, name, field)
@@ -30,7 +29,7 @@ def open_base(name: str, field: str = "model") -> Path:
 
 def open_tokenizer(name: str, field: str = "model") -> Path:
     """The same for those who need no weights: a preview of data must not download a model."""
-    folder = _local_folder(name)
+    folder = local_folder(name)
     if folder is None:
         folder = _download(name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern))
     _check_config(folder, name, field)
@@ -38,20 +37,13 @@ def open_tokenizer(name: str, field: str = "model") -> Path:
     return folder
 
 
-def _local_folder(name: str) -> Path | None:
-    if name == EMBEDDED_ID:
-        return paths.embedded_base()
-    path = Path(name).expanduser()
-    return path.resolve() if path.is_dir() else None
-
-
 def _download(name: str, field: str, patterns: tuple[str, ...] = DOWNLOADED) -> Path:
     """A hub id's files from the local cache or the hub; weights in safetensors only."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HFValidationError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )

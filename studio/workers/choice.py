@@ -9,6 +9,7 @@ from typing import Any
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from studio import paths
+from studio.models import EMBEDDED_ID
 from studio.workers import bases
 from studio.workers.weights import BaseKey
 
@@ -26,7 +27,7 @@ class Choice:
         """From `run_id`, or `model` for a base alone, which is loaded without quantization."""
         run_id = params.get("run_id")
         if not run_id:
-            return cls(Recipe(model=params.get("model") or bases.EMBEDDED_ID, method="lora"), None, "", None)
+            return cls(Recipe(model=params.get("model") or EMBEDDED_ID, method="lora"), None, "", None)
         folder = paths.inside(paths.runs(), run_id)
         try:
             recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))

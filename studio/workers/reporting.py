@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from studio.runs.folder import COMPLETE, RunFolder
 from studio.runs.journal import Journal
+from studio.storage import sync
 from studio.workers.memory import Meter
 
 CURVE = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "epoch")
@@ -60,9 +60,9 @@ class Reporter(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint complete once all of it is on the disk, then let the oldest go."""
         folder = self.run.checkpoints / f"checkpoint-{state.global_step}"
-        _sync(folder)
+        _sync_all(folder)
         (folder / COMPLETE).touch()
-        _sync_path(folder)
+        sync(folder)
         self.journal.write("checkpoint", step=state.global_step)
         self.journal.write("memory", measured_bytes=self.meter.look(), how=self.meter.how)
         for old in self.run.complete_checkpoints()[: -self.recipe.save_total_limit]:
@@ -75,17 +75,9 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _sync(folder: Path) -> None:
+def _sync_all(folder: Path) -> None:
+    """Files first, then the folder that names them."""
     for path in folder.rglob("*"):
         if path.is_file():
-            _sync_path(path)
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
+            sync(path)
+    sync(folder)

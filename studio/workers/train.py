@@ -22,7 +22,6 @@ from studio.runs.folder import RunFolder, checkpoint_step
 from studio.runs.journal import Journal
 from studio.storage import storage_problems
 
-
 # torch.save and safetensors report a failed write as errors of their own; only the words tell.
 _FULL_DISK = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter failed writing", re.IGNORECASE)
 

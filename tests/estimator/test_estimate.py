@@ -117,13 +117,6 @@ def test_a_model_that_cannot_be_quantized_is_refused_before_anything_starts():
     assert problem.code == "model.unknown"
 
 
-def test_a_run_that_cannot_fit_the_machine_is_refused_at_the_field():
-    recipe = Recipe(model=LLAMA, method="full")
-    assert check(recipe, cpu_memory_bytes=10**12) == []
-    (problem,) = check(recipe, cpu_memory_bytes=8 * 2**30)
-    assert problem.field == "per_device_train_batch_size" and "8.00 GiB can be used" in str(problem)
-
-
 def test_a_rank_above_a_layer_is_a_warning():
     made = estimate(Recipe(model=LLAMA, r=2048))
     assert "r: 2048 is more than the smaller side of k_proj (1024)" in " ".join(map(str, made.warnings))
