@@ -9,6 +9,7 @@ the next writer closes off. Kinds of lines (all have `time`, epoch seconds):
   metrics     step, loss, learning_rate, grad_norm, mean_token_accuracy, epoch
   eval        step, eval_loss
   checkpoint  step
+  trained     seconds, cpu_seconds (of this attempt's steps, evaluations between them included)
   memory      measured_bytes, how ("cuda_allocated" or "resident_growth")
   ended       status: finished, stopped, failed; problem (code and params) when failed
 """
@@ -73,6 +74,8 @@ class Course:
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     measured_bytes: int | None = None
     measured_how: str | None = None
+    trained_seconds: float | None = None
+    trained_cpu_seconds: float | None = None
     last_time: float | None = None
     training_since: float | None = None
     training_from_step: int = 0
@@ -126,6 +129,9 @@ class Course:
 
     def _take_memory(self, line: dict[str, Any]) -> None:
         self.measured_bytes, self.measured_how = line["measured_bytes"], line["how"]
+
+    def _take_trained(self, line: dict[str, Any]) -> None:
+        self.trained_seconds, self.trained_cpu_seconds = line["seconds"], line["cpu_seconds"]
 
     def _take_ended(self, line: dict[str, Any]) -> None:
         self.ended, self.problem = line["status"], line.get("problem")

@@ -90,8 +90,9 @@ def answer_html(lang: str, recipe: Recipe, gpu_name: str, chosen: str, shared: S
         raise problem
     bars = [Bar(method_name(lang, key), _answer(recipe, key, gpu, model)) for key in METHODS]
     index = list(METHODS).index(chosen) if chosen in METHODS else 0
-    if isinstance(bars[index].answer, Problem):
-        raise bars[index].answer
+    for n, bar in enumerate(bars):  # a method that the model cannot take says so in its own row; other mistakes are the form's
+        if isinstance(bar.answer, Problem) and (n == index or bar.answer.field != "method"):
+            raise bar.answer
     return (
         f'<article class="ls-panel">{_verdict(lang, bars, index, gpu)}{_counts(lang, bars[index].answer)}'
         f"{memory_bars(lang, bars, index, gpu.name)}{_notes(lang, bars[index].answer)}</article>"

@@ -28,9 +28,15 @@ class Reporter(TrainerCallback):
     def __init__(self, run: RunFolder, journal: Journal, recipe: Recipe, meter: Meter) -> None:
         self.run, self.journal, self.recipe, self.meter = run, journal, recipe, meter
         self._looked = 0.0
+        self._began = (0.0, 0.0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._began = time.monotonic(), time.process_time()
         self.journal.write("phase", name="training", total_steps=state.max_steps)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        seconds, cpu_seconds = time.monotonic() - self._began[0], time.process_time() - self._began[1]
+        self.journal.write("trained", seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if control.should_evaluate:

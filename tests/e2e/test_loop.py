@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from assets.judge import judge
+from assets.judge import judge, share_right
 from studio import paths
+from studio.runs.folder import RunFolder
+from studio.runs.journal import Reader
 from tests.chromium import launch
+from tests.e2e.answering import answers
 from tests.e2e.driving import number, open_page, open_tab, upload, wait_for_text
 from tests.serving import Studio
 
@@ -86,6 +89,17 @@ def test_training_in_4_bits_finishes_with_a_curve_and_both_peaks(page, trained):
     expect(page.locator("#train-run .ls-memory")).to_contain_text("Predicted peak")
     expect(page.locator("#train-run .ls-memory")).to_contain_text("growth of the worker's resident memory")
     expect(page.locator("#train-run")).to_contain_text("Evaluation loss")
+
+
+def test_the_adapter_learned_a_behaviour_that_the_base_has_not(trained):
+    """On prompts about islands that no sample row speaks of, judged by form and content."""
+    run = RunFolder(trained)
+    course = Reader(trained).course()
+    # 90 s on two cores, counted in the worker's own processor time: what else the machine does is no part of it.
+    assert len(HELDOUT) >= 100 and course.trained_cpu_seconds <= 2 * 90
+    said = answers(run, [row["prompt"] for row in HELDOUT])
+    right = {name: share_right(HELDOUT, texts) for name, texts in said.items()}
+    assert right["base"] <= 0.10 and right["adapter"] >= 0.90, right
 
 
 def test_the_two_panes_differ_as_they_should(page, trained):
