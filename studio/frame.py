@@ -32,6 +32,14 @@ function lsOpened(name) {
   lsAsked = null;
   if (!isFirst) lsInAddress("tab", name);
 }
+function lsMarkField(tab) {
+  document.querySelectorAll(".ls-at-fault").forEach((field) => { field.classList.remove("ls-at-fault"); delete field.dataset.problem; });
+  const problem = document.querySelector(`#${tab}-problem [data-field]`);
+  const field = problem && document.getElementById(`${tab}-${problem.dataset.field}`);
+  if (!field) return;
+  field.dataset.problem = problem.textContent;
+  field.classList.add("ls-at-fault");
+}
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-set-lang]");
   if (link) {

@@ -13,11 +13,11 @@ import gradio as gr
 from estimator.problems import Problem
 from studio import conversation
 from studio.conversation import Turn
-from studio.i18n import explain, language, marker, t
+from studio.i18n import language, marker, t
 from studio.models import EMBEDDED_ID
 from studio.tabs import Shared, can_train
 from studio.tabs.answering import Answering
-from studio.tabs.notices import needs_train, problem_html
+from studio.tabs.notices import explained, needs_train
 from studio.widgets.panes import empty_html, panes_html, short_name
 from studio.workers.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
 
@@ -174,7 +174,7 @@ class Page:
                 yield {**shown(save=keep), self.status: _note(status)}
             yield self._ended(lang, turns, turn, choice, draft)
         except Problem as problem:
-            yield {**self._ended(lang, turns, turn, choice, draft), self.status: problem_html(explain(lang, problem))}
+            yield {**self._ended(lang, turns, turn, choice, draft), self.status: explained(lang, problem)}
         finally:
             self._stops.pop(request.session_hash, None)
 

@@ -16,7 +16,7 @@ from studio.i18n import explain, language, marker, strings, t
 from studio.models import EMBEDDED_ID, find_model
 from studio.tabs import Shared
 from studio.tabs.controls import METHODS, control, recipe_from
-from studio.tabs.notices import problem_html
+from studio.tabs.notices import explained, mark_field
 from studio.widgets.memory_bar import Bar, memory_bars
 
 FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
@@ -67,17 +67,18 @@ def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, pictu
         try:
             return "", answer_html(lang, recipe_from(NAMES, values), gpu, values[NAMES.index("method")], shared)
         except Problem as problem:
-            return problem_html(explain(lang, problem)), gr.skip()
+            return explained(lang, problem), gr.skip()
 
     def carry(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         """Take the recipe to the Train tab."""
         try:
             return "", recipe_from(NAMES, values).to_dict(), gr.Tabs(selected="train")
         except Problem as problem:
-            return problem_html(explain(language(request), problem)), gr.skip(), gr.skip()
+            return explained(language(request), problem), gr.skip(), gr.skip()
 
     fast = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-    gr.on([c.change for c in inputs], draw, inputs, [trouble, picture], **fast)
+    drawn = gr.on([c.change for c in inputs], draw, inputs, [trouble, picture], **fast)
+    drawn.then(None, None, None, js=mark_field("estimate"), api_visibility="private")
     page = gr.context.Context.root_block
     page.load(draw, inputs, [trouble, picture], **fast)
     train.click(carry, list(fields.values()), [trouble, shared.recipe, shared.tabs], api_visibility="private")

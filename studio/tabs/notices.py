@@ -6,14 +6,29 @@ from html import escape
 
 import gradio as gr
 
-from studio.i18n import language, t
+from estimator.problems import Problem
+from studio.i18n import explain, language, t
 
 INSTALL = 'pip install "lora-studio[train]"'
 
 
-def problem_html(sentence: str) -> str:
-    """An error beside the control that caused it."""
-    return f'<p class="ls-problem" role="alert">✕ {escape(sentence)}</p>'
+def problem_html(sentence: str, field: str | None = None) -> str:
+    """An error beside the control that caused it; with `field`, `mark_field` repeats it there."""
+    at = f' data-field="{escape(field)}"' if field else ""
+    return f'<p class="ls-problem" role="alert"{at}>✕ {escape(sentence)}</p>'
+
+
+def explained(lang: str, problem: Problem) -> str:
+    """A `Problem` in the reader's language."""
+    return problem_html(explain(lang, problem), problem.field)
+
+
+def mark_field(tab: str) -> str:
+    """JavaScript for after an event: repeat the tab's problem at the field it names, or take the last mark away.
+
+    Gradio's own `validator=` shows its message at sliders and dropdowns only (6.31).
+    """
+    return f"() => lsMarkField('{tab}')"
 
 
 def needs_train() -> None:

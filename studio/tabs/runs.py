@@ -9,10 +9,10 @@ import gradio as gr
 
 from estimator.problems import Problem
 from studio.export.result import zip_result
-from studio.i18n import explain, language, marker, t
+from studio.i18n import language, marker, t
 from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train
-from studio.tabs.notices import needs_train, problem_html
+from studio.tabs.notices import explained, needs_train
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table, settings
 
@@ -98,7 +98,7 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
         try:
             shared.runs.resume(run_id)
         except Problem as problem:
-            return problem_html(explain(language(request), problem)), gr.skip()
+            return explained(language(request), problem), gr.skip()
         return "", gr.Tabs(selected="train")
 
     def delete(run_id: str, request: gr.Request) -> tuple[Any, ...]:
@@ -107,7 +107,7 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
             name = shared.runs.get(run_id).name
             shared.runs.delete(run_id)
         except Problem as problem:
-            return problem_html(explain(lang, problem)), gr.skip(), gr.skip(), gr.skip()
+            return explained(lang, problem), gr.skip(), gr.skip(), gr.skip()
         text = f'<p class="ls-warn" role="status">! {escape(t(lang, "runs.deleted", name=name))}</p>'
         return text, None, run_id, gr.Button(visible=True)
 
@@ -115,14 +115,14 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
         try:
             shared.runs.restore(run_id)
         except Problem as problem:
-            return problem_html(explain(language(request), problem)), gr.skip(), gr.skip()
+            return explained(language(request), problem), gr.skip(), gr.skip()
         return "", run_id, gr.Button(visible=False)
 
     def prepare(run_id: str, request: gr.Request) -> tuple[Any, Any]:
         try:
             return "", gr.DownloadButton(value=str(zip_result(shared.runs.get(run_id).run)))
         except Problem as problem:
-            return problem_html(explain(language(request), problem)), gr.DownloadButton(value=None)
+            return explained(language(request), problem), gr.DownloadButton(value=None)
 
     parts["resume"].click(resume, shared.run, [note, shared.tabs], **quiet)
     parts["chat"].click(lambda: gr.Tabs(selected="chat"), None, shared.tabs, **quiet)

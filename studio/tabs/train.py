@@ -15,7 +15,7 @@ from studio.runs.preflight import Prediction, preflight
 from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control, recipe_from, values_of
-from studio.tabs.notices import needs_train, problem_html
+from studio.tabs.notices import explained, mark_field, needs_train
 from studio.widgets.run_view import run_view
 
 BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
@@ -80,26 +80,17 @@ def _run_column() -> tuple[Any, ...]:
 def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, start: Any, trouble: Any) -> None:
     inputs = [dataset, name, *fields.values()]
 
-    def check(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> list[dict[str, Any]]:
-        """Beside each field, what is wrong with it."""
-        problem = _problem(shared, dataset_id, values)
-        at_fault = problem.field if problem else None
-        message = explain(language(request), problem) if problem else ""
-        return [gr.validate(at_fault != field, message) for field in ("dataset", "name", *NAMES)]
-
-    def say(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> str:
-        """The same beside the button, where one looks after pressing it."""
-        problem = _problem(shared, dataset_id, values)
-        return problem_html(explain(language(request), problem)) if problem else ""
-
     def begin(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> tuple[Any, Any]:
         lang = language(request)
         try:
             recipe = recipe_from(NAMES, values)
+            if not dataset_id:
+                raise Problem("train.no_dataset", field="dataset")
+            dataset = shared.datasets.get(dataset_id)
             prediction = preflight(recipe, shared.trace_worker)
-            view = shared.runs.start(recipe, shared.datasets.get(dataset_id), run_name or "", prediction.predicted_bytes)
+            view = shared.runs.start(recipe, dataset, run_name or "", prediction.predicted_bytes)
         except Problem as problem:
-            return problem_html(explain(lang, problem)), gr.skip()
+            return explained(lang, problem), gr.skip()
         return prediction_html(lang, prediction), view.id
 
     def choices(chosen: str | None, wanted: str | None) -> Any:
@@ -114,26 +105,13 @@ def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, 
             return [gr.skip()] * len(NAMES)
         return values_of(Recipe.from_dict(recipe), NAMES)
 
-    start.click(say, inputs, trouble, api_visibility="private")
-    start.click(begin, inputs, [trouble, shared.run], validator=check, api_visibility="private", concurrency_limit=1)
+    begun = start.click(begin, inputs, [trouble, shared.run], api_visibility="private", concurrency_limit=1)
+    begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
     refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
     shared.recipe.change(load, shared.recipe, list(fields.values()), show_progress="hidden", api_visibility="private")
-
-
-def _problem(shared: Shared, dataset_id: str | None, values: tuple[Any, ...]) -> Problem | None:
-    """The first thing that keeps a run from starting."""
-    try:
-        recipe = recipe_from(NAMES, values)
-        if not dataset_id:
-            raise Problem("train.no_dataset", field="dataset")
-        shared.datasets.get(dataset_id)
-        preflight(recipe, shared.trace_worker)
-    except Problem as problem:
-        return problem
-    return None
 
 
 def prediction_html(lang: str, prediction: Prediction) -> str:

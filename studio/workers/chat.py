@@ -30,7 +30,7 @@ from studio.workers.choice import Choice
 from studio.workers.generation import Answer, answer_together, end_ids
 from studio.workers.rendering import load_tokenizer, prompt_ids
 from studio.workers.sampling import Sampling
-from studio.workers.weights import BASE_ROW, Weights, free
+from studio.workers.weights import Weights, free
 
 EVENT_SECONDS = 1 / 30
 """Between two events: smooth to the eye, and no load for the page."""
@@ -175,7 +175,7 @@ class Job:
         weights, adapter = self._weights, self._weights.adapters.get(self._choice.run_id)
         if self.mode == "one_batch":
             with weights.mixed(adapter) as model:
-                self._answer(model, slice(0, 2), adapter_names=[BASE_ROW, adapter.name])
+                self._answer(model, slice(0, 2), adapter_names=weights.rows(adapter))
             return
         with weights.base_only() as model:
             self._answer(model, slice(0, 1))

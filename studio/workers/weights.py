@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
-from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import GenerationConfig
@@ -24,16 +23,13 @@ from transformers import GenerationConfig
 from estimator import program
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from studio.workers.mixing import BASE_ROW, can_mix, rows_by_slice
 
 # LLM.int8() casts its inputs to float16 at each layer and says so each time: thousands of lines an answer.
 logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
-BASE_ROW = "__base__"
-"""PEFT's word for a row of a mixed batch that no adapter touches."""
 MAX_ADAPTERS = 4
 """Adapters kept on one base; the next one starts afresh."""
-# peft 0.21, AuxiliaryTrainingWrapper._mixed_batch_forward
-MIXABLE_MODULES = (torch.nn.Linear, torch.nn.Embedding, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -158,16 +154,22 @@ class Weights:
             for parameter, before, _ in adapter.biases:
                 parameter.data.copy_(before)
 
+    @staticmethod
+    def rows(adapter: Adapter) -> list[str]:
+        """Who answers which row of a mixed batch, in PEFT's words: the base first."""
+        return [BASE_ROW, adapter.name]
+
     @contextlib.contextmanager
     def mixed(self, adapter: Adapter) -> Iterator[Any]:
-        """The model ready for `adapter_names=[BASE_ROW, adapter.name]`.
+        """The model ready for `adapter_names=self.rows(adapter)`.
 
         The adapter is made active too: PEFT passes over a fully trained module (`modules_to_save`) whose active adapter
         lacks it, also for a row that names an adapter which has it.
         """
         self.model.set_adapter(adapter.name, inference_mode=True)
         _check_state(self.model, enabled=True, active=adapter.name)
-        yield self.model
+        with rows_by_slice(self.model):
+            yield self.model
 
     def parameter_bytes(self) -> int:
         """Bytes of all parameters and buffers of this process's models, each storage counted once."""
@@ -186,24 +188,6 @@ def _needs_the_base_alone(folder: Path, run_id: str) -> bool:
         raise Problem("chat.adapter", value=run_id, reason=f"{', '.join(missing)}: missing")
     config = PeftConfig.from_pretrained(folder)
     return config.bias != "none" or bool(config.modules_to_save)
-
-
-def can_mix(model: PeftModel, name: str) -> bool:
-    """Whether PEFT 0.21 answers right for `name` in a batch with rows of the base.
-
-    It refuses variants of LoRA (DoRA), weights adapted as bare parameters, and trained modules other than linear ones
-    and embeddings; trained biases belong to no row. (LLM.int8 is refused by the caller: it picks its outlier columns
-    over the whole batch, so that one row would change its neighbour.)
-    """
-    if model.peft_config[name].bias != "none":
-        return False
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and (name in module.lora_variant or isinstance(module, ParamWrapper)):
-            return False
-        trained_whole = isinstance(module, AuxiliaryTrainingWrapper) and name in module._adapters
-        if trained_whole and not isinstance(module.original_module, MIXABLE_MODULES):
-            return False
-    return True
 
 
 def storage_bytes(*models: torch.nn.Module) -> int:
