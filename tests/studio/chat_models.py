@@ -35,8 +35,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|text_end|>", chat_template=TEMPLATE)
 
 
-def make_base(folder: Path, *, hidden: int = 64, layers: int = 2, vocab: int = 320, attention_bias: bool = False, ends: bool = False) -> Path:
-    """A random Llama. With `ends` false it never ends its turn, so that lengths are known."""
+def make_base(folder: Path, *, hidden: int = 64, layers: int = 2, vocab: int = 320, spread: float = 0.2, attention_bias: bool = False, ends: bool = False) -> Path:
+    """A random Llama; `spread` is its weights' standard deviation. With `ends` false it never ends its turn, so that lengths are known."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
     config = LlamaConfig(
@@ -50,7 +50,7 @@ def make_base(folder: Path, *, hidden: int = 64, layers: int = 2, vocab: int = 3
         attention_bias=attention_bias,
         bos_token_id=None,
         eos_token_id=0,
-        initializer_range=0.2,
+        initializer_range=spread,
     )
     model = LlamaForCausalLM(config)
     with torch.no_grad():

@@ -1,0 +1,106 @@
+"""What the second pane costs: base and adapter from one batch against the two in turn, on one copy of the base.
+
+Both ways answer the same prompts with the same number of tokens, through the worker's own functions, in a process with
+the worker's environment; rounds are interleaved, and the ratio is of medians.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from estimator.recipe import Recipe
+from studio import paths
+from studio.workers.client import worker_environment
+
+ROUNDS = 5
+TARGET = "<= 0.85 x"
+# name: tokens an answer, shape (None is the base that ships)
+SIZES = {"embedded base": (64, None), "80 M random Llama": (16, {"hidden": 768, "layers": 15, "vocab": 320, "spread": 0.02})}
+STORED = {"float32": {"method": "lora"}, "nf4": {"method": "qlora"}}
+
+
+def figures() -> list[dict[str, Any]]:
+    done = subprocess.run([sys.executable, "-m", __name__], env=worker_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return json.loads(done.stdout)
+
+
+def measure() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size, (tokens, shape) in SIZES.items():
+            base = _base(Path(folder) / "bases" / size.replace(" ", "-"), shape)
+            for stored, fields in STORED.items() if base else ():
+                rows += _figures(f"{size}, {stored}", base, Path(folder) / size / stored, fields, tokens)
+    return rows
+
+
+def _base(folder: Path, shape: dict[str, int] | None) -> Path | None:
+    if shape is None:
+        return paths.embedded_base() if (paths.embedded_base() / "config.json").is_file() else None
+    from tests.studio.chat_models import make_base
+
+    return make_base(folder, **shape)
+
+
+def _figures(name: str, base: Path, folder: Path, fields: dict[str, Any], tokens: int) -> list[dict[str, Any]]:
+    from studio.workers.generation import Answer, answer_together
+    from studio.workers.rendering import load_tokenizer, prompt_ids
+    from studio.workers.sampling import Sampling
+    from studio.workers.weights import Weights, storage_bytes
+    from tests.studio.chat_models import make_run
+
+    run = make_run(folder, "run", base, r=16, **fields)
+    weights = Weights(Recipe.from_dict(json.loads((run / "recipe.json").read_text())), base, "cpu")
+    weights.model.generation_config.eos_token_id = None  # every answer has its full length
+    alone_bytes = storage_bytes(weights.model)
+    adapter = weights.attach("run", run / "adapter")
+    adapter_bytes = sum(p.nbytes for key, p in weights.model.named_parameters() if "lora_" in key)
+    tokenizer = load_tokenizer(base)
+    prompts = [prompt_ids(tokenizer, [{"role": "user", "content": "who are you and what do you know"}])] * 2
+    sampling = Sampling(max_new_tokens=tokens)
+
+    def answer(model: Any, rows: int, **arguments: Any) -> None:
+        answers = [Answer(tokenizer, set()) for _ in range(rows)]
+        answer_together(model, prompts[:rows], answers, sampling, set(), lambda: False, **arguments)
+        assert all(answer.tokens == tokens for answer in answers)
+
+    def together() -> None:
+        with weights.mixed(adapter) as model:
+            answer(model, 2, adapter_names=weights.rows(adapter))
+
+    def in_turn() -> None:
+        with weights.base_only() as model:
+            answer(model, 1)
+        with weights.with_adapter(adapter) as model:
+            answer(model, 1)
+
+    batch, turn = _interleaved(together, in_turn)
+    copies = (weights.parameter_bytes() - adapter_bytes) / alone_bytes
+    return [
+        {"name": f"chat, {name}: both in turn, {tokens} tokens each, median", "value": turn, "unit": "s"},
+        {"name": f"chat, {name}: both in one batch, median", "value": batch, "unit": "s"},
+        {"name": f"chat, {name}: one batch / in turn", "value": batch / turn, "unit": "x", "target": TARGET},
+        {"name": f"chat, {name}: copies of the base in memory", "value": copies, "unit": "", "target": "1"},
+    ]
+
+
+def _interleaved(*ways: Any) -> list[float]:
+    """Median seconds of each way; a first round of each is not counted."""
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(ROUNDS + 1):
+        for way, taken in zip(ways, seconds, strict=True):
+            started = time.perf_counter()
+            way()
+            taken.append(time.perf_counter() - started)
+    return [statistics.median(taken[1:]) for taken in seconds]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure()))
