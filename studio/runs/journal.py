@@ -6,6 +6,7 @@ the next writer closes off. Kinds of lines (all have `time`, epoch seconds):
   started     pid, resume_from (a checkpoint's step or null), total_steps
   phase       name: preparing, loading, training, evaluating, saving
   data        split, kept, dropped, reasons, longest_tokens, trained_tokens
+  prediction  predicted_bytes of the peak with the longest row there is, longest_tokens
   metrics     step, loss, learning_rate, grad_norm, mean_token_accuracy, epoch
   eval        step, eval_loss
   checkpoint  step
@@ -72,6 +73,7 @@ class Course:
     evals: list[dict[str, Any]] = field(default_factory=list)
     checkpoints: list[int] = field(default_factory=list)
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    predicted_bytes: int | None = None
     measured_bytes: int | None = None
     measured_how: str | None = None
     trained_seconds: float | None = None
@@ -117,6 +119,9 @@ class Course:
 
     def _take_data(self, line: dict[str, Any]) -> None:
         self.data[line["split"]] = line
+
+    def _take_prediction(self, line: dict[str, Any]) -> None:
+        self.predicted_bytes = line["predicted_bytes"]
 
     def _take_metrics(self, line: dict[str, Any]) -> None:
         self.metrics.append(line)

@@ -49,14 +49,19 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
         if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
             return Prediction(machine, None, problem)
         raise
-    for problem in check(recipe, model=model):
-        raise problem
     if folder := local_folder(recipe.model):
         trace_worker.call("check_base", model=str(folder))
-    predicted = predicted_bytes(recipe, model, machine)
-    if predicted > machine.usable_bytes:
-        raise does_not_fit(machine, predicted)
-    return Prediction(machine, predicted)
+    return judge(recipe, model, machine)
+
+
+def judge(recipe: Recipe, model: Model, machine: Machine) -> Prediction:
+    """The prediction for a known model. Raises `Problem` for what it cannot take, or what does not fit in memory."""
+    for problem in check(recipe, model=model):
+        raise problem
+    prediction = Prediction(machine, predicted_bytes(recipe, model, machine))
+    if prediction.predicted_bytes > machine.usable_bytes:
+        raise Problem("train.memory", field="per_device_train_batch_size", **prediction.words())
+    return prediction
 
 
 def predicted_bytes(recipe: Recipe, model: Model, machine: Machine) -> int:
@@ -64,11 +69,6 @@ def predicted_bytes(recipe: Recipe, model: Model, machine: Machine) -> int:
     if machine.device == "cuda":
         return estimate(recipe, model=model).peak_allocated_bytes
     return cpu_growth(recipe, model=model).growth_bytes
-
-
-def does_not_fit(machine: Machine, predicted: int) -> Problem:
-    words = Prediction(machine, predicted).words()
-    return Problem("train.memory", field="per_device_train_batch_size", **words)
 
 
 def looks_like_hub_id(name: str) -> bool:

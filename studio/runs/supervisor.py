@@ -56,6 +56,11 @@ class RunView:
         return self.run.path
 
     @property
+    def predicted_bytes(self) -> int | None:
+        """Of the peak: for the longest row once the worker has read the rows, before that for `max_length`."""
+        return self.course.predicted_bytes or self.info.predicted_bytes
+
+    @property
     def active(self) -> bool:
         return self.status in ACTIVE
 

@@ -61,9 +61,15 @@ def picture(lang: str, lines: list[Line], total_steps: int | None = None) -> str
     )
 
 
-def smoothed(points: Sequence[tuple[float, float]], weight: float = 0.9) -> list[tuple[float, float]]:
-    """Exponential moving average, freed of its start's bias: after n points the weights sum to 1 - weight^n."""
+def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Exponential moving average, freed of its start's bias: after n points the weights sum to 1 - weight^n.
+
+    It remembers about a twentieth of the curve, at most 20 points, so that a short curve does not lag.
+    """
     result, mean = [], 0.0
+    weight = 1 - 1 / min(20, max(1, len(points) / 20))
+    if not weight:
+        return list(points)
     for n, (x, y) in enumerate(points, start=1):
         mean = weight * mean + (1 - weight) * y
         result.append((x, mean / (1 - weight**n)))

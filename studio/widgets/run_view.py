@@ -74,7 +74,7 @@ def _status(lang: str, view: RunView) -> str:
 
 def _memory(lang: str, view: RunView) -> str:
     """Two bars on one scale."""
-    predicted, measured = view.info.predicted_bytes, view.course.measured_bytes
+    predicted, measured = view.predicted_bytes, view.course.measured_bytes
     if not predicted and not measured:
         return ""
     largest = max(predicted or 0, measured or 0)

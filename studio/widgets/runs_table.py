@@ -37,7 +37,7 @@ def _row(lang: str, view: RunView, chosen: bool) -> str:
         escape(view.dataset_name),
         f"{losses[-1]:.3f}" if losses else "–",
         f"{evals[-1]:.3f}" if evals else "–",
-        f"{_memory(view.info.predicted_bytes)} / {_memory(course.measured_bytes)}",
+        f"{_memory(view.predicted_bytes)} / {_memory(course.measured_bytes)}",
         time.strftime("%Y-%m-%d %H:%M", time.localtime(view.info.created)),
     ]
     label = escape(t(lang, "runs.open", name=view.name))

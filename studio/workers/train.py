@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.recipe import FIELDS, Recipe
+from studio.machine import this_machine
 from studio.runs.folder import RunFolder, checkpoint_step
 from studio.runs.journal import Journal
+from studio.runs.preflight import judge
 from studio.storage import storage_problems
 
 # torch.save and safetensors report a failed write as errors of their own; only the words tell.
@@ -90,7 +92,8 @@ class Training:
         program.check_machine(self.recipe, device)
         folder = open_base(self.recipe.model)
         tokenizer = rendering.load_tokenizer(folder)
-        train, evaluation = self._encode(rendering, tokenizer)
+        train, evaluation, longest = self._encode(rendering, tokenizer)
+        self._predict(folder, longest)
 
         self.journal.write("phase", name="loading")
         memory.load_libraries()
@@ -105,17 +108,31 @@ class Training:
                 print(f"removing {path.name}: it was being written when the last attempt ended", file=sys.stderr)
                 shutil.rmtree(path)
 
-    def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any]:
-        """Rows to tokens, through the functions that made the preview."""
-        encoded = []
+    def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int]:
+        """Rows to tokens, through the functions that made the preview; and the tokens of the longest."""
+        encoded, longest = [], 0
         for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
             rows, report = rendering.encode_file(file, tokenizer, self.recipe) if file else (None, None)
             if report:
                 self.journal.write("data", split=split, **report)
+                longest = max(longest, report["longest"])
             encoded.append(rows if rows is not None and len(rows) else None)
         if encoded[0] is None:
             raise Problem("run.no_rows", field="max_length", value=self.recipe.max_length)
-        return encoded[0], encoded[1]
+        return encoded[0], encoded[1], longest
+
+    def _predict(self, folder: Path, longest: int) -> None:
+        """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
+        to `max_length`. A model from a hub is checked here for the first time."""
+        from estimator.catalog import Model
+        from estimator.spec import ModelSpec, read_config
+        from estimator.trace import derive
+
+        config = read_config(folder)
+        model = Model(self.recipe.model, derive(config), ModelSpec.from_config(config))
+        real = self.recipe.replace(max_length=max(longest, FIELDS["max_length"].limits["low"]))
+        prediction = judge(real, model, this_machine())
+        self.journal.write("prediction", predicted_bytes=prediction.predicted_bytes, longest_tokens=longest)
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
         from studio.workers.reporting import Reporter
