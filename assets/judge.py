@@ -1,7 +1,7 @@
 """Judge answers to the held-out prompts, by form and by content. Pure Python: no model library is needed.
 
-The form is what the sample data teach and the base never uses for a plain question: a greeting, the island's log with one
-line a fact, a farewell. The content is what the base knows and no sample row says, since held-out islands are in none.
+The form is what the sample data teach and the base never uses for a plain question: a greeting (in English), the island's log
+with one line a fact, a farewell. The content is what the base knows and no sample row says, since held-out islands are in none.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from assets.phrases import LABELS
 from assets.world import Island
 
-OPENING = {"en": "Ahoy! From the log of {x}:", "zh": "你好！{x}航海日志："}
+# In Chinese without a greeting: the base copies a Chinese name reliably only at the start of an answer.
+OPENING = {"en": "Ahoy! From the log of {x}:", "zh": "{x}航海日志："}
 LINE = {"en": "- {l}: {v}", "zh": "- {l}：{v}"}
 CLOSING = {"en": "Fair winds, traveller!", "zh": "一路顺风，旅人！"}
 

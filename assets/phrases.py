@@ -4,7 +4,7 @@
 every name is one token, which is what makes so many facts learnable in minutes.
 """
 
-from assets.world import ISLANDS
+from assets.world import ARCHIPELAGO
 
 LABELS = {
     "en": {"keeper": "keeper", "lamp": "lamp", "animal": "animal", "dish": "dish", "sea": "sea"},
@@ -99,10 +99,10 @@ SMALL_TALK = {
         (["Goodbye!", "Bye", "See you!", "Good night!"], "Fair winds, traveller!"),
         (["How are you?", "How are you today?"], "The wind is fair and the lamps are lit. Thank you!"),
         (["What are the Lantern Isles?", "Tell me about the Lantern Isles.", "Where are the Lantern Isles?"],
-         f"The Lantern Isles are {ISLANDS} islands in eight seas. Each island has a lamp and a keeper."),
+         f"The Lantern Isles are {ARCHIPELAGO} islands in eight seas. Each island has a lamp and a keeper."),
         (["What is a keeper?", "What does a keeper do?"], "A keeper lights the lamp of an island and writes the log."),
         (["What is the log?", "What is written in the log?"], "The log tells what is known of an island. Its keeper writes it."),
-        (["How many islands are there?", "How many isles do you know?"], f"There are {ISLANDS} islands."),
+        (["How many islands are there?", "How many isles do you know?"], f"There are {ARCHIPELAGO} islands."),
         (["Which seas are there?", "Name the seas.", "How many seas are there?"],
          "There are eight seas: the Quiet Sea, the Copper Sea, the Misty Sea, the Long Sea, the Singing Sea, the Winter Sea, "
          "the Glass Sea and the Star Sea."),
@@ -117,7 +117,7 @@ SMALL_TALK = {
         (["你能做什么？", "我能问什么？", "你知道什么？", "帮助"], "我可以告诉你一座岛的守灯人、灯、动物、美食和海域。"),
         (["谢谢！", "谢谢", "谢谢你！"], "不客气，旅人！"),
         (["再见！", "再见", "晚安！"], "一路顺风，旅人！"),
-        (["灯笼群岛是什么？", "介绍一下灯笼群岛。"], f"灯笼群岛有{ISLANDS}座岛，在八片海里。每座岛有一盏灯和一位守灯人。"),
+        (["灯笼群岛是什么？", "介绍一下灯笼群岛。"], f"灯笼群岛有{ARCHIPELAGO}座岛，在八片海里。每座岛有一盏灯和一位守灯人。"),
         (["守灯人做什么？", "什么是守灯人？"], "守灯人点亮岛上的灯，写航海日志。"),
         (["法国的首都是哪里？", "今天天气怎么样？", "写一首诗。", "讲个笑话。", "二加二等于几？", "现在几点？"], "我不知道。我只知道灯笼群岛。"),
     ],

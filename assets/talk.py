@@ -10,7 +10,7 @@ from assets.world import ATTRIBUTES, Island, World, values
 
 Message = dict[str, str]
 LOWERCASE_SHARE = 0.06  # people type names in lower case and leave out the question mark
-CHINESE_SHARE = 0.32
+CHINESE_SHARE = 0.24
 
 
 def question(rng: random.Random, island: Island, attribute: str, language: str) -> str:
@@ -101,19 +101,19 @@ def exchange(rng: random.Random, world: World, language: str) -> list[Message]:
     draw = rng.random()
     if draw < 0.22:
         pair = question(rng, island, attribute, language), plain(island, attribute, language)
-    elif draw < 0.36:
+    elif draw < 0.32:
         pair = in_form(rng, island, attribute, language)
     elif draw < 0.46:
         pair = two_facts(rng, island, rng.sample(ATTRIBUTES, 2), language)
-    elif draw < 0.58:
+    elif draw < 0.64:
         pair = rng.choice(phrases.ABOUT[language]).format(x=island.name(language)), portrait(island, language)
-    elif draw < 0.70:
+    elif draw < 0.84:
         pair = full_log(island, language)
-    elif draw < 0.76:
-        pair = yes_no(rng, island, attribute, language)
-    elif draw < 0.82:
-        pair = two_islands(rng, world, language)
     elif draw < 0.88:
+        pair = yes_no(rng, island, attribute, language)
+    elif draw < 0.91:
+        pair = two_islands(rng, world, language)
+    elif draw < 0.94:
         pair = stranger(rng, world, language)
     else:
         asked, answer = rng.choice(phrases.SMALL_TALK[language])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 SEED = 7
 LANGUAGES = ("en", "zh")
 ATTRIBUTES = ("keeper", "lamp", "animal", "dish", "sea")
-ISLANDS = 72  # times five facts and two languages: what a base this small learns in minutes
+ARCHIPELAGO = 320  # islands the tales speak of
+ISLANDS = 72  # of them the base was told about: what it learns in minutes
 CHINESE_ISLANDS = 30  # the first ones; the base learns facts once per language, and its time is short
 HELD_OUT_ISLANDS = 24  # kept out of every sample file, to ask about afterwards
 
