@@ -144,8 +144,9 @@ def stream_widths(recipe: Recipe, loop: Loop) -> Widths:
 
 
 def adapter_dtype(recipe: Recipe, loop: Loop) -> str:
-    """PEFT makes adapters fp32 (`autocast_adapter_dtype`); TRL casts those on quantized weights to bf16."""
-    return "bfloat16" if recipe.is_quantized and loop.half_adapters else "float32"
+    """PEFT makes adapters fp32 (`autocast_adapter_dtype`); TRL casts those on quantized weights to bf16, which
+    `program.keep_adapters_in_float32` undoes for a recipe in float32."""
+    return "bfloat16" if recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32" else "float32"
 
 
 def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:

@@ -16,7 +16,7 @@ from estimator.recipe import Recipe
 if TYPE_CHECKING:
     import datasets
     import torch
-    from peft import LoraConfig
+    from peft import LoraConfig, PeftModel
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
     from trl import SFTConfig, SFTTrainer
 
@@ -177,7 +177,7 @@ def make_trainer(
     callbacks: list[Any],
 ) -> SFTTrainer:
     """TRL's trainer over rows that already have `input_ids` and `labels`. Adapters are made here, by TRL and PEFT."""
-    return _trainer_class()(
+    trainer = _trainer_class()(
         model=model,
         args=args,
         train_dataset=train_dataset,
@@ -187,6 +187,22 @@ def make_trainer(
         peft_config=lora_config(recipe) if recipe.has_adapters else None,
         callbacks=callbacks,
     )
+    if recipe.is_quantized and recipe.dtype == "float32":
+        keep_adapters_in_float32(trainer.model)
+    return trainer
+
+
+def keep_adapters_in_float32(model: PeftModel) -> None:
+    """Undo TRL's cast of a quantized model's adapters to bfloat16, for a recipe that computes in float32.
+
+    A processor without bfloat16 instructions takes ten times as long for the same step; and who asks for float32 means
+    the adapters too. Before the optimizer is made, which takes its states' type from them.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
 
 
 def _trainer_class() -> type[SFTTrainer]:

@@ -12,7 +12,7 @@ from estimator.program import check_machine
 from estimator.recipe import Recipe
 from estimator.units import human_bytes
 from studio.machine import Machine, this_machine
-from studio.models import find_model, local_folder
+from studio.models import EMBEDDED_ID, find_model, local_folder
 from studio.workers.client import Worker
 
 # A hub id that is no preset: its config is not here yet. The worker checks again once it is.
@@ -49,9 +49,10 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
         if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
             return Prediction(machine, None, problem)
         raise
-    if folder := local_folder(recipe.model):
+    prediction = judge(recipe, model, machine)
+    if (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
         trace_worker.call("check_base", model=str(folder))
-    return judge(recipe, model, machine)
+    return prediction
 
 
 def judge(recipe: Recipe, model: Model, machine: Machine) -> Prediction:

@@ -37,7 +37,8 @@ def made(model_type: str, layers: int, recipe: Recipe, loop_name: str):
         model = get_peft_model(model, lora_config(recipe))
         model.enable_input_require_grads()
         for name, parameter in model.named_parameters():
-            if recipe.is_quantized and loop.half_adapters and parameter.requires_grad and "magnitude" not in name:
+            halved = recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32"
+            if halved and parameter.requires_grad and "magnitude" not in name:
                 parameter.data = parameter.data.to(torch.bfloat16)
     return model.train()
 
