@@ -47,6 +47,7 @@ def test_a_run_outlives_its_page_and_its_server(tmp_path):
             page = open_page(browser, f"{studio.url}/?tab=train")
             wait_for_text(page, "#train-run", " left.")
 
+            until(runs, view.id, lambda v: v.course.checkpoints)
             kill(view)  # now the worker itself
             wait_for_text(page, "#train-run", "the worker was ended from outside")
             view = until(runs, view.id, ended)
