@@ -26,6 +26,8 @@ _SMALL_WORDS = {
     "pt": "o os que uma para com não em do da se por mais como ao",
     "it": "il che di una per con non sono della del gli le si più nel",
 }
+# A chat template's markers are no words: `im` of <|im_start|> is German otherwise.
+_MARKERS = re.compile(r"<\|[^|>]*\|>")
 _WORDS = {lang: frozenset(words.split()) for lang, words in _SMALL_WORDS.items()}
 
 
@@ -43,7 +45,7 @@ class LanguageGuess:
             return
         texts = [content["text"]] if "text" in content else [m["content"] for m in content["messages"]]
         for text in texts:
-            text = text[: SAMPLE_LETTERS - self._seen]
+            text = _MARKERS.sub(" ", text[: SAMPLE_LETTERS - self._seen])
             self._seen += len(text)
             for script, pattern in _SCRIPTS.items():
                 self._scripts[script] += len(pattern.findall(text)) * _WEIGHT.get(script, 1)
