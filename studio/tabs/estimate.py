@@ -77,8 +77,8 @@ def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, pictu
             return explained(language(request), problem), gr.skip(), gr.skip()
 
     fast = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-    drawn = gr.on([c.change for c in inputs], draw, inputs, [trouble, picture], **fast)
-    drawn.then(None, None, None, js=mark_field("estimate"), api_visibility="private")
+    gr.on([c.change for c in inputs], draw, inputs, [trouble, picture], **fast)
+    trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
     page = gr.context.Context.root_block
     page.load(draw, inputs, [trouble, picture], **fast)
     train.click(carry, list(fields.values()), [trouble, shared.recipe, shared.tabs], api_visibility="private")

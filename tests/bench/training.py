@@ -20,7 +20,7 @@ from studio.runs.supervisor import Supervisor
 from studio.workers.client import worker_environment
 from tests.studio.run_helpers import ended, make_dataset, until
 
-STEPS = 250
+STEPS = 100
 ROUNDS = 3
 
 BARE = """
@@ -39,7 +39,9 @@ train, _ = rendering.encode_file(rows, tokenizer, recipe)
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa", quantization_config=program.quantization_config(recipe))
 program.keep_gradients(model)
 args = program.sft_config(recipe, out, device="cpu", evaluates=False)
-SFTTrainer(model=model, args=args, train_dataset=train, processing_class=tokenizer, data_collator=rendering.collator(tokenizer), peft_config=program.lora_config(recipe)).train()
+trainer = SFTTrainer(model=model, args=args, train_dataset=train, processing_class=tokenizer, data_collator=rendering.collator(tokenizer), peft_config=program.lora_config(recipe))
+program.keep_adapters_in_float32(trainer.model)
+trainer.train()
 """
 
 
