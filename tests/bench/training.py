@@ -56,6 +56,7 @@ def figures() -> list[dict[str, Any]]:
         for n in range(ROUNDS):
             speeds["bare"].append(_bare(recipe, dataset.train_file, Path(folder) / f"bare-{n}"))
             speeds["studio"].append(_studio(recipe, dataset, Path(folder) / f"runs-{n}"))
+    print(f"rounds, steps/s: {speeds}", flush=True)
     bare, studio = (statistics.median(speeds[name]) for name in ("bare", "studio"))
     return [
         {"name": "steps/s of the same TRL call in a bare script, median", "value": bare, "unit": "steps/s"},
@@ -73,7 +74,7 @@ def _bare(recipe: Recipe, rows: Path, out: Path) -> float:
 def _studio(recipe: Recipe, dataset: Any, root: Path) -> float:
     root.mkdir()
     runs = Supervisor(root)
-    view = until(runs, runs.start(recipe, dataset).id, ended, pause_s=0.5)
+    view = until(runs, runs.start(recipe, dataset).id, ended, pause_s=2.0)
     assert view.status == "finished", view.course.problem
     return _steps_per_second(view.run.log.read_text())
 
