@@ -42,7 +42,7 @@ def rows_by_slice(model: PeftModel) -> Iterator[None]:
     """Let plain linear adapters take their row as a view of the batch.
 
     PEFT 0.21 picks rows by lists of indices: two gathers and a scatter at every layer, more than the adapter itself
-    costs in a small model (a batch of two took 0.83 of the two in turn with the embedded base, with views 0.66), and a wait for the device on CUDA.
+    costs in a small model (`make bench` has the figure), and a wait for the device on CUDA.
     """
     kinds = tuple(kind for name in ("Linear", "Linear4bit") if (kind := getattr(lora, name, None)))
     layers = [module for module in model.modules() if type(module) in kinds]
