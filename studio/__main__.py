@@ -42,6 +42,7 @@ def serve(options: argparse.Namespace) -> int:
 
     from studio import paths
     from studio.security import is_loopback
+    from studio.startup import import_gradio
 
     if not is_loopback(options.host):
         raise Problem("server.address", value=options.host)
@@ -61,6 +62,7 @@ def serve(options: argparse.Namespace) -> int:
         neutral = paths.cache() / "empty"
         neutral.mkdir(exist_ok=True)
         os.chdir(neutral)
+        import_gradio()
         from studio.app import launch
 
         launch(options.host, options.port)

@@ -26,7 +26,8 @@ function lsInAddress(name, value) {
   history.replaceState(history.state, "", address);
 }
 // Gradio opens its first tab before the address is read: that one must not overwrite what the address asks for.
-let lsAsked = lsAddress.searchParams.get("tab");
+const lsStartTab = lsAddress.searchParams.get("tab");
+let lsAsked = lsStartTab;
 function lsOpened(name) {
   const isFirst = lsAsked && name !== lsAsked;
   lsAsked = null;
@@ -70,15 +71,15 @@ def build_header() -> None:
 def on_load(page: gr.Blocks, shared: Shared) -> None:
     """`?tab=` opens a tab, `?run=` a run; without it the run at work is opened, so that every page finds it."""
 
-    def open_address(request: gr.Request):
-        tab = request.query_params.get("tab")
+    def open_run(request: gr.Request):
         run = request.query_params.get("run")
         known = {view.id for view in shared.runs.list()}
         active = shared.runs.active()
-        chosen = run if run in known else active.id if active else None
-        return gr.Tabs(selected=tab) if tab in shared.tab else gr.skip(), chosen or gr.skip()
+        return (run if run in known else active.id if active else None) or gr.skip()
 
-    page.load(open_address, None, [shared.tabs, shared.run], queue=False, show_progress="hidden", api_visibility="private")
+    page.load(open_run, None, shared.run, queue=False, show_progress="hidden", api_visibility="private")
+    asked = f"() => ({{__type__: 'update', ...({list(shared.tab)}.includes(lsStartTab) && {{selected: lsStartTab}})}})"
+    page.load(None, None, shared.tabs, js=asked, api_visibility="private")
 
 
 def remember_tab(shared: Shared) -> None:

@@ -14,7 +14,7 @@ from estimator.recipe import Recipe
 from estimator.units import human_bytes, human_count
 from studio.i18n import explain, language, marker, strings, t
 from studio.models import EMBEDDED_ID, find_model
-from studio.tabs import Shared
+from studio.tabs import Shared, open_tab
 from studio.tabs.controls import METHODS, control, recipe_from
 from studio.tabs.notices import explained, mark_field
 from studio.widgets.memory_bar import Bar, memory_bars
@@ -72,16 +72,17 @@ def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, pictu
     def carry(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         """Take the recipe to the Train tab."""
         try:
-            return "", recipe_from(NAMES, values).to_dict(), gr.Tabs(selected="train")
+            return "", recipe_from(NAMES, values).to_dict()
         except Problem as problem:
-            return explained(language(request), problem), gr.skip(), gr.skip()
+            return explained(language(request), problem), gr.skip()
 
     fast = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     gr.on([c.change for c in inputs], draw, inputs, [trouble, picture], **fast)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
     page = gr.context.Context.root_block
     page.load(draw, inputs, [trouble, picture], **fast)
-    train.click(carry, list(fields.values()), [trouble, shared.recipe, shared.tabs], api_visibility="private")
+    carried = train.click(carry, list(fields.values()), [trouble, shared.recipe], api_visibility="private")
+    open_tab(shared, carried.then, "train", unless=trouble)
 
 
 def answer_html(lang: str, recipe: Recipe, gpu_name: str, chosen: str, shared: Shared) -> str:

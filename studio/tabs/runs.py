@@ -11,7 +11,7 @@ from estimator.problems import Problem
 from studio.export.result import zip_result
 from studio.i18n import language, marker, t
 from studio.runs.supervisor import RunView
-from studio.tabs import Shared, can_train
+from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.notices import explained, needs_train
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table, settings
@@ -94,12 +94,12 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     deleted = gr.State(None)
 
-    def resume(run_id: str, request: gr.Request) -> tuple[Any, Any]:
+    def resume(run_id: str, request: gr.Request) -> str:
         try:
             shared.runs.resume(run_id)
         except Problem as problem:
-            return explained(language(request), problem), gr.skip()
-        return "", gr.Tabs(selected="train")
+            return explained(language(request), problem)
+        return ""
 
     def delete(run_id: str, request: gr.Request) -> tuple[Any, ...]:
         lang = language(request)
@@ -124,8 +124,8 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
         except Problem as problem:
             return explained(language(request), problem), gr.DownloadButton(value=None)
 
-    parts["resume"].click(resume, shared.run, [note, shared.tabs], **quiet)
-    parts["chat"].click(lambda: gr.Tabs(selected="chat"), None, shared.tabs, **quiet)
+    open_tab(shared, parts["resume"].click(resume, shared.run, note, **quiet).then, "train", unless=note)
+    open_tab(shared, parts["chat"].click, "chat")
     parts["delete"].click(delete, shared.run, [note, shared.run, deleted, undo], **quiet)
     undo.click(restore, deleted, [note, shared.run, undo], **quiet)
     fetched = parts["download"].click(prepare, shared.run, [note, file], api_visibility="private")

@@ -13,7 +13,7 @@ from studio.i18n import explain, language, marker, t
 from studio.models import EMBEDDED_ID
 from studio.runs.preflight import Prediction, preflight
 from studio.runs.supervisor import RunView
-from studio.tabs import Shared, can_train
+from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.controls import control, recipe_from, values_of
 from studio.tabs.notices import explained, mark_field, needs_train
 from studio.widgets.run_view import run_view
@@ -157,7 +157,7 @@ def _wire_run(shared: Shared, picture: Any, log: Any, buttons: tuple[Any, ...]) 
     shared.run.change(look, **seen)
     stop.click(lambda id: shared.runs.stop(id), shared.run, None, **quiet).then(look, **seen)
     resume.click(resume_run, shared.run, None, **quiet).then(look, **seen)
-    chat.click(lambda: gr.Tabs(selected="chat"), None, shared.tabs, **quiet)
+    open_tab(shared, chat.click, "chat")
 
 
 def _view(shared: Shared, run_id: str | None) -> RunView | None:

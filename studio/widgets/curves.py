@@ -17,6 +17,7 @@ from studio.i18n import t
 WIDTH, HEIGHT = 1000.0, 400.0
 # More points than pixels cost time and show nothing.
 MOST_POINTS = 500
+NOTHING = 1e-300
 COLOURS = ("var(--ls-weights)", "var(--ls-optimizer_states)", "var(--ls-adapters)", "var(--ls-activations)")
 
 
@@ -91,7 +92,8 @@ def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> l
 
 def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Round numbers that enclose `low` to `high`."""
-    span = (high - low) or abs(high) or 1.0
+    # numbers below `NOTHING` cannot be divided into steps: they are drawn as 0
+    span = next(size for size in (high - low, abs(high), 1.0) if size > NOTHING)
     raw = span / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
