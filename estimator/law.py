@@ -30,7 +30,8 @@ class Loop:
 
     `fused_loss`: the head and the loss run in tiles and the logits never exist whole (TRL). `upcasts`: tensors that are
     not quantized become fp32 before QLoRA (`prepare_model_for_kbit_training`). `keeps_outputs`: the logits stay alive
-    in the backward pass. `half_adapters`: adapters on quantized weights are cast to bf16 (TRL).
+    in the backward pass. `half_adapters`: adapters on quantized weights are cast to bf16 (TRL). `copies_logits`: the
+    loss of Transformers before 4.49, which copies the shifted logits.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Loop:
     upcasts: bool
     keeps_outputs: bool
     half_adapters: bool
+    copies_logits: bool = False
 
 
 LOOPS = {
@@ -52,8 +54,8 @@ LOOPS = {
 class Row:
     """One moment of the step that can be the peak.
 
-    `held` is the share of each static component alive then (1 where it is not named); `coefficients` gives bytes for
-    each entry of PHI, by dynamic component.
+    `coefficients` gives bytes for each entry of PHI, by component; a static component without them stands whole, or
+    with the share of it that `held` names.
     """
 
     moment: str
@@ -85,10 +87,9 @@ class Law:
         phi = self.phi(batch, sequence, rank)
         best: tuple[int, Row, dict[str, int]] | None = None
         for row in self.rows:
-            parts = {name: round(static[name] * row.held.get(name, 1.0)) for name in STATIC}
-            for name in DYNAMIC:
-                coefficients = row.coefficients.get(name)
-                parts[name] = round(sum(c * x for c, x in zip(coefficients, phi))) if coefficients else 0
+            parts = {name: round(static[name] * row.held.get(name, 1.0)) if name in STATIC else 0 for name in COMPONENTS}
+            for name, coefficients in row.coefficients.items():
+                parts[name] = round(sum(c * x for c, x in zip(coefficients, phi)))
             if row.holds_step_temporary:
                 parts["temporary"] += step_temporary
             total = sum(parts.values())
@@ -109,10 +110,11 @@ class Law:
         columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled]
         phi = np.stack(columns, axis=-1)
         none = (0.0,) * len(PHI)
-        table = np.array([np.sum([row.coefficients.get(name, none) for name in DYNAMIC], axis=0) for row in self.rows])
+        table = np.array([np.sum([none, *row.coefficients.values()], axis=0) for row in self.rows])
         totals = phi @ table.T
         for k, row in enumerate(self.rows):
-            totals[..., k] += sum(np.asarray(static[name], dtype=float) * row.held.get(name, 1.0) for name in STATIC)
+            held = [name for name in STATIC if name not in row.coefficients]
+            totals[..., k] += sum(np.asarray(static[name], dtype=float) * row.held.get(name, 1.0) for name in held)
             if row.holds_step_temporary:
                 totals[..., k] += np.asarray(step_temporary, dtype=float)
         return totals.max(axis=-1)

@@ -44,13 +44,13 @@ def derive(config: dict[str, Any], class_name: str | None = None) -> Inventory:
     return inventory_of(model, spec.model_type, untied=config.get("tie_word_embeddings") is False)
 
 
-def build_on_meta(config: dict[str, Any], class_name: str | None = None) -> nn.Module:
+def build_on_meta(config: dict[str, Any], class_name: str | None = None, device: str = "meta", dtype: torch.dtype | None = None) -> nn.Module:
     """The Transformers model of `config` on the meta device: every shape, no storage (an 8B model in about 0.1 s)."""
     cleaned = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
     try:
         made = transformers.AutoConfig.for_model(**copy.deepcopy(cleaned))
-        with torch.device("meta"), _quiet():
-            return _model_class(made, class_name)._from_config(made)
+        with torch.device(device), _quiet():
+            return _model_class(made, class_name)._from_config(made, dtype=dtype or torch.float32)
     except Problem:
         raise
     except Exception as error:  # whatever a foreign configuration breaks inside Transformers is the user's to see

@@ -1,0 +1,221 @@
+"""What CUDA kernels hold that a trace of operators does not see, and attention as the real kernels save it.
+
+One table, each entry with the source that says so; nothing here is fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from estimator.states import BLOCK_4BIT
+
+ATTENTION = "estimator_attention"
+"""The name under which `fused_attention` is registered with Transformers (one with "flash" in it would be looked up on a hub)."""
+FLASH_ROUND = 128
+"""flash_attn/flash_api.cpp rounds the sequence of its accumulators up to 128."""
+
+
+def hidden_bytes(func: Any, args: tuple[Any, ...], out: Any) -> Iterator[int]:
+    """Bytes that `func` holds on CUDA while it runs, beside its inputs and outputs."""
+    hidden = HIDDEN.get(func.name() if hasattr(func, "name") else str(func))
+    if hidden:
+        yield from hidden(args, out)
+
+
+def _softmax_backward(args: tuple[Any, ...], out: Any) -> Iterator[int]:
+    """ATen/native/cuda/SoftMax.cu softmax_backward_cuda_out: `tmp = grad * output`."""
+    yield _bytes(args[0])
+
+
+def _gemm_4bit(args: tuple[Any, ...], out: Any) -> Iterator[int]:
+    """bitsandbytes 0.50 backends/cuda/ops.py: beyond a few tokens the weight is dequantized, to the input's type, and
+    multiplied by cuBLAS; nested absmax is dequantized to fp32 first."""
+    hidden, shape = args[0], args[2]
+    numel = math.prod(shape)
+    yield numel * hidden.element_size() + 4 * -(-numel // BLOCK_4BIT)
+
+
+HIDDEN: dict[str, Callable[[tuple[Any, ...], Any], Iterator[int]]] = {
+    "aten::_softmax_backward_data": _softmax_backward,
+    "bitsandbytes::gemm_4bit": _gemm_4bit,
+}
+
+
+class FusedAttention(torch.autograd.Function):
+    """Saves and holds what the flash kernel does: q, k, v, the output and a log-sum-exp in fp32 a head and token."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d)."""
+        batch, heads, length, _ = query.shape
+        out = query.new_empty((batch, length, heads, value.shape[-1])).transpose(1, 2)
+        logsumexp = query.new_empty((batch, heads, length), dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, out, logsumexp)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """flash_api.cpp mha_bwd: fp32 accumulators of dq and of the rows' sums, and dk and dv at the query heads under
+        grouped heads, summed afterwards."""
+        query, key, value, out, logsumexp = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
+        like = lambda tensor: torch.empty_like(tensor.transpose(1, 2)).transpose(1, 2)  # noqa: E731
+        grad_query, grad_key, grad_value = like(query), like(key), like(value)
+        held = [query.new_empty(query.shape, dtype=torch.float32), query.new_empty(query.shape[:-1], dtype=torch.float32)]
+        if key.shape[1] != query.shape[1]:
+            held += [query.new_empty((*query.shape[:-1], tensor.shape[-1])) for tensor in (key, value)]
+        del held, out, logsumexp
+        return grad_query, grad_key, grad_value
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Which attention kernels torch has for a card. `capability` is CUDA's (8.9), `torch` a version (2.13).
+
+    ATen/native/transformers/cuda/sdp_utils.cpp: flash takes half types from capability 8.0, grouped heads too; the
+    memory-efficient kernel takes every type, grouped heads only from torch 2.14; what no kernel takes, the math path does.
+    """
+
+    capability: float = 8.0
+    torch: tuple[int, int] = (2, 13)
+    has_flash: bool = True
+    """torch's wheels for Windows have no flash kernel before 2.7."""
+
+    def sdpa(self, dtype: torch.dtype, grouped: bool, head_dim: int) -> str:
+        """`flash`, `efficient` or `math`."""
+        if self.has_flash and self.capability >= 8 and dtype in (torch.float16, torch.bfloat16) and head_dim <= 256:
+            return "flash"
+        return "math" if grouped and self.torch < (2, 14) else "efficient"
+
+
+def attention_on(platform: Platform) -> Callable[..., Any]:
+    """The attention function of Transformers' sdpa and flash interfaces, without a mask, as `platform` runs it."""
+
+    def attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any) -> Any:
+        if torch.is_autocast_enabled("cuda"):
+            query, key, value = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (query, key, value))
+        grouped = key.shape[1] != query.shape[1]
+        if platform.sdpa(query.dtype, grouped, query.shape[-1]) == "math":
+            out = torch.ops.aten._scaled_dot_product_attention_math(query, key, value, None, 0.0, True, enable_gqa=grouped)[0]
+        else:
+            out = FusedAttention.apply(query, key, value)
+        return out.transpose(1, 2).contiguous(), None
+
+    return attention
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def dropout(tensor: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+    """On CUDA one kernel that saves a byte an element (ATen/native/Dropout.cpp is_fused_kernel_acceptable)."""
+    if not training or p == 0 or not tensor.numel():
+        return tensor
+    return torch.native_dropout(tensor, p, True)[0]
+
+
+def softmax(tensor: torch.Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """On CUDA a half tensor becomes an fp32 softmax without an fp32 copy (ATen/native/SoftMax.cpp softmax)."""
+    if dtype is torch.float32 and tensor.dtype is torch.float16:
+        return HalfSoftmax.apply(tensor, dim)
+    return torch.softmax(tensor, dim, dtype=dtype)
+
+
+class HalfSoftmax(torch.autograd.Function):
+    """`_softmax(half_to_float=True)` and its backward, which returns half precision."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, dim: int) -> torch.Tensor:
+        out = torch.empty_like(tensor, dtype=torch.float32)
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (out,) = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
+        held, result = grad * out, torch.empty_like(grad, dtype=torch.float16)
+        del held, out
+        return result, None
+
+
+def fused_outputs(model: Any, tile: int, enter_loss: Callable[[], None], *, input_ids: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, every token trained."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    backbone = base.base_model(input_ids=input_ids, use_cache=False)
+    hidden = backbone.last_hidden_state[:, :-1]
+    enter_loss()
+    labels = labels[:, 1:]
+    mask = labels != -100
+    head = base.get_output_embeddings()
+    columns = FusedLoss.apply(MaskedRows.apply(hidden), head.weight, labels.reshape(-1), tile)
+    # new_zeros(mask.shape).masked_scatter(mask, x) for log_probs, entropy and is_top1
+    log_probs, entropy, top = (column.new_zeros(mask.shape) + column.view(mask.shape) for column in columns)
+    loss = -log_probs.sum() / mask.sum().clamp(min=1)
+    return {"loss": loss, "log_probs": log_probs, "entropy": entropy, "is_top1": top}
+
+
+class MaskedRows(torch.autograd.Function):
+    """`hidden[mask]` where every row is trained: a copy, the index of each row in both dimensions, zeros in the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor) -> torch.Tensor:
+        batch, length, width = hidden.shape
+        ctx.shape = hidden.shape
+        ctx.save_for_backward(*(hidden.new_empty(batch * length, dtype=torch.int64) for _ in range(2)))
+        return hidden.new_empty((batch * length, width))
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad.new_zeros(ctx.shape)
+
+
+class FusedLoss(torch.autograd.Function):
+    """Allocations of trl/kernels/chunked_logprob.py ChunkedLogProbFunction on CUDA (Triton folds the tiles in place)."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, tile: int) -> Any:
+        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else hidden.dtype
+        vectors = [hidden.new_empty(hidden.shape[0], dtype=torch.float32) for _ in range(7)]
+        buffer, chunk = hidden.new_empty((tile, CHUNK_COLUMNS), dtype=dtype), _cast_chunk(weight, dtype)
+        log_z = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
+        log_probs, entropy = torch.empty_like(log_z), torch.empty_like(log_z)
+        top = torch.empty_like(log_z, dtype=torch.bool)
+        del buffer, chunk, vectors
+        ctx.save_for_backward(hidden, weight, targets, log_z, entropy)
+        ctx.tile, ctx.dtype = tile, dtype
+        ctx.mark_non_differentiable(top)
+        ctx.set_materialize_grads(False)
+        return log_probs, entropy, top
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor, *_: Any) -> Any:
+        hidden, weight, targets, log_z, entropy = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden, dtype=torch.float32)
+        grad_weight = torch.empty_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        buffer, chunk = hidden.new_empty((ctx.tile, CHUNK_COLUMNS), dtype=ctx.dtype), _cast_chunk(weight, ctx.dtype)
+        grad = grad.float().contiguous()
+        results = grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype) if grad_weight is not None else None
+        del buffer, chunk, targets, log_z, entropy
+        return *results, None, None
+
+
+def _cast_chunk(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
+    """`weight[start:end].to(compute_dtype)`, a copy where the types differ."""
+    return None if weight.dtype is dtype else weight.new_empty((min(CHUNK_COLUMNS, weight.shape[0]), weight.shape[1]), dtype=dtype)
+
+
+CHUNK_COLUMNS = 32768
+"""trl/trainer/utils.py _CHUNKED_LOGPROB_CHUNK_SIZE: the buffer has this width even for a smaller vocabulary."""
+
+
+def shifted_loss(logits: torch.Tensor, labels: torch.Tensor, vocab_size: int, **_: Any) -> torch.Tensor:
+    """The loss of Transformers before 4.49, which copies the logits without their last position."""
+    logits = logits.float()
+    shifted, targets = logits[..., :-1, :].contiguous(), labels[..., 1:].contiguous()
+    return nn.functional.cross_entropy(shifted.view(-1, vocab_size), targets.view(-1))

@@ -1,0 +1,104 @@
+"""Counts live storage while a step runs on tensors without memory.
+
+A dispatch mode sees every operator below autograd; each new storage is an allocation, its finalizer a free. Parameters and
+buffers are not events: their bytes come exact from `estimator.states`. Imported where torch is, by `estimator.step` only.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from estimator.kernels import hidden_bytes
+
+Place = tuple[str, int]
+"""Where the step is: (`forward`, layer), (`loss`, 0), (`backward`, layer); layer -1 is before the first."""
+
+
+@dataclass
+class Events:
+    """The step as a sequence: +bytes or -bytes of a storage, where that was, and what the storage is for."""
+
+    storage: list[int] = field(default_factory=list)
+    delta_bytes: list[int] = field(default_factory=list)
+    place: list[Place] = field(default_factory=list)
+    component: dict[int, str] = field(default_factory=dict)
+    """By storage; one that is not named was made in a place whose `default` says what it is."""
+
+    def add(self, storage: int, delta_bytes: int, place: Place) -> None:
+        self.storage.append(storage)
+        self.delta_bytes.append(delta_bytes)
+        self.place.append(place)
+
+
+class Recorder(TorchDispatchMode):
+    """Records `events` while active; `place` is moved by whoever runs the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = Events()
+        self.place: Place = ("forward", -1)
+        self.component = "activations"
+        self._known: dict[int, tuple[int, Any]] = {}
+        self._next = 0
+
+    def ignore(self, *tensors: torch.Tensor) -> None:
+        """Storages that are counted elsewhere."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            self._known[storage._cdata] = (-1, storage)
+
+    def name(self, tensor: torch.Tensor, component: str) -> None:
+        """What the storage of `tensor` is for, also for the time that has passed."""
+        known = self._known.get(tensor.untyped_storage()._cdata)
+        if known and known[0] >= 0:
+            self.events.component[known[0]] = component
+
+    def hold(self, tensor: torch.Tensor) -> None:
+        """Count a tensor made before recording began."""
+        self._seen(tensor)
+
+    def finish(self) -> Events:
+        """What was recorded; what is freed later is no part of the step."""
+        events, self.events = self.events, Events()
+        return events
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                self._seen(leaf)
+        for size in hidden_bytes(func, args, out):
+            self._transient(size)
+        return out
+
+    def _transient(self, size_bytes: int) -> None:
+        number = self._number("temporary")
+        self.events.add(number, size_bytes, self.place)
+        self.events.add(number, -size_bytes, self.place)
+
+    def _number(self, component: str) -> int:
+        self._next += 1
+        self.events.component[self._next] = component
+        return self._next
+
+    def _seen(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes()
+        if not size:
+            return
+        number = self._number(self.component)
+        self._known[key] = (number, weakref.ref(storage, lambda _: self._freed(key, number, size)))
+        self.events.add(number, size, self.place)
+
+    def _freed(self, key: int, number: int, size: int) -> None:
+        self._known.pop(key, None)
+        self.events.add(number, -size, self.place)

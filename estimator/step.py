@@ -1,0 +1,306 @@
+"""One training step of a recipe on the meta device, recorded: the real Transformers, PEFT and bitsandbytes modules.
+
+What is restated here and not run is what a machine without CUDA cannot run: the packed weights (their layout), the fused
+attention kernel and TRL's Triton loss (`estimator.kernels`). Everything else is the libraries' own code, so a new version
+of theirs is a new trace of ours. Imported by workers and by commands that find torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+import transformers
+from torch import nn
+
+from estimator import autocast, kernels, program
+from estimator.law import Loop
+from estimator.recipe import Recipe
+from estimator.recorder import Events, Recorder
+from estimator.trace import build_on_meta
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Where a step is traced. `tile` stands for `min(B * S, tile)` of a tiled loss, `rank` for `r`."""
+
+    batch: int
+    sequence: int
+    rank: int
+    tile: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A recorded step, and how many layers its model had."""
+
+    events: Events
+    layers: int
+
+
+def trace_step(
+    recipe: Recipe, config: dict[str, Any], loop: Loop, sizes: Sizes, layers: int | None = None, platform: kernels.Platform = kernels.Platform()
+) -> Step:
+    """Build `recipe`'s model with `layers` layers (None: all) and record forward, loss and backward.
+
+    Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has another way then.
+    """
+    recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
+    with _as_on_cuda(platform), _quiet():
+        model = prepared(recipe, config, loop, layers)
+        recorder = Recorder()
+        recorder.ignore(*model.parameters(), *model.buffers(), *_packed_state(model))
+        stack = layer_stack(model)
+        hooks = _mark(recorder, model, stack)
+        inputs = _inputs(sizes)
+        for tensor in inputs.values():
+            recorder.hold(tensor)
+        if recipe.gradient_accumulation_steps > 1:
+            for parameter in _trained(model):
+                parameter.grad = torch.empty_like(parameter)
+                recorder.hold(parameter.grad)
+                recorder.name(parameter.grad, "gradients")
+        with recorder:
+            _run(model, recipe, loop, inputs, sizes, recorder)
+        for hook in hooks:
+            hook.remove()
+    return Step(recorder.finish(), len(stack))
+
+
+def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None) -> nn.Module:
+    """The model as the loop trains it: dtype, quantized layers, adapters, checkpointing."""
+    config = {**config, "use_cache": False}
+    model = build_on_meta(config, dtype=program.dtype(recipe))
+    model.config.use_cache = False
+    _set_attention(model, "eager" if recipe.attn_implementation == "eager" else kernels.ATTENTION)
+    if layers:
+        _shorten(model, layers)
+    if recipe.is_quantized:
+        model = _quantized(model, recipe)
+    model.train()
+    if recipe.is_quantized and loop.upcasts:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if recipe.gradient_checkpointing:
+        contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
+    if recipe.has_adapters:
+        model = _adapted(model, recipe, loop)
+    elif recipe.gradient_checkpointing:
+        model.enable_input_require_grads()
+    return model
+
+
+def _set_attention(model: nn.Module, name: str) -> None:
+    for part in model.modules():
+        if isinstance(part, transformers.PreTrainedModel):
+            for config in (part.config, part.config.get_text_config()):
+                config._attn_implementation = name
+
+
+def layer_stack(model: nn.Module) -> nn.ModuleList:
+    """The list of the text model's layers: the one whose length the configuration states, else the longest."""
+    config = next(m for m in model.modules() if isinstance(m, transformers.PreTrainedModel)).config.get_text_config()
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    stated = [module for module in lists if len(module) == getattr(config, "num_hidden_layers", None)]
+    return max(stated or lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+
+
+def _shorten(model: nn.Module, layers: int) -> None:
+    """Keep the first `layers` layers; the configuration keeps its lists, of which only the first entries are read."""
+    stack = layer_stack(model)
+    del stack[layers:]
+    for part in model.modules():
+        if isinstance(part, transformers.PreTrainedModel):
+            part.config.get_text_config().num_hidden_layers = layers
+
+
+def _quantized(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """bitsandbytes' own layers with packed weights of the right size, as Transformers puts them in."""
+    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+    from transformers.quantizers.base import HfQuantizer
+
+    settings = program.quantization_config(recipe)
+    skipped = HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
+    model = replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=settings)
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            _pack_4bit(module, recipe)
+        elif type(module).__name__ == "Linear8bitLt":
+            _pack_8bit(module)
+    model.is_loaded_in_4bit = recipe.quantization != "int8"
+    model.is_loaded_in_8bit = recipe.quantization == "int8"
+    model.is_quantized = True
+    return model
+
+
+def _pack_4bit(module: nn.Module, recipe: Recipe) -> None:
+    from bitsandbytes.functional import QuantState
+
+    shape, dtype = module.weight.shape, program.dtype(recipe)
+    blocks = -(-shape.numel() // 64)
+    fresh = {"device": module.weight.device, "dtype": torch.float32}
+    nested = QuantState(torch.empty(-(-blocks // 256), **fresh), blocksize=256, code=torch.empty(256, **fresh), dtype=torch.float32)
+    double = recipe.bnb_4bit_use_double_quant
+    state = QuantState(
+        torch.empty(blocks, device=module.weight.device, dtype=torch.uint8 if double else torch.float32),
+        shape=shape,
+        code=torch.empty(16, **fresh),
+        blocksize=64,
+        quant_type=recipe.quantization,
+        dtype=dtype,
+        offset=torch.empty((), **fresh) if double else None,
+        state2=nested if double else None,
+    )
+    module.weight.data = torch.empty((shape.numel() // 2, 1), dtype=torch.uint8, device=module.weight.device)
+    module.weight.quant_state, module.weight.bnb_quantized, module.quant_state = state, True, state
+    if module.bias is not None:
+        module.bias.data = module.bias.data.to(dtype)
+
+
+def _pack_8bit(module: nn.Module) -> None:
+    weight = module.weight
+    weight.data = weight.data.to(torch.int8)
+    weight.CB, weight.SCB = weight.data, torch.empty(weight.shape[0], device=weight.device, dtype=torch.float32)
+
+
+def _packed_state(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Tensors of quantization, which are neither parameters nor buffers."""
+    for module in model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            parts = [state.absmax, state.code, state.offset]
+            parts += [state.state2.absmax, state.state2.code] if state.state2 else []
+            yield from (tensor for tensor in parts if tensor is not None)
+        if getattr(getattr(module, "weight", None), "SCB", None) is not None:
+            yield module.weight.SCB
+
+
+def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
+    """PEFT's adapters; TRL casts those of a quantized base to bf16 (see `program.keep_adapters_in_float32`)."""
+    from peft import get_peft_model
+
+    settings = program.lora_config(recipe)
+    settings.init_lora_weights = False  # values are never looked at, and some of them need real weights
+    model = get_peft_model(model, settings, low_cpu_mem_usage=True)
+    if recipe.gradient_checkpointing:
+        model.enable_input_require_grads()
+    if recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32":
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and "lora_magnitude_vector" not in name:
+                parameter.data = parameter.data.to(torch.bfloat16)
+    return model
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _inputs(sizes: Sizes) -> dict[str, torch.Tensor]:
+    """Rows without padding. The mask of ones takes its bytes and is left out of the call, as Transformers leaves it out."""
+    make = lambda: torch.zeros((sizes.batch, sizes.sequence), dtype=torch.int64, device="meta")  # noqa: E731
+    return {"input_ids": make(), "labels": make(), "attention_mask": make()}
+
+
+def _forward(model: nn.Module, recipe: Recipe, loop: Loop, sizes: Sizes, recorder: Recorder) -> Any:
+    """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's `prepare_model`."""
+    if loop.copies_logits:
+        _base(model).loss_function = kernels.shifted_loss
+    if loop.fused_loss:
+        return functools.partial(kernels.fused_outputs, model, sizes.tile, lambda: _enter(recorder, "loss"))
+    if recipe.mixed_precision == "no" or loop.keeps_outputs:
+        return model.forward
+    from accelerate.utils import convert_outputs_to_fp32
+
+    return convert_outputs_to_fp32(model.forward)
+
+
+def _run(model: nn.Module, recipe: Recipe, loop: Loop, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder) -> None:
+    """Forward, loss and backward as the loop does them, with or without its hold on the outputs."""
+    with autocast.around(recipe.mixed_precision):
+        outputs = _forward(model, recipe, loop, sizes, recorder)(input_ids=inputs["input_ids"], labels=inputs["labels"])
+    loss = outputs["loss"]
+    outputs = outputs if loop.keeps_outputs else None
+    recorder.place = ("backward", HEAD)
+    loss.backward()
+    del outputs
+
+
+def _base(model: nn.Module) -> nn.Module:
+    """The model under PEFT's wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+HEAD = 1_000_000
+"""The layer number of everything after the last layer."""
+
+
+def _enter(recorder: Recorder, phase: str) -> None:
+    recorder.place, recorder.component = (phase, HEAD), "logits_and_loss"
+
+
+def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[Any]:
+    """Hooks that keep `recorder.place`: each layer's forward, the head, each layer's backward; and name the gradients."""
+    hooks: list[Any] = []
+
+    def enter_layer(number: int) -> Any:
+        def hook(*_: Any) -> None:
+            phase = "forward" if recorder.place[0] == "forward" else "backward"
+            recorder.place, recorder.component = (phase, number), "activations"
+
+        return hook
+
+    def leave_layer(number: int) -> Any:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            if recorder.place[0] == "forward" and hidden.requires_grad:
+                hidden.register_hook(lambda _: enter_backward(number))
+
+        return hook
+
+    def enter_backward(number: int) -> None:
+        recorder.place, recorder.component = ("backward", number), "activations"
+
+    for number, layer in enumerate(stack):
+        hooks += [layer.register_forward_pre_hook(enter_layer(number)), layer.register_forward_hook(leave_layer(number))]
+    head = model.get_output_embeddings()
+    if head is not None:
+        hooks.append(head.register_forward_pre_hook(lambda *_: _enter(recorder, "loss")))
+    for parameter in _trained(model):
+        hooks.append(parameter.register_post_accumulate_grad_hook(lambda p: recorder.name(p.grad, "gradients")))
+    return hooks
+
+
+@contextlib.contextmanager
+def _as_on_cuda(platform: kernels.Platform) -> Iterator[None]:
+    """The paths that Transformers and torch take on CUDA where they differ from those of the meta device."""
+    from transformers import masking_utils
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, kernels.attention_on(platform))
+    ALL_MASK_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, lambda *_, **__: None)
+    with (
+        mock.patch.object(nn.functional, "dropout", kernels.dropout),
+        mock.patch.object(nn.functional, "softmax", kernels.softmax),
+        # asked only where no mask is given, and then of values
+        mock.patch.object(masking_utils, "find_packed_sequence_indices", lambda *_: None),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Transformers speaks about what does not concern a trace."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)
