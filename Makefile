@@ -1,6 +1,7 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
 # make test      install whatever the tests need and run all of them
 # make bench     print the speed and memory figures, with ratios taken in one run
+# make peers     ask other estimators for the published runs too and print the errors (their environment: .venv-peers)
 # make pictures  retake the pictures of the README
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: run test bench pictures chromium clean
+.PHONY: run test bench peers pictures chromium clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -34,8 +35,11 @@ test: chromium
 bench: chromium
 	$(PY) -m tests.bench
 
+peers: $(VENV)/.train
+	$(PY) -m tests.estimator.peers
+
 pictures: chromium
 	$(PY) -m tests.pictures
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-peers

@@ -14,8 +14,11 @@ REFUSALS = {"gated": (403, "GatedRepo"), "gone": (404, "RepoNotFound")}
 
 
 @contextmanager
-def serve(repositories: dict[str, Path | str]):
-    """Serve folders as `org/name` repositories; the words `gated` and `gone` refuse as the hub does. Yields (url, paths asked)."""
+def serve(repositories: dict[str, Path | str], about: dict[str, dict] | None = None):
+    """Serve folders as `org/name` repositories; the words `gated` and `gone` refuse as the hub does. Yields (url, paths asked).
+
+    `about` gives what the hub says of a repository beside its files: `config`, `safetensors`, `library_name`.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,6 +42,7 @@ def serve(repositories: dict[str, Path | str]):
                     rows = [{"type": "file", "oid": _tag(p), "size": p.stat().st_size, "path": p.name} for p in files]
                     return self._send(200, json.dumps(rows).encode(), {}, body)
                 info = {"id": "/".join(parts[:2]), "sha": COMMIT, "siblings": [{"rfilename": p.name} for p in files]}
+                info |= (about or {}).get(info["id"], {})
                 return self._send(200, json.dumps(info).encode(), {}, body)
             file = repository / parts[-1]
             if not file.is_file():

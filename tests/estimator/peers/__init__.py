@@ -1,0 +1,1 @@
+"""This project beside other estimators, on the published measurements: `python -m tests.estimator.peers`."""
