@@ -140,7 +140,7 @@ def _is_gated(inventory: Inventory) -> bool:
 def stream_widths(recipe: Recipe, loop: Loop) -> Widths:
     """`Linear4bit` returns its input's type: after an upcast of the norms the whole stream is fp32 (bitsandbytes nn/modules.py)."""
     w = width_bytes(recipe.dtype)
-    return Widths(w, 4 if recipe.is_quantized and loop.upcasts else w, width_bytes(adapter_dtype(recipe, loop)))
+    return Widths(w, 4 if recipe.is_quantized and loop.upcasts != "none" else w, width_bytes(adapter_dtype(recipe, loop)))
 
 
 def adapter_dtype(recipe: Recipe, loop: Loop) -> str:

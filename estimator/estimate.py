@@ -270,7 +270,7 @@ def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
     limit = model.spec.max_position_embeddings
     if limit and recipe.max_length > limit:
         found.append(Problem("estimator.too_long", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}"))
-    if recipe.is_quantized and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, False).quantized_parameters:
+    if recipe.is_quantized and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, "none").quantized_parameters:
         found.append(Problem("estimator.not_quantizable", field="method", value=model.spec.model_type))
     return found
 

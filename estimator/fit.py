@@ -16,7 +16,7 @@ import transformers
 from estimator.kernels import Platform
 from estimator.law import COMPONENTS, PHI, Law, Loop, Row
 from estimator.recipe import Recipe
-from estimator.recorder import Events, Place
+from estimator.recorded import Events, Place
 from estimator.step import HEAD, Sizes, Step, trace_step
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919)

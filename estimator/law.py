@@ -28,24 +28,25 @@ FORMAT = 1
 class Loop:
     """Who runs the step; what it keeps alive is part of the law, not a constant.
 
-    `fused_loss`: the head and the loss run in tiles and the logits never exist whole (TRL). `upcasts`: tensors that are
-    not quantized become fp32 before QLoRA (`prepare_model_for_kbit_training`). `keeps_outputs`: the logits stay alive
+    `fused_loss`: the head and the loss run in tiles and the logits never exist whole (TRL). `upcasts`: which
+    tensors become fp32 before QLoRA: `all` that are not quantized (`prepare_model_for_kbit_training`), the `norms` (TRL
+    before 0.14, which cast head and embeddings back), or `none`. `keeps_outputs`: the logits stay alive
     in the backward pass. `half_adapters`: adapters on quantized weights are cast to bf16 (TRL). `copies_logits`: the
     loss of Transformers before 4.49, which copies the shifted logits.
     """
 
     name: str
     fused_loss: bool
-    upcasts: bool
+    upcasts: str
     keeps_outputs: bool
     half_adapters: bool
     copies_logits: bool = False
 
 
 LOOPS = {
-    "trl": Loop("trl", fused_loss=True, upcasts=False, keeps_outputs=False, half_adapters=True),
-    "trainer": Loop("trainer", fused_loss=False, upcasts=True, keeps_outputs=False, half_adapters=False),
-    "plain": Loop("plain", fused_loss=False, upcasts=True, keeps_outputs=True, half_adapters=False),
+    "trl": Loop("trl", fused_loss=True, upcasts="none", keeps_outputs=False, half_adapters=True),
+    "trainer": Loop("trainer", fused_loss=False, upcasts="all", keeps_outputs=False, half_adapters=False),
+    "plain": Loop("plain", fused_loss=False, upcasts="all", keeps_outputs=True, half_adapters=False),
 }
 """TRL's SFTTrainer as installed (the studio's), Transformers' Trainer, and a hand-written loop."""
 

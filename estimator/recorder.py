@@ -7,7 +7,6 @@ buffers are not events: their bytes come exact from `estimator.states`. Imported
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,26 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from estimator.kernels import hidden_bytes
-
-Place = tuple[str, int]
-"""Where the step is: (`forward`, layer), (`loss`, 0), (`backward`, layer); layer -1 is before the first."""
-
-
-@dataclass
-class Events:
-    """The step as a sequence: +bytes or -bytes of a storage, where that was, and what the storage is for."""
-
-    storage: list[int] = field(default_factory=list)
-    delta_bytes: list[int] = field(default_factory=list)
-    place: list[Place] = field(default_factory=list)
-    component: dict[int, str] = field(default_factory=dict)
-    """By storage; one that is not named was made in a place whose `default` says what it is."""
-
-    def add(self, storage: int, delta_bytes: int, place: Place) -> None:
-        self.storage.append(storage)
-        self.delta_bytes.append(delta_bytes)
-        self.place.append(place)
-
+from estimator.recorded import Events, Place
 
 class Recorder(TorchDispatchMode):
     """Records `events` while active; `place` is moved by whoever runs the step."""

@@ -45,9 +45,8 @@ class Weights:
 
 
 @functools.lru_cache(maxsize=512)
-def base_weights(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: bool) -> Weights:
-    """Bytes of the base model. `upcast` is `prepare_model_for_kbit_training`: what is not quantized becomes fp32."""
-    width = width_bytes("float32") if upcast and quantization else width_bytes(dtype)
+def base_weights(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str) -> Weights:
+    """Bytes of the base model. `upcast` says what becomes fp32 before training on quantized weights (`Loop.upcasts`)."""
     weights = state = quantized = largest = 0
     for group in inventory.groups:
         weight = group.parameter("weight")
@@ -62,7 +61,8 @@ def base_weights(inventory: Inventory, dtype: str, quantization: str | None, dou
                 quantized += packed * weight.numel
                 largest = max(largest, weight.numel if packed else 0)
                 count -= packed
-            weights += count * parameter.numel * (4 if _in_fp32(group, dtype) else width)
+            raised = quantization and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
+            weights += count * parameter.numel * (4 if raised or _in_fp32(group, dtype) else width_bytes(dtype))
     return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
 
 
@@ -72,21 +72,29 @@ def quantized_bytes(shape: tuple[int, ...], quantization: str, double_quant: boo
     nf4/fp4: two elements a byte, fp32 scale per 64, or with double quantization a byte per scale, fp32 per 256 scales
     and an fp32 mean; and the tables. int8: a byte an element, fp32 scale for each output (Conv1D stores in x out).
     """
+    packed, *state = quantized_parts(shape, quantization, double_quant, kind)
+    return packed, sum(state)
+
+
+def quantized_parts(shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear") -> tuple[int, ...]:
+    """Bytes of each tensor that stores one layer's weight: the packed weight, its scales, their scales, mean and tables."""
     numel = math.prod(shape)
     if quantization == "int8":
         return numel, 4 * (shape[1] if kind == "Conv1D" else shape[0])
     scales = -(-numel // BLOCK_4BIT)
     packed = (numel + 1) // 2
     if not double_quant:
-        return packed, 4 * scales + CODE_4BIT_BYTES
-    return packed, scales + 4 * -(-scales // BLOCK_NESTED) + 4 + CODE_4BIT_BYTES + CODE_NESTED_BYTES
+        return packed, 4 * scales, CODE_4BIT_BYTES
+    return packed, scales, CODE_4BIT_BYTES, 4, 4 * -(-scales // BLOCK_NESTED), CODE_NESTED_BYTES
 
 
 def _packed_count(group: Module, inventory: Inventory) -> int:
     """How many layers of a group bitsandbytes replaces: exactly `nn.Linear` and `Conv1D` that no skip pattern meets."""
-    if group.kind not in ("Linear", "Conv1D"):
-        return 0
-    return sum(_converted(name, inventory.not_quantized) for name in group.names)
+    return sum(is_packed(group, name, inventory) for name in group.names)
+
+
+def is_packed(group: Module, name: str, inventory: Inventory) -> bool:
+    return group.kind in ("Linear", "Conv1D") and _converted(name, inventory.not_quantized)
 
 
 @functools.lru_cache(maxsize=65536)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,9 @@ from torch import nn
 from estimator import autocast, kernels, program
 from estimator.law import Loop
 from estimator.recipe import Recipe
-from estimator.recorder import Events, Recorder
+from estimator.recorded import Events
+from estimator.recorder import Recorder
+from estimator.replay import HALF_BYTES, Static
 from estimator.trace import build_on_meta
 
 
@@ -37,10 +40,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Step:
-    """A recorded step, and how many layers its model had."""
+    """A recorded step, the tensors that outlive it, and how many layers its model had."""
 
     events: Events
     layers: int
+    kept: list[Static]
 
 
 def trace_step(
@@ -53,6 +57,7 @@ def trace_step(
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
     with _as_on_cuda(platform), _quiet():
         model = prepared(recipe, config, loop, layers)
+        kept = statics(model)
         recorder = Recorder()
         recorder.ignore(*model.parameters(), *model.buffers(), *_packed_state(model))
         stack = layer_stack(model)
@@ -66,10 +71,12 @@ def trace_step(
                 recorder.hold(parameter.grad)
                 recorder.name(parameter.grad, "gradients")
         with recorder:
-            _run(model, recipe, loop, inputs, sizes, recorder)
+            outputs = _run(model, recipe, loop, inputs, sizes, recorder)
         for hook in hooks:
             hook.remove()
-    return Step(recorder.finish(), len(stack))
+    events = recorder.finish()
+    del outputs
+    return Step(events, len(stack), kept)
 
 
 def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None) -> nn.Module:
@@ -83,10 +90,8 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     if recipe.is_quantized:
         model = _quantized(model, recipe)
     model.train()
-    if recipe.is_quantized and loop.upcasts:
-        from peft import prepare_model_for_kbit_training
-
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if recipe.is_quantized and loop.upcasts != "none":
+        _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")
     if recipe.gradient_checkpointing:
         contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
@@ -95,6 +100,16 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     elif recipe.gradient_checkpointing:
         model.enable_input_require_grads()
     return model
+
+
+def _upcast(model: nn.Module, dtype: torch.dtype, norms_only: bool) -> None:
+    """PEFT's preparation; TRL before 0.14 then cast head and embeddings back (`peft_module_casting_to_bf16`)."""
+    from peft import prepare_model_for_kbit_training
+
+    prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if norms_only:
+        for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+            module.weight.data = module.weight.data.to(dtype)
 
 
 def _set_attention(model: nn.Module, name: str) -> None:
@@ -182,6 +197,25 @@ def _packed_state(model: nn.Module) -> Iterator[torch.Tensor]:
             yield module.weight.SCB
 
 
+def statics(model: nn.Module) -> list[Static]:
+    """The parameters and buffers of a prepared model, in the order in which they come to be."""
+    made = []
+    for name, parameter in model.named_parameters():
+        state = getattr(parameter, "quant_state", None)
+        parts = [parameter.untyped_storage().nbytes()]
+        if state is not None:
+            parts += [t.numel() * t.element_size() for t in (state.absmax, state.code, state.offset) if t is not None]
+            parts += [t.numel() * t.element_size() for t in (state.state2.absmax, state.state2.code)] if state.state2 else []
+        if getattr(parameter, "SCB", None) is not None:
+            parts.append(parameter.SCB.numel() * 4)
+        numel = math.prod(state.shape) if state is not None else parameter.numel()
+        is_new = "lora_" in name or "modules_to_save" in name
+        loading = HALF_BYTES * numel if len(parts) > 1 else 0
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        made.append(Static(tuple(parts), loading, parameter.requires_grad, is_new, tuple(parameter.shape), dtype))
+    return sorted(made, key=lambda static: static.is_new)
+
+
 def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
     """PEFT's adapters; TRL casts those of a quantized base to bf16 (see `program.keep_adapters_in_float32`)."""
     from peft import get_peft_model
@@ -221,15 +255,15 @@ def _forward(model: nn.Module, recipe: Recipe, loop: Loop, sizes: Sizes, recorde
     return convert_outputs_to_fp32(model.forward)
 
 
-def _run(model: nn.Module, recipe: Recipe, loop: Loop, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder) -> None:
-    """Forward, loss and backward as the loop does them, with or without its hold on the outputs."""
+def _run(model: nn.Module, recipe: Recipe, loop: Loop, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder) -> Any:
+    """Forward, loss and backward as the loop does them; returns what the loop still holds afterwards."""
     with autocast.around(recipe.mixed_precision):
         outputs = _forward(model, recipe, loop, sizes, recorder)(input_ids=inputs["input_ids"], labels=inputs["labels"])
     loss = outputs["loss"]
     outputs = outputs if loop.keeps_outputs else None
     recorder.place = ("backward", HEAD)
     loss.backward()
-    del outputs
+    return outputs
 
 
 def _base(model: nn.Module) -> nn.Module:

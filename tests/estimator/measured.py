@@ -17,7 +17,7 @@ OTHER_KERNELS = "foak"
 # The checkpoint's structure under the id that is a preset.
 SAME_STRUCTURE = {f"Qwen/Qwen2.5-{size}-Instruct": f"Qwen/Qwen2.5-{size}" for size in ("0.5B", "1.5B", "3B")}
 # A hand-written loop as fms-acceleration runs QLoRA: the frozen 16-bit weights are not upcast.
-LOOPS.setdefault("plain-16", Loop("plain-16", fused_loss=False, upcasts=False, keeps_outputs=True, half_adapters=False))
+LOOPS.setdefault("plain-16", Loop("plain-16", fused_loss=False, upcasts="none", keeps_outputs=True, half_adapters=False))
 
 
 @dataclass(frozen=True)

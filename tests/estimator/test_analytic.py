@@ -31,7 +31,7 @@ def made(model_type: str, layers: int, recipe: Recipe, loop_name: str):
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=recipe.attn_implementation)
     if recipe.is_quantized:
         _quantize(model, dtype)
-        if loop.upcasts:
+        if loop.upcasts != "none":
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if recipe.has_adapters:
         model = get_peft_model(model, lora_config(recipe))

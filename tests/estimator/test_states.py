@@ -64,7 +64,7 @@ def test_what_transformers_quantizes_is_what_we_quantize():
         config = BitsAndBytesConfig(load_in_4bit=True)
         replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=config)
         expected = sum(shapes[n] for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit))
-        assert base_weights(small.inventory(name), "bfloat16", "nf4", True, False).quantized_parameters == expected, name
+        assert base_weights(small.inventory(name), "bfloat16", "nf4", True, "none").quantized_parameters == expected, name
 
 
 SHAPES = [(64, 100), (16, 256), (4096,), (63,), (300, 400)]
