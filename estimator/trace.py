@@ -19,9 +19,9 @@ import transformers
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from estimator.inventory import Inventory, Module, Parameter, compress
+from estimator.inventory import Inventory, Module, Parameter, compress, fold
 from estimator.problems import Problem
-from estimator.spec import IGNORED_KEYS, ModelSpec
+from estimator.spec import IGNORED_KEYS, check_sizes
 
 # Tried in this order; the first that knows the configuration builds it.
 AUTO_CLASSES = (
@@ -39,9 +39,9 @@ def derive(config: dict[str, Any], class_name: str | None = None) -> Inventory:
     `class_name` names one class of transformers; None takes the first of `AUTO_CLASSES` that fits. Raises `Problem`
     where the sizes are absurd (checked before anything is built) or Transformers cannot build the model.
     """
-    spec = ModelSpec.from_config(config)
+    model_type = check_sizes(config)
     model = build_on_meta(config, class_name)
-    return inventory_of(model, spec.model_type, untied=config.get("tie_word_embeddings") is False)
+    return inventory_of(model, model_type, untied=config.get("tie_word_embeddings") is False)
 
 
 def build_on_meta(config: dict[str, Any], class_name: str | None = None) -> nn.Module:
@@ -84,6 +84,8 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
         not_quantized=tuple(sorted(_not_quantized(model))),
         expert_names=_expert_names(model_type),
         buffer_bytes=sum(buffer.numel() * buffer.element_size() for buffer in model.buffers()),
+        bare=fold(name for name, module in model.named_modules() if not any(True for _ in module.parameters())),
+        lists=fold(name for name, module in model.named_modules() if isinstance(module, (nn.ModuleList, nn.ModuleDict))),
         supports_checkpointing=bool(getattr(model, "supports_gradient_checkpointing", False)),
         versions={"transformers": transformers.__version__},
     )
