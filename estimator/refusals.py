@@ -60,7 +60,7 @@ def check_modules(inventory: Inventory, names: tuple[str, ...], s: Selection) ->
     """Containers, odd layers, and layers that one of the fields leaves out (`LoraModel._create_new_module`)."""
     for name in names:
         module = inventory.by_name.get(name)
-        kind = module.kind if module else "module without weights of its own"
+        kind = module.kind if module else "container" if name in inventory.module_names else "module without weights"
         if kind not in ADAPTABLE_KINDS or module.parameter("weight") is None:
             allowed = ", ".join(inventory.leaf_names()[:40])
             raise Problem("estimator.not_adaptable", field="target_modules", value=name, kind=kind, allowed=allowed)
@@ -133,7 +133,7 @@ def _rank_problem(group: AdapterGroup, init: str, allowed: str) -> Problem:
 def _check_mamba(inventory: Inventory, field: str, name: str, module: str) -> None:
     if inventory.model_type in MAMBA_TYPES and module.rpartition(".")[2] in MAMBA_LEAVES:
         allowed = ", ".join(leaf for leaf in inventory.leaf_names()[:40] if leaf not in MAMBA_LEAVES)
-        kind = f"layer that {inventory.model_type}'s kernels read past the adapter"
+        kind = "Mamba layer"
         raise Problem("estimator.not_adaptable", field=field, value=name, kind=kind, allowed=allowed)
 
 

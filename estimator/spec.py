@@ -46,7 +46,7 @@ _LIMITS = {
     "vocab_size": 8_388_608,
     "max_position_embeddings": 268_435_456,
     "head_dim": 16_384,
-    "num_experts": 8_192,
+    "num_experts": 131_072,
     "num_experts_per_tok": 8_192,
     "moe_intermediate_size": 1_048_576,
 }

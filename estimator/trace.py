@@ -62,7 +62,7 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
     """Every module of `model` that owns parameters. `untied` counts tied heads apart (T5 checkpoints store them so)."""
     owner: dict[int, str] = {}
     modules = []
-    head = model.get_output_embeddings()
+    head, source = _embedding(model.get_output_embeddings), _embedding(model.get_input_embeddings)
     kept = _kept_in_fp32(model)
     for name, module in model.named_modules():
         parameters = []
@@ -80,7 +80,7 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
         class_name=type(model).__name__,
         groups=compress(modules),
         output_embedding=_name_of(model, head),
-        input_embedding=_name_of(model, model.get_input_embeddings()),
+        input_embedding=_name_of(model, source),
         not_quantized=tuple(sorted(_not_quantized(model))),
         expert_names=_expert_names(model_type),
         buffer_bytes=sum(buffer.numel() * buffer.element_size() for buffer in model.buffers()),
@@ -153,10 +153,17 @@ def _kept_in_fp32(model: nn.Module) -> Callable[[str, list[Parameter]], str | No
     return kept
 
 
-def _name_of(model: nn.Module, wanted: nn.Module | None) -> str | None:
-    if wanted is None:
+def _embedding(get: Callable[[], nn.Module | None]) -> nn.Module | None:
+    """None where a model has none: some raise (Canine hashes characters)."""
+    try:
+        return get()
+    except NotImplementedError:
         return None
-    return next(name for name, module in model.named_modules() if module is wanted)
+
+
+def _name_of(model: nn.Module, wanted: Any) -> str | None:
+    """None also for what is no module of the model (Perceiver gives a bare parameter)."""
+    return next((name for name, module in model.named_modules() if module is wanted), None)
 
 
 def _not_quantized(model: nn.Module) -> list[str]:
