@@ -1,37 +1,49 @@
 """Which tensors a recipe trains, as PEFT makes them, without torch.
 
-The shapes follow PEFT's layers (`peft.tuners.lora.layer`) and `_set_trainable` (PEFT 0.21); property-tested against
-`get_peft_model` in tests/estimator/test_adapters.py. Which modules are meant is decided in `estimator.matching`.
+The shapes follow PEFT's layers (`peft.tuners.lora.layer`) and `_set_trainable` (PEFT 0.21); property-tested by name and
+shape against `get_peft_model` in tests/estimator/test_adapters.py. Which modules are meant is decided in
+`estimator.matching`, what PEFT cannot adapt in `estimator.refusals`.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import re
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any, Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from estimator.inventory import LINEAR_KINDS, Inventory, Module
-from estimator.matching import Rules, check_fields, expert_hits, pattern_value, refuse_nothing, regex, resolve
+from estimator import refusals
+from estimator.inventory import Inventory, Module
+from estimator.matching import Resolved, Rules, check_fields, pattern_values, refuse_nothing, resolve, tensor_hits
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from estimator.refusals import Selection
+from estimator.token_rows import token_rows
 
-ADAPTABLE_KINDS = (*LINEAR_KINDS, "Embedding", "Conv")
-
-
-Tensors = tuple[tuple[tuple[int, ...], int], ...]
+Shape = tuple[int, ...]
+Tensors = tuple[tuple[Shape, int], ...]
 """(shape, how many) of equal tensors."""
+Named = tuple[tuple[str, Shape], ...]
+"""(name, shape) of single tensors."""
 
 
 def numel(tensors: Tensors) -> int:
     return sum(math.prod(shape) * count for shape, count in tensors)
 
 
+def _counted(named: Iterable[tuple[str, Shape]]) -> Tensors:
+    return tuple(Counter(shape for _, shape in named).items())
+
+
 @dataclass(frozen=True)
 class AdapterGroup:
-    """`count` equal adapters: A (r x in_features) and B (out_features x r), with `experts` ranks stacked."""
+    """Equal adapters, one on each of `names`: A (r x in_features) and B (out_features x r), with `experts` ranks stacked.
+
+    A Conv's kernel is folded into `in_features` and kept in `kernel`. `dora` is the shape of DoRA's magnitudes, where
+    there are any; with `bias` B has one; `trains_b` is off where B stays as it was made (MiCA).
+    """
 
     kind: str
     leaf: str
@@ -39,173 +51,182 @@ class AdapterGroup:
     out_features: int
     r: int
     alpha: int
-    count: int
+    names: tuple[str, ...] = ()
     experts: int = 1
-    dora_size: int = 0
+    kernel: Shape = ()
+    dora: Shape = ()
+    bias: bool = False
+    trains_b: bool = True
 
     @property
-    def tensors(self) -> Tensors:
-        """Shapes of A and B (a Conv's kernel folded into `in`), and how many of each; DoRA's magnitudes apart."""
-        rank = self.r * self.experts
-        return ((rank, self.in_features), self.count), ((self.out_features, rank), self.count)
+    def count(self) -> int:
+        return len(self.names)
+
+    @property
+    def parts(self) -> dict[str, Shape]:
+        """Shapes of one adapter's matrices, by PEFT's names."""
+        rank, kernel = self.r * self.experts, self.kernel
+        a = (rank, self.in_features // math.prod(kernel), *kernel)
+        b = (self.out_features, rank, *(1 for _ in kernel))
+        names = ("lora_embedding_A", "lora_embedding_B") if self.kind == "Embedding" else ("lora_A", "lora_B")
+        return dict(zip(names, (a, b))) | ({"lora_B.bias": (self.out_features,)} if self.bias else {})
+
+    @property
+    def frozen(self) -> dict[str, Shape]:
+        return {} if self.trains_b else {name: shape for name, shape in self.parts.items() if name.endswith("_B")}
+
+    @property
+    def trained(self) -> dict[str, Shape]:
+        return {name: shape for name, shape in self.parts.items() if name not in self.frozen}
 
     @property
     def parameters(self) -> int:
-        return numel(self.tensors) + self.dora_size * self.count
+        """Trained numbers of all `count` adapters."""
+        return self.count * (sum(map(math.prod, self.trained.values())) + (math.prod(self.dora) if self.dora else 0))
 
 
 @dataclass(frozen=True)
 class Trainables:
     """Everything that gets a gradient.
 
-    `adapters` and `copies` (of `modules_to_save`) are new tensors beside the model; `unfrozen` are the model's own.
+    `adapters`, `copied` (modules_to_save) and `rows` (trainable_token_indices) are new tensors beside the model; `own`
+    are the model's.
     """
 
     adapters: tuple[AdapterGroup, ...] = ()
-    copies: Tensors = ()
-    unfrozen: Tensors = ()
+    copied: Named = ()
+    rows: Named = ()
+    own: Named = ()
     warnings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     targets: tuple[str, ...] = ()
-    """Names of the adapted modules (and `module.parameter` for adapted expert tensors)."""
+    """Names of the adapted modules (and `module.parameter` for adapted single tensors)."""
+
+    def tensors(self) -> Iterator[tuple[str, Shape]]:
+        """Name and shape of every trained tensor: PEFT's names without its prefix, adapter name and wrappers."""
+        for group in self.adapters:
+            parts = group.trained | ({"lora_magnitude_vector": group.dora} if group.dora else {})
+            yield from ((f"{name}.{part}", shape) for name in group.names for part, shape in parts.items())
+        yield from (*self.copied, *self.rows, *self.own)
+
+    @property
+    def parameters(self) -> int:
+        return self.adapter_parameters + numel(self.copies) + numel(self.token_rows) + numel(self.unfrozen)
 
     @functools.cached_property
     def adapter_parameters(self) -> int:
         return sum(group.parameters for group in self.adapters)
 
     @functools.cached_property
-    def copied_parameters(self) -> int:
-        return numel(self.copies)
-
-    @functools.cached_property
-    def unfrozen_parameters(self) -> int:
-        return numel(self.unfrozen)
-
-    @property
-    def parameters(self) -> int:
-        return self.adapter_parameters + self.copied_parameters + self.unfrozen_parameters
-
-    @functools.cached_property
     def lora(self) -> Tensors:
-        """A and B of every adapter."""
-        return tuple(tensor for group in self.adapters for tensor in group.tensors)
+        """A and B of every adapter, and B's bias."""
+        return tuple((shape, group.count) for group in self.adapters for shape in group.trained.values())
+
+    @functools.cached_property
+    def frozen(self) -> Tensors:
+        """Parts of adapters that hold memory and do not train."""
+        return tuple((shape, group.count) for group in self.adapters for shape in group.frozen.values())
 
     @functools.cached_property
     def magnitudes(self) -> Tensors:
         """DoRA's vectors, one an adapter."""
-        return tuple(((group.dora_size,), group.count) for group in self.adapters if group.dora_size)
+        return tuple((group.dora, group.count) for group in self.adapters if group.dora)
+
+    @functools.cached_property
+    def copies(self) -> Tensors:
+        return _counted(self.copied)
+
+    @functools.cached_property
+    def token_rows(self) -> Tensors:
+        return _counted(self.rows)
+
+    @functools.cached_property
+    def unfrozen(self) -> Tensors:
+        return _counted(self.own)
 
 
 def trainables(recipe: Recipe, inventory: Inventory) -> Trainables:
     """The tensors `recipe` trains in the model of `inventory`. Raises `Problem` where PEFT refuses."""
     if not recipe.has_adapters:
         return _everything(inventory)
-    ranks, alphas = (tuple((patterns or {}).items()) for patterns in (recipe.rank_pattern, recipe.alpha_pattern))
-    matched = _matched(
-        inventory, recipe.target_modules, recipe.exclude_modules, recipe.layers_to_transform, recipe.layers_pattern,
-        ranks, alphas, recipe.modules_to_save, recipe.bias, recipe.use_dora, recipe.lora_dropout > 0,
-    )  # fmt: skip
-    groups = tuple(
-        replace(g, r=g.r or recipe.r * g.fused, alpha=g.alpha or recipe.lora_alpha * g.fused).plain() for g in matched.adapters
-    )
+    selection = Selection.of(recipe)
+    matched = _matched(inventory, selection)
+    groups = tuple(refusals.fitted(group.at(recipe.r, recipe.lora_alpha), selection.init) for group in matched.adapters)
     return replace(matched, adapters=groups, warnings=matched.warnings + _rank_warnings(groups))
 
 
 @functools.lru_cache(maxsize=64)
 def _everything(inventory: Inventory) -> Trainables:
-    sizes: Counter[tuple[int, ...]] = Counter()
-    for group in inventory.groups:
-        for parameter in group.parameters:
-            if parameter.tied is None:
-                sizes[parameter.shape] += group.count
-    return Trainables(unfrozen=tuple(sizes.items()))
+    tensors = ((f"{n}.{p.name}" if n else p.name, p) for g in inventory.groups for n in g.names for p in g.parameters)
+    return Trainables(own=tuple((name, parameter.shape) for name, parameter in tensors if parameter.tied is None))
 
 
 @dataclass(frozen=True)
 class _Open(AdapterGroup):
-    """An adapter whose rank is the recipe's `r` (stored as 0) times `fused`, unless a pattern sets it."""
+    """An adapter whose rank and alpha are the recipe's: stored as minus a multiple (1, or the projections fused)."""
 
-    fused: int = 1
-
-    def plain(self) -> AdapterGroup:
-        values = {name: getattr(self, name) for name in AdapterGroup.__dataclass_fields__}
-        return AdapterGroup(**values)
+    def at(self, r: int, alpha: int) -> AdapterGroup:
+        values = {field.name: getattr(self, field.name) for field in fields(AdapterGroup)}
+        open_values = {"r": (self.r, r), "alpha": (self.alpha, alpha)}
+        return AdapterGroup(**values | {n: own if own > 0 else -own * given for n, (own, given) in open_values.items()})
 
 
 @functools.lru_cache(maxsize=256)
-def _matched(
-    inventory: Inventory,
-    target_modules: str | tuple[str, ...],
-    exclude: str | tuple[str, ...] | None,
-    layers: tuple[int, ...] | None,
-    layers_pattern: str | tuple[str, ...] | None,
-    rank_pattern: tuple[tuple[str, int], ...],
-    alpha_pattern: tuple[tuple[str, int], ...],
-    modules_to_save: tuple[str, ...] | None,
-    bias: str,
-    use_dora: bool,
-    has_dropout: bool,
-) -> Trainables:
+def _matched(inventory: Inventory, selection: Selection) -> Trainables:
     """All that does not depend on `r`, so that moving the rank slider matches nothing anew."""
-    check_fields(target_modules, layers, layers_pattern)
-    rules = Rules(exclude, layers, layers_pattern, modules_to_save)
-    targets, expert_targets, fused = resolve(inventory, target_modules, rules)
-    names = [name for name in inventory.module_names if rules.hits(name, targets)]
-    stacked = list(expert_hits(inventory, expert_targets))
+    s = selection
+    check_fields(s.targets, s.layers, s.layers_pattern)
+    rules = Rules(s.exclude, s.layers, s.layers_pattern, s.modules_to_save)
+    resolved = resolve(inventory, s.targets, s.tensors, rules)
+    names = tuple(rules.hits(inventory.all_names, resolved.modules))
+    stacked = tensor_hits(inventory, resolved.tensors)
     if not names and not stacked:
-        refuse_nothing(inventory, target_modules, rules)
-    _check_kinds(inventory, names, stacked, use_dora, has_dropout)
-    ranks = dict(rank_pattern) | {rf".*\.{re.escape(name)}": -times for name, times in fused.items()}
-    counts: Counter[_Open] = Counter()
-    for name in names:
-        counts[_adapter(inventory.by_name[name], name, ranks, dict(alpha_pattern), use_dora)] += 1
-    for name, module, parameter in stacked:
-        counts[_expert_adapter(module, parameter, name, ranks, dict(alpha_pattern))] += 1
-    copies, saved = _copies(inventory, modules_to_save, names)
+        refuse_nothing(inventory, s.targets, s.tensors, rules)
+    refusals.check_modules(inventory, names, s)
+    refusals.check_tensors(inventory, stacked, names, s)
+    adapted = names + tuple(name for name, _, _ in stacked)
+    wrapped = set(names).union(name.rpartition(".")[0] for name, _, _ in stacked)
+    copied, saved = _copies(inventory, s.modules_to_save, wrapped)
     return Trainables(
-        adapters=tuple(replace(group, count=count) for group, count in counts.items()),
-        copies=copies,
-        unfrozen=_biases(inventory, bias, set(names), saved),
-        targets=tuple(names) + tuple(name for name, _, _ in stacked),
-        warnings=_pattern_warnings(rank_pattern, alpha_pattern, names + [n for n, _, _ in stacked]),
+        adapters=_grouped(inventory, names, stacked, resolved, s),
+        copied=copied,
+        rows=token_rows(inventory, s.rows, wrapped, saved),
+        own=_biases(inventory, s.bias, wrapped, saved),
+        targets=adapted,
+        warnings=_unused(("rank_pattern", dict(s.ranks)), adapted) + _unused(("alpha_pattern", dict(s.alphas)), adapted),
     )
 
 
-def _check_kinds(inventory: Inventory, names: list[str], stacked: list[Any], use_dora: bool, has_dropout: bool) -> None:
-    """What PEFT cannot wrap: containers and odd layers, and expert tensors under DoRA or dropout."""
+def _grouped(inventory: Inventory, names: tuple[str, ...], stacked: Any, resolved: Resolved, s: Selection) -> tuple[_Open, ...]:
+    adapted = names + tuple(name for name, _, _ in stacked)
+    ranks = pattern_values("rank_pattern", dict(s.ranks), resolved.fused, adapted)
+    alphas = pattern_values("alpha_pattern", dict(s.alphas), resolved.fused, adapted)
+    groups: dict[_Open, list[str]] = {}
     for name in names:
-        module = inventory.by_name.get(name)
-        kind = module.kind if module else "container"
-        if kind not in ADAPTABLE_KINDS or module.parameter("weight") is None:
-            allowed = ", ".join(inventory.leaf_names()[:40])
-            raise Problem("estimator.not_adaptable", field="target_modules", value=name, kind=kind, allowed=allowed)
-    for name, module, short in stacked:
-        if len(module.parameter(short).shape) not in (2, 3):
-            what = {"kind": "tensor", "allowed": "tensors of 2 or 3 dimensions"}
-            raise Problem("estimator.not_adaptable", field="target_modules", value=name, **what)
-        for field, on in (("use_dora", use_dora), ("lora_dropout", has_dropout)):
-            if on:
-                what = {"other": f"target_modules {name}", "allowed": "Leave it off, or leave the experts out of target_modules"}
-                raise Problem("recipe.conflict", field=field, value="on", **what)
+        groups.setdefault(_on_module(inventory.by_name[name], name, ranks.get(name, -1), alphas.get(name, -1), s), []).append(name)
+    for name, module, parameter in stacked:
+        groups.setdefault(_on_tensor(module, parameter, ranks.get(name, -1), alphas.get(name, -1)), []).append(name)
+    return tuple(replace(group, names=tuple(members)) for group, members in groups.items())
 
 
-def _adapter(module: Module, name: str, ranks: dict[str, int], alphas: dict[str, int], use_dora: bool) -> _Open:
+def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -> _Open:
     first, second = module.in_out
-    dora = (second if use_dora else 0)
-    rank, alpha = pattern_value(ranks, name, "rank_pattern"), pattern_value(alphas, name, "alpha_pattern")
-    return _Open(module.kind, name.rpartition(".")[2], first, second, max(rank, 0), alpha, 0, dora_size=dora, fused=max(-rank, 1))
+    kernel = module.parameter("weight").shape[2:] if module.kind == "Conv" else ()
+    # peft/tuners/lora/dora.py: a magnitude for each output, with the axes of a Conv's weight; for each column of an embedding
+    dora = () if not s.use_dora else (1, second, *(1 for _ in kernel)) if kernel else (second,)
+    trains_b = s.init != "mica"
+    return _Open(module.kind, name.rpartition(".")[2], first, second, rank, alpha, (), 1, kernel, dora, s.lora_bias, trains_b)
 
 
-def _expert_adapter(module: Module, short: str, name: str, ranks: dict[str, int], alphas: dict[str, int]) -> _Open:
+def _on_tensor(module: Module, short: str, rank: int, alpha: int) -> _Open:
     """A stacked tensor gets one pair of matrices with `experts` ranks side by side (PEFT's `ParamWrapper`)."""
     shape = module.parameter(short).shape
     experts, out, inner = shape if len(shape) == 3 else (1, *shape)
     if len(shape) == 3 and module.layout == "experts,in,out":
         out, inner = inner, out
-    rank, alpha = pattern_value(ranks, name, "rank_pattern"), pattern_value(alphas, name, "alpha_pattern")
-    return _Open("Experts", short, inner, out, max(rank, 0), alpha, 0, experts=experts, fused=max(-rank, 1))
+    return _Open("Experts", short, inner, out, rank, alpha, experts=experts)
 
 
-def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: list[str]) -> tuple[Tensors, set[str]]:
+def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: set[str]) -> tuple[Named, set[str]]:
     """Trainable copies of `modules_to_save`. PEFT matches plain endings here, without a dot: `norm` takes every layernorm."""
     if not wanted:
         return (), set()
@@ -213,34 +234,36 @@ def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: list[
     if not names:
         allowed = ", ".join(sorted({name.rpartition(".")[2] for name in inventory.by_name}))
         raise Problem("estimator.no_match", field="modules_to_save", value=", ".join(wanted), allowed=allowed)
+    refusals.check_saved(inventory, names, wanted)
     roots = {name for name in names if not any(name.startswith(other + ".") for other in names if other != name)}
-    clash = next((name for name in adapted if any(name == r or name.startswith(r + ".") for r in roots)), None)
+    clash = next((name for name in sorted(adapted) if any(name == r or name.startswith(r + ".") for r in roots)), None)
     if clash or len(roots) < len(names):
         raise Problem("estimator.saved_clash", field="modules_to_save", value=", ".join(wanted), other=clash or min(set(names) - roots))
-    covered = {leaf for leaf in inventory.by_name if any(leaf == root or leaf.startswith(root + ".") for root in roots)}
-    sizes = Counter(p.shape for leaf in covered for p in inventory.by_name[leaf].parameters)
-    return tuple(sizes.items()), covered
+    covered = {leaf: root for leaf in inventory.by_name for root in roots if leaf == root or leaf.startswith(root + ".")}
+    tensors = (
+        (f"{root}.modules_to_save{leaf.removeprefix(root)}.{p.name}", p.shape)
+        for leaf, root in covered.items()
+        for p in inventory.by_name[leaf].parameters
+    )
+    return tuple(tensors), set(covered)
 
 
-def _biases(inventory: Inventory, bias: str, adapted: set[str], saved: set[str]) -> Tensors:
+def _biases(inventory: Inventory, bias: str, adapted: set[str], saved: set[str]) -> Named:
     """`all`: every tensor named bias; `lora_only`: those of the adapted layers."""
     if bias == "none":
         return ()
-    sizes: Counter[tuple[int, ...]] = Counter()
+    found = []
     for name, group in inventory.by_name.items():
         parameter = group.parameter("bias")
         if parameter is not None and name not in saved and (bias == "all" or name in adapted):
-            sizes[parameter.shape] += 1
-    return tuple(sizes.items())
-
-
-def _pattern_warnings(ranks: Any, alphas: Any, names: list[str]) -> tuple[Any, ...]:
-    found = []
-    for field, patterns in (("rank_pattern", ranks), ("alpha_pattern", alphas)):
-        for key, _ in patterns:
-            if not any(regex(field, rf"(.*\.)?({key})$").match(name) for name in names):
-                found.append(("estimator.pattern_unused", (("field", field), ("value", key))))
+            found.append((f"{name}.bias" if name else "bias", parameter.shape))
     return tuple(found)
+
+
+def _unused(patterns: tuple[str, dict[str, int]], names: tuple[str, ...]) -> tuple[Any, ...]:
+    field, keys = patterns
+    unmet = [key for key in keys if not pattern_values(field, {key: 1}, {}, names)]
+    return tuple(("estimator.pattern_unused", (("field", field), ("value", key))) for key in unmet)
 
 
 def _rank_warnings(groups: Iterable[AdapterGroup]) -> tuple[Any, ...]:

@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 
 from estimator.catalog import Model
 from estimator.estimate import Estimate, check, estimate, load_model
+from estimator.fields import FieldInfo
 from estimator.law import LOOPS
 from estimator.problems import Problem
-from estimator.recipe import FIELDS, FieldInfo, Recipe
+from estimator.recipe import FIELDS, Recipe
+from estimator.recipe_file import in_file, read_recipe
 from estimator.spec import ModelSpec, read_config
 from estimator.units import human_bytes
 
@@ -30,8 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lora-studio estimate", description="Memory of a fine-tune, by component.", allow_abbrev=False)
     for info in FIELDS.values():
         parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
+    parser.add_argument("--recipe", metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
-    parser.add_argument("--loop", choices=tuple(LOOPS), default="trl", help="who trains (default: trl, the studio's)")
+    parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
@@ -52,14 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: dict[str, Any]) -> int:
-    given = {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
-    if options["check"] and not options["gpu"]:
+    flags = {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
+    path = options["recipe"]
+    stated = read_recipe(path) if path is not None else {}
+    gpu = options["gpu"] if options["gpu"] is not None else stated.get("gpu")
+    loop = options["loop"] or stated.get("loop", "trl")
+    if options["check"] and not gpu:
         raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
-    recipe = Recipe.from_dict(given)
+    try:
+        return _estimated({**{name: stated[name] for name in FIELDS if name in stated}, **flags}, gpu, loop, options)
+    except Problem as problem:
+        if problem.field in stated and problem.field not in flags and options.get(problem.field) is None:
+            raise in_file(path, problem) from None
+        raise
+
+
+def _estimated(fields: dict[str, Any], gpu: str | None, loop: str, options: dict[str, Any]) -> int:
+    recipe = Recipe.from_dict(fields)
     model = _model(recipe.model)
     for problem in check(recipe, model=model):
         raise problem
-    made = estimate(recipe, options["gpu"], model=model, loop=options["loop"])
+    made = estimate(recipe, gpu, model=model, loop=loop)
     print(made.to_json() if options["json"] else table(recipe, made))
     if not options["check"]:
         return FITS
@@ -110,6 +126,8 @@ def _help(info: FieldInfo) -> str:
 def _parsed(info: FieldInfo, given: str | list[str]) -> Any:
     """The text of a flag as the field's type; what does not parse is left as text for `Recipe` to refuse by name."""
     origins = [getattr(kind, "__origin__", kind) for kind in info.kinds]
+    if isinstance(given, list) and dict in origins and given[0].lstrip().startswith("{"):
+        return _parsed_table(" ".join(given))
     if isinstance(given, list):
         return _parsed_list(info, given, takes_text=str in origins)
     if bool in origins:

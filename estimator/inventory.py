@@ -6,6 +6,7 @@ An inventory comes from a meta-device build (`estimator.trace`) and is stored as
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -79,6 +80,10 @@ class Inventory:
     """PEFT's renaming of expert targets, where the experts are stacked tensors."""
     buffer_bytes: int = 0
     supports_checkpointing: bool = True
+    bare: tuple[str, ...] = ()
+    """Names, folded, of modules without parameters (activations, rotary embeddings): PEFT refuses a target that meets one."""
+    lists: tuple[str, ...] = ()
+    """Names, folded, of lists and tables of modules, which have no forward: PEFT saves none of them whole."""
     versions: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __hash__(self) -> int:
@@ -100,6 +105,16 @@ class Inventory:
         return tuple(leaves) + tuple(sorted(parents.difference(leaves)))
 
     @cached_property
+    def all_names(self) -> tuple[str, ...]:
+        """Names of all modules but the model itself: what PEFT matches targets against."""
+        bare = (name for pattern in self.bare for name in unfold(pattern))
+        return tuple(name for name in (*self.module_names, *bare) if name)
+
+    @cached_property
+    def list_names(self) -> frozenset[str]:
+        return frozenset(name for pattern in self.lists for name in unfold(pattern))
+
+    @cached_property
     def by_name(self) -> dict[str, Module]:
         """Name of one module -> the folded group it belongs to."""
         return {name: group for group in self.groups for name in group.names}
@@ -116,6 +131,14 @@ class Inventory:
         head = self.by_name.get(self.output_embedding or "")
         return head is not None and any(p.tied for p in head.parameters)
 
+    @cached_property
+    def tied_to_input(self) -> tuple[str, ...]:
+        """Modules whose weight is the input embedding's, as PEFT's `_get_module_names_tied_with_embedding` lists them."""
+        if self.output_embedding is not None and not self.is_tied:
+            return ()  # tie_word_embeddings is off
+        source = f"{self.input_embedding}."
+        return tuple(n for n, g in self.by_name.items() if any((p.tied or "").startswith(source) for p in g.parameters))
+
     def leaf_names(self) -> list[str]:
         """Last parts of linear layers' names, once each, in the model's order: what a person may type as a target."""
         return list(dict.fromkeys(name.rpartition(".")[2] for name in self.linear_names))
@@ -131,6 +154,8 @@ class Inventory:
             "expert_names": self.expert_names,
             "buffer_bytes": self.buffer_bytes,
             "supports_checkpointing": self.supports_checkpointing,
+            "bare": list(self.bare),
+            "lists": list(self.lists),
             "versions": self.versions,
             "modules": [_module_json(group) for group in self.groups],
         }
@@ -143,6 +168,8 @@ class Inventory:
         return cls(
             groups=tuple(_module_from(entry) for entry in data["modules"]),
             not_quantized=tuple(data["not_quantized"]),
+            bare=tuple(data.get("bare", ())),  # inventories of before have neither
+            lists=tuple(data.get("lists", ())),
             **{
                 key: data[key]
                 for key in (
@@ -199,6 +226,19 @@ def fold_numbers(numbers: Iterable[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+@functools.lru_cache(maxsize=65536)
+def converted(name: str, patterns: tuple[str, ...]) -> bool:
+    """Transformers' `should_convert_module` (bitsandbytes): a linear layer stays as it is on a match up to a dot, or on
+    a plain ending."""
+    boundary = r"(?:(?<=\.)|(?=\.|$))"
+    return not any(re.match(rf"(?:{key}){boundary}", name) or name.endswith(key) for key in patterns)
+
+
+def fold(names: Iterable[str]) -> tuple[str, ...]:
+    """Names, folded: `unfold` of each gives back exactly the same set."""
+    return tuple(module.name for module in compress([Module(name, "", ()) for name in names]))
 
 
 def compress(modules: list[Module]) -> tuple[Module, ...]:

@@ -25,7 +25,13 @@ CUDA_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit")
 
 
 def check_machine(recipe: Recipe, device: str) -> None:
-    """Refuse what the machine's `device` ("cuda", "mps" or "cpu") has no kernels for. Raises `Problem`."""
+    """Refuse what the machine's `device` ("cuda", "mps" or "cpu") has no kernels for, and what the studio cannot keep
+    apart. Raises `Problem`."""
+    if recipe.has_adapters and recipe.init_lora_weights.startswith(("pissa", "olora")):
+        # PEFT subtracts the start from the base's weights: a chat that switches the adapter off, or loads a second one,
+        # would then talk to another base.
+        allowed = "true, gaussian, orthogonal, mica"
+        raise Problem("machine.base_rewritten", field="init_lora_weights", value=recipe.init_lora_weights, allowed=allowed)
     int8 = recipe.is_quantized and recipe.quantization == "int8"
     cuda = device == "cuda"
     refusals = [
@@ -69,9 +75,9 @@ def lora_config(recipe: Recipe) -> LoraConfig:
     """PEFT's record of the adapters; only fields that the recipe sets."""
     from peft import LoraConfig
 
-    plain = {name: value for name in _LORA_FIELDS if (value := getattr(recipe, name)) is not None}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-    initial = True if recipe.init_lora_weights == "true" else recipe.init_lora_weights
+    whole = recipe.to_dict()
+    plain = {name: whole[name] for name in _LORA_FIELDS if whole[name] is not None}
+    initial = {"true": True, "false": False}.get(recipe.init_lora_weights, recipe.init_lora_weights)
     return LoraConfig(task_type="CAUSAL_LM", init_lora_weights=initial, **plain)
 
 
@@ -80,13 +86,16 @@ _LORA_FIELDS = (
     "lora_alpha",
     "lora_dropout",
     "target_modules",
+    "target_parameters",
     "exclude_modules",
     "layers_to_transform",
     "layers_pattern",
     "rank_pattern",
     "alpha_pattern",
     "modules_to_save",
+    "trainable_token_indices",
     "bias",
+    "lora_bias",
     "use_dora",
     "use_rslora",
 )

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.fields import FieldInfo, checked, shown
 from estimator.problems import Problem
 
 METHODS = ("full", "lora", "qlora")
@@ -35,11 +34,14 @@ OPTIMIZERS = (
     "lion_32bit",
 )
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
-INITIALISATIONS = ("true", "gaussian", "orthogonal")
+# Of PEFT's values, those that need nothing but the weights. Left out: `eva`, `corda` and `lora_ga` run data through the
+# model before the adapters are made, and `loftq` quantizes 16-bit weights itself by a loftq_config of its own.
+INITIALISATIONS = ("true", "false", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_N", "mica")
+PISSA_NITER = r"pissa_niter_\d{1,2}"
 
 
 def _field(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
-    """A dataclass field with its limits: `choices`, or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
+    """A dataclass field with its limits: `choices` (and a `pattern` for more), or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -66,8 +68,11 @@ class Recipe:
     """Scaling numerator: the update is B A x (lora_alpha / r)."""
     lora_dropout: float = _field(0.0, low=0.0, high=0.9)
     """Dropout on the adapter's input; above zero it keeps a mask for each layer."""
-    target_modules: str | tuple[str, ...] = _field("all-linear")
-    """Names or suffixes of modules, one regular expression, or `all-linear`."""
+    target_modules: str | tuple[str, ...] | None = _field("all-linear", may_be_empty=True)
+    """Names or suffixes of modules, one regular expression, or `all-linear`. Nothing: PEFT's table by architecture. An
+    empty list: no module, where `target_parameters` says what is adapted."""
+    target_parameters: tuple[str, ...] | None = _field(None)
+    """Names or suffixes of single tensors, such as `experts.gate_up_proj`: stacked experts get a pair of matrices each."""
     exclude_modules: str | tuple[str, ...] | None = _field(None)
     """Names, suffixes or a regular expression of modules left out."""
     layers_to_transform: tuple[int, ...] | None = _field(None)
@@ -80,14 +85,19 @@ class Recipe:
     """`lora_alpha` by module name or regular expression."""
     modules_to_save: tuple[str, ...] | None = _field(None)
     """Modules trained in full beside the adapters."""
+    trainable_token_indices: tuple[int, ...] | dict[str, tuple[int, ...]] | None = _field(None)
+    """Rows of the input embedding that train; or by name of the embedding, `{"embed_tokens": [0, 1]}`."""
     bias: str = _field("none", choices=BIASES)
     """Which biases train."""
+    lora_bias: bool = _field(False)
+    """A bias on each B, trained."""
     use_dora: bool = _field(False)
     """Weight-decomposed adapters (arXiv 2402.09353)."""
     use_rslora: bool = _field(False)
     """Scale by lora_alpha / sqrt(r) (arXiv 2312.03732): steadier at high ranks."""
-    init_lora_weights: str = _field("true", choices=INITIALISATIONS)
-    """How A starts; B starts at zero."""
+    init_lora_weights: str = _field("true", choices=INITIALISATIONS, pattern=PISSA_NITER)
+    """How A and B start. `true`: A random, B zero. `pissa` and `olora` take their start out of the base's weights;
+    `mica` trains A only."""
 
     # The step: Transformers' TrainingArguments and TRL's SFTConfig
     max_length: int = _field(1024, low=8, high=1_048_576, unit="tokens")
@@ -135,7 +145,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for info in FIELDS.values():
-            object.__setattr__(self, info.name, _checked(info, getattr(self, info.name)))
+            object.__setattr__(self, info.name, checked(info, getattr(self, info.name)))
         _check_together(self)
 
     def replace(self, **changes: Any) -> Recipe:
@@ -154,7 +164,7 @@ class Recipe:
         """The opposite of `to_dict`; an unknown key is a `Problem`, never ignored."""
         for key, value in data.items():
             if key not in FIELDS:
-                raise Problem("recipe.unknown_field", field=key, value=_shown(value), allowed=", ".join(FIELDS))
+                raise Problem("recipe.unknown_field", field=key, value=shown(value), allowed=", ".join(FIELDS))
         if "model" not in data:
             raise Problem("recipe.missing", field="model", allowed="a preset's id, a local folder or a hub id")
         return cls(**data)
@@ -168,128 +178,61 @@ class Recipe:
         return self.method != "full"
 
 
-@dataclass(frozen=True)
-class FieldInfo:
-    """What a form, a flag or a check needs to know of one field."""
-
-    name: str
-    annotation: Any
-    default: Any
-    limits: dict[str, Any]
-
-    @property
-    def kinds(self) -> tuple[Any, ...]:
-        """The types allowed, a union taken apart: `str | None` gives `(str, NoneType)`."""
-        if isinstance(self.annotation, types.UnionType):
-            return typing.get_args(self.annotation)
-        return (self.annotation,)
-
-    @property
-    def allowed(self) -> str:
-        """What is allowed, in words for an error."""
-        if choices := self.limits.get("choices"):
-            return ", ".join(choices)
-        low, high, above = (self.limits.get(key) for key in ("low", "high", "above"))
-        if high is not None:
-            start = f"above {above:g}" if above is not None else f"{low:,}"
-            return f"{start} to {high:,}" if above is None else f"{start}, at most {high:,}"
-        return " or ".join(_KIND_WORDS[_kind(kind)] for kind in self.kinds)
-
-
-_KIND_WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    tuple: "a list",
-    dict: "a table of name = number",
-    type(None): "nothing",
-}
-
-
-def _kind(annotation: Any) -> type:
-    return typing.get_origin(annotation) or annotation
-
-
 _HINTS = typing.get_type_hints(Recipe)
 FIELDS: dict[str, FieldInfo] = {
     f.name: FieldInfo(f.name, _HINTS[f.name], f.default, dict(f.metadata)) for f in dataclasses.fields(Recipe)
 }
 
 
-def _checked(info: FieldInfo, value: Any) -> Any:
-    """`value` in its canonical type, or a `Problem`."""
-    value = _coerced(info, value)
-    choices, low, high, above = (info.limits.get(key) for key in ("choices", "low", "high", "above"))
-    if choices and value not in choices:
-        raise Problem("recipe.choice", field=info.name, value=_shown(value), allowed=info.allowed)
-    if high is not None and not (value <= high and (value > above if above is not None else value >= low)):
-        raise Problem("recipe.range", field=info.name, value=_shown(value), allowed=info.allowed)
-    if isinstance(value, (str, tuple)) and not value:
-        raise Problem("recipe.missing", field=info.name, allowed=info.allowed)
-    return value
-
-
-def _coerced(info: FieldInfo, value: Any) -> Any:
-    """Accept what JSON, TOML and forms deliver for a type (16.0 for 16, a list for a tuple) and nothing looser."""
-    for kind in info.kinds:
-        origin = _kind(kind)
-        if origin is type(None) and value is None:
-            return None
-        if origin is bool and isinstance(value, bool):
-            return value
-        if origin in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if not math.isfinite(value):
-                raise Problem("recipe.range", field=info.name, value=_shown(value), allowed=info.allowed)
-            if origin is float or value == int(value):
-                return origin(value)
-        if origin is str and isinstance(value, str):
-            return value.strip()
-        if origin is tuple and isinstance(value, (list, tuple)):
-            item = typing.get_args(kind)[0]
-            if all(isinstance(entry, item) and not isinstance(entry, bool) for entry in value):
-                return tuple(value)
-        if origin is dict and isinstance(value, dict):
-            if all(isinstance(k, str) and isinstance(v, int) and not isinstance(v, bool) for k, v in value.items()):
-                return dict(value)
-    raise Problem("recipe.type", field=info.name, value=_shown(value), allowed=" or ".join(_words(info)))
-
-
-def _words(info: FieldInfo) -> list[str]:
-    return [_KIND_WORDS[_kind(kind)] for kind in info.kinds]
-
 
 def _check_together(recipe: Recipe) -> None:
     """What no single field can see."""
-    if recipe.dtype == "float32" and recipe.attn_implementation == "flash_attention_2" and recipe.mixed_precision == "no":
-        raise Problem(
-            "recipe.conflict",
-            field="attn_implementation",
-            value="flash_attention_2",
-            other="dtype float32",
-            allowed="Use sdpa, or dtype bfloat16 or float16",
-        )
-    if recipe.method == "full" and recipe.dtype == "float16":
-        raise Problem(
-            "recipe.conflict",
-            field="dtype",
-            value="float16",
-            other="method full",
-            allowed="Use bfloat16, or float32 with mixed_precision fp16",
-        )
-    for name in ("rank_pattern", "alpha_pattern"):
+    half, adapters, qlora = recipe.dtype != "float32", recipe.has_adapters, recipe.is_quantized
+    initial = recipe.init_lora_weights
+    reads_weights = initial.startswith("pissa") or initial in ("orthogonal", "mica")
+    conflicts = (
+        (
+            recipe.attn_implementation == "flash_attention_2" and not half and recipe.mixed_precision == "no",
+            ("attn_implementation", "dtype float32", "Use sdpa, or dtype bfloat16 or float16"),
+        ),
+        (
+            recipe.method == "full" and recipe.dtype == "float16",
+            ("dtype", "method full", "Use bfloat16, or float32 with mixed_precision fp16"),
+        ),
+        # LoraConfig.__post_init__
+        (adapters and recipe.lora_bias and recipe.use_dora, ("lora_bias", "use_dora", "Use one of them")),
+        (
+            adapters and recipe.lora_bias and initial not in ("true", "false"),
+            ("lora_bias", f"init_lora_weights {initial}", "Use init_lora_weights true"),
+        ),
+        # LoraLayer.resolve_lora_variant knows each alone
+        (adapters and initial == "mica" and recipe.use_dora, ("init_lora_weights", "use_dora", "Use one of them")),
+        # LoraLayer.pissa_init, mica_init and orthogonal_init take the type of the stored weight, an integer here
+        (qlora and reads_weights, ("init_lora_weights", "method qlora", "Use true, gaussian or olora; or method lora")),
+    )
+    for refused, (field, other, allowed) in conflicts:
+        if refused:
+            raise Problem("recipe.conflict", field=field, value=shown(getattr(recipe, field)), other=other, allowed=allowed)
+    _check_tables(recipe)
+
+
+def _check_tables(recipe: Recipe) -> None:
+    """The values inside tables and lists of numbers."""
+    for name, like in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")):
+        limits = FIELDS[like]
         for key, value in (getattr(recipe, name) or {}).items():
-            limits = FIELDS["r" if name == "rank_pattern" else "lora_alpha"]
             if not limits.limits["low"] <= value <= limits.limits["high"]:
                 raise Problem("recipe.range", field=name, value=f"{key} = {value}", allowed=limits.allowed)
+    rows = recipe.trainable_token_indices
+    for key, indices in (rows if isinstance(rows, dict) else {"": rows or (0,)}).items():
+        name = f"{key} = " if key else ""
+        if not indices or min(indices) < 0:
+            raise Problem("recipe.range", field="trainable_token_indices", value=name + shown(indices), allowed="row numbers from 0")
+        if len(set(indices)) < len(indices):  # PEFT would write one row twice, in no defined order
+            raise Problem("recipe.range", field="trainable_token_indices", value=name + shown(indices), allowed="each row once")
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _shown(value: Any) -> str:
-    """A value as an error shows it: short, one line."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split()) or '""'
-    return text if len(text) <= 120 else text[:117] + "..."

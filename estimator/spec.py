@@ -46,7 +46,7 @@ _LIMITS = {
     "vocab_size": 8_388_608,
     "max_position_embeddings": 268_435_456,
     "head_dim": 16_384,
-    "num_experts": 8_192,
+    "num_experts": 131_072,
     "num_experts_per_tok": 8_192,
     "moe_intermediate_size": 1_048_576,
 }
@@ -99,6 +99,26 @@ class ModelSpec:
     @classmethod
     def from_file(cls, path: str | Path) -> ModelSpec:
         return cls.from_config(read_config(path))
+
+
+def check_sizes(config: Any) -> str:
+    """The model type of a config whose sizes are sane, as far as it states them: enough to count, not to estimate.
+
+    Looser than `ModelSpec`, which the memory law reads: state space models have no heads, composed configs keep sizes
+    in parts of their own. Raises `Problem` for a size that is none or that is meant to exhaust memory.
+    """
+    if not isinstance(config, dict):
+        raise Problem("model.not_object", field="config.json", value=type(config).__name__)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise Problem("model.missing_key", field="config.json", key="model_type")
+    text = _text_part(config)
+    sizes = {name: _size(text, name) for name in _SPELLINGS}
+    for name in ("hidden_size", "num_hidden_layers"):
+        if sizes[name] is None and any(spelling in text for spelling in _SPELLINGS[name]):
+            raise Problem("model.missing_key", field="config.json", key=" / ".join(_SPELLINGS[name]))
+    _check_together(sizes)
+    return model_type
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -167,12 +187,13 @@ def _contradiction(key: str, value: int, other: str, allowed: str) -> Problem:
 
 def _check_together(sizes: dict[str, int | None]) -> None:
     heads, groups = sizes["num_attention_heads"], sizes["num_key_value_heads"]
-    if groups > heads or heads % groups:
+    if groups and heads and (groups > heads or heads % groups):
         raise _contradiction("num_key_value_heads", groups, f"num_attention_heads {heads}", "a divisor of it")
     experts, chosen = sizes["num_experts"], sizes["num_experts_per_tok"]
     if experts and chosen and chosen > experts:
         raise _contradiction("num_experts_per_tok", chosen, f"num_experts {experts}", "at most as many")
-    width = max(filter(None, (sizes["intermediate_size"], sizes["moe_intermediate_size"], sizes["hidden_size"])))
-    least = sizes["num_hidden_layers"] * sizes["hidden_size"] * width + sizes["vocab_size"] * sizes["hidden_size"]
+    width = max(filter(None, (sizes["intermediate_size"], sizes["moe_intermediate_size"], sizes["hidden_size"], 1)))
+    layers, hidden, vocabulary = (sizes[name] or 1 for name in ("num_hidden_layers", "hidden_size", "vocab_size"))
+    least = layers * hidden * width + vocabulary * hidden
     if least > MAX_PARAMETERS:
         raise Problem("model.too_large", field="config.json", value=f"{least:,}", allowed=f"{MAX_PARAMETERS:,}")

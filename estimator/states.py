@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from dataclasses import dataclass
 
 from estimator.adapters import Tensors, Trainables
-from estimator.inventory import Inventory, Module
+from estimator.inventory import Inventory, Module, converted
 from estimator.recipe import Recipe
 from estimator.units import width_bytes
 
@@ -94,14 +93,7 @@ def _packed_count(group: Module, inventory: Inventory) -> int:
 
 
 def is_packed(group: Module, name: str, inventory: Inventory) -> bool:
-    return group.kind in ("Linear", "Conv1D") and _converted(name, inventory.not_quantized)
-
-
-@functools.lru_cache(maxsize=65536)
-def _converted(name: str, patterns: tuple[str, ...]) -> bool:
-    """Transformers' `should_convert_module`: skip on a match up to a dot, or on a plain ending."""
-    boundary = r"(?:(?<=\.)|(?=\.|$))"
-    return not any(re.match(rf"(?:{key}){boundary}", name) or name.endswith(key) for key in patterns)
+    return group.kind in ("Linear", "Conv1D") and converted(name, inventory.not_quantized)
 
 
 def _in_fp32(group: Module, dtype: str) -> bool:
@@ -121,14 +113,21 @@ class Training:
 
 
 def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, device: str = "cuda") -> Training:
-    """Bytes of the adapters (with the copies of modules_to_save), their gradients and the optimizer's states."""
+    """Bytes of the adapters (with the copies of modules_to_save), their gradients and the optimizer's states.
+
+    `adapter_dtype` is that of A, B and the trained rows (peft `cast_adapter_dtype`); on a quantized base TRL gives it to
+    everything that trains but DoRA's magnitudes. PEFT keeps the rows' first values too, in fp32 as it made them.
+    """
+    own_dtype = adapter_dtype if recipe.is_quantized else recipe.dtype
     parts = [
         (trained.lora, adapter_dtype),
+        (trained.token_rows, adapter_dtype),
         (trained.magnitudes, "float32"),
-        (trained.copies, adapter_dtype if recipe.is_quantized else recipe.dtype),
-        (trained.unfrozen, recipe.dtype),
+        (trained.copies, own_dtype),
+        (trained.unfrozen, own_dtype),
     ]
-    new_bytes = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts[:3])
+    new_bytes = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts[:4])
+    new_bytes += width_bytes("float32") * (_numel(trained.frozen) + _numel(trained.token_rows))
     gradients = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts)
     states = paged = temporary = largest = 0
     for tensors, dtype in parts:

@@ -19,9 +19,9 @@ import transformers
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from estimator.inventory import Inventory, Module, Parameter, compress
+from estimator.inventory import Inventory, Module, Parameter, compress, fold
 from estimator.problems import Problem
-from estimator.spec import IGNORED_KEYS, ModelSpec
+from estimator.spec import IGNORED_KEYS, check_sizes
 
 # Tried in this order; the first that knows the configuration builds it.
 AUTO_CLASSES = (
@@ -39,9 +39,9 @@ def derive(config: dict[str, Any], class_name: str | None = None) -> Inventory:
     `class_name` names one class of transformers; None takes the first of `AUTO_CLASSES` that fits. Raises `Problem`
     where the sizes are absurd (checked before anything is built) or Transformers cannot build the model.
     """
-    spec = ModelSpec.from_config(config)
+    model_type = check_sizes(config)
     model = build_on_meta(config, class_name)
-    return inventory_of(model, spec.model_type, untied=config.get("tie_word_embeddings") is False)
+    return inventory_of(model, model_type, untied=config.get("tie_word_embeddings") is False)
 
 
 def build_on_meta(config: dict[str, Any], class_name: str | None = None, device: str = "meta", dtype: torch.dtype | None = None) -> nn.Module:
@@ -62,7 +62,7 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
     """Every module of `model` that owns parameters. `untied` counts tied heads apart (T5 checkpoints store them so)."""
     owner: dict[int, str] = {}
     modules = []
-    head = model.get_output_embeddings()
+    head, source = _embedding(model.get_output_embeddings), _embedding(model.get_input_embeddings)
     kept = _kept_in_fp32(model)
     for name, module in model.named_modules():
         parameters = []
@@ -80,10 +80,12 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
         class_name=type(model).__name__,
         groups=compress(modules),
         output_embedding=_name_of(model, head),
-        input_embedding=_name_of(model, model.get_input_embeddings()),
+        input_embedding=_name_of(model, source),
         not_quantized=tuple(sorted(_not_quantized(model))),
         expert_names=_expert_names(model_type),
         buffer_bytes=sum(buffer.numel() * buffer.element_size() for buffer in model.buffers()),
+        bare=fold(name for name, module in model.named_modules() if not any(True for _ in module.parameters())),
+        lists=fold(name for name, module in model.named_modules() if isinstance(module, (nn.ModuleList, nn.ModuleDict))),
         supports_checkpointing=bool(getattr(model, "supports_gradient_checkpointing", False)),
         versions={"transformers": transformers.__version__},
     )
@@ -151,10 +153,17 @@ def _kept_in_fp32(model: nn.Module) -> Callable[[str, list[Parameter]], str | No
     return kept
 
 
-def _name_of(model: nn.Module, wanted: nn.Module | None) -> str | None:
-    if wanted is None:
+def _embedding(get: Callable[[], nn.Module | None]) -> nn.Module | None:
+    """None where a model has none: some raise (Canine hashes characters)."""
+    try:
+        return get()
+    except NotImplementedError:
         return None
-    return next(name for name, module in model.named_modules() if module is wanted)
+
+
+def _name_of(model: nn.Module, wanted: Any) -> str | None:
+    """None also for what is no module of the model (Perceiver gives a bare parameter)."""
+    return next((name for name, module in model.named_modules() if module is wanted), None)
 
 
 def _not_quantized(model: nn.Module) -> list[str]:

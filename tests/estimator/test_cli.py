@@ -60,6 +60,69 @@ def test_bad_input_is_one_line_that_names_field_value_and_what_is_allowed(words,
     assert all(word in captured.err for word in said)
 
 
+RECIPE = """
+model = "meta-llama/Llama-3.1-8B"
+method = "lora"
+r = 8
+target_modules = ["q_proj", "v_proj"]
+gpu = "RTX 4090"
+loop = "plain"
+[rank_pattern]
+"layers.0.self_attn.q_proj" = 4
+[trainable_token_indices]
+embed_tokens = [128000, 128001]
+"""
+
+
+def test_a_recipe_file_says_the_same_as_flags_and_flags_go_before_it(tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text(RECIPE)
+    flags = ["--method", "lora", "--r", "8", "--target-modules", "q_proj,v_proj", "--gpu", "RTX 4090", "--loop", "plain", "--json"]
+    tables = ["--rank-pattern", '{"layers.0.self_attn.q_proj": 4}', "--trainable-token-indices", '{"embed_tokens": [128000, 128001]}']
+    outputs = []
+    for words in (["--recipe", str(file), "--json"], [*LLAMA, *flags, *tables]):
+        assert main(words) == 0
+        outputs.append(json.loads(capsys.readouterr().out))
+    assert outputs[0] == outputs[1]
+    assert outputs[0]["trainable_parameters"] == 32 * 8 * (8192 + 5120) - 4 * 8192 + 2 * 4096
+    assert main(["--recipe", str(file), "--r", "16", "--gpu", "H100 SXM5 80GB", "--json"]) == 0
+    changed = json.loads(capsys.readouterr().out)
+    assert "H100" in changed["gpu"] and changed["trainable_parameters"] > outputs[0]["trainable_parameters"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (RECIPE.replace("r = 8", "r = 0"), ("mine.toml: r: 0 is out of range", "1 to 4,096")),
+        (RECIPE.replace("r = 8", "rank = 8"), ("mine.toml: rank:", "8", "lora_alpha")),
+        (RECIPE.replace("r = 8", "r = 2024-01-01"), ("mine.toml: r:", "2024-01-01", "a whole number")),
+        (RECIPE.replace('"plain"', '"mine"'), ("mine.toml: loop: mine", "trl, trainer, plain")),
+        (RECIPE.replace('"RTX 4090"', "4090"), ("mine.toml: gpu: 4090",)),
+        (RECIPE.replace('"RTX 4090"', '"A100"'), ("mine.toml: gpu: A100", "A100 SXM4 80GB")),
+        (RECIPE.replace("128001", "128256"), ("mine.toml: trainable_token_indices:", "128256", "0 to 128,255")),
+        (RECIPE.replace('"q_proj", "v_proj"', '"q_porj"'), ("mine.toml: target_modules:", "q_porj", "q_proj")),
+        (RECIPE.replace("r = 8", "r = "), ("recipe: ", "mine.toml", "not valid TOML", "line 4")),
+        ("\x00", ("recipe: ", "mine.toml", "not valid TOML")),
+        ("a = " + "[" * 100_000, ("recipe: ", "mine.toml", "not valid TOML")),
+        ("r = 8", ("model: a value is needed",)),
+        (None, ("recipe: ", "mine.toml", "cannot be read", "No such file")),
+    ],
+)  # fmt: skip
+def test_a_bad_recipe_file_is_one_line(text, said, tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    if text is not None:
+        file.write_text(text)
+    assert main(["--recipe", str(file)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert all(word in captured.err for word in said), captured.err
+
+
+def test_a_folder_is_no_recipe_file(tmp_path, capsys):
+    assert main(["--recipe", str(tmp_path)]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_the_table_is_for_readers(capsys):
     assert main([*LLAMA, "--gpu", "RTX 4090"]) == 0
     shown = capsys.readouterr().out

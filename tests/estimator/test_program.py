@@ -90,16 +90,27 @@ def test_what_a_cpu_has_no_kernels_for_is_refused_by_name(change, field):
     program.check_machine(recipe, "cuda")
 
 
+def test_a_start_that_rewrites_the_shared_base_is_estimated_but_not_trained_here():
+    with pytest.raises(Problem) as caught:
+        program.check_machine(Recipe(model="m", method="lora", init_lora_weights="pissa_niter_4"), "cuda")
+    assert caught.value.field == "init_lora_weights" and "pissa_niter_4" in str(caught.value)
+
+
 def test_every_lora_field_of_the_recipe_reaches_peft():
     recipe = Recipe(
         model="m", r=4, lora_alpha=7, lora_dropout=0.2, target_modules=("q_proj",), exclude_modules=("v_proj",), layers_to_transform=(0,),
         layers_pattern="layers", rank_pattern={"q": 2}, alpha_pattern={"q": 3}, modules_to_save=("lm_head",), bias="all",
-        use_dora=True, use_rslora=True, init_lora_weights="gaussian",
+        use_dora=True, use_rslora=True, init_lora_weights="gaussian", target_parameters=("experts.down_proj",),
+        trainable_token_indices={"embed_tokens": (1, 2)},
     )  # fmt: skip
     config = program.lora_config(recipe)
     for name in (*program._LORA_FIELDS, "init_lora_weights"):
-        said, got = getattr(recipe, name), getattr(config, name)
-        assert (set(said) if isinstance(said, tuple) else said) == (set(got) if isinstance(got, (list, set)) else got), name
+        said, got = recipe.to_dict()[name], getattr(config, name)
+        assert (set(said) if isinstance(said, list) else said) == (set(got) if isinstance(got, (list, set)) else got), name
+    assert program.lora_config(Recipe(model="m", lora_bias=True)).lora_bias is True
+    assert program.lora_config(Recipe(model="m", target_modules=(), target_parameters=("a.b",))).target_modules == set()
+    assert program.lora_config(Recipe(model="m", target_modules=None)).target_modules is None
+    assert [program.lora_config(Recipe(model="m", init_lora_weights=w)).init_lora_weights for w in ("true", "false", "olora")] == [True, False, "olora"]
 
 
 def test_the_adapter_names_the_model_not_a_path_of_this_machine(base):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from estimator.recipe import OPTIMIZERS
-from estimator.states import QMAPS_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes
+from estimator.adapters import trainables
+from estimator.recipe import OPTIMIZERS, Recipe
+from estimator.states import QMAPS_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
 from tests.estimator import small
 
 torch = pytest.importorskip("torch")
@@ -65,6 +66,37 @@ def test_what_transformers_quantizes_is_what_we_quantize():
         replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=config)
         expected = sum(shapes[n] for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit))
         assert base_weights(small.inventory(name), "bfloat16", "nf4", True, "none").quantized_parameters == expected, name
+
+
+ADAPTED = [
+    ("llama", {"lora_bias": True, "trainable_token_indices": (1, 2, 3)}),
+    ("gemma-tied", {"trainable_token_indices": (1, 2), "bias": "all"}),
+    ("llama", {"trainable_token_indices": {"embed_tokens": (1,), "lm_head": (1, 2)}, "use_dora": True}),
+    ("qwen3-moe", {"target_modules": (), "target_parameters": ("experts.gate_up_proj", "experts.down_proj")}),
+    ("llama", {"init_lora_weights": "mica"}),
+    ("qwen2-bias", {"init_lora_weights": "pissa", "r": 70, "modules_to_save": ("lm_head",), "bias": "lora_only"}),
+    ("llama", {"init_lora_weights": "olora", "r": 70}),
+    ("llama", {"init_lora_weights": "pissa_niter_2", "r": 70}),
+    ("llama", {"init_lora_weights": "orthogonal"}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("name", "fields"), ADAPTED, ids=[f"{name}-{'-'.join(fields)}" for name, fields in ADAPTED])
+def test_adapters_and_gradients_take_the_bytes_of_real_ones(name, fields, dtype):
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from estimator.program import lora_config
+
+    recipe = Recipe(model=name, method="lora", dtype=dtype, optim="sgd", **fields)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**small.CONFIGS[name]), dtype=getattr(torch, dtype))
+    before = storage_bytes(model)
+    model = get_peft_model(model, lora_config(recipe))
+    originals = [table[key] for m in model.modules() for table in [getattr(m, "trainable_tokens_original", {})] for key in table]
+    made = training_bytes(recipe, trainables(recipe, small.inventory(name)), adapter_dtype="float32")
+    assert made.adapters_bytes == storage_bytes(model, *originals) - before
+    assert made.gradients_bytes == sum(p.nbytes for p in model.parameters() if p.requires_grad)
 
 
 SHAPES = [(64, 100), (16, 256), (4096,), (63,), (300, 400)]
