@@ -8,7 +8,6 @@ Imported by workers and by `estimator.shipped` only.
 from __future__ import annotations
 
 import contextlib
-import copy
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from estimator.inventory import Inventory, Module, Parameter, compress
 from estimator.problems import Problem
-from estimator.spec import IGNORED_KEYS, ModelSpec
+from estimator.spec import ModelSpec, without_code
 
 # Tried in this order; the first that knows the configuration builds it.
 AUTO_CLASSES = (
@@ -44,11 +43,15 @@ def derive(config: dict[str, Any], class_name: str | None = None) -> Inventory:
     return inventory_of(model, spec.model_type, untied=config.get("tie_word_embeddings") is False)
 
 
+def knows(model_type: str) -> bool:
+    """Whether the installed Transformers has this model type; any other needs code from the model's repository."""
+    return model_type in transformers.CONFIG_MAPPING
+
+
 def build_on_meta(config: dict[str, Any], class_name: str | None = None) -> nn.Module:
     """The Transformers model of `config` on the meta device: every shape, no storage (an 8B model in about 0.1 s)."""
-    cleaned = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
     try:
-        made = transformers.AutoConfig.for_model(**copy.deepcopy(cleaned))
+        made = transformers.AutoConfig.for_model(**without_code(config))
         with torch.device("meta"), _quiet():
             return _model_class(made, class_name)._from_config(made)
     except Problem:
