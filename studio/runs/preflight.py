@@ -15,8 +15,8 @@ from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder
 from studio.workers.client import Worker
 
-# A hub id that is no preset: its config is not here yet. The worker checks again once it is.
-NOT_HERE_YET = ("model.unknown",)
+# A hub id whose config cannot be had from here and now: the worker asks with this machine's login, and checks again.
+NOT_HERE_YET = ("hub.not_found", "hub.gated", "hub.private", "hub.unreachable", "hub.late", "hub.offline")
 
 
 @dataclass(frozen=True)
