@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -51,8 +52,8 @@ def knows(model_type: str) -> bool:
 def build_on_meta(config: dict[str, Any], class_name: str | None = None) -> nn.Module:
     """The Transformers model of `config` on the meta device: every shape, no storage (an 8B model in about 0.1 s)."""
     try:
-        made = transformers.AutoConfig.for_model(**without_code(config))
         with torch.device("meta"), _quiet():
+            made = transformers.AutoConfig.for_model(**without_code(config))
             return _model_class(made, class_name)._from_config(made)
     except Problem:
         raise
@@ -184,11 +185,13 @@ def _expert_names(model_type: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _quiet():
-    """Transformers warns about what a bare configuration lacks; that is no news to whoever asked for shapes."""
+    """Transformers and torch warn about what a bare configuration lacks; that is no news to whoever asked for shapes."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers.logging.set_verbosity(before)
 

@@ -49,6 +49,8 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
         if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
             return Prediction(machine, None, problem)
         raise
+    if any(note.code == "model.from_headers" for note in model.notes):  # before its weights are downloaded
+        raise Problem("base.remote_code", field="model", value=recipe.model, files=f"model_type {model.spec.model_type}")
     prediction = judge(recipe, model, machine)
     if (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
         trace_worker.call("check_base", model=str(folder))

@@ -155,6 +155,13 @@ def test_without_torch_it_says_what_to_install(tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "train extra" in done.stderr
 
 
+@pytest.mark.parametrize(("changed", "code"), [({}, 0), ({"rope_parameters": "none"}, 2)])
+def test_warnings_of_transformers_add_no_lines(changed, code, tmp_path):
+    config = CONFIGS["llama"] | {"eos_token_id": 10**6, "intermediate_size": 1} | changed
+    done = command(tmp_path / "home", "http://127.0.0.1:9", "--config", "-", stdin=json.dumps(config))
+    assert (done.returncode, done.stderr.count("\n")) == (code, code // 2), done.stderr
+
+
 @pytest.mark.parametrize("name", ["org/gone", "org/gated", "org/private", "org/gguf", "modelscope:org/gone", "modelscope:org/gguf"])
 def test_what_a_hub_refuses_is_one_line(name, tmp_path):
     (tmp_path / "gguf").mkdir()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from estimator import sources
 from estimator.problems import Problem
-from studio import models
+from estimator.recipe import Recipe
+from studio import models, paths
 from studio.models import find_model
+from studio.runs.preflight import preflight
 from studio.workers.client import Worker
 from tests import hub as hubs
-from tests.estimator.repositories import repository
+from tests.estimator.repositories import REMOTE, repository
 from tests.estimator.small import inventory
 
 
@@ -49,6 +52,17 @@ def test_a_refusal_is_repeated_without_asking_for_a_while(online):
         assert len(server.asked) == 1
         online.setattr(models, "REFUSAL_SECONDS", 0.0)
         assert refused("org/gone") == "hub.not_found" and len(server.asked) == 2
+
+
+def test_what_needs_code_is_estimated_but_not_trained(tmp_path, online):
+    folder = repository(tmp_path / "repo", model_type=REMOTE["model_type"])
+    with hubs.hub({"org/model": folder}) as server:
+        online.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        sources.open_model("org/model", paths.cache(), token=False)
+        assert [note.code for note in find_model("org/model", None).notes] == ["model.from_headers"]
+        with pytest.raises(Problem) as caught:
+            preflight(Recipe(model="org/model", method="lora", dtype="float32"), None)
+    assert caught.value.code == "base.remote_code" and "homemade" in str(caught.value)
 
 
 def test_names_that_are_none_are_said():
