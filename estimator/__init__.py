@@ -4,5 +4,9 @@ from estimator.catalog import find_gpu, gpus, models
 from estimator.estimate import Estimate, check, compare_methods, cpu_growth, estimate
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from estimator.sources import model_from_config, open_model
 
-__all__ = ["Estimate", "Problem", "Recipe", "check", "compare_methods", "cpu_growth", "estimate", "find_gpu", "gpus", "models"]
+__all__ = [
+    "Estimate", "Problem", "Recipe", "check", "compare_methods", "cpu_growth", "estimate", "find_gpu", "gpus",
+    "model_from_config", "models", "open_model",
+]  # fmt: skip

@@ -222,11 +222,12 @@ def _model(row: dict[str, str]) -> ModelPreset:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What an estimate needs of a model: its tensors, its sizes, and its name."""
+    """What an estimate needs of a model: its tensors, its sizes, and its name. `notes` are warnings about how it was counted."""
 
     id: str
     inventory: Inventory
     spec: ModelSpec
+    notes: tuple[Problem, ...] = ()
 
 
 @functools.lru_cache(maxsize=64)
@@ -241,9 +242,14 @@ def load_preset(id: str) -> Model:
 
 
 def unknown_model(id: str) -> Problem:
-    close = difflib.get_close_matches(id.lower(), [known.lower() for known in models()], n=5, cutoff=0.3)
-    names = [known for known in models() if known.lower() in close] or list(models())[:5]
-    return Problem("model.unknown", field="model", value=id[:120], allowed=", ".join(names))
+    return Problem("model.unknown", field="model", value=id[:120], allowed=close_names(id))
+
+
+def close_names(id: str) -> str:
+    """Presets whose ids look like `id`, closest first, for a sentence."""
+    known = {name.lower(): name for name in models()}
+    close = difflib.get_close_matches(id.lower().removeprefix("modelscope:"), known, n=5, cutoff=0.3)
+    return ", ".join([known[name] for name in close] or list(models())[:5])
 
 
 def _json(path: Path) -> Any:

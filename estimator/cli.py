@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from estimator.catalog import Model
-from estimator.estimate import Estimate, check, estimate, load_model
+from estimator.estimate import Estimate, check, estimate
 from estimator.fields import FieldInfo
 from estimator.law import LOOPS
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from estimator.recipe_file import in_file, read_recipe
-from estimator.spec import ModelSpec, read_config
+from estimator.sources import model_from_config, open_model
+from estimator.spec import MAX_CONFIG_BYTES, parse_config, read_config
 from estimator.units import human_bytes
 
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
@@ -33,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     for info in FIELDS.values():
         parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
     parser.add_argument("--recipe", metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
+    parser.add_argument("--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it")
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except Problem as problem:
-        print(f"lora-studio estimate: {problem}", file=sys.stderr)
+        print(_one_line(f"lora-studio estimate: {problem}"), file=sys.stderr)
         return BAD_INPUT
 
 
@@ -62,17 +64,19 @@ def _run(options: dict[str, Any]) -> int:
     loop = options["loop"] or stated.get("loop", "trl")
     if options["check"] and not gpu:
         raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
+    if options["config"]:
+        stated.setdefault("model", "config.json")
     try:
         return _estimated({**{name: stated[name] for name in FIELDS if name in stated}, **flags}, gpu, loop, options)
     except Problem as problem:
-        if problem.field in stated and problem.field not in flags and options.get(problem.field) is None:
+        if problem.field in stated and problem.field not in flags and path is not None and options.get(problem.field) is None:
             raise in_file(path, problem) from None
         raise
 
 
 def _estimated(fields: dict[str, Any], gpu: str | None, loop: str, options: dict[str, Any]) -> int:
     recipe = Recipe.from_dict(fields)
-    model = _model(recipe.model)
+    model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
     for problem in check(recipe, model=model):
         raise problem
     made = estimate(recipe, gpu, model=model, loop=loop)
@@ -84,19 +88,16 @@ def _estimated(fields: dict[str, Any], gpu: str | None, loop: str, options: dict
     return FITS if made.fits else DOES_NOT_FIT
 
 
-def _model(name: str) -> Model:
-    """A preset; or a folder, counted on the spot where torch is installed."""
-    try:
-        return load_model(name)
-    except Problem as problem:
-        if problem.code != "model.not_counted":
-            raise
-        try:
-            from estimator import trace
-        except ImportError:
-            raise problem from None
-    config = read_config(Path(name).expanduser())
-    return Model(name, trace.derive(config), ModelSpec.from_config(config))
+def _pasted(file: str, name: str) -> Model:
+    """The model of a config.json, its own folder or `-`; counted where torch is installed."""
+    if file == "-":
+        return model_from_config(parse_config(sys.stdin.buffer.read(MAX_CONFIG_BYTES + 1), "standard input"), name)
+    return model_from_config(read_config(Path(file).expanduser()), name)
+
+
+def _one_line(text: str) -> str:
+    """Names and values may be a stranger's: no line of his own, no escape sequence for the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _flag(name: str) -> str:
@@ -194,7 +195,7 @@ def table(recipe: Recipe, made: Estimate) -> str:
     if made.gpu and made.usable_bytes is not None:
         verdict = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
         lines += ["", f"  {made.gpu}: {verdict}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
-    return "\n".join(lines + [f"  note: {warning}" for warning in made.warnings])
+    return "\n".join(map(_one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from estimator import catalog, counted
+from estimator import catalog
 from estimator.adapters import Trainables, trainables
 from estimator.analytic import adapter_dtype, analytic_law, is_dense
 from estimator.catalog import Gpu, Model
-from estimator.inventory import Inventory
 from estimator.law import LOOPS, Law
 from estimator.problems import Problem
 from estimator.recipe import METHODS, Recipe
-from estimator.spec import ModelSpec, read_config
+from estimator.sources import open_model
 from estimator.states import Training, Weights, base_weights, training_bytes
 from estimator.units import human_bytes
 
@@ -84,10 +82,11 @@ def _said(notes: Iterable[Problem]) -> list[dict[str, Any]]:
 def estimate(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl") -> Estimate:
     """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. About 0.2 ms once the model is loaded.
 
-    `model` saves looking `recipe.model` up; `loop` names who trains (`estimator.law.LOOPS`). Raises `Problem`.
+    `model` saves looking `recipe.model` up (`estimator.sources.open_model`); `loop` names who trains (`estimator.law.LOOPS`).
+    Raises `Problem`.
     """
     gpu = catalog.find_gpu(gpu) if isinstance(gpu, str) else gpu
-    parts = _parts(recipe, model or load_model(recipe.model), loop, "cuda", _is_hopper(gpu))
+    parts = _parts(recipe, model or open_model(recipe.model), loop, "cuda", _is_hopper(gpu))
     row, components = parts.evaluate(recipe)
     allocated = sum(components.values())
     return _compose(recipe, gpu, parts, row.moment, components, allocated)
@@ -178,8 +177,10 @@ def _uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], conte
 def _warnings(recipe: Recipe, gpu: Gpu | None, parts: Parts, usable: Any) -> Iterable[Problem]:
     for code, params in parts.trained.warnings:
         yield Problem(code, **dict(params))
+    yield from parts.model.notes
     for key in parts.model.spec.ignored:
-        yield Problem("model.code_ignored", field="model", value=key)
+        code = "model.quantization_ignored" if key == "quantization_config" else "model.code_ignored"
+        yield Problem(code, field="model", value=key)
     if not is_dense(parts.model.spec, parts.model.inventory):
         yield Problem("estimator.approximate", field="model", value=parts.model.spec.model_type)
     if parts.training.paged_bytes:
@@ -194,35 +195,9 @@ def _is_hopper(gpu: Gpu | None) -> bool:
     return capability.partition(".")[0].isdigit() and float(capability) >= 9.0
 
 
-def load_model(name: str, counted_dir: Path | None = None) -> Model:
-    """A preset by id, or a local folder whose tensors were counted before and kept in `counted_dir`.
-
-    Raises `Problem`: model.not_counted for a folder that a trace worker has yet to count (see `counted_model`).
-    """
-    if name in catalog.models():
-        return catalog.load_preset(name)
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        raise catalog.unknown_model(name)
-    config = read_config(folder)
-    spec = ModelSpec.from_config(config)  # says first what is wrong with the config itself
-    inventory = counted.load(counted_dir, config) if counted_dir else None
-    if inventory is None:
-        raise Problem("model.not_counted", field="model", value=name)
-    return Model(name, inventory, spec)
-
-
-def counted_model(name: str, answer: dict[str, Any], counted_dir: Path | None = None) -> Model:
-    """The model of a trace worker's answer `{"inventory", "config"}`, kept in `counted_dir` for the next time."""
-    inventory = Inventory.from_json(answer["inventory"])
-    if counted_dir:
-        counted.store(counted_dir, answer["config"], inventory)
-    return Model(name, inventory, ModelSpec.from_config(answer["config"]))
-
-
 def compare_methods(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl") -> dict[str, Estimate | Problem]:
     """The same recipe as full, lora and qlora; a method the model or the recipe refuses gives its `Problem`."""
-    model = model or load_model(recipe.model)
+    model = model or open_model(recipe.model)
     answers: dict[str, Estimate | Problem] = {}
     for method in METHODS:
         try:
@@ -249,7 +224,7 @@ def cpu_growth(recipe: Recipe, *, model: Model | None = None) -> CpuGrowth:
     Pages are touched when written and freed tensors may stay with the C allocator, so the measured growth lies between
     the static bytes and the peak plus a third; loading holds one more copy of the largest weight for a moment.
     """
-    parts = _parts(recipe, model or load_model(recipe.model), "trl", "cpu", False)
+    parts = _parts(recipe, model or open_model(recipe.model), "trl", "cpu", False)
     row, components = parts.evaluate(recipe)
     peak = sum(components.values())
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))
@@ -259,7 +234,7 @@ def cpu_growth(recipe: Recipe, *, model: Model | None = None) -> CpuGrowth:
 def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
     """What is wrong with `recipe` for its model, known without torch; empty where nothing is."""
     try:
-        model = model or load_model(recipe.model)
+        model = model or open_model(recipe.model)
     except Problem as problem:
         return [problem]
     found = []
@@ -277,4 +252,4 @@ def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
 
 def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", device: str = "cuda", hopper: bool = False) -> Parts:
     """The law and the static bytes of a recipe, for sweeps: `law_of(r).law.peaks(...)`."""
-    return _parts(recipe, model or load_model(recipe.model), loop, device, hopper)
+    return _parts(recipe, model or open_model(recipe.model), loop, device, hopper)

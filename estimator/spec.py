@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +22,20 @@ IGNORED_KEYS = frozenset(
      "kernel_config", "use_kernels", "custom_pipelines", "trust_remote_code", "_name_or_path", "architectures",
      "transformers_version", "dtype", "torch_dtype"}
 )  # fmt: skip
-SAID_KEYS = ("auto_map", "custom_pipelines", "kernel_config", "use_kernels", "trust_remote_code")
+SAID_KEYS = ("auto_map", "custom_pipelines", "kernel_config", "use_kernels", "trust_remote_code", "quantization_config")
+"""Said when they were ignored; so is an implementation that names a repository (`org/kernel`)."""
+_IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 
-# Families spell the same size differently (Transformers' own `attribute_map`s). First found wins.
+# Families spell the same size differently (Transformers' own `attribute_map`s, and ChatGLM's own code). First found wins.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
     "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
     "num_attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
-    "num_key_value_heads": ("num_key_value_heads",),
+    "num_key_value_heads": ("num_key_value_heads", "multi_query_group_num"),
     "intermediate_size": ("intermediate_size", "ffn_dim", "n_inner", "d_ff", "encoder_ffn_dim", "ffn_hidden_size", "hidden_dim"),
-    "vocab_size": ("vocab_size",),
+    "vocab_size": ("vocab_size", "padded_vocab_size"),
     "max_position_embeddings": ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length"),
-    "head_dim": ("head_dim", "d_kv"),
+    "head_dim": ("head_dim", "d_kv", "kv_channels"),
     "num_experts": ("num_experts", "num_local_experts", "n_routed_experts"),
     "num_experts_per_tok": ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"),
     "moe_intermediate_size": ("moe_intermediate_size", "expert_intermediate_size"),
@@ -46,12 +50,18 @@ _LIMITS = {
     "vocab_size": 8_388_608,
     "max_position_embeddings": 268_435_456,
     "head_dim": 16_384,
+    "qk_rope_head_dim": 16_384,
+    "qk_nope_head_dim": 16_384,
     "num_experts": 131_072,
     "num_experts_per_tok": 8_192,
     "moe_intermediate_size": 1_048_576,
 }
 MAX_PARAMETERS = 20 * 10**12
-MAX_CONFIG_BYTES = 4 * 2**20
+MAX_CONFIG_BYTES = 2**20
+MAX_CONFIG_DEPTH = 32
+MAX_REPEATS = 8_192
+"""Largest number of layers, blocks or experts under any key: each is an object built in Python."""
+_REPEATS = re.compile(r"layers?$|depths?$|blocks?$|experts?$")
 _REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 
 
@@ -93,8 +103,8 @@ class ModelSpec:
         sizes["max_position_embeddings"] = context_length or sizes["max_position_embeddings"]
         _complete(text, sizes)
         _check_together(sizes)
-        ignored = tuple(key for key in SAID_KEYS if config.get(key))
-        return cls(model_type=model_type, ignored=ignored, **sizes)
+        _check_repeats(config)
+        return cls(model_type=model_type, ignored=_ignored(config), **sizes)
 
     @classmethod
     def from_file(cls, path: str | Path) -> ModelSpec:
@@ -127,16 +137,70 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if file.is_dir():
         file = file / "config.json"
     try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise Problem("model.config_too_large", field="model", value=file.name, allowed=f"{MAX_CONFIG_BYTES:,} bytes")
-        content = json.loads(file.read_text("utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise Problem("model.no_config", field="model", value=str(path)) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise Problem("model.bad_json", field="model", value=file.name, reason=str(error)[:200]) from None
-    if not isinstance(content, dict):
-        raise Problem("model.not_object", field="config.json", value=type(content).__name__)
-    return content
+    except OSError as error:
+        raise Problem("model.unreadable", field="model", value=str(path), reason=error.strerror or type(error).__name__) from None
+    return parse_config(content, file.name)
+
+
+def parse_config(content: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in `content`, the bytes of a config.json that `name` tells apart. Raises `Problem` (`model.*`)."""
+    if len(content) > MAX_CONFIG_BYTES:
+        raise Problem("model.config_too_large", field="model", value=name, allowed=f"{MAX_CONFIG_BYTES:,} bytes")
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Problem("model.bad_json", field="model", value=name, reason=str(error)[:200]) from None
+    if not isinstance(config, dict):
+        raise Problem("model.not_object", field="config.json", value=type(config).__name__)
+    if _is_deeper(config, MAX_CONFIG_DEPTH):  # all that walks through it later is recursive, json.dumps included
+        raise Problem("model.bad_json", field="model", value=name, reason=f"nested more than {MAX_CONFIG_DEPTH} deep")
+    return config
+
+
+def without_code(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy for Transformers to build from: what asks for code or kernels is gone, at every depth."""
+    return {key: _without_code(value) for key, value in config.items() if key not in IGNORED_KEYS}
+
+
+def _without_code(value: Any) -> Any:
+    if isinstance(value, dict):
+        return without_code(value)
+    return [_without_code(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(child, levels - 1) for child in children)
+
+
+def _entries(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys and values of a config and of the configs inside it."""
+    for key, value in config.items():
+        yield key, value
+        if isinstance(value, dict):
+            yield from _entries(value)
+
+
+def _ignored(config: dict[str, Any]) -> tuple[str, ...]:
+    asked = {key for key, value in _entries(config) if value and key in SAID_KEYS}
+    kernels = {key for key, value in _entries(config) if key in _IMPLEMENTATIONS and "/" in str(value)}
+    return tuple(key for key in SAID_KEYS + _IMPLEMENTATIONS if key in asked | kernels)
+
+
+def _check_repeats(config: dict[str, Any]) -> None:
+    """Counts of layers that the required sizes leave out: a vision tower's depth, a decoder's layers."""
+    for key, value in _entries(config):
+        numbers = value if isinstance(value, list) else [value]
+        if _REPEATS.search(key) and any(isinstance(n, (int, float)) and n > MAX_REPEATS for n in numbers):
+            raise Problem("model.bad_value", field="config.json", key=key, value=_short(value), allowed=f"up to {MAX_REPEATS:,}")
+
+
+def _short(value: Any) -> str:
+    return str(value)[:60]
 
 
 def _text_part(config: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +213,7 @@ def _text_part(config: dict[str, Any]) -> dict[str, Any]:
 
 def _size(config: dict[str, Any], name: str) -> int | None:
     """A positive whole number under any of the known spellings; `Problem` for anything else than a size."""
-    for key in _SPELLINGS[name]:
+    for key in _SPELLINGS.get(name, (name,)):
         value = config.get(key)
         if value is None:
             continue
@@ -158,7 +222,7 @@ def _size(config: dict[str, Any], name: str) -> int | None:
         if isinstance(value, list):
             value = max((v for v in value if isinstance(v, int)), default=value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
-            raise Problem("model.bad_value", field="config.json", key=key, value=str(value)[:60], allowed="a whole number")
+            raise Problem("model.bad_value", field="config.json", key=key, value=_short(value), allowed="a whole number")
         if name in ("num_experts", "num_experts_per_tok") and value == 0:
             return None
         if not 1 <= value <= _LIMITS[name]:
@@ -173,8 +237,8 @@ def _complete(text: dict[str, Any], sizes: dict[str, int | None]) -> None:
     heads, hidden = sizes["num_attention_heads"], sizes["hidden_size"]
     if sizes["num_key_value_heads"] is None:
         sizes["num_key_value_heads"] = 1 if text.get("multi_query") is True else heads
-    if sizes["head_dim"] is None and "qk_rope_head_dim" in text:  # latent attention: queries carry both parts
-        sizes["head_dim"] = text["qk_rope_head_dim"] + text.get("qk_nope_head_dim", 0)
+    if sizes["head_dim"] is None and (rope := _size(text, "qk_rope_head_dim")):  # latent attention: queries carry both parts
+        sizes["head_dim"] = rope + (_size(text, "qk_nope_head_dim") or 0)
     if sizes["head_dim"] is None:
         if hidden % heads:
             raise _contradiction("hidden_size", hidden, f"num_attention_heads {heads}", "a multiple of it, or a head_dim")

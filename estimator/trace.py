@@ -8,8 +8,8 @@ Imported by workers and by `estimator.shipped` only.
 from __future__ import annotations
 
 import contextlib
-import copy
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from estimator.inventory import Inventory, Module, Parameter, compress, fold
 from estimator.problems import Problem
-from estimator.spec import IGNORED_KEYS, check_sizes
+from estimator.spec import check_sizes, without_code
 
 # Tried in this order; the first that knows the configuration builds it.
 AUTO_CLASSES = (
@@ -44,12 +44,16 @@ def derive(config: dict[str, Any], class_name: str | None = None) -> Inventory:
     return inventory_of(model, model_type, untied=config.get("tie_word_embeddings") is False)
 
 
-def build_on_meta(config: dict[str, Any], class_name: str | None = None, device: str = "meta", dtype: torch.dtype | None = None) -> nn.Module:
+def knows(model_type: str) -> bool:
+    """Whether the installed Transformers has this model type; any other needs code from the model's repository."""
+    return model_type in transformers.CONFIG_MAPPING
+
+
+def build_on_meta(config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype | None = None) -> nn.Module:
     """The Transformers model of `config` on the meta device: every shape, no storage (an 8B model in about 0.1 s)."""
-    cleaned = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
     try:
-        made = transformers.AutoConfig.for_model(**copy.deepcopy(cleaned))
-        with torch.device(device), _quiet():
+        with torch.device("meta"), _quiet():
+            made = transformers.AutoConfig.for_model(**without_code(config))
             return _model_class(made, class_name)._from_config(made, dtype=dtype or torch.float32)
     except Problem:
         raise
@@ -190,11 +194,13 @@ def _expert_names(model_type: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _quiet():
-    """Transformers warns about what a bare configuration lacks; that is no news to whoever asked for shapes."""
+    """Transformers and torch warn about what a bare configuration lacks; that is no news to whoever asked for shapes."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers.logging.set_verbosity(before)
 

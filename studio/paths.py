@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import platformdirs
-
+from estimator.home import cache, home
 from estimator.problems import Problem
 
 PACKAGE = Path(__file__).parent
-
-
-def home() -> Path:
-    """The data root: `LORA_STUDIO_HOME`, else the platform's data folder. Read at each call; created by `prepare`."""
-    chosen = os.environ.get("LORA_STUDIO_HOME")
-    return Path(chosen).expanduser().resolve() if chosen else Path(platformdirs.user_data_dir("lora-studio", appauthor=False))
 
 
 def datasets() -> Path:
@@ -29,11 +21,6 @@ def runs() -> Path:
 def trash() -> Path:
     """Deleted things wait here for an undo."""
     return home() / "trash"
-
-
-def cache() -> Path:
-    """Derived files: everything here can be made again."""
-    return home() / "cache"
 
 
 def logs() -> Path:

@@ -15,8 +15,8 @@ from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder
 from studio.workers.client import Worker
 
-# A hub id that is no preset: its config is not here yet. The worker checks again once it is.
-NOT_HERE_YET = ("model.unknown",)
+# A hub id whose config cannot be had from here and now: the worker asks with this machine's login, and checks again.
+NOT_HERE_YET = ("hub.not_found", "hub.gated", "hub.private", "hub.unreachable", "hub.late", "hub.offline")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
         if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
             return Prediction(machine, None, problem)
         raise
+    if any(note.code == "model.from_headers" for note in model.notes):  # before its weights are downloaded
+        raise Problem("base.remote_code", field="model", value=recipe.model, files=f"model_type {model.spec.model_type}")
     prediction = judge(recipe, model, machine)
     if (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
         trace_worker.call("check_base", model=str(folder))

@@ -5,49 +5,21 @@ Started when a page asks for a folder it has not seen, and ends when the page's 
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.spec import read_config
 from studio.workers.serve import Request, serve
-
-MOST_SECONDS = 60
-"""A model of 400 B parameters takes about 1 s; a configuration that takes a minute is not one to train here."""
 
 
 def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
-    """`{"folder": path}` -> `{"inventory": ..., "config": ...}` for `estimator.Inventory.from_json` and `ModelSpec`.
+    """`{"model": folder or hub id, "cache": folder}` -> `estimator.Inventory` as JSON, kept in the cache folder too.
 
-    Weights are neither read nor needed: a folder with a config.json is enough. Raises `Problem` (`model.*`).
+    Weights are neither read nor needed. Of a hub id the page has fetched config and headers into the same cache, so
+    the hub is not asked again. Raises `Problem` (`model.*`, `hub.*`).
     """
-    from estimator import trace
+    from estimator.sources import open_model
 
-    config = read_config(params["folder"])
-    with _at_most(MOST_SECONDS):
-        made = trace.derive(config)
-    return {"inventory": made.to_json(), "config": config}
-
-
-@contextlib.contextmanager
-def _at_most(seconds: int) -> Iterator[None]:
-    """Stop after `seconds` of this process's own work, where the system counts it (handlers run in the main thread)."""
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def stop(signum: int, frame: Any) -> None:
-        raise Problem("model.too_slow", field="model", value=seconds)
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU time: a busy machine is no fault of the configuration
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+    return open_model(params["model"], Path(params["cache"]), token=False).inventory.to_json()
 
 
 def check_base(params: dict[str, Any], request: Request) -> None:

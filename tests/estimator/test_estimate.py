@@ -113,7 +113,7 @@ def test_check_names_what_is_wrong(fields, field, words):
 
 def test_a_model_that_cannot_be_quantized_is_refused_before_anything_starts():
     assert check(Recipe(model=LLAMA)) == []
-    (problem,) = check(Recipe(model="no/such-model"))
+    (problem,) = check(Recipe(model="no-such-model"))
     assert problem.code == "model.unknown"
 
 

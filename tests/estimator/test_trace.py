@@ -49,7 +49,7 @@ def test_code_and_kernels_in_a_config_are_ignored_and_said(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     inventory = trace.derive(read_config(tmp_path))
     assert inventory.total_parameters == small.inventory("llama").total_parameters
-    assert ModelSpec.from_file(tmp_path).ignored == ("auto_map",)
+    assert ModelSpec.from_file(tmp_path).ignored == ("auto_map", "attn_implementation")
     assert not marker.exists()
 
 

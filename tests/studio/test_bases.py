@@ -12,7 +12,7 @@ import pytest
 
 from estimator.problems import Problem
 from studio.workers.bases import open_base
-from tests.studio import hub
+from tests import hub
 from tests.studio.chat_models import make_base
 
 

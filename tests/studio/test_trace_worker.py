@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.estimate import counted_model, load_model
+from estimator.inventory import Inventory
+from estimator.sources import load_model
 from tests.estimator.small import CONFIGS
 
 
@@ -20,8 +21,8 @@ def ask():
 
     ids = itertools.count()
 
-    def ask(folder):
-        worker.stdin.write(json.dumps({"id": next(ids), "method": "inventory", "params": {"folder": str(folder)}}) + "\n")
+    def ask(folder, kept):
+        worker.stdin.write(json.dumps({"id": next(ids), "method": "inventory", "params": {"model": str(folder), "cache": str(kept)}}) + "\n")
         worker.stdin.flush()
         return json.loads(worker.stdout.readline())
 
@@ -38,10 +39,10 @@ def test_a_folder_is_counted_once_and_then_known(tmp_path, ask):
         load_model(str(folder), kept)
     assert caught.value.code == "model.not_counted"
 
-    model = counted_model(str(folder), ask(folder)["result"], kept)
-    recipe = Recipe(model=str(folder), max_length=32)
-    known = estimate(recipe, model=load_model(str(folder), kept))
-    assert known.to_dict() == estimate(recipe, model=model).to_dict()
+    answered = Inventory.from_json(ask(folder, kept)["result"])
+    model = load_model(str(folder), kept)
+    assert model.inventory.to_json() == answered.to_json()
+    assert estimate(Recipe(model=str(folder), max_length=32), model=model).total_parameters == answered.total_parameters
 
     (folder / "config.json").write_text(json.dumps(CONFIGS["qwen2-bias"] | {"vocab_size": 256}))
     with pytest.raises(Problem):
@@ -50,5 +51,5 @@ def test_a_folder_is_counted_once_and_then_known(tmp_path, ask):
 
 def test_a_config_that_cannot_be_built_is_a_problem_not_a_crash(tmp_path, ask):
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}))
-    assert ask(tmp_path)["problem"]["code"] == "model.bad_value"
-    assert ask(tmp_path / "nowhere")["problem"]["code"] == "model.no_config"
+    assert ask(tmp_path, tmp_path / "kept")["problem"]["code"] == "model.bad_value"
+    assert ask(tmp_path / "nowhere", tmp_path / "kept")["problem"]["code"] == "model.unknown"

@@ -22,7 +22,7 @@ from tests.estimator.measured import SERIES, Row, rows
 from tests.estimator.peers import shelf
 from tests.estimator.peers.asking import CALLS
 from tests.estimator.peers.table import Estimator, Said, markdown
-from tests.studio import hub
+from tests import hub
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = ROOT / ".venv-peers"

@@ -16,7 +16,7 @@ DTYPE, WIDTH_BYTES = "BF16", 2
 
 
 def fill(folder: Path, ids: Iterable[str]) -> tuple[dict[str, Path | str], dict[str, dict[str, Any]]]:
-    """Write a repository for each preset into `folder`: what `tests.studio.hub.serve` takes, folders and infos by id."""
+    """Write a repository for each preset into `folder`: what `tests.hub.serve` takes, folders and infos by id."""
     repositories: dict[str, Path | str] = {}
     about = {}
     for id in ids:

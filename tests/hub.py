@@ -1,0 +1,139 @@
+"""Hubs on loopback that speak the protocols of Hugging Face and ModelScope as far as a download needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REFUSALS = {"gated": (403, "GatedRepo"), "gone": (404, "RepoNotFound"), "private": (401, ""), "closed": (403, ""), "broken": (503, "")}
+MODELSCOPE_REFUSALS = {"gone": 10010205001, "private": 10010200001, "gated": 10010200001}
+SCOPE = "/api/v1/models/"
+
+
+@dataclass
+class Hub:
+    """What the server was asked, in order, and how much it answered."""
+
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    ranges: dict[str, list[str]] = field(default_factory=dict)
+    """Ranges asked for, by file name; an empty text is a request for the whole file."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    bytes_served: int = 0
+
+
+@contextmanager
+def serve(repositories: dict[str, Path | str], about: dict[str, dict] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Serve folders as `org/name` repositories; the words `gated` and `gone` refuse as the hub does. Yields (url, paths asked).
+
+    `about` gives what the hub says of a repository beside its files: `config`, `safetensors`, `library_name`.
+    """
+    with hub(repositories, about=about) as server:
+        yield server.url, server.asked
+
+
+@contextmanager
+def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_seconds: float = 0.0, gate_files: bool = False, about: dict[str, dict] | None = None) -> Iterator[Hub]:
+    """The same, with what was served.
+
+    `ranges=False` ignores ranges, as some mirrors do; `drip_seconds` waits before every ten bytes; `gate_files` lists a
+    repository but refuses its files, as Hugging Face does for gated models without a login.
+    """
+    seen = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, body: bool) -> None:
+            address = urlsplit(self.path)
+            seen.asked.append(address.path.strip("/") + (f"?{address.query}" if SCOPE in address.path else ""))
+            seen.headers.append(dict(self.headers))
+            if address.path.startswith(SCOPE):
+                return self._modelscope(address.path.removeprefix(SCOPE).split("/"), parse_qs(address.query), body)
+            path = address.path.strip("/")
+            parts = path.removeprefix("api/models/").split("/")
+            repository = repositories.get("/".join(parts[:2]), "gone")
+            if isinstance(repository, str):
+                status, code = REFUSALS[repository]
+                return self._send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code} if code else {}, body)
+            if path.startswith("api/models/"):
+                files = sorted(p for p in repository.rglob("*") if p.is_file())
+                if "tree" in parts:
+                    rows = [{"type": "file", "oid": _tag(p), "size": p.stat().st_size, "path": p.name} for p in files]
+                    return self._send(200, json.dumps(rows).encode(), {}, body)
+                info = {"id": "/".join(parts[:2]), "sha": COMMIT, "siblings": [{"rfilename": p.name} for p in files]}
+                info |= (about or {}).get(info["id"], {})
+                return self._send(200, json.dumps(info).encode(), {}, body)
+            if gate_files:
+                return self._send(401, b"", {"X-Error-Code": "GatedRepo"}, body)
+            self._file(repository / parts[-1], body)
+
+        def _modelscope(self, parts: list[str], query: dict[str, list[str]], body: bool) -> None:
+            repository = repositories.get("/".join(parts[:2]), "gone")
+            if isinstance(repository, str):
+                answer = {"Code": MODELSCOPE_REFUSALS[repository], "Message": "record not found", "Success": False}
+                return self._send(404, json.dumps(answer).encode(), {}, body)
+            if parts[2:] == ["repo", "files"]:
+                rows = [{"Name": p.name, "Path": p.name, "Type": "blob", "Size": p.stat().st_size} for p in sorted(repository.iterdir())]
+                return self._send(200, json.dumps({"Code": 200, "Data": {"Files": rows}, "Success": True}).encode(), {}, body)
+            self._file(repository / query["FilePath"][0], body)
+
+        def _file(self, file: Path, body: bool) -> None:
+            asked = self.headers.get("Range", "")
+            seen.ranges.setdefault(file.name, []).append(asked)
+            if not file.is_file():
+                return self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
+            content, status = file.read_bytes(), 200
+            if ranges and asked:
+                first, _, last = asked.removeprefix("bytes=").partition("-")
+                content, status = content[int(first) : int(last) + 1], 206
+            self._send(status, content, {"ETag": f'"{_tag(file)}"', "X-Repo-Commit": COMMIT}, body)
+
+        def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if body:
+                self._write(content)
+
+        def _write(self, content: bytes) -> None:
+            step = 10 if drip_seconds else 65_536
+            try:
+                for start in range(0, len(content), step):
+                    time.sleep(drip_seconds)
+                    self.wfile.write(content[start : start + step])
+                    seen.bytes_served += len(content[start : start + step])
+            except OSError:
+                pass  # the client has what it wanted
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    seen.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield seen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _tag(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()

@@ -1,0 +1,69 @@
+"""The page's way to a model that is no preset: the hub is asked as a visitor, the worker counts, refusals are remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from estimator import sources
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from studio import models, paths
+from studio.models import find_model
+from studio.runs.preflight import preflight
+from studio.workers.client import Worker
+from tests import hub as hubs
+from tests.estimator.repositories import REMOTE, repository
+from tests.estimator.small import inventory
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_secret")
+    monkeypatch.setattr(models, "_refusals", {})
+    return monkeypatch
+
+
+def refused(name: str) -> str:
+    with pytest.raises(Problem) as caught:
+        find_model(name, None)
+    return caught.value.code
+
+
+def test_a_hub_id_is_fetched_by_the_page_and_counted_by_the_worker(tmp_path, online):
+    worker = Worker("trace", "studio.workers.trace")  # of this suite's environment: it may not ask a hub itself
+    try:
+        with hubs.hub({"org/model": repository(tmp_path / "repo")}) as server:
+            online.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+            assert refused("org/model") == "model.not_counted"  # the light install
+            model = find_model("org/model", worker)
+            asked = len(server.asked)
+            assert find_model("org/model", None).inventory.to_json() == model.inventory.to_json() == inventory("llama").to_json()
+            assert len(server.asked) == asked
+        assert not [sent for sent in server.headers if "hf_secret" in str(sent)]
+    finally:
+        worker.stop()
+
+
+def test_a_refusal_is_repeated_without_asking_for_a_while(online):
+    with hubs.hub({}) as server:
+        online.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        assert [refused("org/gone") for _ in range(3)] == ["hub.not_found"] * 3
+        assert len(server.asked) == 1
+        online.setattr(models, "REFUSAL_SECONDS", 0.0)
+        assert refused("org/gone") == "hub.not_found" and len(server.asked) == 2
+
+
+def test_what_needs_code_is_estimated_but_not_trained(tmp_path, online):
+    folder = repository(tmp_path / "repo", model_type=REMOTE["model_type"])
+    with hubs.hub({"org/model": folder}) as server:
+        online.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        sources.open_model("org/model", paths.cache(), token=False)
+        assert [note.code for note in find_model("org/model", None).notes] == ["model.from_headers"]
+        with pytest.raises(Problem) as caught:
+            preflight(Recipe(model="org/model", method="lora", dtype="float32"), None)
+    assert caught.value.code == "base.remote_code" and "homemade" in str(caught.value)
+
+
+def test_names_that_are_none_are_said():
+    assert refused("no such model") == refused("~nobody-here/x") == "model.unknown"
