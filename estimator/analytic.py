@@ -15,17 +15,13 @@ from dataclasses import dataclass
 
 from estimator.adapters import Trainables
 from estimator.inventory import Inventory
-from estimator.law import PHI, Law, Loop, Row
+from estimator.law import PHI, TRL_TILE_TOKENS, Law, Loop, Row
 from estimator.recipe import Recipe
 from estimator.spec import ModelSpec
 from estimator.units import width_bytes
 
-TRL_TILE_TOKENS = 4096
-"""trl/kernels/chunked_logprob.py TOKEN_CHUNK_SIZE."""
 TRL_TILE_VOCABULARY = 32768
 """trl/trainer/utils.py _CHUNKED_LOGPROB_CHUNK_SIZE; the buffer has this width even for a smaller vocabulary."""
-CUBLAS_WORKSPACE_BYTES = {"hopper": 32 * 2**20, "before": 8_519_680}
-"""Per handle and stream (PyTorch CUDABlas getChosenWorkspaceSize); two: the forward thread's and autograd's."""
 IDS_BYTES = 5 * 8
 """int64 a token: ids, labels, shifted labels, mask, positions."""
 ERROR_CHECKPOINTED, ERROR_KEPT, ERROR_OTHER = 0.15, 0.3, 0.5
@@ -69,27 +65,24 @@ def analytic_law(
     loop: Loop,
     *,
     device: str,
-    hopper: bool,
     largest_linear: int,
 ) -> Law:
     """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar."""
     widths = stream_widths(recipe, loop)
     layer = layer_bytes(recipe, inventory, spec, trained, widths, device)
-    workspace = 2 * CUBLAS_WORKSPACE_BYTES["hopper" if hopper else "before"] if device == "cuda" else 0
     dequantized = largest_linear * widths.w if recipe.is_quantized else 0
     dora = _dora_temporary(trained, widths) if recipe.use_dora else 0
-    make = functools.partial(_row, workspace=workspace)
-    inside = functools.partial(make, temporary=dequantized + dora)  # no layer is at work while the loss is
+    inside = functools.partial(_row, temporary=dequantized + dora)  # no layer is at work while the loss is
     boundary = {"BS": float(widths.e * spec.hidden_size)}
     kept = boundary if recipe.gradient_checkpointing else layer.saved
     own = boundary if recipe.gradient_checkpointing else {}
     others = _sum(_times(kept, spec.num_hidden_layers - 1), _mask(recipe, widths))
     held = _held_gradients(recipe, inventory)
-    rows = [make("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in _losses(recipe, spec, widths, loop, device)]
+    rows = [_row("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in _losses(recipe, spec, widths, loop, device)]
     for beside in (layer.in_mlp, layer.in_attention) if layer.in_attention else (layer.in_mlp,):
         rows.append(inside("last_layer_backward", _sum(others, layer.saved, own), {}, beside, held=held))
         rows.append(inside("first_layer_backward", _sum(layer.saved, own, _mask(recipe, widths)), {}, beside, held={}))
-    rows.append(Row("optimizer_step", {"workspace": _phi({"1": workspace})}, {}, holds_step_temporary=True))
+    rows.append(Row("optimizer_step", {}, {}, holds_step_temporary=True))
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
     kept_error = ERROR_CHECKPOINTED if recipe.gradient_checkpointing else ERROR_KEPT
     return Law(tuple(rows), tile, "analytic", kept_error if is_dense(spec, inventory) else ERROR_OTHER, dict(inventory.versions))
@@ -111,14 +104,12 @@ def _row(
     transient: dict[str, float],
     *,
     held: dict[str, float],
-    workspace: int,
     temporary: int,
 ) -> Row:
     parts = {
         "activations": _phi(activations),
         "logits_and_loss": _phi(loss),
         "temporary": _phi(_sum(transient, {"1": temporary})),
-        "workspace": _phi({"1": workspace}),
     }
     return Row(moment, parts, held)
 

@@ -228,6 +228,8 @@ class Model:
     inventory: Inventory
     spec: ModelSpec
     notes: tuple[Problem, ...] = ()
+    config: dict[str, Any] | None = None
+    """The content of config.json, which a trace is made from."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -238,7 +240,7 @@ def load_preset(id: str) -> Model:
     stem = models()[id].stem
     inventory = Inventory.from_json(_json(presets_dir() / "inventories" / f"{stem}.json"))
     config = _json(presets_dir() / "configs" / f"{stem}.json")
-    return Model(id, inventory, ModelSpec.from_config(config, context_length=models()[id].context_length))
+    return Model(id, inventory, ModelSpec.from_config(config, context_length=models()[id].context_length), config=config)
 
 
 def unknown_model(id: str) -> Problem:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from estimator.catalog import Model
-from estimator.estimate import Estimate, check, estimate
+from estimator.estimate import ENGINES, Estimate, check, estimate
 from estimator.fields import FieldInfo
 from estimator.law import LOOPS
 from estimator.problems import Problem
@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it")
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
+    parser.add_argument("--engine", choices=ENGINES, default="law", help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed through the allocator")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
@@ -79,7 +80,7 @@ def _estimated(fields: dict[str, Any], gpu: str | None, loop: str, options: dict
     model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
     for problem in check(recipe, model=model):
         raise problem
-    made = estimate(recipe, gpu, model=model, loop=loop)
+    made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True)
     print(made.to_json() if options["json"] else table(recipe, made))
     if not options["check"]:
         return FITS

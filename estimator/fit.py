@@ -13,11 +13,12 @@ import numpy as np
 import torch
 import transformers
 
-from estimator.kernels import Platform
-from estimator.law import COMPONENTS, PHI, Law, Loop, Row
+from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, Law, Loop, Row
+from estimator.platforms import Platform
 from estimator.recipe import Recipe
 from estimator.recorded import Events, Place
-from estimator.step import HEAD, Sizes, Step, trace_step
+from estimator.step import HEAD, Sizes, Step, layer_config, layer_stack, trace_step
+from estimator.trace import build_on_meta
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919)
 """Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1."""
@@ -31,25 +32,50 @@ class NotLinear(Exception):
     """A storage whose bytes are no sum of the law's terms, or steps that do not align."""
 
 
-def derive_law(recipe: Recipe, config: dict[str, Any], loop: Loop, *, workspace_bytes: int, tile_tokens: int, platform: Platform = Platform()) -> Law:
+def derive_law(
+    recipe: Recipe, config: dict[str, Any], loop: Loop, *, tile_tokens: int, platform: Platform = Platform(), class_name: str | None = None
+) -> Law:
     """The law of `recipe`'s structure on the model of `config`. About 0.5 s for an 8B decoder on one core.
 
     Raises `NotLinear`, or what the libraries raise where the model cannot run on the meta device.
     """
     sizes = SIZES if recipe.per_device_train_batch_size > 1 else Sizes(1, SIZES.sequence, SIZES.rank, SIZES.tile)
-    total = layer_count(config)
-    depths = (3, 4) if total > 5 and not names_layers(recipe) else (None,)
-    steps = [trace_step(recipe, config, loop, sizes, depth, platform) for depth in depths]
+    kinds = layer_kinds(config, class_name)
+    total = len(kinds)
+    depths = (None,) if names_layers(recipe) else depths_for(kinds)
+    steps = [trace_step(recipe, config, loop, sizes, depth, platform, class_name) for depth in depths]
     tables = [_live(step.events, sizes) for step in steps]
     rows = _rows(steps[0].events.place, tables[0]) if len(steps) == 1 else _at_depth(steps, tables, total)
-    rows = [row for row in rows]
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
-    return Law(tuple(_pruned(rows, workspace_bytes, tile_tokens)), tile_tokens, "traced", RELATIVE_ERROR, versions)
+    return Law(tuple(_pruned(rows, tile_tokens)), tile_tokens, "traced", RELATIVE_ERROR, versions)
 
 
-def layer_count(config: dict[str, Any]) -> int:
-    made = transformers.AutoConfig.for_model(**config).get_text_config()
-    return made.num_hidden_layers
+def layer_kinds(config: dict[str, Any], class_name: str | None = None) -> list[Any]:
+    """What tells each layer of the model from others: its modules' tensors, and its place in the config's own lists."""
+    model = build_on_meta(config, class_name)
+    text = layer_config(model)
+    lists = [value for value in vars(text).values() if isinstance(value, (list, tuple)) and len(value) == text.num_hidden_layers]
+    kinds = []
+    for n, layer in enumerate(layer_stack(model)):
+        tensors = tuple((name, tuple(p.shape)) for name, p in layer.named_parameters())
+        kinds.append((type(layer).__name__, tensors, tuple(str(values[n]) for values in lists if n < len(values))))
+    return kinds
+
+
+def depths_for(kinds: list[Any]) -> tuple[int | None, ...]:
+    """Two depths whose difference is what repeats, or None for the whole model.
+
+    After `first` layers of their own kinds the rest repeats with a period; the shallow models keep the same remainder, so
+    that they end as the whole one does.
+    """
+    total = len(kinds)
+    for period in range(1, total // 3 + 1):
+        for first in range(min(total - 3 * period, 8)):
+            if all(kinds[n] == kinds[n + period] for n in range(first, total - period)):
+                low = first + 2 * period + (total - first) % period
+                low = max(low, 3) if period == 1 else low
+                return (low, low + period) if low + period < total else (None,)
+    return (None,)
 
 
 def names_layers(recipe: Recipe) -> bool:
@@ -134,26 +160,38 @@ def moment(anchor: tuple[str, str, int]) -> str:
     return "last_layer_backward" if side == "end" else "first_layer_backward"
 
 
+def moment_of(place: Place, layers: int) -> str:
+    """The name of a place in a model with `layers` layers."""
+    phase, layer = place
+    return moment((phase, "end" if layer == layers - 1 else "start", layer))
+
+
+def tile_of(recipe: Recipe, loop: str) -> int:
+    """Rows of the tile that the fused loss of TRL holds."""
+    return min(recipe.per_device_train_batch_size * (recipe.max_length - 1), TRL_TILE_TOKENS)
+
+
 def _rows(places: list[Place], table: np.ndarray) -> list[tuple[str, np.ndarray]]:
     last = max((layer for _, layer in places if layer != HEAD), default=0)
-    names = [moment((phase, "end" if 0 <= layer == last else "start", layer)) for phase, layer in places]
+    names = [moment_of(place, last + 1) for place in places]
     return list(zip(names, table, strict=True))
 
 
-def _pruned(rows: list[tuple[str, np.ndarray]], workspace_bytes: int, tile_tokens: int) -> list[Row]:
+def _pruned(rows: list[tuple[str, np.ndarray]], tile_tokens: int) -> list[Row]:
     """Rows that are the highest somewhere on the grid, as the law's records, and the optimizer's step."""
     table = np.array([row.sum(axis=0) for _, row in rows])
     phi = np.array([Law((), tile_tokens, "", 0.0).phi(*point) for point in GRID])
     kept = sorted(set((phi @ table.T).argmax(axis=1)))
-    made = [Row(rows[n][0], _by_component(rows[n][1], workspace_bytes)) for n in kept]
-    step = Row("optimizer_step", {"workspace": _constant(workspace_bytes)}, {}, holds_step_temporary=True)
-    return [*made, step]
+    made = [Row(rows[n][0], _by_component(rows[n][1])) for n in kept]
+    return [*made, Row("optimizer_step", {}, {}, holds_step_temporary=True)]
 
 
-def _by_component(row: np.ndarray, workspace_bytes: int) -> dict[str, tuple[float, ...]]:
-    made = {name: tuple(float(c) for c in row[k]) for k, name in enumerate(COMPONENTS) if np.any(row[k])}
-    return {"gradients": _constant(0), **made, "workspace": _constant(workspace_bytes)}
+def _by_component(row: np.ndarray) -> dict[str, tuple[float, ...]]:
+    """Gradients are named also where there are none yet: what is not named counts whole."""
+    made = {name: tuple(_number(c) for c in row[k]) for k, name in enumerate(COMPONENTS) if np.any(row[k])}
+    return {"gradients": (0,) * len(PHI), **made}
 
 
-def _constant(value: float) -> tuple[float, ...]:
-    return tuple(float(value) if name == "1" else 0.0 for name in PHI)
+def _number(value: float) -> float:
+    """Bytes are whole numbers, up to the rounding of the extrapolation."""
+    return int(round(value)) if abs(value - round(value)) < 1e-3 else float(value)

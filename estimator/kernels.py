@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from estimator.platforms import Platform
 from estimator.states import BLOCK_4BIT
 
 ATTENTION = "estimator_attention"
@@ -73,26 +73,6 @@ class FusedAttention(torch.autograd.Function):
         return grad_query, grad_key, grad_value
 
 
-@dataclass(frozen=True)
-class Platform:
-    """Which attention kernels torch has for a card. `capability` is CUDA's (8.9), `torch` a version (2.13).
-
-    ATen/native/transformers/cuda/sdp_utils.cpp: flash takes half types from capability 8.0, grouped heads too; the
-    memory-efficient kernel takes every type, grouped heads only from torch 2.14; what no kernel takes, the math path does.
-    """
-
-    capability: float = 8.0
-    torch: tuple[int, int] = (2, 13)
-    has_flash: bool = True
-    """torch's wheels for Windows have no flash kernel before 2.7."""
-
-    def sdpa(self, dtype: torch.dtype, grouped: bool, head_dim: int) -> str:
-        """`flash`, `efficient` or `math`."""
-        if self.has_flash and self.capability >= 8 and dtype in (torch.float16, torch.bfloat16) and head_dim <= 256:
-            return "flash"
-        return "math" if grouped and self.torch < (2, 14) else "efficient"
-
-
 def attention_on(platform: Platform) -> Callable[..., Any]:
     """The attention function of Transformers' sdpa and flash interfaces, without a mask, as `platform` runs it."""
 
@@ -100,7 +80,7 @@ def attention_on(platform: Platform) -> Callable[..., Any]:
         if torch.is_autocast_enabled("cuda"):
             query, key, value = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (query, key, value))
         grouped = key.shape[1] != query.shape[1]
-        if platform.sdpa(query.dtype, grouped, query.shape[-1]) == "math":
+        if platform.sdpa(str(query.dtype).removeprefix("torch."), grouped, query.shape[-1]) == "math":
             out = torch.ops.aten._scaled_dot_product_attention_math(query, key, value, None, 0.0, True, enable_gqa=grouped)[0]
         else:
             out = FusedAttention.apply(query, key, value)

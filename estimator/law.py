@@ -12,16 +12,17 @@ gradients, states) come exact from `estimator.states`; a row says which share of
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile")
-STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_states")
-DYNAMIC = ("activations", "logits_and_loss", "temporary", "workspace")
-COMPONENTS = STATIC + DYNAMIC
+STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_states", "workspace")
+DYNAMIC = ("activations", "logits_and_loss", "temporary")
+COMPONENTS = (*STATIC[:-1], *DYNAMIC, "workspace")
 """Names and order of the parts of every breakdown."""
-FORMAT = 1
+FORMAT = 2
+TRL_TILE_TOKENS = 4096
+"""trl/kernels/chunked_logprob.py TOKEN_CHUNK_SIZE."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,13 @@ class Law:
                 totals[..., k] += np.asarray(step_temporary, dtype=float)
         return totals.max(axis=-1)
 
-    def to_json(self) -> str:
+    def to_dict(self) -> dict[str, Any]:
         own = {name: value for name, value in vars(self).items() if name != "rows"}
-        return json.dumps({"format": FORMAT, "phi": PHI, **own, "rows": [vars(row) for row in self.rows]})
+        return {"format": FORMAT, "phi": PHI, **own, "rows": [vars(row) for row in self.rows]}
 
     @classmethod
-    def from_json(cls, text: str) -> Law:
+    def from_dict(cls, data: dict[str, Any]) -> Law:
         """Raises ValueError for another format or another phi: such a law is derived again."""
-        data = json.loads(text)
         if data["format"] != FORMAT or tuple(data["phi"]) != PHI:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
         rows = [row | {"coefficients": {n: tuple(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]

@@ -69,6 +69,8 @@ TEMPLATES: dict[str, str] = {
     "estimator.paged": "{field}: {value} bytes of optimizer states are paged: they use the card while they fit, and host memory when they do not.",
     "estimator.approximate": "{field}: activations of {value} are approximate: the closed form knows dense decoders.",
     "why.law": "The {value} law of activations: +-{percent} %.",
+    "why.replay": "The step was traced whole and replayed through the allocator; published runs lie {low} to {high} around.",
+    "law.not_traced": "{field}: the step of {value} could not be traced ({reason}); the closed form answers instead, with a wider range.",
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",
     "why.context": "Context {low} to {high}: {source}.",
     "why.total": "Memory of the card: {source}.",

@@ -22,3 +22,16 @@ class Events:
         self.storage.append(storage)
         self.delta_bytes.append(delta_bytes)
         self.place.append(place)
+
+    def peak(self) -> tuple[dict[str, int], Place]:
+        """Live bytes by component at the highest moment, and where that is."""
+        live: dict[str, int] = {}
+        total = best = 0
+        snapshot, where = {}, ("forward", -1)
+        for storage, delta, place in zip(self.storage, self.delta_bytes, self.place, strict=True):
+            name = self.component[storage]
+            live[name] = live.get(name, 0) + delta
+            total += delta
+            if total > best:
+                best, snapshot, where = total, dict(live), place
+        return snapshot, where

@@ -41,7 +41,7 @@ class Recorder(TorchDispatchMode):
 
     def hold(self, tensor: torch.Tensor) -> None:
         """Count a tensor made before recording began."""
-        self._seen(tensor)
+        self._seen(tensor, self.component)
 
     def finish(self) -> Events:
         """What was recorded; what is freed later is no part of the step."""
@@ -50,9 +50,10 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor):
-                self._seen(leaf)
+                self._seen(leaf, component)
         for size in hidden_bytes(func, args, out):
             self._transient(size)
         return out
@@ -67,7 +68,7 @@ class Recorder(TorchDispatchMode):
         self.events.component[self._next] = component
         return self._next
 
-    def _seen(self, tensor: torch.Tensor) -> None:
+    def _seen(self, tensor: torch.Tensor, component: str) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._known:
@@ -75,7 +76,7 @@ class Recorder(TorchDispatchMode):
         size = storage.nbytes()
         if not size:
             return
-        number = self._number(self.component)
+        number = self._number(component)
         self._known[key] = (number, weakref.ref(storage, lambda _: self._freed(key, number, size)))
         self.events.add(number, size, self.place)
 

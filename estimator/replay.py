@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from estimator.allocator import FREE, CachingAllocator, Event, Replay
@@ -72,7 +72,7 @@ def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | N
     return allocator.allocated_bytes - sum(sum(static.parts_bytes) for static in kept)
 
 
-def replay_run(recipe: Recipe, kept: list[Static], step: Events, workspace_bytes: int, *, holds_outputs: bool = False, capacity_bytes: float = math.inf) -> Replay:
+def replay_run(recipe: Recipe, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, holds_outputs: bool = False, capacity_bytes: float = math.inf) -> Replay:
     """Two steps; the peaks are those of the second, as the reserved memory of the first stays. Raises `OutOfMemory`.
 
     `holds_outputs`: the loop's variable keeps the outputs of a step until the next one's take its name.
@@ -81,15 +81,17 @@ def replay_run(recipe: Recipe, kept: list[Static], step: Events, workspace_bytes
     _play(allocator, _loading(kept))
     _play(allocator, _step(step, 1, workspace_bytes))
     _play(allocator, _states(recipe, kept))
+    _play(allocator, (("optimizer", step_temporary_bytes), ("optimizer", FREE)))
     left = _left(step)
     held = [storage for storage in left if holds_outputs and step.component[storage] != "gradients"]
     _play(allocator, (((1, storage), FREE) for storage in left if storage not in held))
     allocator.reset_peaks()
     _play(allocator, _step(step, 2, 0, held))
+    _play(allocator, (("optimizer", step_temporary_bytes), ("optimizer", FREE)))
     return allocator.stats()
 
 
-def _play(allocator: CachingAllocator, events: Iterator[Event]) -> None:
+def _play(allocator: CachingAllocator, events: Iterable[Event]) -> None:
     for storage, size_bytes in events:
         allocator.free(storage) if size_bytes == FREE else allocator.allocate(storage, size_bytes)
 

@@ -36,7 +36,7 @@ class Source:
     def model(self, inventory: Inventory) -> Model:
         """The model with this inventory, and warnings about how it was counted."""
         spec = ModelSpec.from_config(self.config)
-        return Model(self.name, inventory, spec, self.notes + self._doubts(inventory, spec))
+        return Model(self.name, inventory, spec, self.notes + self._doubts(inventory, spec), self.config)
 
     def _doubts(self, inventory: Inventory, spec: ModelSpec) -> tuple[Problem, ...]:
         if inventory.class_name == headers.CLASS_NAME:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from torch import nn
 
 from estimator import autocast, kernels, program
 from estimator.law import Loop
+from estimator.platforms import Platform
 from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.recorder import Recorder
@@ -48,7 +50,13 @@ class Step:
 
 
 def trace_step(
-    recipe: Recipe, config: dict[str, Any], loop: Loop, sizes: Sizes, layers: int | None = None, platform: kernels.Platform = kernels.Platform()
+    recipe: Recipe,
+    config: dict[str, Any],
+    loop: Loop,
+    sizes: Sizes,
+    layers: int | None = None,
+    platform: Platform = Platform(),
+    class_name: str | None = None,
 ) -> Step:
     """Build `recipe`'s model with `layers` layers (None: all) and record forward, loss and backward.
 
@@ -56,7 +64,7 @@ def trace_step(
     """
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
     with _as_on_cuda(platform), _quiet():
-        model = prepared(recipe, config, loop, layers)
+        model = prepared(recipe, config, loop, layers, class_name)
         kept = statics(model)
         recorder = Recorder()
         recorder.ignore(*model.parameters(), *model.buffers(), *_packed_state(model))
@@ -79,10 +87,10 @@ def trace_step(
     return Step(events, len(stack), kept)
 
 
-def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None) -> nn.Module:
+def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None) -> nn.Module:
     """The model as the loop trains it: dtype, quantized layers, adapters, checkpointing."""
     config = {**config, "use_cache": False}
-    model = build_on_meta(config, dtype=program.dtype(recipe))
+    model = build_on_meta(config, class_name, dtype=program.dtype(recipe))
     model.config.use_cache = False
     _set_attention(model, "eager" if recipe.attn_implementation == "eager" else kernels.ATTENTION)
     if layers:
@@ -119,9 +127,14 @@ def _set_attention(model: nn.Module, name: str) -> None:
                 config._attn_implementation = name
 
 
+def layer_config(model: nn.Module) -> Any:
+    """The configuration of the text model."""
+    return next(module for module in model.modules() if isinstance(module, transformers.PreTrainedModel)).config.get_text_config()
+
+
 def layer_stack(model: nn.Module) -> nn.ModuleList:
     """The list of the text model's layers: the one whose length the configuration states, else the longest."""
-    config = next(m for m in model.modules() if isinstance(m, transformers.PreTrainedModel)).config.get_text_config()
+    config = layer_config(model)
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
     stated = [module for module in lists if len(module) == getattr(config, "num_hidden_layers", None)]
     return max(stated or lists, key=lambda module: sum(p.numel() for p in module.parameters()))
@@ -312,7 +325,7 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
 
 
 @contextlib.contextmanager
-def _as_on_cuda(platform: kernels.Platform) -> Iterator[None]:
+def _as_on_cuda(platform: Platform) -> Iterator[None]:
     """The paths that Transformers and torch take on CUDA where they differ from those of the meta device."""
     from transformers import masking_utils
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -323,10 +336,19 @@ def _as_on_cuda(platform: kernels.Platform) -> Iterator[None]:
     with (
         mock.patch.object(nn.functional, "dropout", kernels.dropout),
         mock.patch.object(nn.functional, "softmax", kernels.softmax),
+        mock.patch.object(torch, "autocast", _autocast),
         # asked only where no mask is given, and then of values
         mock.patch.object(masking_utils, "find_packed_sequence_indices", lambda *_: None),
     ):
         yield
+
+
+_torch_autocast = torch.autocast
+
+
+def _autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
+    """torch knows no autocast of the meta device, not even to switch it off (PEFT does, around expert tensors)."""
+    return contextlib.nullcontext() if device_type == "meta" else _torch_autocast(device_type, *args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -335,6 +357,8 @@ def _quiet() -> Iterator[None]:
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers.logging.set_verbosity(before)

@@ -71,9 +71,9 @@ def test_a_sweep_of_the_law_equals_single_estimates():
 
 def test_a_law_survives_json():
     law = law_of(Recipe(model=LLAMA)).law
-    assert Law.from_json(law.to_json()) == law
+    assert Law.from_dict(json.loads(json.dumps(law.to_dict()))) == law
     with pytest.raises(ValueError, match="format 0"):
-        Law.from_json(law.to_json().replace('"format": 1', '"format": 0'))
+        Law.from_dict(law.to_dict() | {"format": 0})
 
 
 def test_full_training_peaks_at_five_copies_of_the_weights():
@@ -126,7 +126,8 @@ def test_growth_on_the_cpu_has_the_same_tensors_and_no_context():
     recipe = Recipe(model=LLAMA, max_length=512)
     growth, gpu = cpu_growth(recipe), estimate(recipe)
     assert growth.components["workspace"] == 0
-    assert growth.components["weights"] == gpu.components["weights"]
+    rounding = gpu.components["weights"] - growth.components["weights"]  # blocks of CUDA's allocator
+    assert 0 <= rounding < 2**20
     assert growth.low_bytes <= growth.growth_bytes <= growth.high_bytes
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from estimator import expressions
 from estimator.adapters import trainables
-from estimator.estimate import load_model
+from estimator.sources import load_model
 from estimator.expressions import LIMIT_S, matches
 from estimator.problems import Problem
 from estimator.recipe import Recipe

@@ -1,0 +1,45 @@
+"""One recipe at its own sizes: the whole step traced at full depth and replayed through the allocator. Needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estimator.catalog import Model
+from estimator.law import COMPONENTS, LOOPS
+from estimator.platforms import Platform
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Exact:
+    """`components` holds the traced parts at the peak (activations, gradients, ...); the rest of the peak is static."""
+
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int
+    components: dict[str, int]
+    moment: str
+
+
+def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, static: dict[str, int], step_temporary_bytes: int) -> Exact:
+    """Trace and replay. Seconds for an 8B model. Raises `Problem("law.not_traced")` with the reason."""
+    if not model.config:
+        raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
+    try:
+        from estimator import fit, replay, step
+
+        sizes = step.Sizes(recipe.per_device_train_batch_size, recipe.max_length, recipe.r, fit.tile_of(recipe, loop))
+        made = step.trace_step(recipe, model.config, LOOPS[loop], sizes, None, platform, model.inventory.class_name)
+    except Problem:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error
+    run = replay.replay_run(recipe, made.kept, made.events, platform.workspace_bytes, step_temporary_bytes=step_temporary_bytes, holds_outputs=LOOPS[loop].keeps_outputs)
+    components, place = made.events.peak()
+    fixed = {name: static[name] for name in ("weights", "quantization_state", "adapters", "optimizer_states", "workspace")}
+    peak = {"optimizer_step": {"gradients": static["gradients"], "temporary": step_temporary_bytes}, "": components}
+    moment = "optimizer_step" if static["gradients"] + step_temporary_bytes > sum(components.values()) else ""
+    parts = {name: fixed.get(name, 0) + peak[moment].get(name, 0) for name in COMPONENTS}
+    parts["activations"] += run.peak_allocated_bytes - sum(parts.values())  # blocks that are larger than what was asked for
+    return Exact(run.peak_allocated_bytes, run.peak_reserved_bytes, parts, moment or fit.moment_of(place, made.layers))

@@ -1,0 +1,130 @@
+"""Which traced law answers a recipe: one that ships with the presets, one derived earlier, or one derived now.
+
+A law holds for a structure: everything of a recipe and a model that changes which tensors a step makes, and nothing of
+batch, length and rank. Only `derive` imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from estimator import home
+from estimator.catalog import Model, models, presets_dir
+from estimator.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
+from estimator.platforms import Platform
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+
+ADAPTER_FIELDS = (
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save", "bias",
+    "lora_bias", "use_dora", "target_parameters", "trainable_token_indices",
+)  # fmt: skip
+"""Fields of PEFT's LoraConfig that change which tensors there are; the rank is a variable of the law."""
+
+
+def structure(recipe: Recipe, loop: str, platform: Platform) -> dict[str, Any]:
+    """What a law is made for, beside the model."""
+    eager = recipe.attn_implementation == "eager"
+    made = {
+        "format": FORMAT,
+        "method": recipe.method,
+        "dtype": recipe.dtype,
+        "mixed_precision": recipe.mixed_precision,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "attention": "eager" if eager else "fused",
+        "kernels": None if eager else platform.kernels,
+        "accumulates": recipe.gradient_accumulation_steps > 1,
+        "one_row": recipe.per_device_train_batch_size == 1,
+        "loop": loop,
+    }
+    if recipe.is_quantized:
+        four_bit = recipe.quantization != "int8"
+        made |= {"quantization": recipe.quantization, "double_quant": recipe.bnb_4bit_use_double_quant if four_bit else None}
+    if recipe.has_adapters:
+        plain = {name: getattr(recipe, name) for name in ADAPTER_FIELDS}
+        made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value}
+    return made
+
+
+def key_of(recipe: Recipe, loop: str, platform: Platform) -> str:
+    text = json.dumps(structure(recipe, loop, platform), sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def find(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None) -> Law | None:
+    """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
+    key = key_of(recipe, loop, platform)
+    if model.id in models() and (law := shipped(models()[model.id].stem).get(key)):
+        return law
+    return _cached(_path(model, key, cache_dir)) if model.config else None
+
+
+@functools.lru_cache(maxsize=64)
+def shipped(stem: str) -> dict[str, Law]:
+    """The laws of `presets/laws/<stem>.json.gz` by key; of another format, none."""
+    path = presets_dir() / "laws" / f"{stem}.json.gz"
+    if not path.is_file():
+        return {}
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        laws = json.load(file)
+    return {key: Law.from_dict(data) for key, data in laws.items()}
+
+
+@functools.lru_cache(maxsize=256)
+def _cached(path: Path) -> Law | None:
+    try:
+        return Law.from_dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
+    text = json.dumps(model.config, sort_keys=True, ensure_ascii=False)
+    name = hashlib.sha256(f"{text}\n{key}".encode()).hexdigest()[:32]
+    return (cache_dir or home.cache()) / "laws" / f"{name}.json"
+
+
+def derive(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None) -> Law:
+    """Trace the law and keep it. Raises `Problem("law.not_traced")`, also where torch is not installed."""
+    law = traced(recipe, model, loop, platform)
+    _keep(_path(model, key_of(recipe, loop, platform), cache_dir), law)
+    return law
+
+
+def traced(recipe: Recipe, model: Model, loop: str, platform: Platform) -> Law:
+    """A law made now. Raises `Problem("law.not_traced")`."""
+    if not model.config:
+        raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
+    try:
+        from estimator import fit
+    except ImportError as error:
+        raise Problem("law.not_traced", field="model", value=model.id, reason=f"{error.name} is not installed") from None
+    try:
+        return fit.derive_law(recipe, model.config, LOOPS[loop], tile_tokens=tile_tokens(loop), platform=platform, class_name=model.inventory.class_name)
+    except Problem:
+        raise
+    except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error
+
+
+def tile_tokens(loop: str) -> int:
+    return TRL_TILE_TOKENS if LOOPS[loop].fused_loss else 0
+
+
+def _keep(path: Path, law: Law) -> None:
+    """A reader never sees half a file; a cache that cannot be written costs time, not the answer."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(law.to_dict()), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        return
+    _cached.cache_clear()
