@@ -1,6 +1,7 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
 # make test      install whatever the tests need and run all of them
 # make coverage  count every language model class of the installed Transformers (about two minutes)
+# make accuracy  print published measurements beside the estimate, and the errors (about two minutes)
 # make bench     print the speed and memory figures, with ratios taken in one run
 # make peers     ask other estimators for the published runs too and print the errors (their environment: .venv-peers)
 # make pictures  retake the pictures of the README
@@ -35,6 +36,9 @@ test: chromium
 
 coverage: $(VENV)/.test
 	$(PY) -m tests.estimator.coverage
+
+accuracy: $(VENV)/.test
+	$(PY) -m tests.estimator.accuracy
 
 bench: chromium
 	$(PY) -m tests.bench

@@ -30,12 +30,19 @@ def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, static: 
 
         sizes = step.Sizes(recipe.per_device_train_batch_size, recipe.max_length, recipe.r, fit.tile_of(recipe, loop))
         made = step.trace_step(recipe, model.config, LOOPS[loop], sizes, None, platform, model.inventory.class_name)
-    except Problem:
-        raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error
-    run = replay.replay_run(recipe, made.kept, made.events, platform.workspace_bytes, step_temporary_bytes=step_temporary_bytes, holds_outputs=LOOPS[loop].keeps_outputs)
+    kind = LOOPS[loop]
+    run = replay.replay_run(
+        recipe,
+        made.kept,
+        made.events,
+        platform.workspace_bytes,
+        step_temporary_bytes=step_temporary_bytes,
+        holds_outputs=kind.keeps_outputs and not kind.ends_with_step,
+        warm_up=kind.loads_on_device or recipe.is_quantized,
+    )
     components, place = made.events.peak()
     fixed = {name: static[name] for name in ("weights", "quantization_state", "adapters", "optimizer_states", "workspace")}
     peak = {"optimizer_step": {"gradients": static["gradients"], "temporary": step_temporary_bytes}, "": components}

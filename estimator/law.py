@@ -33,7 +33,9 @@ class Loop:
     tensors become fp32 before QLoRA: `all` that are not quantized (`prepare_model_for_kbit_training`), the `norms` (TRL
     before 0.14, which cast head and embeddings back), or `none`. `keeps_outputs`: the logits stay alive
     in the backward pass. `half_adapters`: adapters on quantized weights are cast to bf16 (TRL). `copies_logits`: the
-    loss of Transformers before 4.49, which copies the shifted logits.
+    loss of Transformers before 4.49, which copies the shifted logits. `ends_with_step`: the step is a function of its own,
+    so what it kept goes with it; else it lives until the next step's outputs take its name. `loads_on_device`: weights go
+    straight to the card, in one block that Transformers asks for first; else those that are not quantized are moved there.
     """
 
     name: str
@@ -42,10 +44,12 @@ class Loop:
     keeps_outputs: bool
     half_adapters: bool
     copies_logits: bool = False
+    ends_with_step: bool = False
+    loads_on_device: bool = False
 
 
 LOOPS = {
-    "trl": Loop("trl", fused_loss=True, upcasts="none", keeps_outputs=False, half_adapters=True),
+    "trl": Loop("trl", fused_loss=True, upcasts="none", keeps_outputs=False, half_adapters=True, loads_on_device=True),
     "trainer": Loop("trainer", fused_loss=False, upcasts="all", keeps_outputs=False, half_adapters=False),
     "plain": Loop("plain", fused_loss=False, upcasts="all", keeps_outputs=True, half_adapters=False),
 }

@@ -107,8 +107,6 @@ def traced(recipe: Recipe, model: Model, loop: str, platform: Platform) -> Law:
         raise Problem("law.not_traced", field="model", value=model.id, reason=f"{error.name} is not installed") from None
     try:
         return fit.derive_law(recipe, model.config, LOOPS[loop], tile_tokens=tile_tokens(loop), platform=platform, class_name=model.inventory.class_name)
-    except Problem:
-        raise
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error

@@ -43,6 +43,12 @@ class Recorder(TorchDispatchMode):
         """Count a tensor made before recording began."""
         self._seen(tensor, self.component)
 
+    def hold_together(self, tensors: list[torch.Tensor], component: str) -> None:
+        """Tensors made before recording began that outlive it, as one: their number may differ between depths."""
+        self.ignore(*tensors)
+        if tensors:
+            self.events.add(self._number(component), sum(t.untyped_storage().nbytes() for t in tensors), self.place)
+
     def finish(self) -> Events:
         """What was recorded; what is freed later is no part of the step."""
         events, self.events = self.events, Events()

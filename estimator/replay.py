@@ -72,13 +72,14 @@ def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | N
     return allocator.allocated_bytes - sum(sum(static.parts_bytes) for static in kept)
 
 
-def replay_run(recipe: Recipe, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, holds_outputs: bool = False, capacity_bytes: float = math.inf) -> Replay:
+def replay_run(recipe: Recipe, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, holds_outputs: bool = False, warm_up: bool = True, capacity_bytes: float = math.inf) -> Replay:
     """Two steps; the peaks are those of the second, as the reserved memory of the first stays. Raises `OutOfMemory`.
 
-    `holds_outputs`: the loop's variable keeps the outputs of a step until the next one's take its name.
+    `holds_outputs`: the loop's variable keeps the outputs of a step until the next one's take its name. `warm_up`: the
+    weights were loaded to the device, not moved there.
     """
     allocator = CachingAllocator(capacity_bytes)
-    _play(allocator, _loading(kept))
+    _play(allocator, _loading(kept, warm_up))
     _play(allocator, _step(step, 1, workspace_bytes))
     _play(allocator, _states(recipe, kept))
     _play(allocator, (("optimizer", step_temporary_bytes), ("optimizer", FREE)))
@@ -96,11 +97,11 @@ def _play(allocator: CachingAllocator, events: Iterable[Event]) -> None:
         allocator.free(storage) if size_bytes == FREE else allocator.allocate(storage, size_bytes)
 
 
-def _loading(kept: list[Static]) -> Iterator[Event]:
+def _loading(kept: list[Static], warm_up: bool = True) -> Iterator[Event]:
     """transformers modeling_utils.caching_allocator_warmup, then each tensor; adapters follow."""
-    base = [static for static in kept if not static.is_new]
-    yield "warm-up", sum(static.parts_bytes[0] for static in base)
-    yield "warm-up", FREE
+    if warm_up:
+        yield "warm-up", sum(static.parts_bytes[0] for static in kept if not static.is_new)
+        yield "warm-up", FREE
     for n, static in enumerate(kept):
         if static.loading_bytes:
             yield ("loading", n), static.loading_bytes

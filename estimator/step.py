@@ -76,8 +76,9 @@ def trace_step(
         if recipe.gradient_accumulation_steps > 1:
             for parameter in _trained(model):
                 parameter.grad = torch.empty_like(parameter)
-                recorder.hold(parameter.grad)
-                recorder.name(parameter.grad, "gradients")
+            held = [parameter.grad for parameter in _trained(model)]
+            for ranked in (True, False):  # apart, so that each sum is a multiple of the rank or none is
+                recorder.hold_together([grad for grad in held if (grad.numel() % sizes.rank == 0) is ranked], "gradients")
         with recorder:
             outputs = _run(model, recipe, loop, inputs, sizes, recorder)
         for hook in hooks:

@@ -1,14 +1,15 @@
-"""Published measurements as recipes: `python -m tests.estimator.measured` prints each row beside the estimate."""
+"""Published measurements as recipes, with the loop and the kernels of the program that was measured."""
 
 from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from estimator import Estimate, Recipe, estimate
 from estimator.catalog import presets_dir
 from estimator.law import LOOPS, Loop
+from estimator.platforms import Platform
 
 # Rows that say enough of what they ran, and ran it with code that still exists.
 SERIES = ("fitcheck-t4-", "canifinetune-", "fms-")
@@ -16,25 +17,34 @@ SERIES = ("fitcheck-t4-", "canifinetune-", "fms-")
 OTHER_KERNELS = "foak"
 # The checkpoint's structure under the id that is a preset.
 SAME_STRUCTURE = {f"Qwen/Qwen2.5-{size}-Instruct": f"Qwen/Qwen2.5-{size}" for size in ("0.5B", "1.5B", "3B")}
-# A hand-written loop as fms-acceleration runs QLoRA: the frozen 16-bit weights are not upcast.
-LOOPS.setdefault("plain-16", Loop("plain-16", fused_loss=False, upcasts="none", keeps_outputs=True, half_adapters=False))
+# The programs that were measured, as far as their sources or their own figures tell:
+# fitcheck's step is a function; canifinetune's is not. fms-acceleration ran TRL 0.13 on Transformers 4.48, whose loss copied
+# the logits; its QLoRA under bf16 autocast, with the norms upcast or (the "accelerated" plugin) nothing: both rows keep the
+# same 4.011 GiB after training, so head and embeddings were not.
+_OLD = {"fused_loss": False, "keeps_outputs": False, "half_adapters": False, "copies_logits": True}
+LOOPS.setdefault("fitcheck", replace(LOOPS["plain"], name="fitcheck", ends_with_step=True))
+LOOPS.setdefault("trl-0.13", Loop("trl-0.13", upcasts="norms", **_OLD))
+LOOPS.setdefault("trl-0.13-16", Loop("trl-0.13-16", upcasts="none", **_OLD))
+PLATFORMS = {
+    "fitcheck-t4-": Platform(7.5, (2, 14)),
+    "canifinetune-": Platform(8.9, (2, 6), has_flash=False),  # Windows
+    "fms-": Platform(8.0, (2, 4)),
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One published run. `measured_bytes` is torch's peak allocated."""
+    """One published run: torch's peak allocated, and its peak reserved where it was published."""
 
     id: str
     recipe: Recipe
     loop: str
+    platform: Platform
     measured_bytes: float
+    reserved_bytes: float | None
 
-    def estimate(self) -> Estimate:
-        return estimate(self.recipe, loop=self.loop)
-
-    @property
-    def error(self) -> float:
-        return self.estimate().peak_allocated_bytes / self.measured_bytes - 1
+    def estimate(self, engine: str = "law") -> Estimate:
+        return estimate(self.recipe, loop=self.loop, platform=self.platform, engine=engine, derive=True)
 
 
 def rows() -> list[Row]:
@@ -58,20 +68,14 @@ def _row(line: dict[str, str]) -> Row:
         fields |= {"r": int(line["rank"]), "target_modules": targets, "lora_dropout": 0.1 if "dropout=0.1" in line["other"] else 0.0}
     if line["method"] == "qlora":
         fields["bnb_4bit_use_double_quant"] = "double" in line["quant"] and "no double" not in line["quant"]
-    loop = "plain-16" if "no fp32 upcast" in line["quant"] else "plain"
-    return Row(line["id"], Recipe(**fields), loop, float(line["measured_gib"]) * 2**30)
+    series = next(name for name in SERIES if line["id"].startswith(name))
+    loop = {"fitcheck-t4-": "fitcheck", "canifinetune-": "plain"}.get(series) or ("trl-0.13-16" if "no fp32 upcast" in line["quant"] else "trl-0.13")
+    if "AMP" in line["dtype"]:
+        fields["mixed_precision"] = "bf16"
+    return Row(line["id"], Recipe(**fields), loop, PLATFORMS[series], float(line["measured_gib"]) * 2**30, _reserved(line["notes"]))
 
 
-def main() -> None:
-    errors = []
-    for row in rows():
-        made, error = row.estimate(), row.error
-        errors.append(abs(error))
-        r = row.recipe
-        print(f"{row.id:18} {r.model.rpartition('/')[2]:26} {r.method:5} {r.attn_implementation:18} B{r.per_device_train_batch_size} S{r.max_length:<5} {row.measured_bytes / 2**30:8.3f} GiB {100 * error:+6.2f} %  {made.peak_moment}")
-    errors.sort()
-    print(f"{len(errors)} rows: median {100 * errors[len(errors) // 2]:.2f} %, 90 % within {100 * errors[int(0.9 * len(errors))]:.1f} %, worst {100 * errors[-1]:.1f} %")
-
-
-if __name__ == "__main__":
-    main()
+def _reserved(notes: str) -> float | None:
+    """`peak RESERVED 4.3574` is in GiB, `peak RESERVED 8164 MiB` is not."""
+    found = re.search(r"peak RESERVED ([\d.]+)( MiB)?", notes)
+    return float(found[1]) * (2**20 if found[2] else 2**30) if found else None

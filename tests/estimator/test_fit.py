@@ -1,0 +1,152 @@
+"""The traced law against the full trace: equal on sizes, depths and ranks it never saw; and what it is made of."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from estimator import laws
+from estimator.catalog import load_preset
+from estimator.exact import traced as traced_whole
+from estimator.fit import SIZES, NotLinear, coefficients, depths_for
+from estimator.kernels import FusedAttention, HalfSoftmax
+from estimator.law import COMPONENTS, LOOPS, PHI, Law
+from estimator.platforms import Platform
+from estimator.recipe import Recipe
+from estimator.step import Sizes, trace_step
+
+DYNAMIC = ("gradients", "activations", "logits_and_loss", "temporary")
+UNSEEN = ((1, 777, 8), (3, 640, 24), (2, 4099, 64))
+CASES = {
+    "llama": ("Qwen/Qwen2.5-0.5B", {}),
+    "qlora-eager": ("HuggingFaceTB/SmolLM2-135M", {"method": "qlora", "attn_implementation": "eager", "dtype": "float16"}),
+    "full-kept": ("HuggingFaceTB/SmolLM2-135M", {"method": "full", "gradient_checkpointing": False}),
+    "dora-dropout": ("HuggingFaceTB/SmolLM2-135M", {"use_dora": True, "lora_dropout": 0.1, "gradient_checkpointing": False}),
+    "autocast": ("HuggingFaceTB/SmolLM2-135M", {"mixed_precision": "bf16", "dtype": "float32"}),
+    "accumulated": ("HuggingFaceTB/SmolLM2-135M", {"method": "full", "gradient_accumulation_steps": 4}),
+    "experts": ("Qwen/Qwen1.5-MoE-A2.7B", {"target_modules": ["q_proj", "v_proj"]}),
+    "sliding": ("google/gemma-2-2b", {"attn_implementation": "eager"}),
+}
+LOOPS_TRIED = {"full-kept": "plain", "qlora-eager": "trainer"}
+
+
+def law_peak(law: Law, batch: int, sequence: int, rank: int) -> int:
+    """The highest dynamic bytes of forward, loss and backward."""
+    phi = law.phi(batch, sequence, rank)
+    rows = [row for row in law.rows if row.moment != "optimizer_step"]
+    return max(round(sum(sum(c * x for c, x in zip(row.coefficients.get(name, ()), phi)) for name in DYNAMIC)) for row in rows)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_law_equals_full_trace_on_unseen_sizes(case):
+    id, fields = CASES[case]
+    fields = {"method": "lora", **fields}
+    loop, model = LOOPS_TRIED.get(case, "trl"), load_preset(id)
+    for batch, sequence, rank in UNSEEN[: 3 if case == "llama" else 2]:
+        recipe = Recipe(model=id, r=rank, per_device_train_batch_size=batch, max_length=sequence, **fields)
+        law = laws.traced(recipe, model, loop, Platform())
+        tile = min(batch * (sequence - 1), 4096)
+        step = trace_step(recipe, model.config, LOOPS[loop], Sizes(batch, sequence, rank, tile), None, Platform(), model.inventory.class_name)
+        components, _ = step.events.peak()
+        rank = rank if recipe.has_adapters else 0
+        assert law_peak(law, batch, sequence, rank) == pytest.approx(sum(components.values()), rel=1e-3)
+
+
+def test_a_law_has_whole_bytes_and_named_components():
+    law = laws.traced(Recipe(model="HuggingFaceTB/SmolLM2-135M"), load_preset("HuggingFaceTB/SmolLM2-135M"), "trl", Platform())
+    assert law.engine == "traced" and law.versions["torch"] == torch.__version__.partition("+")[0]
+    for row in law.rows:
+        assert set(row.coefficients) <= set(COMPONENTS)
+        assert all(value == int(value) for values in row.coefficients.values() for value in values)
+    assert Law.from_dict(json.loads(json.dumps(law.to_dict()))) == law
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"1": 4096}, {"BS": 8192}, {"BSr": 4}, {"r": 2048}, {"BSS": 12}, {"SS": 2}, {"tile": 65536}, {"B": 8}, {"S": 256}],
+    ids=lambda terms: next(iter(terms)),
+)
+def test_bytes_at_primes_name_their_term(terms):
+    values = dict(zip(PHI, Law((), SIZES.tile, "", 0.0).phi(SIZES.batch, SIZES.sequence, SIZES.rank), strict=True))
+    ((name, factor),) = terms.items()
+    found = coefficients(round(factor * values[name]), SIZES)
+    assert {key: value for key, value in zip(PHI, found, strict=True) if value} == terms
+
+
+def test_one_token_less_is_two_terms():
+    found = coefficients(SIZES.batch * (SIZES.sequence - 1) * 64, SIZES)
+    assert found[PHI.index("BS")] == 64 and found[PHI.index("B")] == -64 and np.count_nonzero(found) == 2
+
+
+def test_what_is_no_term_is_refused():
+    with pytest.raises(NotLinear):
+        coefficients(SIZES.rank * SIZES.tile * 3, SIZES)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "depths"),
+    [
+        ("a" * 32, (3, 4)),
+        ("d" + "m" * 26, (3, 4)),
+        ("sf" * 13, (4, 6)),
+        ("sssssf" * 5 + "ssss", (16, 22)),
+        ("aaaa", (None,)),
+        ("abcdefgh", (None,)),
+    ],
+)
+def test_depths_keep_what_repeats(kinds, depths):
+    assert depths_for(list(kinds)) == depths
+
+
+def test_kernels_hold_what_they_say():
+    """The stand-ins save and return the shapes and types of the real ones."""
+    query = torch.empty(2, 8, 16, 64, device="meta", dtype=torch.bfloat16, requires_grad=True)
+    key = torch.empty(2, 2, 16, 64, device="meta", dtype=torch.bfloat16, requires_grad=True)
+    out = FusedAttention.apply(query, key, key)
+    assert out.shape == query.shape and out.transpose(1, 2).is_contiguous()
+    out.sum().backward()
+    assert query.grad.shape == query.shape and key.grad.shape == key.shape
+    scores = torch.empty(4, 4, device="meta", dtype=torch.float16, requires_grad=True)
+    soft = HalfSoftmax.apply(scores, -1)
+    assert soft.dtype is torch.float32
+    soft.sum().backward()
+    assert scores.grad.dtype is torch.float16
+
+
+@pytest.mark.parametrize(
+    ("platform", "dtype", "grouped", "kernel"),
+    [
+        (Platform(8.9), "bfloat16", True, "flash"),
+        (Platform(8.9), "float32", False, "efficient"),
+        (Platform(8.9), "float32", True, "math"),
+        (Platform(7.5), "float16", True, "math"),
+        (Platform(7.5, (2, 14)), "float16", True, "efficient"),
+        (Platform(8.9, (2, 6), has_flash=False), "bfloat16", True, "math"),
+    ],
+)
+def test_the_kernel_that_runs(platform, dtype, grouped, kernel):
+    assert platform.sdpa(dtype, grouped, 64) == kernel
+
+
+def test_a_whole_trace_sums_to_its_allocated_peak():
+    from estimator import estimate
+
+    recipe = Recipe(model="HuggingFaceTB/SmolLM2-135M", method="qlora", max_length=512)
+    made = estimate(recipe, "RTX 4090", engine="trace")
+    assert sum(made.components.values()) == made.peak_allocated_bytes <= made.peak_reserved_bytes
+    by_law = estimate(recipe, "RTX 4090", derive=True)
+    assert by_law.engine == "traced"
+    assert by_law.peak_allocated_bytes == pytest.approx(made.peak_allocated_bytes, rel=0.01)  # blocks of the step itself
+
+
+def test_what_cannot_be_traced_falls_back_and_says_so(tmp_path):
+    from estimator import estimate
+
+    model = load_preset("meta-llama/Llama-4-Scout-17B-16E-Instruct")
+    made = estimate(Recipe(model=model.id), model=model, derive=True, cache_dir=tmp_path)
+    assert made.engine == "analytic" and "law.not_traced" in [warning.code for warning in made.warnings]
+    with pytest.raises(Exception, match="could not be traced"):
+        traced_whole(Recipe(model=model.id), model, "trl", Platform(), {}, 0)
