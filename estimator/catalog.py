@@ -131,6 +131,7 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(word for word in re.findall(r"[a-z0-9.+]+", name.lower()) if word not in _BRANDS)
 
 
+@functools.lru_cache(maxsize=512)
 def find_gpu(name: str) -> Gpu:
     """A card by its exact name or a unique alias: its name without the brand, or words that only its name has.
 

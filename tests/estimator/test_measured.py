@@ -1,14 +1,17 @@
-"""The error bar is honest: every published run that says what it ran lies inside it."""
+"""The error bar is honest: published runs that say what they ran lie inside it. All of them: `make accuracy`."""
 
 import pytest
 
-from estimator.estimate import law_of
+from estimator.fit import RELATIVE_ERROR
 from tests.estimator.measured import rows
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.id)
+SAMPLE = ("canifinetune-001", "canifinetune-005", "fitcheck-t4-017", "fitcheck-t4-026", "fitcheck-t4-039", "fms-009", "fms-019", "fms-029")
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if row.id in SAMPLE], ids=lambda row: row.id)
 def test_a_published_run_lies_inside_the_stated_bar(row):
     made = row.estimate()
+    assert made.engine == "traced"
     dynamic = sum(made.components[name] for name in ("activations", "logits_and_loss", "temporary"))
-    bar = law_of(row.recipe, loop=row.loop).law.relative_error * dynamic
-    assert abs(row.measured_bytes - made.peak_allocated_bytes) <= bar + 2 * 2**20  # half a cuBLAS workspace
+    assert abs(row.measured_bytes - made.peak_allocated_bytes) <= RELATIVE_ERROR * dynamic + 2 * 2**20  # half a cuBLAS workspace
