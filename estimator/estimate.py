@@ -219,7 +219,7 @@ def _uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], conte
     low, _, high = RESERVED_OVER_ALLOCATED
     high = RESERVED_EAGER_HIGH if recipe.attn_implementation == "eager" else high
     why = (
-        Problem("why.law", value=parts.law.engine, percent=round(100 * parts.law.relative_error)),
+        Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error)),
         Problem("why.allocator", low=f"{low:.2f}", high=f"{high:.2f}"),
         around,
         *totals,

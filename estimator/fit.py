@@ -7,6 +7,7 @@ the number of layers: two shallow models give the law of any depth.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,12 @@ def depths_for(kinds: list[Any]) -> tuple[int | None, ...]:
 
 
 def names_layers(recipe: Recipe) -> bool:
-    """Whether layers differ by the recipe's own choice."""
-    return any((recipe.layers_to_transform, recipe.rank_pattern, recipe.exclude_modules)) or not isinstance(recipe.target_modules, (str, tuple))
+    """Whether layers may differ by the recipe's own choice: it numbers them, or names modules by path or expression."""
+    if recipe.layers_to_transform or recipe.rank_pattern:
+        return True
+    chosen = (recipe.target_modules, recipe.exclude_modules, recipe.modules_to_save, recipe.target_parameters)
+    names = [name for field in chosen for name in ([field] if isinstance(field, str) else field or ())]
+    return not all(name == "all-linear" or re.fullmatch(r"[A-Za-z_]\w*", name) for name in names)
 
 
 def _live(events: Events, sizes: Sizes) -> np.ndarray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ import torch
 import transformers
 from torch import nn
 
-from estimator import autocast, kernels, program
+from estimator import autocast, kernels, packed, program
 from estimator.law import Loop
 from estimator.platforms import Platform
 from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.recorder import Recorder
-from estimator.replay import HALF_BYTES, Static
+from estimator.replay import Static
 from estimator.trace import build_on_meta
 
 
@@ -65,9 +64,9 @@ def trace_step(
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
     with _as_on_cuda(platform), _quiet():
         model = prepared(recipe, config, loop, layers, class_name)
-        kept = statics(model)
+        kept = packed.statics(model)
         recorder = Recorder()
-        recorder.ignore(*model.parameters(), *model.buffers(), *_packed_state(model))
+        recorder.ignore(*model.parameters(), *model.buffers(), *packed.packed_state(model))
         stack = layer_stack(model)
         hooks = _mark(recorder, model, stack)
         inputs = _inputs(sizes)
@@ -97,7 +96,7 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     if layers:
         _shorten(model, layers)
     if recipe.is_quantized:
-        model = _quantized(model, recipe)
+        model = packed.quantized(model, recipe)
     model.train()
     if recipe.is_quantized and loop.upcasts != "none":
         _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")
@@ -148,86 +147,6 @@ def _shorten(model: nn.Module, layers: int) -> None:
     for part in model.modules():
         if isinstance(part, transformers.PreTrainedModel):
             part.config.get_text_config().num_hidden_layers = layers
-
-
-def _quantized(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """bitsandbytes' own layers with packed weights of the right size, as Transformers puts them in."""
-    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
-    from transformers.quantizers.base import HfQuantizer
-
-    settings = program.quantization_config(recipe)
-    skipped = HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
-    model = replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=settings)
-    for module in model.modules():
-        if type(module).__name__ == "Linear4bit":
-            _pack_4bit(module, recipe)
-        elif type(module).__name__ == "Linear8bitLt":
-            _pack_8bit(module)
-    model.is_loaded_in_4bit = recipe.quantization != "int8"
-    model.is_loaded_in_8bit = recipe.quantization == "int8"
-    model.is_quantized = True
-    return model
-
-
-def _pack_4bit(module: nn.Module, recipe: Recipe) -> None:
-    from bitsandbytes.functional import QuantState
-
-    shape, dtype = module.weight.shape, program.dtype(recipe)
-    blocks = -(-shape.numel() // 64)
-    fresh = {"device": module.weight.device, "dtype": torch.float32}
-    nested = QuantState(torch.empty(-(-blocks // 256), **fresh), blocksize=256, code=torch.empty(256, **fresh), dtype=torch.float32)
-    double = recipe.bnb_4bit_use_double_quant
-    state = QuantState(
-        torch.empty(blocks, device=module.weight.device, dtype=torch.uint8 if double else torch.float32),
-        shape=shape,
-        code=torch.empty(16, **fresh),
-        blocksize=64,
-        quant_type=recipe.quantization,
-        dtype=dtype,
-        offset=torch.empty((), **fresh) if double else None,
-        state2=nested if double else None,
-    )
-    module.weight.data = torch.empty((shape.numel() // 2, 1), dtype=torch.uint8, device=module.weight.device)
-    module.weight.quant_state, module.weight.bnb_quantized, module.quant_state = state, True, state
-    if module.bias is not None:
-        module.bias.data = module.bias.data.to(dtype)
-
-
-def _pack_8bit(module: nn.Module) -> None:
-    weight = module.weight
-    weight.data = weight.data.to(torch.int8)
-    weight.CB, weight.SCB = weight.data, torch.empty(weight.shape[0], device=weight.device, dtype=torch.float32)
-
-
-def _packed_state(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Tensors of quantization, which are neither parameters nor buffers."""
-    for module in model.modules():
-        state = getattr(getattr(module, "weight", None), "quant_state", None)
-        if state is not None:
-            parts = [state.absmax, state.code, state.offset]
-            parts += [state.state2.absmax, state.state2.code] if state.state2 else []
-            yield from (tensor for tensor in parts if tensor is not None)
-        if getattr(getattr(module, "weight", None), "SCB", None) is not None:
-            yield module.weight.SCB
-
-
-def statics(model: nn.Module) -> list[Static]:
-    """The parameters and buffers of a prepared model, in the order in which they come to be."""
-    made = []
-    for name, parameter in model.named_parameters():
-        state = getattr(parameter, "quant_state", None)
-        parts = [parameter.untyped_storage().nbytes()]
-        if state is not None:
-            parts += [t.numel() * t.element_size() for t in (state.absmax, state.code, state.offset) if t is not None]
-            parts += [t.numel() * t.element_size() for t in (state.state2.absmax, state.state2.code)] if state.state2 else []
-        if getattr(parameter, "SCB", None) is not None:
-            parts.append(parameter.SCB.numel() * 4)
-        numel = math.prod(state.shape) if state is not None else parameter.numel()
-        is_new = "lora_" in name or "modules_to_save" in name
-        loading = HALF_BYTES * numel if len(parts) > 1 else 0
-        dtype = str(parameter.dtype).removeprefix("torch.")
-        made.append(Static(tuple(parts), loading, parameter.requires_grad, is_new, tuple(parameter.shape), dtype))
-    return sorted(made, key=lambda static: static.is_new)
 
 
 def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:

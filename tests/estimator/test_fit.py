@@ -11,7 +11,7 @@ import torch
 from estimator import laws
 from estimator.catalog import load_preset
 from estimator.exact import traced as traced_whole
-from estimator.fit import SIZES, NotLinear, coefficients, depths_for
+from estimator.fit import SIZES, NotLinear, coefficients, depths_for, names_layers
 from estimator.kernels import FusedAttention, HalfSoftmax
 from estimator.law import COMPONENTS, LOOPS, PHI, Law
 from estimator.platforms import Platform
@@ -151,3 +151,18 @@ def test_what_cannot_be_traced_falls_back_and_says_so(tmp_path):
     assert made.engine == "analytic" and "law.not_traced" in [warning.code for warning in made.warnings]
     with pytest.raises(Exception, match="could not be traced"):
         traced_whole(Recipe(model=model.id), model, "trl", Platform(), {}, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"target_modules": "all-linear"}, False),
+        ({"target_modules": ["q_proj", "w1"], "modules_to_save": ["lm_head"]}, False),
+        ({"target_modules": r".*layers\.(0|1)\..*proj"}, True),
+        ({"target_modules": ["layers.3.self_attn.q_proj"]}, True),
+        ({"layers_to_transform": [1]}, True),
+        ({"rank_pattern": {"q_proj": 4}}, True),
+    ],
+)
+def test_a_recipe_that_tells_layers_apart_is_traced_whole(fields, named):
+    assert names_layers(Recipe(model="any", **fields)) is named
