@@ -1,4 +1,4 @@
-"""How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only in `program`, `trace`, `measure`."""
+"""How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only where a model is built or traced (`trace`, `step`, `fit`, ...)."""
 
 from estimator.catalog import find_gpu, gpus, models
 from estimator.estimate import Estimate, check, compare_methods, cpu_growth, estimate

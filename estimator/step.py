@@ -191,12 +191,28 @@ def _forward(model: nn.Module, recipe: Recipe, loop: Loop, sizes: Sizes, recorde
 def _run(model: nn.Module, recipe: Recipe, loop: Loop, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder) -> Any:
     """Forward, loss and backward as the loop does them; returns what the loop still holds afterwards."""
     with autocast.around(recipe.mixed_precision):
-        outputs = _forward(model, recipe, loop, sizes, recorder)(input_ids=inputs["input_ids"], labels=inputs["labels"])
-    loss = outputs["loss"]
+        outputs = _forward(model, recipe, loop, sizes, recorder)(**_arguments(model, inputs))
+    loss = _loss(outputs)
     outputs = outputs if loop.keeps_outputs else None
     recorder.place = ("backward", HEAD)
     loss.backward()
     return outputs
+
+
+def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Ids, and labels as the model takes them: a token's, a row's under a classifier, none where there is no head."""
+    base = _base(model)
+    made = {"input_ids": inputs["input_ids"]}
+    if "Classification" in type(base).__name__:
+        return made | {"labels": inputs["labels"][:, 0]}
+    return made | ({"labels": inputs["labels"]} if base.get_output_embeddings() is not None else {})
+
+
+def _loss(outputs: Any) -> torch.Tensor:
+    """The loss; of a model that has none, as an embedding model, a sum over what it gives."""
+    if "loss" in outputs:
+        return outputs["loss"]
+    return next(value for value in outputs.values() if isinstance(value, torch.Tensor) and value.is_floating_point()).float().sum()
 
 
 def _base(model: nn.Module) -> nn.Module:

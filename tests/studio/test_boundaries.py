@@ -14,7 +14,9 @@ FORBIDDEN = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate
 # The processes that may import torch, and what only they import.
 WORKERS = "studio.workers."
 PAGE_SIDE = ("studio.workers.client", "studio.workers.bases")
-ESTIMATOR_TORCH = ("estimator.trace", "estimator.measure")
+# What only a trace worker, a command that traces, or a measurement imports.
+TRACE = ("trace", "step", "recorder", "kernels", "autocast", "packed", "fit", "measure")
+ESTIMATOR_TORCH = tuple(f"estimator.{name}" for name in TRACE)
 
 
 def modules() -> list[str]:
