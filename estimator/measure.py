@@ -8,6 +8,7 @@ functions.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -164,11 +165,16 @@ def this_platform(device: str) -> Platform | None:
 
 
 def known_gpu(name: str) -> Gpu | None:
-    """The catalog's card for torch's name of it; None where that name does not tell which it is."""
-    try:
-        return catalog.find_gpu(name)
-    except Problem:
-        return None
+    """The catalog's card for torch's name of it; None where that name does not tell which it is.
+
+    The driver names boards for SXM sockets by chip and memory alone: "NVIDIA H200" beside "NVIDIA H200 NVL", "NVIDIA H100
+    80GB HBM3" beside "NVIDIA H100 PCIe".
+    """
+    plain = " ".join(word for word in name.split() if not word.startswith("HBM"))
+    for spelling in (name, f"{plain} SXM", f"{plain} SXM5"):
+        with contextlib.suppress(Problem):
+            return catalog.find_gpu(spelling)
+    return None
 
 
 def table(recipe: Recipe, made: Measurement, beside: dict[str, Estimate]) -> str:

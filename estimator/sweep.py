@@ -11,11 +11,13 @@ import argparse
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -39,12 +41,13 @@ LEFT_BYTES = 64 * 2**20
 class Worker:
     """A process that measures rows: a JSON line in, a JSON line out."""
 
-    def __init__(self, device: str, command: Sequence[str] | None = None) -> None:
+    def __init__(self, device: str, log: Path, command: Sequence[str] | None = None) -> None:
         command = command or [sys.executable, "-m", "estimator.sweep", "--worker", "--device", device]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         # On a CPU that others use too, threads that spin while they wait slow a step down many times.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen(command, text=True, encoding="utf-8", env=environment, **pipes)
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(command, text=True, encoding="utf-8", env=environment, stderr=errors, **pipes)
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -79,6 +82,8 @@ class Sweep:
     device: str
     folder: Path
     seconds: float
+    log: Path
+    """What the measuring processes say, tracebacks of failed rows too."""
     began: float = field(default_factory=time.monotonic)
     counts: dict[str, int] = field(default_factory=dict)
     not_run: list[str] = field(default_factory=list)
@@ -94,7 +99,7 @@ class Sweep:
     def run(self, rows: list[SweepRow]) -> None:
         """Raises `Problem("measure.no_gpu")`."""
         try:
-            self.worker = Worker(self.device)
+            self.worker = Worker(self.device, self.log)
             machine = self.worker.ask({"ask": "machine"}, max(self.left, ROW_SECONDS)) or {}
             if not machine.get("gpu"):
                 raise Problem("measure.no_gpu", field="device", reason=machine.get("reason", "the measuring process did not start"))
@@ -112,14 +117,14 @@ class Sweep:
                     worker.close()
 
     def _group(self, rows: list[SweepRow], is_last: bool) -> None:
-        self.worker, self.following = self.worker or self.following or Worker(self.device), None
+        self.worker, self.following = self.worker or self.following or Worker(self.device, self.log), None
         if not is_last and self.left > 0:
-            self.following = Worker(self.device)
+            self.following = Worker(self.device, self.log)
         for row in rows:
             if self.left <= 0:
                 self.not_run.append(row.id)
                 continue
-            self.worker = self.worker or Worker(self.device)
+            self.worker = self.worker or Worker(self.device, self.log)
             limit = min(self.left, ROW_SECONDS)
             answer = self.worker.ask({"recipe": row.recipe.to_dict(), "loop": row.loop, "steps": MEASURED_STEPS}, limit)
             if answer is None and limit < ROW_SECONDS:  # not the row's fault
@@ -184,6 +189,7 @@ def _measured(request: dict[str, Any], device: str) -> dict[str, Any]:
         recipe = Recipe.from_dict(request["recipe"])
         made = measure.measure(recipe, open_model(recipe.model), loop=request["loop"], steps=request["steps"], device=device)
     except Exception as error:  # one row's failure is a line of the table, not the end of the sweep
+        traceback.print_exc()
         return {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300], "is_over": True}
     return vars(made) | {"is_over": forget(device) > LEFT_BYTES}
 
@@ -217,18 +223,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(listing(rows)))
         return 0
-    folder = options.folder or (Path(tempfile.mkdtemp(prefix="lora-studio-")) if options.dry_run else presets_dir() / "measurements")
-    sweep = Sweep(options.device, folder, options.seconds)
+    scratch = Path(tempfile.mkdtemp(prefix="lora-studio-"))
+    folder = options.folder or (scratch if options.dry_run else presets_dir() / "measurements")
+    sweep = Sweep(options.device, folder, options.seconds, scratch / "sweep.log")
     try:
         sweep.run(rows)
     except Problem as problem:
         print(f"gpu-proof: {problem}", file=sys.stderr)
+        shutil.rmtree(scratch, ignore_errors=True)
         return 2
     counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sweep.counts.items()) or "nothing measured"
     print(f"{counts}, in {time.monotonic() - sweep.began:.0f} s: {sweep.path}")
     if sweep.not_run:
         print(f"{len(sweep.not_run)} not run, the time was spent: {', '.join(sweep.not_run)}")
-    return int(bool(set(sweep.counts) - set(sweep_table.FINISHED)))
+    failed = bool(set(sweep.counts) - set(sweep_table.FINISHED))
+    if failed:
+        print(f"what the processes said: {sweep.log}")
+    elif folder != scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -26,17 +26,17 @@ MODEL = open_model(TINY_BASE)
 
 
 def tiny(**fields) -> Recipe:
-    return Recipe(**{"model": TINY_BASE, "dtype": "float32", "max_length": 16, "eval_steps": 0} | fields)
+    return Recipe(**{"model": TINY_BASE, "dtype": "float32", "max_length": 16, "eval_steps": 0, "gradient_checkpointing": False} | fields)
 
 
 @pytest.mark.parametrize(
     ("fields", "loop"),
     [
-        ({"method": "full", "eval_steps": 1}, "trl"),
-        ({"method": "lora", "eval_steps": 2, "gradient_accumulation_steps": 2}, "plain"),
-        ({"method": "lora", "attn_implementation": "eager", "gradient_checkpointing": False}, "trainer"),
+        ({"method": "full", "eval_steps": 3, "gradient_checkpointing": True}, "trl"),
+        ({"method": "lora", "eval_steps": 3, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}, "plain"),
+        ({"method": "lora", "attn_implementation": "eager"}, "trainer"),
         ({"method": "qlora", "dtype": "bfloat16", "max_length": 8}, "trl"),
-        ({"method": "qlora", "use_dora": True, "optim": "adafactor", "gradient_checkpointing": False}, "plain"),
+        ({"method": "qlora", "use_dora": True, "optim": "adafactor"}, "plain"),
     ],
     ids=lambda value: value if isinstance(value, str) else value["method"],
 )
@@ -119,6 +119,23 @@ def test_figures_of_a_gpu(monkeypatch):
     assert "Tesla T4" in text and f"{100 * (answer.device_bytes / (37 * MIB) - 1):+.2f} %" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("NVIDIA H200", "H200 SXM 141GB"),
+        ("NVIDIA H200 NVL", "H200 NVL 141GB"),
+        ("NVIDIA H100 80GB HBM3", "H100 SXM5 80GB"),
+        ("NVIDIA GeForce RTX 4090", "GeForce RTX 4090"),
+        ("NVIDIA A100-SXM4-80GB", "A100 SXM4 80GB"),
+        ("Tesla T4", "Tesla T4"),
+        ("Card 9", None),
+    ],
+)
+def test_the_drivers_names_are_found_in_the_catalog(name, card):
+    found = measure.known_gpu(name)
+    assert (found.name if found else None) == card
+
+
 def test_without_a_gpu_one_line_says_so(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert measure.main(["measure", "--model", TINY_BASE]) == 2
@@ -129,7 +146,7 @@ def test_without_a_gpu_one_line_says_so(capsys, monkeypatch):
 
 
 def test_the_command_prints_both_engines_as_json_and_nothing_else(capsys):
-    words = ["--model", TINY_BASE, "--dtype", "float32", "--method", "lora", "--max-length", "16", "--steps", "1", "--device", "cpu"]
+    words = ["--model", TINY_BASE, "--dtype", "float32", "--method", "lora", "--max-length", "16", "--steps", "1", "--gradient-checkpointing", "false", "--device", "cpu"]
     assert measure.main([*words, "--engine", "trace", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["measured"]["status"] == "ok" and list(answer["estimated"]) == ["law", "trace"]
@@ -198,7 +215,7 @@ for line in sys.stdin:
 def stand_in(monkeypatch):
     """Measuring processes that die and dawdle."""
     real = sweep.Worker.__init__
-    monkeypatch.setattr(sweep.Worker, "__init__", lambda self, device: real(self, device, [sys.executable, "-c", ANSWERS]))
+    monkeypatch.setattr(sweep.Worker, "__init__", lambda self, device, log: real(self, device, log, [sys.executable, "-c", ANSWERS]))
     monkeypatch.setattr(sweep, "ROW_SECONDS", 0.5)
 
 
