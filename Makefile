@@ -2,6 +2,7 @@
 # make test      install whatever the tests need and run all of them
 # make coverage  count every language model class of the installed Transformers (about two minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about two minutes)
+# make gpu-proof measure many recipes on this machine's GPU, into presets/measurements (eight minutes on an H200)
 # make bench     print the speed and memory figures, with ratios taken in one run
 # make peers     ask other estimators for the published runs too and print the errors (their environment: .venv-peers)
 # make pictures  retake the pictures of the README
@@ -12,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: run test coverage accuracy bench peers pictures chromium clean
+.PHONY: run test coverage accuracy gpu-proof bench peers pictures chromium clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ coverage: $(VENV)/.test
 
 accuracy: $(VENV)/.test
 	$(PY) -m tests.estimator.accuracy
+
+gpu-proof: $(VENV)/.train
+	$(PY) -m estimator.sweep
 
 bench: chromium
 	$(PY) -m tests.bench

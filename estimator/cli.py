@@ -1,11 +1,15 @@
-"""`lora-studio estimate`: every `Recipe` field is a flag of the same name. Exit codes: 0, 2 bad input, 3 does not fit."""
+"""`lora-studio estimate`: every `Recipe` field is a flag of the same name. Exit codes: 0, 2 bad input, 3 does not fit.
+
+`lora-studio measure` (`estimator.measure`) takes its flags and its way to a recipe from here.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,11 +30,12 @@ FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, without the usage text."""
-        self.exit(BAD_INPUT, f"lora-studio estimate: {message}. See --help.\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {message}. See --help.\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="lora-studio estimate", description="Memory of a fine-tune, by component.", allow_abbrev=False)
+def recipe_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser with every field of `Recipe`, and what is asked beside it: a GPU, a loop, JSON."""
+    parser = _Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
     for info in FIELDS.values():
         parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
     parser.add_argument("--recipe", metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
@@ -39,54 +44,70 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
     parser.add_argument("--engine", choices=ENGINES, default="law", help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed through the allocator")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = recipe_parser("estimate", "Memory of a fine-tune, by component.")
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, with or without its own name in front; problems are one line on stderr and exit code 2."""
+    return run_command("estimate", build_parser(), _run, argv)
+
+
+def run_command(command: str, parser: argparse.ArgumentParser, run: Callable[[dict[str, Any]], int], argv: Sequence[str] | None) -> int:
+    """Parse and run; whatever the user can mend is one line on stderr and exit code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = vars(build_parser().parse_args(words[1:] if words[:1] == ["estimate"] else words))
+        options = vars(parser.parse_args(words[1:] if words[:1] == [command] else words))
     except SystemExit as stop:  # argparse has said what is wrong
         return int(stop.code or 0)
     try:
-        return _run(options)
+        return run(options)
     except Problem as problem:
-        print(_one_line(f"lora-studio estimate: {problem}"), file=sys.stderr)
+        print(_one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
         return BAD_INPUT
 
 
 def _run(options: dict[str, Any]) -> int:
+    with asked(options) as (recipe, model, gpu, loop):
+        if options["check"] and not gpu:
+            raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
+        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True)
+        print(made.to_json() if options["json"] else table(recipe, made))
+        if not options["check"]:
+            return FITS
+        if made.fits is None:
+            raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
+        return FITS if made.fits else DOES_NOT_FIT
+
+
+@contextlib.contextmanager
+def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, str]]:
+    """The recipe, its model, the GPU's name and the loop that flags and the TOML file ask for, checked without torch.
+
+    A `Problem` raised inside about a value from the file is raised again with the file's name.
+    """
     flags = {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
     path = options["recipe"]
     stated = read_recipe(path) if path is not None else {}
     gpu = options["gpu"] if options["gpu"] is not None else stated.get("gpu")
     loop = options["loop"] or stated.get("loop", "trl")
-    if options["check"] and not gpu:
-        raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
     if options["config"]:
         stated.setdefault("model", "config.json")
     try:
-        return _estimated({**{name: stated[name] for name in FIELDS if name in stated}, **flags}, gpu, loop, options)
+        recipe = Recipe.from_dict({**{name: stated[name] for name in FIELDS if name in stated}, **flags})
+        model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
+        for problem in check(recipe, model=model):
+            raise problem
+        yield recipe, model, gpu, loop
     except Problem as problem:
         if problem.field in stated and problem.field not in flags and path is not None and options.get(problem.field) is None:
             raise in_file(path, problem) from None
         raise
-
-
-def _estimated(fields: dict[str, Any], gpu: str | None, loop: str, options: dict[str, Any]) -> int:
-    recipe = Recipe.from_dict(fields)
-    model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
-    for problem in check(recipe, model=model):
-        raise problem
-    made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True)
-    print(made.to_json() if options["json"] else table(recipe, made))
-    if not options["check"]:
-        return FITS
-    if made.fits is None:
-        raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
-    return FITS if made.fits else DOES_NOT_FIT
 
 
 def _pasted(file: str, name: str) -> Model:

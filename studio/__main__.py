@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import socket
 import sys
@@ -10,16 +11,14 @@ from pathlib import Path
 
 from estimator.problems import Problem
 
-ESTIMATOR_COMMANDS = ("estimate",)
+ESTIMATOR_COMMANDS = {"estimate": "estimator.cli", "measure": "estimator.measure"}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line that says what to mend."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] in ESTIMATOR_COMMANDS:
-        from estimator.cli import main as estimator_main
-
-        return estimator_main(arguments)
+        return importlib.import_module(ESTIMATOR_COMMANDS[arguments[0]]).main(arguments)
     options = parser().parse_args(arguments)
     try:
         return serve(options)

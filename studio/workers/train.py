@@ -84,7 +84,7 @@ class Training:
     def run_all(self) -> str:
         """Load, train, save. Returns `finished` or `stopped`."""
         self.journal.write("phase", name="preparing")
-        from estimator import program
+        from estimator import loops, program
         from studio.workers import memory, rendering
         from studio.workers.bases import open_base
 
@@ -96,7 +96,7 @@ class Training:
         self._predict(folder, longest)
 
         self.journal.write("phase", name="loading")
-        memory.load_libraries()
+        loops.load_libraries()
         meter = memory.Meter(device)
         model = program.load_base(self.recipe, folder, training=True, device=device)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
