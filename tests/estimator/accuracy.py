@@ -8,8 +8,11 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Iterable
+from pathlib import Path
 
-from estimator.catalog import presets_dir
+from estimator import estimate
+from estimator.catalog import gpus, presets_dir
+from estimator.sweep_table import read, slug
 from tests.estimator.measured import OTHER_KERNELS, SERIES, Row, rows
 
 APART = {
@@ -33,9 +36,28 @@ def main() -> None:
         print(_line(row, found), flush=True)
     for name, values in errors.items():
         print(summary(name, values))
+    for path in sorted((presets_dir() / "measurements").glob("*.csv")):
+        if path.name != "published.csv":
+            _own(path)
     print("\nNot compared:")
     for name, reason in _apart():
         print(f"  {name}: {reason}")
+
+
+def _own(path: Path) -> None:
+    """Runs of `make gpu-proof` on one card, whose name the file has."""
+    errors = []
+    gpu = next((gpu for gpu in gpus().values() if slug(gpu.name) == path.stem), None)
+    print(f"\n{path.stem}:")
+    for record in read(path):
+        if record.status != "ok" or not record.peak_allocated_bytes:
+            print(f"  {record.id}: {record.status} {record.reason}")
+            continue
+        made = estimate(record.recipe, gpu, loop=record.loop, derive=True)
+        errors.append(made.peak_allocated_bytes / record.peak_allocated_bytes - 1)
+        print(f"  {record.id}: {record.peak_allocated_bytes / MIB:,.1f} MiB, {errors[-1]:+.2%} ({made.engine})")
+    if errors:
+        print(summary("  allocated, law", errors))
 
 
 def _line(row: Row, found: list[float]) -> str:
