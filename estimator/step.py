@@ -273,6 +273,8 @@ def _as_on_cuda(platform: Platform) -> Iterator[None]:
         mock.patch.object(nn.functional, "dropout", kernels.dropout),
         mock.patch.object(nn.functional, "softmax", kernels.softmax),
         mock.patch.object(torch, "autocast", _autocast),
+        # looks at the ids' values for a warning
+        mock.patch.object(transformers.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
         # asked only where no mask is given, and then of values
         mock.patch.object(masking_utils, "find_packed_sequence_indices", lambda *_: None),
     ):

@@ -104,8 +104,8 @@ def trained(case: Case) -> str:
 def traced(case: Case) -> str:
     """Whether one step of full fine-tuning runs on tensors without memory: the allocations seen, or why not."""
     recipe = Recipe(model=case.model_type, method="full", gradient_checkpointing=False)
-    tokens = {"pad_token_id": 0, "decoder_start_token_id": 0}  # what a tokenizer brings with it
-    config = case.config | {name: value for name, value in tokens.items() if case.config.get(name) is None}
+    tokens = () if case.task == "causal-lm" else ("pad_token_id", "decoder_start_token_id")  # what a tokenizer brings with it
+    config = case.config | {name: 0 for name in tokens if case.config.get(name) is None}
     try:
         step = trace_step(recipe, config, LOOPS["plain"], Sizes(2, 64, 4, 64), class_name=case.class_name)
     except Exception as error:
