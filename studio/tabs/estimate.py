@@ -59,7 +59,9 @@ def _gpu_control() -> Any:
 
 
 def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, picture: Any, train: Any) -> None:
-    inputs = [card, *fields.values()]
+    # The lists of cards and models stay out of the inputs: Gradio's page copies every input's properties three times a move.
+    chosen = {"gpu": gr.State(FIRST["gpu"]), "model": gr.State(FIRST["model"])}
+    inputs = [chosen["gpu"], chosen["model"], *(field for name, field in fields.items() if name != "model")]
 
     def draw(request: gr.Request, gpu: str, *values: Any) -> tuple[Any, Any]:
         """The picture; on a mistake the sentence, and the last good picture stays."""
@@ -77,7 +79,10 @@ def _wire(shared: Shared, fields: dict[str, Any], card: Any, trouble: Any, pictu
             return explained(language(request), problem), gr.skip()
 
     fast = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-    gr.on([c.change for c in inputs], draw, inputs, [trouble, picture], **fast)
+    gr.on([field.change for name, field in fields.items() if name != "model"], draw, inputs, [trouble, picture], **fast)
+    for name, list_ in (("gpu", card), ("model", fields["model"])):
+        kept = list_.change(lambda value: value, list_, chosen[name], **fast)
+        kept.then(draw, inputs, [trouble, picture], **fast)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
     page = gr.context.Context.root_block
     page.load(draw, inputs, [trouble, picture], **fast)
