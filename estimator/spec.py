@@ -90,13 +90,7 @@ class ModelSpec:
 
         `context_length` (tokens), where known, goes before the config's own.
         """
-        if not isinstance(config, dict):
-            raise Problem("model.not_object", field="config.json", value=type(config).__name__)
-        model_type = config.get("model_type")
-        if not isinstance(model_type, str) or not model_type:
-            raise Problem("model.missing_key", field="config.json", key="model_type")
-        text = _text_part(config)
-        sizes = {name: _size(text, name) for name in _SPELLINGS}
+        model_type, text, sizes = _stated(config)
         for name in _REQUIRED:
             if sizes[name] is None:
                 raise Problem("model.missing_key", field="config.json", key=" / ".join(_SPELLINGS[name]))
@@ -111,12 +105,8 @@ class ModelSpec:
         return cls.from_config(read_config(path))
 
 
-def check_sizes(config: Any) -> str:
-    """The model type of a config whose sizes are sane, as far as it states them: enough to count, not to estimate.
-
-    Looser than `ModelSpec`, which the memory law reads: state space models have no heads, composed configs keep sizes
-    in parts of their own. Raises `Problem` for a size that is none or that is meant to exhaust memory.
-    """
+def _stated(config: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(model type, the part of a config that describes the text model, its sizes as far as stated). Raises `Problem`."""
     if not isinstance(config, dict):
         raise Problem("model.not_object", field="config.json", value=type(config).__name__)
     model_type = config.get("model_type")
@@ -124,6 +114,16 @@ def check_sizes(config: Any) -> str:
         raise Problem("model.missing_key", field="config.json", key="model_type")
     text = _text_part(config)
     sizes = {name: _size(text, name) for name in _SPELLINGS}
+    return model_type, text, sizes
+
+
+def check_sizes(config: Any) -> str:
+    """The model type of a config whose sizes are sane, as far as it states them: enough to count, not to estimate.
+
+    Looser than `ModelSpec`, which the memory law reads: state space models have no heads, composed configs keep sizes
+    in parts of their own. Raises `Problem` for a size that is none or that is meant to exhaust memory.
+    """
+    model_type, text, sizes = _stated(config)
     for name in ("hidden_size", "num_hidden_layers"):
         if sizes[name] is None and any(spelling in text for spelling in _SPELLINGS[name]):
             raise Problem("model.missing_key", field="config.json", key=" / ".join(_SPELLINGS[name]))

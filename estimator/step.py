@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.recorder import Recorder
 from estimator.replay import Static
-from estimator.trace import build_on_meta
+from estimator.trace import build_on_meta, quiet
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def trace_step(
     Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has another way then.
     """
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
-    with _as_on_cuda(platform), _quiet():
+    with _as_on_cuda(platform), quiet():
         model = prepared(recipe, config, loop, layers, class_name)
         kept = packed.statics(model)
         recorder = Recorder()
@@ -287,16 +286,3 @@ _torch_autocast = torch.autocast
 def _autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
     """torch knows no autocast of the meta device, not even to switch it off (PEFT does, around expert tensors)."""
     return contextlib.nullcontext() if device_type == "meta" else _torch_autocast(device_type, *args, **kwargs)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Transformers speaks about what does not concern a trace."""
-    before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers.logging.set_verbosity(before)

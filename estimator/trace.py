@@ -52,7 +52,7 @@ def knows(model_type: str) -> bool:
 def build_on_meta(config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype | None = None) -> nn.Module:
     """The Transformers model of `config` on the meta device: every shape, no storage (an 8B model in about 0.1 s)."""
     try:
-        with torch.device("meta"), _quiet():
+        with torch.device("meta"), quiet():
             made = transformers.AutoConfig.for_model(**without_code(config))
             return _model_class(made, class_name)._from_config(made, dtype=dtype or torch.float32)
     except Problem:
@@ -193,7 +193,7 @@ def _expert_names(model_type: str) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Transformers and torch warn about what a bare configuration lacks; that is no news to whoever asked for shapes."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
