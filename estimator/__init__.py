@@ -1,7 +1,8 @@
 """How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only where a model is built or traced (`trace`, `step`, `fit`, ...)."""
 
 from estimator.catalog import find_gpu, gpus, models
-from estimator.estimate import Estimate, check, compare_methods, cpu_growth, estimate
+from estimator.estimate import Estimate, check, compare_methods, estimate
+from estimator.parts import cpu_growth
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.sources import model_from_config, open_model

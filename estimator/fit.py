@@ -16,9 +16,10 @@ import transformers
 
 from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, Law, Loop, Row
 from estimator.platforms import Platform
+from estimator.prepared import layer_config, layer_stack
 from estimator.recipe import Recipe
 from estimator.recorded import Events, Place
-from estimator.step import HEAD, Sizes, Step, layer_config, layer_stack, trace_step
+from estimator.step import HEAD, Sizes, Step, trace_step
 from estimator.trace import build_on_meta
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919)

@@ -18,14 +18,15 @@ import torch
 import transformers
 from torch import nn
 
-from estimator import autocast, kernels, packed, program
+from estimator import autocast, kernels, packed
 from estimator.law import Loop
 from estimator.platforms import Platform
+from estimator.prepared import base_of, layer_stack, prepared, trained
 from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.recorder import Recorder
 from estimator.replay import Static
-from estimator.trace import build_on_meta, quiet
+from estimator.trace import quiet
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def trace_step(
         for tensor in inputs.values():
             recorder.hold(tensor)
         if recipe.gradient_accumulation_steps > 1:
-            for parameter in _trained(model):
+            for parameter in trained(model):
                 parameter.grad = torch.empty_like(parameter)
-            held = [parameter.grad for parameter in _trained(model)]
+            held = [parameter.grad for parameter in trained(model)]
             for ranked in (True, False):  # apart, so that each sum is a multiple of the rank or none is
                 recorder.hold_together([grad for grad in held if (grad.numel() % sizes.rank == 0) is ranked], "gradients")
         with recorder:
@@ -86,88 +87,6 @@ def trace_step(
     return Step(events, len(stack), kept)
 
 
-def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None) -> nn.Module:
-    """The model as the loop trains it: dtype, quantized layers, adapters, checkpointing."""
-    config = {**config, "use_cache": False}
-    model = build_on_meta(config, class_name, dtype=program.dtype(recipe))
-    model.config.use_cache = False
-    _set_attention(model, "eager" if recipe.attn_implementation == "eager" else kernels.ATTENTION)
-    if layers:
-        _shorten(model, layers)
-    if recipe.is_quantized:
-        model = packed.quantized(model, recipe)
-    model.train()
-    if recipe.is_quantized and loop.upcasts != "none":
-        _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")
-    if recipe.gradient_checkpointing:
-        contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
-    if recipe.has_adapters:
-        model = _adapted(model, recipe, loop)
-    elif recipe.gradient_checkpointing:
-        model.enable_input_require_grads()
-    return model
-
-
-def _upcast(model: nn.Module, dtype: torch.dtype, norms_only: bool) -> None:
-    """PEFT's preparation; TRL before 0.14 then cast head and embeddings back (`peft_module_casting_to_bf16`)."""
-    from peft import prepare_model_for_kbit_training
-
-    prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    if norms_only:
-        for module in (model.get_input_embeddings(), model.get_output_embeddings()):
-            module.weight.data = module.weight.data.to(dtype)
-
-
-def _set_attention(model: nn.Module, name: str) -> None:
-    for part in model.modules():
-        if isinstance(part, transformers.PreTrainedModel):
-            for config in (part.config, part.config.get_text_config()):
-                config._attn_implementation = name
-
-
-def layer_config(model: nn.Module) -> Any:
-    """The configuration of the text model."""
-    return next(module for module in model.modules() if isinstance(module, transformers.PreTrainedModel)).config.get_text_config()
-
-
-def layer_stack(model: nn.Module) -> nn.ModuleList:
-    """The list of the text model's layers: the one whose length the configuration states, else the longest."""
-    config = layer_config(model)
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    stated = [module for module in lists if len(module) == getattr(config, "num_hidden_layers", None)]
-    return max(stated or lists, key=lambda module: sum(p.numel() for p in module.parameters()))
-
-
-def _shorten(model: nn.Module, layers: int) -> None:
-    """Keep the first `layers` layers; the configuration keeps its lists, of which only the first entries are read."""
-    stack = layer_stack(model)
-    del stack[layers:]
-    for part in model.modules():
-        if isinstance(part, transformers.PreTrainedModel):
-            part.config.get_text_config().num_hidden_layers = layers
-
-
-def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
-    """PEFT's adapters; TRL casts those of a quantized base to bf16 (see `program.keep_adapters_in_float32`)."""
-    from peft import get_peft_model
-
-    settings = program.lora_config(recipe)
-    settings.init_lora_weights = False  # values are never looked at, and some of them need real weights
-    model = get_peft_model(model, settings, low_cpu_mem_usage=True)
-    if recipe.gradient_checkpointing:
-        model.enable_input_require_grads()
-    if recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32":
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad and "lora_magnitude_vector" not in name:
-                parameter.data = parameter.data.to(torch.bfloat16)
-    return model
-
-
-def _trained(model: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
 def _inputs(sizes: Sizes) -> dict[str, torch.Tensor]:
     """Rows without padding. The mask of ones takes its bytes and is left out of the call, as Transformers leaves it out."""
     make = lambda: torch.zeros((sizes.batch, sizes.sequence), dtype=torch.int64, device="meta")  # noqa: E731
@@ -177,7 +96,7 @@ def _inputs(sizes: Sizes) -> dict[str, torch.Tensor]:
 def _forward(model: nn.Module, recipe: Recipe, loop: Loop, sizes: Sizes, recorder: Recorder) -> Any:
     """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's `prepare_model`."""
     if loop.copies_logits:
-        _base(model).loss_function = kernels.shifted_loss
+        base_of(model).loss_function = kernels.shifted_loss
     if loop.fused_loss:
         return functools.partial(kernels.fused_outputs, model, sizes.tile, lambda: _enter(recorder, "loss"))
     if recipe.mixed_precision == "no" or loop.keeps_outputs:
@@ -200,7 +119,7 @@ def _run(model: nn.Module, recipe: Recipe, loop: Loop, inputs: dict[str, torch.T
 
 def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Ids, and labels as the model takes them: a token's, a row's under a classifier, none where there is no head."""
-    base = _base(model)
+    base = base_of(model)
     made = {"input_ids": inputs["input_ids"]}
     if "Classification" in type(base).__name__:
         return made | {"labels": inputs["labels"][:, 0]}
@@ -212,11 +131,6 @@ def _loss(outputs: Any) -> torch.Tensor:
     if "loss" in outputs:
         return outputs["loss"]
     return next(value for value in outputs.values() if isinstance(value, torch.Tensor) and value.is_floating_point()).float().sum()
-
-
-def _base(model: nn.Module) -> nn.Module:
-    """The model under PEFT's wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 HEAD = 1_000_000
@@ -254,7 +168,7 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
     head = model.get_output_embeddings()
     if head is not None:
         hooks.append(head.register_forward_pre_hook(lambda *_: _enter(recorder, "loss")))
-    for parameter in _trained(model):
+    for parameter in trained(model):
         hooks.append(parameter.register_post_accumulate_grad_hook(lambda p: recorder.name(p.grad, "gradients")))
     return hooks
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator.catalog import Model
-from estimator.estimate import check, cpu_growth, estimate
+from estimator.estimate import check, estimate
+from estimator.parts import cpu_growth
 from estimator.problems import Problem
 from estimator.program import check_machine
 from estimator.recipe import Recipe

@@ -13,7 +13,7 @@ import numpy as np
 
 from estimator import Recipe, estimate, laws
 from estimator.catalog import load_preset
-from estimator.estimate import law_of
+from estimator.parts import law_of
 from estimator.platforms import Platform
 
 MODEL = "meta-llama/Llama-3.1-8B"

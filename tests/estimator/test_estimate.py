@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimator import Problem, Recipe, check, compare_methods, cpu_growth, estimate
-from estimator.estimate import law_of
+from estimator.parts import law_of
 from estimator.law import COMPONENTS, Law
 
 LLAMA = "meta-llama/Llama-3.1-8B"

@@ -5,7 +5,7 @@ import weakref
 import pytest
 
 from estimator.catalog import Model
-from estimator.estimate import law_of
+from estimator.parts import law_of
 from estimator.law import LOOPS
 from estimator.recipe import Recipe
 from estimator.spec import ModelSpec

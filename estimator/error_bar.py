@@ -1,0 +1,53 @@
+"""How far the truth may lie from an estimate, and why: the law's own error, the allocator's, the context's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from estimator import catalog
+from estimator.parts import Parts
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from estimator.units import human_bytes
+
+RESERVED_OVER_ALLOCATED = (1.02, 1.08, 1.20)
+"""Low, central and high ratio of reserved to allocated memory with SDPA (presets/README.md, allocator); eager reaches 1.3."""
+RESERVED_EAGER_HIGH = 1.30
+REPLAY_ERROR = (-0.05, 0.12)
+"""Range of the truth around a replayed figure: `make accuracy`, reserved; eager attention in half precision comes out too low."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Range of `device_bytes`, and the reasons for it (codes `why.*`, so that a page can say them in its language)."""
+
+    low_bytes: int
+    high_bytes: int
+    why: tuple[Problem, ...]
+
+
+def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], context: catalog.Context, paged: int, usable: Any, replayed_bytes: int | None) -> Uncertainty:
+    """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs."""
+    totals = (Problem("why.total", source=usable.source),) if usable else ()
+    around = Problem("why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source)
+    if replayed_bytes:
+        low, high = (replayed_bytes * (1 + share) for share in REPLAY_ERROR)
+        why = (Problem("why.replay", low=f"{-REPLAY_ERROR[0]:.0%}", high=f"{REPLAY_ERROR[1]:.0%}"), around, *totals)
+        return Uncertainty(round(low) + context.low_bytes + paged, round(high) + context.high_bytes + paged, why)
+    dynamic = sum(components[name] for name in ("activations", "logits_and_loss", "temporary"))
+    static = sum(components.values()) - dynamic
+    error = parts.law.relative_error * dynamic
+    low, _, high = RESERVED_OVER_ALLOCATED
+    high = RESERVED_EAGER_HIGH if recipe.attn_implementation == "eager" else high
+    why = (
+        Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error)),
+        Problem("why.allocator", low=f"{low:.2f}", high=f"{high:.2f}"),
+        around,
+        *totals,
+    )
+    return Uncertainty(
+        round((static + dynamic - error) * low) + context.low_bytes + paged,
+        round((static + dynamic + error) * high) + context.high_bytes + paged,
+        why,
+    )

@@ -1,0 +1,106 @@
+"""Everything a law needs to be evaluated for one recipe: static bytes from `estimator.states`, and the law at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from estimator import laws
+from estimator.adapters import Trainables, trainables
+from estimator.analytic import adapter_dtype, analytic_law
+from estimator.catalog import Model
+from estimator.law import LOOPS, Law
+from estimator.platforms import Platform
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from estimator.replay import block_rounding_bytes
+from estimator.sources import open_model
+from estimator.states import Training, Weights, base_weights, training_bytes
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything `law.evaluate` needs for one recipe."""
+
+    model: Model
+    trained: Trainables
+    base: Weights
+    training: Training
+    law: Law
+    rounding_bytes: int = 0
+    """What the allocator counts for the loaded weights beyond their bytes."""
+    workspace_bytes: int = 0
+    doubt: Problem | None = None
+    """Why the law is not a traced one, where that is no choice."""
+
+    @property
+    def static(self) -> dict[str, int]:
+        return {
+            "weights": self.base.weights_bytes + self.rounding_bytes,
+            "quantization_state": self.base.quantization_state_bytes,
+            "adapters": self.training.adapters_bytes,
+            "gradients": self.training.gradients_bytes,
+            "optimizer_states": self.training.optimizer_states_bytes,
+            "workspace": self.workspace_bytes,
+        }
+
+    def evaluate(self, recipe: Recipe) -> Any:
+        batch, sequence = recipe.per_device_train_batch_size, recipe.max_length
+        return self.law.evaluate(batch, sequence, recipe.r, self.static, self.training.step_temporary_bytes)
+
+
+def parts_of(
+    recipe: Recipe,
+    model: Model,
+    loop_name: str,
+    device: str,
+    platform: Platform = Platform(),
+    derive: bool = False,
+    cache_dir: Path | None = None,
+) -> Parts:
+    loop = LOOPS[loop_name]
+    trained = trainables(recipe, model.inventory)
+    quantization = recipe.quantization if recipe.is_quantized else None
+    base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)
+    training = training_bytes(recipe, trained, adapter_dtype=adapter_dtype(recipe, loop), device=device)
+    if device != "cuda":
+        return Parts(model, trained, base, training, analytic_law(recipe, model.inventory, model.spec, trained, loop, device=device, largest_linear=base.largest_linear))
+    law, doubt = laws.find(recipe, model, loop_name, platform, cache_dir), None
+    if law is None and derive:
+        try:
+            law = laws.derive(recipe, model, loop_name, platform, cache_dir)
+        except Problem as problem:
+            doubt = problem
+    law = law or analytic_law(recipe, model.inventory, model.spec, trained, loop, device=device, largest_linear=base.largest_linear)
+    rounding = block_rounding_bytes(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant)
+    return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt)
+
+
+def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", device: str = "cuda", platform: Platform = Platform()) -> Parts:
+    """The law and the static bytes of a recipe, for sweeps: `law_of(r).law.peaks(...)`."""
+    return parts_of(recipe, model or open_model(recipe.model), loop, device, platform)
+
+
+@dataclass(frozen=True)
+class CpuGrowth:
+    """Bytes by which a CPU training worker's resident memory grows over what its libraries take, with a range."""
+
+    growth_bytes: int
+    low_bytes: int
+    high_bytes: int
+    components: dict[str, int]
+    peak_moment: str
+
+
+def cpu_growth(recipe: Recipe, *, model: Model | None = None) -> CpuGrowth:
+    """Growth of the worker's resident memory in a CPU run: the same tensors without context and workspaces.
+
+    Pages are touched when written and freed tensors may stay with the C allocator, so the measured growth lies between
+    the static bytes and the peak plus a third; loading holds one more copy of the largest weight for a moment.
+    """
+    parts = parts_of(recipe, model or open_model(recipe.model), "trl", "cpu")
+    row, components = parts.evaluate(recipe)
+    peak = sum(components.values())
+    error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))
+    return CpuGrowth(peak, round(peak - error), round((peak + error) * 4 / 3), components, row.moment)
