@@ -1,5 +1,5 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
-# make test      install whatever the tests need and run all of them
+# make test      install whatever the tests need and run all of them, two files at a time (JOBS=2)
 # make coverage  count every language model class of the installed Transformers (about two minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about two minutes)
 # make gpu-proof measure many recipes on this machine's GPU, into presets/measurements (eight minutes on an H200)
@@ -8,6 +8,7 @@
 # make pictures  retake the pictures of the README
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= 2
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
@@ -32,8 +33,9 @@ run: $(VENV)/.train
 chromium: $(VENV)/.test
 	$(PY) -m tests.chromium
 
+# A file is one worker's, for its servers; the slow files come first.
 test: chromium
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.test
 	$(PY) -m tests.estimator.coverage

@@ -68,7 +68,7 @@ def run_command(command: str, parser: argparse.ArgumentParser, run: Callable[[di
     try:
         return run(options)
     except Problem as problem:
-        print(_one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
+        print(one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
         return BAD_INPUT
 
 
@@ -117,7 +117,7 @@ def _pasted(file: str, name: str) -> Model:
     return model_from_config(read_config(Path(file).expanduser()), name)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Names and values may be a stranger's: no line of his own, no escape sequence for the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
@@ -217,7 +217,7 @@ def table(recipe: Recipe, made: Estimate) -> str:
     if made.gpu and made.usable_bytes is not None:
         verdict = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
         lines += ["", f"  {made.gpu}: {verdict}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
-    return "\n".join(map(_one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
+    return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,23 @@ TEMPLATES: dict[str, str] = {
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",
     "why.context": "Context {low} to {high}: {source}.",
     "why.total": "Memory of the card: {source}.",
+    "advice.attention": "{values}: the same result without holding the scores of attention.",
+    "advice.checkpointing": "{values}: keeps each layer's input only and computes the rest again; the same result, about a third more time.",
+    "advice.optimizer_fused": "{values}: the same AdamW in one kernel, without its temporary copy.",
+    "advice.optimizer_paged": "{values}: AdamW's states may move to host memory; the same result, slower while they do.",
+    "advice.optimizer_8bit": "{values}: AdamW's states in 8 bits, rounded block by block.",
+    "advice.optimizer_adafactor": "{values}: no first moment and a factored second one; it may need another learning rate.",
+    "advice.dtype": "{values}: weights in 16 bits.",
+    "advice.adapters": "{values}: adapters train instead of all weights, so less can be learned.",
+    "advice.quantize": "{values}: the frozen weights are stored in 4 bits, which costs a little accuracy and some time.",
+    "advice.double_quantization": "{values}: the scales of the 4-bit weights are quantized too.",
+    "advice.plain_lora": "{values}: magnitudes no longer train apart.",
+    "advice.dropout": "{values}: no mask is kept for each adapter; without dropout small data overfit sooner.",
+    "advice.saved_modules": "{values}: these modules no longer train in full.",
+    "advice.targets": "{values}: fewer layers are adapted, so less can be learned.",
+    "advice.batch": "{values}: the same rows for each optimizer step in more passes; the same result, less work for the card at once.",
+    "advice.length": "{values}: longer rows of the data are dropped.",
+    "advice.rank": "{values}: a lower rank, so less can be learned.",
 }
 
 

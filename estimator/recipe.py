@@ -7,6 +7,7 @@ limit is stated once, here: forms, flags and tests read them through `field_info
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import typing
@@ -149,8 +150,13 @@ class Recipe:
         _check_together(self)
 
     def replace(self, **changes: Any) -> Recipe:
-        """A copy with some fields changed, validated again."""
-        return Recipe.from_dict({**self.to_dict(), **changes})
+        """A copy with some fields changed; these, and what all fields say together, are validated again."""
+        _check_names(changes)
+        made = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, checked(FIELDS[name], value))
+        _check_together(made)
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; tuples become lists."""
@@ -162,9 +168,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
         """The opposite of `to_dict`; an unknown key is a `Problem`, never ignored."""
-        for key, value in data.items():
-            if key not in FIELDS:
-                raise Problem("recipe.unknown_field", field=key, value=shown(value), allowed=", ".join(FIELDS))
+        _check_names(data)
         if "model" not in data:
             raise Problem("recipe.missing", field="model", allowed="a preset's id, a local folder or a hub id")
         return cls(**data)
@@ -183,6 +187,11 @@ FIELDS: dict[str, FieldInfo] = {
     f.name: FieldInfo(f.name, _HINTS[f.name], f.default, dict(f.metadata)) for f in dataclasses.fields(Recipe)
 }
 
+
+def _check_names(data: dict[str, Any]) -> None:
+    for key, value in data.items():
+        if key not in FIELDS:
+            raise Problem("recipe.unknown_field", field=key, value=shown(value), allowed=", ".join(FIELDS))
 
 
 def _check_together(recipe: Recipe) -> None:

@@ -1,0 +1,278 @@
+"""What to change so that a recipe fits a card, and the largest that fits. Every proposal is estimated, none is guessed.
+
+The search relies on one thing: a smaller batch, length or rank never takes more memory, so the largest that fits is found
+by halving. Sets of changes are judged by the worst kind of cost in them, then by how many they are: all pairs are tried, and
+larger sets are made by leaving out of all what is not needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from estimator import changes, states
+from estimator.catalog import Gpu, Model, ModelPreset, find_gpu, load_preset, models
+from estimator.changes import COSTS, Change
+from estimator.estimate import Estimate, check, estimate
+from estimator.problems import Problem
+from estimator.recipe import FIELDS, Recipe
+from estimator.sources import open_model
+
+SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks}
+"""Levers with many steps."""
+NEXT_LARGER = 12
+"""Presets tried beyond the largest that halving finds."""
+LONGEST_UNKNOWN_TOKENS = 1 << 17
+"""Where a model states no context, no longer length is looked for."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Changes to a recipe, the recipe they make and its estimate. `saved_bytes` is on the device, against the recipe as it was."""
+
+    changes: tuple[Change, ...]
+    recipe: Recipe
+    estimate: Estimate
+    saved_bytes: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What to set, all changes together."""
+        return {name: value for change in self.changes for name, value in change.values.items()}
+
+    @property
+    def cost(self) -> str:
+        """The worst kind of cost in it."""
+        return max((change.cost for change in self.changes), key=COSTS.index)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "changes": [change.to_dict() for change in self.changes],
+            "cost": self.cost,
+            "saved_bytes": self.saved_bytes,
+            "device_bytes": self.estimate.device_bytes,
+            "headroom_bytes": self.estimate.headroom_bytes,
+            "fits": self.estimate.fits,
+            "is_close": self.estimate.is_close,
+        }
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest value of each field that fits with the rest as it is; None where not even the smallest does.
+
+    `model` is the preset with most parameters that fits; a value at its field's own limit is not the card's.
+    """
+
+    per_device_train_batch_size: int | None
+    max_length: int | None
+    r: int | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit."""
+
+    estimate: Estimate
+    singles: tuple[Proposal, ...]
+    cheapest: Proposal | None
+    largest: Largest
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "estimate": self.estimate.to_dict(),
+            "singles": [proposal.to_dict() for proposal in self.singles],
+            "cheapest": self.cheapest.to_dict() if self.cheapest else None,
+            "largest": vars(self.largest),
+        }
+
+
+def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl") -> Advice:
+    """Advice for `recipe` on `gpu`. Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into."""
+    gpu = find_gpu(gpu) if isinstance(gpu, str) else gpu
+    if gpu.usable_bytes() is None:
+        raise Problem("gpu.memory_unknown", field="gpu", value=gpu.name)
+    judge = Judge(recipe, gpu, model or open_model(recipe.model), loop)
+    singles = tuple(_singles(judge))
+    cheapest = None if judge.start.fits else _gentlest(singles) or _cheapest_set(judge, singles)
+    return Advice(judge.start, singles, cheapest, _largest(judge))
+
+
+class Judge:
+    """Estimates recipes near one recipe on one card, each once."""
+
+    def __init__(self, recipe: Recipe, gpu: Gpu, model: Model, loop: str) -> None:
+        self.recipe, self.gpu, self.model, self.loop = recipe, gpu, model, loop
+        self._made: dict[str, Estimate | None] = {}
+        self.start = estimate(recipe, gpu, model=model, loop=loop)
+
+    def propose(self, *made: Change) -> Proposal | None:
+        """The changes applied and estimated; None where the recipe refuses them or the model does."""
+        values = {name: value for change in made for name, value in change.values.items()}
+        answer = self.try_values(values)
+        if answer is None:
+            return None
+        recipe, found = answer
+        return Proposal(made, recipe, found, self.start.device_bytes - found.device_bytes)
+
+    def try_values(self, values: dict[str, Any]) -> tuple[Recipe, Estimate] | None:
+        try:
+            recipe = self.recipe.replace(**values)
+            key = recipe.to_json()
+            if key not in self._made:
+                self._made[key] = None if check(recipe, model=self.model) else estimate(recipe, self.gpu, model=self.model, loop=self.loop)
+        except Problem:
+            return None
+        return (recipe, self._made[key]) if self._made[key] else None
+
+    def fits(self, **values: Any) -> bool:
+        answer = self.try_values(values)
+        return bool(answer and answer[1].fits)
+
+
+def _singles(judge: Judge) -> Iterator[Proposal]:
+    """Every single change that saves memory, mildest first and among equals the one that saves most; what fits before what does not."""
+    found = [judge.propose(change) for change in _choices(judge)]
+    saving = [proposal for proposal in found if proposal and proposal.saved_bytes > 0]
+    yield from sorted(saving, key=lambda p: (COSTS.index(p.cost), not p.estimate.fits, -p.saved_bytes))
+
+
+def _gentlest(singles: Sequence[Proposal]) -> Proposal | None:
+    """Of the single changes that fit, the one of the mildest cost; among equals one that fits beyond doubt and changes least."""
+    fitting = [proposal for proposal in singles if proposal.estimate.fits]
+    return min(fitting, key=lambda p: (COSTS.index(p.cost), p.estimate.is_close, p.saved_bytes), default=None)
+
+
+def _choices(judge: Judge) -> Iterator[Change]:
+    yield from changes.fixed_changes(judge.recipe, judge.model, judge.gpu)
+    for scale in SCALES.values():
+        if steps := scale(judge.recipe):
+            yield _mildest(judge, steps)
+
+
+def _mildest(judge: Judge, steps: Sequence[Change], beside: tuple[Change, ...] = ()) -> Change:
+    """The first step that fits, `steps` taking ever less memory; the last where none does."""
+    low, high = 0, len(steps) - 1
+    while low < high:
+        middle = (low + high) // 2
+        proposal = judge.propose(*beside, steps[middle])
+        low, high = (low, middle) if proposal and proposal.estimate.fits else (middle + 1, high)
+    return steps[low]
+
+
+def _cheapest_set(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
+    """The set with the mildest worst cost, then fewest changes, then most memory left; None where all together do not fit."""
+    levers = _levers(singles)
+    for worst in range(len(COSTS)):
+        allowed = [change for change in levers if COSTS.index(change.cost) <= worst]
+        if allowed and (found := _pair(judge, allowed) or _many(judge, allowed)):
+            return _softened(judge, found, singles)
+    return None
+
+
+def _levers(singles: Sequence[Proposal]) -> list[Change]:
+    """What may be combined: for the same fields and the same cost the change that saves most."""
+    strongest = {}
+    for proposal in sorted(singles, key=lambda p: p.saved_bytes):
+        (change,) = proposal.changes
+        strongest[(*sorted(change.values), change.cost)] = change
+    return list(strongest.values())
+
+
+def _go_together(made: Sequence[Change]) -> bool:
+    """Whether no two of them set the same field."""
+    names = [name for change in made for name in change.values]
+    return len(set(names)) == len(names)
+
+
+def _pair(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
+    """The two changes that fit together and leave most memory."""
+    pairs = [judge.propose(*made) for made in itertools.combinations(allowed, 2) if _go_together(made)]
+    return min((p for p in pairs if p and p.estimate.fits), key=lambda p: (COSTS.index(p.cost), p.estimate.device_bytes), default=None)
+
+
+def _many(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
+    """Everything that goes together, less what turns out not to be needed, the dearest first; None where it does not fit."""
+    kept: list[Change] = []
+    for change in sorted(allowed, key=lambda c: -COSTS.index(c.cost)):
+        kept += [change] if _go_together([*kept, change]) else []
+    found = judge.propose(*kept)
+    if not found or not found.estimate.fits:
+        return None
+    for change in found.changes:
+        fewer = judge.propose(*(other for other in found.changes if other is not change))
+        found = fewer if fewer and fewer.estimate.fits else found
+    return found
+
+
+def _softened(judge: Judge, found: Proposal, singles: Sequence[Proposal]) -> Proposal:
+    """Each change as mild as the others of the set allow: a larger batch, a milder optimizer, more targets."""
+    made = list(found.changes)
+    for n, change in enumerate(made):
+        beside = tuple(made[:n] + made[n + 1 :])
+        if steps := SCALES.get(change.kind):
+            made[n] = _mildest(judge, steps(judge.recipe), beside)
+            continue
+        milder = [p.changes[0] for p in singles if p.changes[0].values.keys() == change.values.keys() and p.saved_bytes > 0]
+        ladder = sorted(milder, key=lambda c: (COSTS.index(c.cost), judge.propose(c).saved_bytes))
+        made[n] = next((c for c in ladder if (p := judge.propose(*beside, c)) and p.estimate.fits), change)
+    return judge.propose(*made) or found
+
+
+def _largest(judge: Judge) -> Largest:
+    longest = judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS
+    return Largest(
+        per_device_train_batch_size=_highest(judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]),
+        max_length=_highest(judge, "max_length", min(longest, FIELDS["max_length"].limits["high"])),
+        r=_highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
+        model=_largest_model(judge),
+    )
+
+
+def _highest(judge: Judge, name: str, high: int) -> int | None:
+    """The highest value of a field that fits: doubled up from what is, then halved in."""
+    low = FIELDS[name].limits["low"]
+    if not judge.fits(**{name: low}):
+        return None
+    step = max(low, min(getattr(judge.recipe, name), high))
+    while low < high:
+        probe = min(high, max(step, low + 1))
+        if judge.fits(**{name: probe}):
+            low, step = probe, probe * 2
+        else:
+            high, step = probe - 1, (low + probe) // 2
+    return low
+
+
+def _largest_model(judge: Judge) -> str | None:
+    """The preset with most parameters that fits.
+
+    More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried too;
+    those whose stored weights alone do not fit are passed over.
+    """
+    room = judge.start.usable_bytes / _least_bytes(judge.recipe)
+    presets = sorted((p for p in models().values() if p.is_causal and p.parameters <= room), key=lambda p: p.parameters)
+    low, high = 0, len(presets)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if _fits_model(judge, presets[middle]) else (low, middle)
+    around = presets[max(0, low - 1) : low + NEXT_LARGER]
+    return next((preset.id for preset in reversed(around) if _fits_model(judge, preset)), None)
+
+
+def _least_bytes(recipe: Recipe) -> float:
+    """Bytes a parameter takes at the very least: its weight as stored, and its gradient where all train."""
+    if recipe.is_quantized:
+        return 0.5 if recipe.quantization != "int8" else 1.0
+    return states.width_bytes(recipe.dtype) * (2 if recipe.method == "full" else 1)
+
+
+def _fits_model(judge: Judge, preset: ModelPreset) -> bool:
+    try:
+        model, recipe = load_preset(preset.id), judge.recipe.replace(model=preset.id)
+        return not check(recipe, model=model) and bool(estimate(recipe, judge.gpu, model=model, loop=judge.loop).fits)
+    except Problem:
+        return False

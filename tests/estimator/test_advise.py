@@ -1,0 +1,119 @@
+"""Advice: every proposal is what an estimate of its recipe says, the cheapest set needs each of its changes, the largest is the largest."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estimator import Problem, Recipe, check, estimate, find_gpu, gpus, models
+from estimator.advise import Advice, advise
+from estimator.advise_command import main
+from estimator.changes import COSTS
+
+LLAMA = "meta-llama/Llama-3.1-8B"
+MODELS = (LLAMA, "Qwen/Qwen2.5-0.5B", "mistralai/Mistral-7B-v0.1", "Qwen/Qwen1.5-MoE-A2.7B", "openai-community/gpt2")
+
+recipes = st.builds(
+    Recipe,
+    model=st.sampled_from(MODELS),
+    method=st.sampled_from(["full", "lora", "qlora"]),
+    r=st.sampled_from([4, 64, 256]),
+    target_modules=st.sampled_from(["all-linear"]),
+    max_length=st.sampled_from([64, 1000, 1024]),
+    per_device_train_batch_size=st.sampled_from([1, 2, 6, 32]),
+    gradient_accumulation_steps=st.sampled_from([1, 3]),
+    gradient_checkpointing=st.booleans(),
+    optim=st.sampled_from(["adamw_torch", "paged_adamw_8bit", "sgd"]),
+)
+cards = st.sampled_from(["RTX 4090", "Tesla T4", "H100 SXM5 80GB", "GeForce RTX 3060 12GB"])
+
+
+def _advice(recipe: Recipe, card: str) -> Advice:
+    return advise(recipe, find_gpu(card))
+
+
+@settings(max_examples=12, deadline=None)
+@given(recipes, cards)
+def test_every_proposal_is_its_recipe_estimated(recipe: Recipe, card: str) -> None:
+    advice = _advice(recipe, card)
+    assert advice.estimate.to_dict() == estimate(recipe, card).to_dict()
+    for proposal in (*advice.singles, *filter(None, [advice.cheapest])):
+        applied = recipe.replace(**proposal.values)
+        assert applied == proposal.recipe and not check(applied)
+        assert proposal.estimate.to_dict() == estimate(applied, card).to_dict()
+        assert proposal.saved_bytes == advice.estimate.device_bytes - proposal.estimate.device_bytes > 0
+        rows = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
+        assert applied.per_device_train_batch_size * applied.gradient_accumulation_steps == rows
+    assert [COSTS.index(p.cost) for p in advice.singles] == sorted(COSTS.index(p.cost) for p in advice.singles)
+
+
+@settings(max_examples=12, deadline=None)
+@given(recipes, cards)
+def test_the_cheapest_set_fits_and_needs_each_of_its_changes(recipe: Recipe, card: str) -> None:
+    advice = _advice(recipe, card)
+    if advice.estimate.fits or advice.cheapest is None:
+        assert advice.cheapest is None
+        assert advice.estimate.fits or not any(p.estimate.fits for p in advice.singles)
+        return
+    assert advice.cheapest.estimate.fits
+    for fewer in itertools.combinations(advice.cheapest.changes, len(advice.cheapest.changes) - 1):
+        values = {name: value for change in fewer for name, value in change.values.items()}
+        assert not estimate(recipe.replace(**values), card).fits
+    milder = [p for p in advice.singles if p.estimate.fits and COSTS.index(p.cost) < COSTS.index(advice.cheapest.cost)]
+    assert not milder
+
+
+@settings(max_examples=8, deadline=None)
+@given(recipes, cards)
+def test_the_largest_fits_and_one_more_does_not(recipe: Recipe, card: str) -> None:
+    largest = _advice(recipe, card).largest
+    limits = {"per_device_train_batch_size": 4096, "max_length": models()[recipe.model].context_length, "r": 4096}
+    for name, limit in limits.items():
+        value = getattr(largest, name)
+        if value is not None:
+            assert estimate(recipe.replace(**{name: value}), card).fits
+        if (value or 0) < limit and (name != "r" or recipe.has_adapters):
+            smallest = {"max_length": 8}.get(name, 1)
+            more = recipe.replace(**{name: (value or smallest - 1) + 1})
+            assert not estimate(more, card).fits
+    if largest.model:
+        assert estimate(recipe.replace(model=largest.model), card).fits
+
+
+def test_the_largest_model_is_what_a_whole_search_finds() -> None:
+    recipe, card = Recipe(model=LLAMA, max_length=512), find_gpu("Tesla T4")
+    fitting = []
+    for preset in models().values():
+        if preset.is_causal and preset.parameters <= 40e9:
+            with_it = recipe.replace(model=preset.id)
+            try:
+                if not check(with_it) and estimate(with_it, card).fits:
+                    fitting.append(preset)
+            except Problem:
+                continue
+    assert _advice(recipe, card.name).largest.model == max(fitting, key=lambda preset: preset.parameters).id
+
+
+def test_a_card_of_unknown_memory_has_no_advice() -> None:
+    unknown = next(gpu for gpu in gpus().values() if gpu.usable_bytes() is None)
+    with pytest.raises(Problem, match="not known"):
+        advise(Recipe(model=LLAMA), unknown)
+
+
+def test_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(f'model = "{LLAMA}"\nmethod = "lora"\nmax_length = 8192\nper_device_train_batch_size = 4\ngpu = "RTX 4090"\n')
+    assert main([str(file), "--json"]) == 3
+    said = json.loads(capsys.readouterr().out)
+    assert said["cheapest"]["fits"] and said["singles"] and said["largest"]["model"]
+    assert main([str(file)]) == 3
+    assert "the mildest that makes it fit" in capsys.readouterr().out
+    assert main([str(file), "--method", "qlora", "--max-length", "1024"]) == 0
+    assert main([str(file), "--gpu", "RTX 40901"]) == 2
+    assert main(["--model", LLAMA]) == 2
+    assert "gpu: a value is needed" in capsys.readouterr().err
+    assert main([str(file), "--recipe", str(file)]) == 2
