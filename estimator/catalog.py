@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import functools
@@ -150,6 +151,19 @@ def find_gpu(name: str) -> Gpu:
     close = difflib.get_close_matches(name.lower(), [n.lower() for n in table], n=5, cutoff=0.4)
     names = [n for n in table if n.lower() in close] or list(table)[:5]
     raise Problem("gpu.unknown", field="gpu", value=name[:80], allowed=", ".join(names))
+
+
+def known_gpu(name: str) -> Gpu | None:
+    """The catalog's card for torch's name of it; None where that name does not tell which it is.
+
+    The driver names boards for SXM sockets by chip and memory alone: "NVIDIA H200" beside "NVIDIA H200 NVL", "NVIDIA H100
+    80GB HBM3" beside "NVIDIA H100 PCIe".
+    """
+    plain = " ".join(word for word in name.split() if not word.startswith("HBM"))
+    for spelling in (name, f"{plain} SXM", f"{plain} SXM5"):
+        with contextlib.suppress(Problem):
+            return find_gpu(spelling)
+    return None
 
 
 @functools.cache

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from estimator.catalog import Model
+from estimator.calibration import Calibration
+from estimator.catalog import Model, find_gpu
 from estimator.estimate import ENGINES, Estimate, check, estimate
 from estimator.fields import FieldInfo
 from estimator.law import LOOPS
@@ -76,7 +77,7 @@ def _run(options: dict[str, Any]) -> int:
     with asked(options) as (recipe, model, gpu, loop):
         if options["check"] and not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
-        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True)
+        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=Calibration.of(find_gpu(gpu).name) if gpu else None)
         print(made.to_json() if options["json"] else table(recipe, made))
         if not options["check"]:
             return FITS

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator import catalog
+from estimator.calibration import RESERVED, Calibration, narrowed
 from estimator.parts import Parts
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -51,3 +52,15 @@ def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], contex
         round((static + dynamic + error) * high) + context.high_bytes + paged,
         why,
     )
+
+
+def calibrated(bar: Uncertainty, recipe: Recipe, reserved: int, context: catalog.Context, paged: int, engine: str, loop: str, known: Calibration) -> Uncertainty:
+    """The bar with what this machine measured on the same card: its contexts, and how far reserved memory was off."""
+    ratios, contexts = known.ratios(recipe, RESERVED, engine, loop), known.contexts() or [context.low_bytes, context.high_bytes]
+    low, high = narrowed(bar.low_bytes - context.low_bytes - paged, bar.high_bytes - context.high_bytes - paged, reserved, ratios)
+    low, high = round(low) + min(contexts) + paged, round(high) + max(contexts) + paged
+    if (low, high) == (bar.low_bytes, bar.high_bytes):
+        return bar
+    seen = [Problem("why.measured", count=len(ratios), low=f"{min(ratios):.2f}", high=f"{max(ratios):.2f}")] if ratios else []
+    held = [Problem("why.context_measured", count=len(known.contexts()), low=human_bytes(min(contexts)), high=human_bytes(max(contexts)))] if known.contexts() else []
+    return Uncertainty(low, high, (*bar.why, *seen, *held))

@@ -11,8 +11,9 @@ from typing import Any
 from estimator import catalog
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
+from estimator.calibration import Calibration
 from estimator.catalog import Gpu, Model
-from estimator.error_bar import RESERVED_OVER_ALLOCATED, Uncertainty, uncertainty
+from estimator.error_bar import RESERVED_OVER_ALLOCATED, Uncertainty, calibrated, uncertainty
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
 from estimator.problems import Problem
@@ -80,13 +81,15 @@ def estimate(
     platform: Platform | None = None,
     derive: bool = False,
     cache_dir: Path | None = None,
+    calibration: Calibration | None = None,
 ) -> Estimate:
     """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. Well under 1 ms once the law is loaded.
 
     `model` saves looking `recipe.model` up (`estimator.sources.open_model`); `loop` names who trains (`estimator.law.LOOPS`);
     `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
     `derive` also one traced now and kept in `cache_dir`, and else the closed form, with its wider bar. Engine `trace` traces
-    this very recipe at full size and replays the allocator (seconds). Raises `Problem`.
+    this very recipe at full size and replays the allocator (seconds). `calibration` is what runs on this very card measured:
+    the error bar follows it, the figures do not. Raises `Problem`.
     """
     if engine not in ENGINES:
         raise Problem("recipe.choice", field="engine", value=engine, allowed=", ".join(ENGINES))
@@ -97,9 +100,21 @@ def estimate(
         from estimator.exact import traced
 
         exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes)
-        return _compose(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes)
-    row, components = parts.evaluate(recipe)
-    return _compose(recipe, gpu, parts, row.moment, components, None)
+        made = _compose(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes)
+    else:
+        row, components = parts.evaluate(recipe)
+        made = _compose(recipe, gpu, parts, row.moment, components, None)
+    if not calibration or not calibration.records:
+        return made
+    context = context_of(gpu)
+    paged = parts.training.paged_bytes
+    bar = calibrated(made.uncertainty, recipe, made.peak_reserved_bytes, context, paged, made.engine, loop, calibration)
+    return replace(made, uncertainty=bar)
+
+
+def context_of(gpu: Gpu | None) -> catalog.Context:
+    usable = gpu.usable_bytes() if gpu else None
+    return usable.context if usable else catalog.default_context()
 
 
 def _compose(
@@ -107,7 +122,7 @@ def _compose(
 ) -> Estimate:
     """`replayed_bytes` is the reserved memory of a replay; without it reserved is a range over the allocated."""
     usable = gpu.usable_bytes() if gpu else None
-    context = usable.context if usable else catalog.default_context()
+    context = context_of(gpu)
     allocated = sum(components.values())
     reserved = replayed_bytes or round(allocated * RESERVED_OVER_ALLOCATED[1])
     paged = parts.training.paged_bytes

@@ -8,7 +8,6 @@ functions.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import importlib.metadata
 import json
@@ -20,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import catalog
+from estimator import calibration, catalog
 from estimator.catalog import Gpu, Model
 from estimator.cli import asked, recipe_parser, run_command
 from estimator.estimate import Estimate, estimate
@@ -164,19 +163,6 @@ def this_platform(device: str) -> Platform | None:
     return Platform(float(f"{major}.{minor}"), version)
 
 
-def known_gpu(name: str) -> Gpu | None:
-    """The catalog's card for torch's name of it; None where that name does not tell which it is.
-
-    The driver names boards for SXM sockets by chip and memory alone: "NVIDIA H200" beside "NVIDIA H200 NVL", "NVIDIA H100
-    80GB HBM3" beside "NVIDIA H100 PCIe".
-    """
-    plain = " ".join(word for word in name.split() if not word.startswith("HBM"))
-    for spelling in (name, f"{plain} SXM", f"{plain} SXM5"):
-        with contextlib.suppress(Problem):
-            return catalog.find_gpu(spelling)
-    return None
-
-
 def table(recipe: Recipe, made: Measurement, beside: dict[str, Estimate]) -> str:
     """Measured and estimated, for a reader."""
     size = lambda value: "-" if value is None else human_bytes(value)  # noqa: E731
@@ -223,11 +209,23 @@ def _run(options: dict[str, Any]) -> int:
     check_device(options["device"])
     with asked(options) as (recipe, model, gpu, loop):
         made = measure(recipe, model, loop=loop, steps=options["steps"], device=options["device"])
-        card = catalog.find_gpu(gpu) if gpu else known_gpu(made.gpu) if made.gpu else None
+        card = catalog.find_gpu(gpu) if gpu else catalog.known_gpu(made.gpu) if made.gpu else None
         engines = ("law", "trace") if options["engine"] == "trace" else ("law",)
         beside = estimates(recipe, model, loop, card, engines, this_platform(options["device"]))
+        calibration.note(records(recipe, made, beside, card))
         print(json.dumps(to_dict(made, beside), indent=2, ensure_ascii=False) if options["json"] else table(recipe, made, beside))
     return 0
+
+
+def records(recipe: Recipe, made: Measurement, beside: dict[str, Estimate], card: Gpu | None) -> list[calibration.Record]:
+    """What later estimates for this card may know of the run; nothing of a run that failed or had no card."""
+    if made.gpu is None or made.status != OK:
+        return []
+    device = card.name if card else made.gpu
+    kept = functools.partial(calibration.record_of, recipe, device, loop=made.loop, versions=made.versions)
+    found = [kept(calibration.RESERVED, e.peak_reserved_bytes, made.peak_reserved_bytes or 0, engine=e.engine) for e in beside.values()]
+    context = made.context_bytes or 0
+    return [*found, kept(calibration.CONTEXT, context, context, engine="")]
 
 
 def check_device(device: str) -> None:

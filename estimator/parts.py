@@ -9,6 +9,7 @@ from typing import Any
 from estimator import laws
 from estimator.adapters import Trainables, trainables
 from estimator.analytic import adapter_dtype, analytic_law
+from estimator.calibration import RESIDENT_GROWTH, Calibration, narrowed
 from estimator.catalog import Model
 from estimator.law import LOOPS, Law
 from estimator.platforms import Platform
@@ -91,16 +92,21 @@ class CpuGrowth:
     high_bytes: int
     components: dict[str, int]
     peak_moment: str
+    engine: str
 
 
-def cpu_growth(recipe: Recipe, *, model: Model | None = None) -> CpuGrowth:
+def cpu_growth(recipe: Recipe, *, model: Model | None = None, known: Calibration | None = None) -> CpuGrowth:
     """Growth of the worker's resident memory in a CPU run: the same tensors without context and workspaces.
 
     Pages are touched when written and freed tensors may stay with the C allocator, so the measured growth lies between
-    the static bytes and the peak plus a third; loading holds one more copy of the largest weight for a moment.
+    the static bytes and the peak plus a third; loading holds one more copy of the largest weight for a moment. `known`
+    is what runs on this machine measured.
     """
     parts = parts_of(recipe, model or open_model(recipe.model), "trl", "cpu")
     row, components = parts.evaluate(recipe)
     peak = sum(components.values())
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))
-    return CpuGrowth(peak, round(peak - error), round((peak + error) * 4 / 3), components, row.moment)
+    low, high = peak - error, (peak + error) * 4 / 3
+    if known:
+        low, high = narrowed(low, high, peak, known.ratios(recipe, RESIDENT_GROWTH, parts.law.engine, "trl"))
+    return CpuGrowth(peak, round(low), round(high), components, row.moment, parts.law.engine)

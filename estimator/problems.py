@@ -75,6 +75,8 @@ TEMPLATES: dict[str, str] = {
     "law.not_traced": "{field}: the step of {value} could not be traced ({reason}); the closed form answers instead, with a wider range.",
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",
     "why.context": "Context {low} to {high}: {source}.",
+    "why.measured": "{count} like runs on this card measured {low} to {high} of their estimate.",
+    "why.context_measured": "{count} runs on this card measured a context of {low} to {high}.",
     "why.total": "Memory of the card: {source}.",
     "advice.attention": "{values}: the same result without holding the scores of attention.",
     "advice.checkpointing": "{values}: keeps each layer's input only and computes the rest again; the same result, about a third more time.",

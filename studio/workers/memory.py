@@ -36,3 +36,20 @@ class Meter:
         # The process's own record counts only once it was broken since the start; importing may have set it before.
         highest = peak if peak > self._start_peak_bytes else self._seen_bytes
         return max(0, highest - self._start_bytes)
+
+    @property
+    def card(self) -> str:
+        """The catalogue's name of the card, else torch's."""
+        import torch
+
+        from estimator.catalog import known_gpu
+
+        name = torch.cuda.get_device_name()
+        known = known_gpu(name)
+        return known.name if known else name
+
+    def reserved_bytes(self) -> int:
+        """The most that torch's allocator held on the card."""
+        import torch
+
+        return torch.cuda.max_memory_reserved()

@@ -132,6 +132,7 @@ class Training:
         model = Model(self.recipe.model, derive(config), ModelSpec.from_config(config))
         real = self.recipe.replace(max_length=max(longest, FIELDS["max_length"].limits["low"]))
         prediction = judge(real, model, this_machine())
+        self.judged = (real, model)
         self.journal.write("prediction", predicted_bytes=prediction.predicted_bytes, longest_tokens=longest)
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
@@ -148,11 +149,27 @@ class Training:
             self.journal.write("phase", name="evaluating")
             trainer.evaluate()
         self.journal.write("memory", measured_bytes=meter.peak_bytes(), how=meter.how)
+        self._calibrate(meter)
         if stopped:
             return "stopped"
         self.journal.write("phase", name="saving")
         self._save(trainer, tokenizer)
         return "finished"
+
+    def _calibrate(self, meter: Any) -> None:
+        """Keep the measured peak beside its estimate, for the error bars of later ones."""
+        from estimator import calibration, estimate
+        from estimator.parts import cpu_growth
+
+        recipe, model = self.judged
+        if meter.how == "resident_growth":
+            made = cpu_growth(recipe, model=model)
+            figures = (calibration.CPU, calibration.RESIDENT_GROWTH, made.growth_bytes, meter.peak_bytes())
+        else:
+            made = estimate(recipe, model=model)
+            figures = (meter.card, calibration.RESERVED, made.peak_reserved_bytes, meter.reserved_bytes())
+        with contextlib.suppress(OSError):  # a full disk must not end a run that has trained
+            calibration.note([calibration.record_of(recipe, *figures, engine=made.engine)])
 
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
