@@ -14,6 +14,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_users_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a module's or a session's fixture starts, before `home` is there, has a data folder of its own too."""
+    os.environ["LORA_STUDIO_HOME"] = str(tmp_path_factory.mktemp("shared-home"))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder of the test's own."""

@@ -6,6 +6,7 @@ import filecmp
 
 import pytest
 
+from estimator.calibration import CPU, RESIDENT_GROWTH, Calibration
 from studio import paths
 from studio.runs.folder import COMPLETE
 from studio.runs.supervisor import Supervisor
@@ -55,6 +56,8 @@ def test_killed_before_the_first_checkpoint_it_begins_again_and_equals(undisturb
     view = until(runs, runs.resume(view.id).id, ended)
     assert view.course.attempts == 2 and view.course.resumed_from is None
     _assert_equal(view, undisturbed)
+    (record,) = Calibration.of(CPU).records  # of the attempt that trained to the end
+    assert (record.figure, record.measured_bytes) == (RESIDENT_GROWTH, view.course.measured_bytes)
 
 
 def test_killed_while_a_checkpoint_is_written_it_resumes_from_the_last_complete_one(undisturbed, base, tmp_path):
