@@ -1,7 +1,8 @@
 """What runs on this machine measured beside their estimates. The error bar narrows with them; the number never moves.
 
 One line of JSON a figure in `calibration.jsonl` of the data folder. Like is compared with like: the same device, figure,
-engine, loop, method and attention. From three records on, the ratio of measured to estimated is expected inside the 95 %
+engine, loop, method and attention, and an estimate within a factor of two: what a run takes beside its tensors hardly grows
+with the model, and would count for too much or too little. From three records on, the ratio of measured to estimated is expected inside the 95 %
 prediction interval of Student's t, taken on logarithms (a ratio of 2 is as far off as one of a half).
 """
 
@@ -21,6 +22,7 @@ from estimator.recipe import Recipe
 
 RESERVED, CONTEXT, RESIDENT_GROWTH = "reserved", "context", "resident_growth"
 CPU = "cpu"
+ALIKE = 2
 FEWEST = 3
 """Records from which a spread can be stated."""
 RUN_TO_RUN_BYTES = 20 * 2**20
@@ -96,11 +98,12 @@ class Calibration:
                 unread += 1
         return cls(found, unread)
 
-    def ratios(self, recipe: Recipe, figure: str, engine: str, loop: str) -> list[float]:
+    def ratios(self, recipe: Recipe, figure: str, estimated_bytes: int, *, engine: str, loop: str = "trl") -> list[float]:
         """Measured over estimated, of the runs that are like this one."""
-        like = record_of(recipe, "", figure, 1, 1, engine=engine, loop=loop)
+        like = record_of(recipe, "", figure, estimated_bytes, 1, engine=engine, loop=loop)
         same = ("figure", "engine", "loop", "method", "attention")
-        return [r.ratio for r in self.records if all(getattr(r, name) == getattr(like, name) for name in same)]
+        alike = (r for r in self.records if all(getattr(r, name) == getattr(like, name) for name in same))
+        return [r.ratio for r in alike if estimated_bytes / ALIKE <= r.estimated_bytes <= estimated_bytes * ALIKE]
 
     def contexts(self) -> list[int]:
         """Measured contexts in bytes."""

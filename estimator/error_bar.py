@@ -56,7 +56,7 @@ def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], contex
 
 def calibrated(bar: Uncertainty, recipe: Recipe, reserved: int, context: catalog.Context, paged: int, engine: str, loop: str, known: Calibration) -> Uncertainty:
     """The bar with what this machine measured on the same card: its contexts, and how far reserved memory was off."""
-    ratios, contexts = known.ratios(recipe, RESERVED, engine, loop), known.contexts() or [context.low_bytes, context.high_bytes]
+    ratios, contexts = known.ratios(recipe, RESERVED, reserved, engine=engine, loop=loop), known.contexts() or [context.low_bytes, context.high_bytes]
     low, high = narrowed(bar.low_bytes - context.low_bytes - paged, bar.high_bytes - context.high_bytes - paged, reserved, ratios)
     low, high = round(low) + min(contexts) + paged, round(high) + max(contexts) + paged
     if (low, high) == (bar.low_bytes, bar.high_bytes):

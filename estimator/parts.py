@@ -108,5 +108,5 @@ def cpu_growth(recipe: Recipe, *, model: Model | None = None, known: Calibration
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))
     low, high = peak - error, (peak + error) * 4 / 3
     if known:
-        low, high = narrowed(low, high, peak, known.ratios(recipe, RESIDENT_GROWTH, parts.law.engine, "trl"))
+        low, high = narrowed(low, high, peak, known.ratios(recipe, RESIDENT_GROWTH, peak, engine=parts.law.engine))
     return CpuGrowth(peak, round(low), round(high), components, row.moment, parts.law.engine)

@@ -96,7 +96,9 @@ def test_two_runs_are_too_few(tmp_path: Path) -> None:
 
 def test_growth_on_a_cpu(tmp_path: Path) -> None:
     plain = cpu_growth(RECIPE)
-    note([record_of(RECIPE, CPU, RESIDENT_GROWTH, 100, share, engine=plain.engine) for share in (108, 110, 109, 111)], tmp_path / "c")
+    size, small = plain.growth_bytes, plain.growth_bytes // 100
+    shares = [(size, 1.08), (size, 1.1), (size, 1.09), (2 * size, 1.11), (small, 9), (small, 10), (small, 11)]
+    note([record_of(RECIPE, CPU, RESIDENT_GROWTH, made, round(made * share), engine=plain.engine) for made, share in shares], tmp_path / "c")
     known = cpu_growth(RECIPE, known=Calibration.of(CPU, tmp_path / "c"))
     assert known.growth_bytes == plain.growth_bytes
     assert plain.low_bytes < known.low_bytes <= known.growth_bytes < known.high_bytes < plain.high_bytes
