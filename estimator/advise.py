@@ -92,13 +92,22 @@ class Advice:
 
 def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl") -> Advice:
     """Advice for `recipe` on `gpu`. Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into."""
-    gpu = find_gpu(gpu) if isinstance(gpu, str) else gpu
-    if gpu.usable_bytes() is None:
-        raise Problem("gpu.memory_unknown", field="gpu", value=gpu.name)
-    judge = Judge(recipe, gpu, model or open_model(recipe.model), loop)
+    judge = _judge(recipe, gpu, model, loop)
     singles = tuple(_singles(judge))
     cheapest = None if judge.start.fits else _gentlest(singles) or _cheapest_set(judge, singles)
     return Advice(judge.start, singles, cheapest, _largest(judge))
+
+
+def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl") -> Largest:
+    """The last part of the advice alone. Raises `Problem` as `advise` does."""
+    return _largest(_judge(recipe, gpu, model, loop))
+
+
+def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str) -> Judge:
+    gpu = find_gpu(gpu) if isinstance(gpu, str) else gpu
+    if gpu.usable_bytes() is None:
+        raise Problem("gpu.memory_unknown", field="gpu", value=gpu.name)
+    return Judge(recipe, gpu, model or open_model(recipe.model), loop)
 
 
 class Judge:

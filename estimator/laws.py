@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,21 @@ def key_of(recipe: Recipe, loop: str, platform: Platform) -> str:
 def find(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None) -> Law | None:
     """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
     key = key_of(recipe, loop, platform)
-    if model.id in models() and (law := shipped(models()[model.id].stem).get(key)):
-        return law
-    return _cached(_path(model, key, cache_dir)) if model.config else None
+    law = shipped(models()[model.id].stem).get(key) if model.id in models() else None
+    law = law or (_cached(_path(model, key, cache_dir)) if model.config else None)
+    if law is None and recipe.has_adapters and recipe.gradient_accumulation_steps > 1:
+        single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
+        return single and _accumulating(single)
+    return law
+
+
+def _accumulating(law: Law) -> Law:
+    """The law of a step whose gradients are there before it begins, from that of a step which makes them.
+
+    What it leaves out is the one new gradient on its way into the sum: that of a single adapter matrix.
+    """
+    whole = [replace(row, coefficients={name: c for name, c in row.coefficients.items() if name != "gradients"}) for row in law.rows]
+    return replace(law, rows=tuple(whole))
 
 
 @functools.lru_cache(maxsize=64)

@@ -66,9 +66,13 @@ def values_of(recipe: Recipe, names: list[str]) -> list[Any]:
     """The opposite of `recipe_from`: what each control shows for a recipe."""
     shown = recipe.to_dict()
     shown["target_modules"] = targets_text(recipe.target_modules)
-    if recipe.method == "qlora":
-        shown["method"] = "int8" if recipe.quantization == "int8" else "nf4"
+    shown["method"] = method_key(recipe)
     return [shown[name] for name in names]
+
+
+def method_key(recipe: Recipe) -> str:
+    """Which of METHODS a recipe is; both 4-bit types are one."""
+    return recipe.method if not recipe.is_quantized else "int8" if recipe.quantization == "int8" else "nf4"
 
 
 def parse_targets(text: Any) -> str | tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from estimator.exact import traced as traced_whole
 from estimator.fit import SIZES, NotLinear, coefficients, depths_for, names_layers
 from estimator.kernels import FusedAttention, HalfSoftmax
 from estimator.law import COMPONENTS, LOOPS, PHI, Law
+from estimator.parts import parts_of
 from estimator.platforms import Platform
 from estimator.recipe import Recipe
 from estimator.step import Sizes, trace_step
@@ -166,3 +168,13 @@ def test_what_cannot_be_traced_falls_back_and_says_so(tmp_path):
 )
 def test_a_recipe_that_tells_layers_apart_is_traced_whole(fields, named):
     assert names_layers(Recipe(model="any", **fields)) is named
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_gradients_that_are_added_up_take_what_a_law_of_their_own_says(method: str) -> None:
+    """`laws.find` makes the law of accumulation from the shipped one of a single pass, for adapters."""
+    model = load_preset("Qwen/Qwen2.5-0.5B")
+    recipe = Recipe(model=model.id, method=method, gradient_accumulation_steps=4, max_length=700)
+    parts = parts_of(recipe, model, "trl", "cuda")
+    own = dataclasses.replace(parts, law=laws.traced(recipe, model, "trl", Platform()))
+    assert sum(parts.evaluate(recipe)[1].values()) == sum(own.evaluate(recipe)[1].values())

@@ -1,0 +1,28 @@
+"""What unfolds below the picture of the Estimate tab. One module a panel.
+
+A panel has a `NAME` (its words are `estimate.panel_<name>`), `render(lang, asked)`, which gives its HTML or raises
+`Problem`, and perhaps `ON_LOAD`, the script of its element. Panels are drawn when they are open, after the picture: a
+picture never waits for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estimator.catalog import Gpu, Model
+from estimator.recipe import Recipe
+
+APPLY = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-apply]');
+  if (button) trigger('click', JSON.parse(button.dataset.apply));
+});"""
+"""`ON_LOAD` of a panel whose buttons set recipe fields: `data-apply` holds them as JSON."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the controls ask: a recipe that its model takes, and a card."""
+
+    recipe: Recipe
+    gpu: Gpu
+    model: Model

@@ -1,0 +1,80 @@
+"""What fits: batch by sequence on the chosen card, rank by target modules, and the largest of each."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+from estimator.advise import largest
+from estimator.edges import Cell, batch_length_map, rank_targets_table
+from estimator.recipe import Recipe
+from estimator.units import GIB, human_bytes, human_count
+from studio.i18n import t
+from studio.tabs.controls import TARGETS, parse_targets, targets_text
+from studio.tabs.panels import APPLY, Asked
+
+NAME = "fits"
+ON_LOAD = APPLY
+SIGNS = {"fits": "✓", "close": "!", "misses": "✕", "unknown": "?"}
+
+
+def render(lang: str, asked: Asked) -> str:
+    recipe, gpu, model = asked.recipe, asked.gpu, asked.model
+    parts = [_largest(lang, asked)] if gpu.usable_bytes() else []
+    rows = batch_length_map(recipe, gpu, model)
+    names = [f"{cell.values['per_device_train_batch_size']:,}" for cell, *_ in rows]
+    heads = [f"{cell.values['max_length']:,}" for cell in rows[0]]
+    parts.append(_table(lang, "map", rows, names, heads, recipe))
+    if recipe.has_adapters:
+        targets = [parse_targets(text) for text in TARGETS.values()]
+        rows = rank_targets_table(recipe, gpu, model, targets)
+        names = [targets_text(row[0].values["target_modules"]) for row in rows]
+        heads = [f"{cell.values['r']:,}" for cell in rows[0]]
+        parts.append(_table(lang, "ranks", rows, names, heads, recipe))
+    return "".join(parts)
+
+
+def _largest(lang: str, asked: Asked) -> str:
+    """The largest of each with the rest as it is; a button sets it."""
+    found = largest(asked.recipe, asked.gpu, model=asked.model)
+    items = "".join(_largest_item(lang, name, value) for name, value in vars(found).items() if name != "r" or asked.recipe.has_adapters)
+    return f'<h3>{escape(t(lang, "estimate.largest"))}</h3><dl class="ls-largest">{items}</dl>'
+
+
+def _largest_item(lang: str, name: str, value: Any) -> str:
+    label = escape(t(lang, f"estimate.largest_{name}"))
+    if value is None:
+        return f"<div><dt>{label}</dt><dd>{escape(t(lang, 'estimate.largest_none'))}</dd></div>"
+    shown = f"{value:,}" if isinstance(value, int) else value
+    return f"<div><dt>{label}</dt><dd>{_button({name: value}, shown)}</dd></div>"
+
+
+def _table(lang: str, name: str, rows: list[list[Cell]], names: list[str], heads: list[str], recipe: Recipe) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(text)}</th>{"".join(_cell(lang, cell, recipe) for cell in row)}</tr>' for text, row in zip(names, rows, strict=True)
+    )
+    title, corner = escape(t(lang, f"estimate.{name}_title")), escape(t(lang, f"estimate.{name}_corner"))
+    return (
+        f'<h3>{title}</h3><div class="ls-scroll" tabindex="0" role="region" aria-label="{title}"><table class="ls-table ls-map"><thead>'
+        f'<tr><th scope="col">{corner}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _cell(lang: str, cell: Cell, recipe: Recipe) -> str:
+    """Memory, a sign and a colour; the recipe's own is framed. With targets, what trains too."""
+    if cell.answer is None:
+        return f'<td class="ls-cell-none" title="{escape(t(lang, "estimate.cell_refused"))}">–</td>'
+    made = cell.answer
+    verdict = "unknown" if made.fits is None else "close" if made.is_close else "fits" if made.fits else "misses"
+    own = all(getattr(recipe, name) == value for name, value in cell.values.items())
+    count = f"<small>{human_count(made.trainable_parameters)}</small>" if "r" in cell.values else ""
+    text = f"<span>{SIGNS[verdict]}</span> {made.device_bytes / GIB:,.1f}"
+    said = f"{human_bytes(made.device_bytes)}: {t(lang, f'estimate.sign_{verdict}')}"
+    return f'<td class="ls-cell-{verdict}"{" aria-current=true" if own else ""}>{_button(cell.values, text, said, raw=True)}{count}</td>'
+
+
+def _button(values: dict[str, Any], text: str, said: str = "", raw: bool = False) -> str:
+    label = f' aria-label="{escape(said)}"' if said else ""
+    return f'<button type="button" data-apply="{escape(json.dumps(values))}"{label}>{text if raw else escape(text)}</button>'
