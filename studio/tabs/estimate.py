@@ -15,7 +15,7 @@ from studio.models import EMBEDDED_ID, find_model
 from studio.tabs import Shared, open_tab
 from studio.tabs.controls import control, recipe_from, values_of
 from studio.tabs.notices import explained, mark_field
-from studio.tabs.panels import Asked, change, fits
+from studio.tabs.panels import Asked, change, fits, why
 from studio.tabs.panels.picture import picture
 
 FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
@@ -23,7 +23,7 @@ BASIC = ["model", "method", "r", "target_modules", "per_device_train_batch_size"
 BASIC += ["gradient_checkpointing", "optim"]
 ADVANCED = ["dtype", "attn_implementation", "mixed_precision", "lora_dropout", "use_dora", "gradient_accumulation_steps"]
 NAMES = BASIC + ADVANCED
-PANELS = (change, fits)
+PANELS = (why, change, fits)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 OPEN_PANELS = """(before) => {
