@@ -92,7 +92,7 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
 
     A `Problem` raised inside about a value from the file is raised again with the file's name.
     """
-    flags = {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
+    flags = flags_of(options)
     path = options["recipe"]
     stated = read_recipe(path) if path is not None else {}
     gpu = options["gpu"] if options["gpu"] is not None else stated.get("gpu")
@@ -109,6 +109,11 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
         if problem.field in stated and problem.field not in flags and path is not None and options.get(problem.field) is None:
             raise in_file(path, problem) from None
         raise
+
+
+def flags_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The recipe fields that were given, as their types."""
+    return {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
 
 
 def _pasted(file: str, name: str) -> Model:

@@ -9,13 +9,15 @@ import gradio as gr
 from estimator.catalog import find_gpu, gpus, models
 from estimator.estimate import check
 from estimator.problems import Problem
+from estimator.recipe import Recipe
+from estimator.take_away import from_query
 from estimator.units import human_count
 from studio.i18n import language, marker
 from studio.models import EMBEDDED_ID, find_model
 from studio.tabs import Shared, open_tab
 from studio.tabs.controls import control, recipe_from, values_of
 from studio.tabs.notices import explained, mark_field
-from studio.tabs.panels import Asked, change, fits, why
+from studio.tabs.panels import Asked, change, fits, take, why
 from studio.tabs.panels.picture import picture
 
 FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
@@ -23,7 +25,7 @@ BASIC = ["model", "method", "r", "target_modules", "per_device_train_batch_size"
 BASIC += ["gradient_checkpointing", "optim"]
 ADVANCED = ["dtype", "attn_implementation", "mixed_precision", "lora_dropout", "use_dora", "gradient_accumulation_steps"]
 NAMES = BASIC + ADVANCED
-PANELS = (why, change, fits)
+PANELS = (why, change, fits, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 OPEN_PANELS = """(before) => {
@@ -58,6 +60,7 @@ def build(shared: Shared) -> None:
     for html in panels:
         _wire_apply(html, fields, inputs)
     _wire_train(shared, train, inputs, trouble)
+    _wire_restore(fields, card, trouble)
 
 
 def _model_control() -> Any:
@@ -151,3 +154,22 @@ def _wire_train(shared: Shared, train: Any, inputs: list[Any], trouble: Any) -> 
 
     carried = train.click(carry, inputs, [trouble, shared.recipe], api_visibility="private")
     open_tab(shared, carried.then, "train", unless=trouble)
+
+
+def _wire_restore(fields: dict[str, Any], card: Any, trouble: Any) -> None:
+    """An address with recipe fields sets the controls; what is wrong in it is said, and nothing of it is taken."""
+
+    def restore(request: gr.Request) -> list[Any]:
+        asked, gpu = from_query(request.query_params)
+        untouched = [gr.skip()] * (len(NAMES) + 2)
+        if not asked and not gpu:
+            return untouched
+        try:
+            recipe = Recipe.from_dict({"model": FIRST["model"], **asked})
+            found = find_gpu(gpu).name if gpu else gr.skip()
+        except Problem as problem:
+            return [*untouched[:-1], explained(language(request), problem)]
+        return [*values_of(recipe, NAMES), found, gr.skip()]
+
+    outputs = [*(fields[name] for name in NAMES), card, trouble]
+    gr.context.Context.root_block.load(restore, None, outputs, **FAST)

@@ -16,7 +16,7 @@ from studio.widgets.memory_bar import Bar, memory_bars
 
 def picture(lang: str, asked: Asked) -> str:
     """Verdict, counts, bars, reasons. Raises `Problem` for what no method could make good."""
-    bars = [Bar(method_name(lang, key), _answer(asked, key)) for key in METHODS]
+    bars = bars_of(lang, asked)
     index = list(METHODS).index(method_key(asked.recipe))
     for n, bar in enumerate(bars):  # a method that the model cannot take says so in its own row; other mistakes are the form's
         if isinstance(bar.answer, Problem) and (n == index or bar.answer.field != "method"):
@@ -25,6 +25,10 @@ def picture(lang: str, asked: Asked) -> str:
         f'<article class="ls-panel">{_verdict(lang, bars, index, asked.gpu)}{_counts(lang, bars[index].answer)}'
         f"{memory_bars(lang, bars, index, asked.gpu.name)}{_notes(lang, bars[index].answer)}</article>"
     )
+
+
+def bars_of(lang: str, asked: Asked) -> list[Bar]:
+    return [Bar(method_name(lang, key), _answer(asked, key)) for key in METHODS]
 
 
 def method_name(lang: str, key: str) -> str:

@@ -1,0 +1,96 @@
+"""The same question in other forms: a command line, Python, a query string; and an answer as a table. No torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from estimator.estimate import Estimate
+from estimator.law import COMPONENTS
+from estimator.problems import Problem
+from estimator.recipe import FIELDS, Recipe
+
+GPU = "gpu"
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+"""Spreadsheets run a cell that begins with one of these (OWASP, CSV injection)."""
+
+
+def stated(recipe: Recipe) -> dict[str, Any]:
+    """The fields that differ from their defaults, and the model, as plain JSON types."""
+    return {name: value for name, value in recipe.to_dict().items() if name == "model" or getattr(recipe, name) != FIELDS[name].default}
+
+
+def command_line(recipe: Recipe, gpu: str | None = None) -> str:
+    """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell."""
+    words = ["lora-studio", "estimate"]
+    for name, value in stated(recipe).items():
+        words += ["--" + name.replace("_", "-"), *_words(name, value)]
+    return shlex.join(words + (["--gpu", gpu] if gpu else []))
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if value is None:
+        return ["default"] if name == "target_modules" else [""]
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, list):
+        return [",".join(map(str, value))]
+    return [json.dumps(value, ensure_ascii=False)] if isinstance(value, dict) else [str(value)]
+
+
+def python_code(recipe: Recipe, gpu: str | None = None) -> str:
+    """A program that prints the same estimate."""
+    fields = "".join(f"    {name}={value!r},\n" for name, value in stated(recipe).items())
+    card = f", {gpu!r}" if gpu else ""
+    return f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}, derive=True).to_json())\n"
+
+
+def query(recipe: Recipe, gpu: str | None = None) -> str:
+    """A query string that `from_query` reads: one parameter a field, values as JSON but for plain text."""
+    pairs = [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in stated(recipe).items()]
+    return urlencode(pairs + ([(GPU, gpu)] if gpu else []))
+
+
+def from_query(text: str | Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+    """(recipe fields, the card) of a query string or of its parameters; other parameters are somebody else's.
+
+    Values are checked by `Recipe`, not here.
+    """
+    pairs = dict(parse_qsl(text.removeprefix("?"))) if isinstance(text, str) else dict(text)
+    fields = {name: _value(name, value) for name, value in pairs.items() if name in FIELDS}
+    return fields, pairs.get(GPU)
+
+
+def _value(name: str, text: str) -> Any:
+    """JSON where the field takes more than text and it is JSON, else the text."""
+    if FIELDS[name].kinds == (str,):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def to_csv(rows: Iterable[tuple[str, Estimate | Problem]]) -> str:
+    """Bytes by component, one column an estimate; a cell that a spreadsheet would run is made text."""
+    named = list(rows)
+    made = [(name, answer) for name, answer in named if isinstance(answer, Estimate)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    lines: list[list[Any]] = [["bytes", *(name for name, _ in made)]]
+    lines += [[part, *(answer.components[part] for _, answer in made)] for part in COMPONENTS]
+    for figure in ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "usable_bytes", "headroom_bytes", "total_parameters", "trainable_parameters"):
+        lines.append([figure, *(getattr(answer, figure) for _, answer in made)])
+    lines.append(["fits", *({True: "yes", False: "no", None: "unknown"}[answer.fits] for _, answer in made)])
+    writer.writerows([[neutral(cell) for cell in line] for line in lines])
+    return out.getvalue()
+
+
+def neutral(cell: Any) -> Any:
+    """Numbers stay numbers; text that begins like a formula gets an apostrophe in front."""
+    return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else "" if cell is None else cell
