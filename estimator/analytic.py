@@ -11,9 +11,10 @@ experts (counted as their active share), attention masks of padded batches, comp
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from estimator.adapters import Trainables
+from estimator.batches import Batches, is_flat
 from estimator.inventory import Inventory
 from estimator.law import PHI, TRL_TILE_TOKENS, Law, Loop, Row
 from estimator.recipe import Recipe
@@ -28,6 +29,9 @@ ERROR_CHECKPOINTED, ERROR_KEPT, ERROR_OTHER = 0.15, 0.3, 0.5
 """Half width of the error bar on the dynamic bytes. The first two hold for every published row of a dense decoder that says
 what it ran (tests/estimator/test_measured.py; the worst, -12 and -28 % of the dynamic bytes, are not explained); the last is a judgement: no
 published row is of another architecture."""
+
+ERROR_PADDED = 0.03
+"""Of a traced law of full rows with the masks added, against one traced with them (tests/estimator/test_batches.py)."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +70,25 @@ def analytic_law(
     *,
     device: str,
     largest_linear: int,
+    batches: Batches = Batches(),
 ) -> Law:
     """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar."""
     widths = stream_widths(recipe, loop)
-    layer = layer_bytes(recipe, inventory, spec, trained, widths, device)
+    masked = is_flat(recipe) or batches.pads(recipe)
+    layer = layer_bytes(recipe, inventory, spec, trained, widths, device, masked)
     dequantized = largest_linear * widths.w if recipe.is_quantized else 0
     dora = _dora_temporary(trained, widths) if recipe.use_dora else 0
     inside = functools.partial(_row, temporary=dequantized + dora)  # no layer is at work while the loss is
     boundary = {"BS": float(widths.e * spec.hidden_size)}
     kept = boundary if recipe.gradient_checkpointing else layer.saved
     own = boundary if recipe.gradient_checkpointing else {}
-    others = _sum(_times(kept, spec.num_hidden_layers - 1), _mask(recipe, widths))
+    mask = _mask(recipe, widths, masked)
+    others = _sum(_times(kept, spec.num_hidden_layers - 1), mask)
     held = _held_gradients(recipe, inventory)
-    rows = [_row("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in _losses(recipe, spec, widths, loop, device)]
+    rows = [_row("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in _losses(recipe, spec, widths, loop, device, batches)]
     for beside in (layer.in_mlp, layer.in_attention) if layer.in_attention else (layer.in_mlp,):
         rows.append(inside("last_layer_backward", _sum(others, layer.saved, own), {}, beside, held=held))
-        rows.append(inside("first_layer_backward", _sum(layer.saved, own, _mask(recipe, widths)), {}, beside, held={}))
+        rows.append(inside("first_layer_backward", _sum(layer.saved, own, mask), {}, beside, held={}))
     rows.append(Row("optimizer_step", {}, {}, holds_step_temporary=True))
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
     kept_error = ERROR_CHECKPOINTED if recipe.gradient_checkpointing else ERROR_KEPT
@@ -135,9 +142,11 @@ def stream_widths(recipe: Recipe, loop: Loop) -> Widths:
 
 
 def adapter_dtype(recipe: Recipe, loop: Loop) -> str:
-    """PEFT makes adapters fp32 (`autocast_adapter_dtype`); TRL casts those on quantized weights to bf16, which
-    `program.keep_adapters_in_float32` undoes for a recipe in float32."""
-    return "bfloat16" if recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32" else "float32"
+    """PEFT makes adapters fp32 (`autocast_adapter_dtype`), or of the weights' type, unless that is an integer; TRL casts
+    those on quantized weights to bf16, which `program.keep_adapters_in_float32` undoes for a recipe in float32."""
+    if recipe.is_quantized:
+        return "bfloat16" if loop.half_adapters and recipe.dtype != "float32" else "float32"
+    return "float32" if recipe.autocast_adapter_dtype else recipe.dtype
 
 
 def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:
@@ -150,14 +159,14 @@ def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:
 
 
 def layer_bytes(
-    recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths, device: str
+    recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths, device: str, masked: bool = False
 ) -> Layer:
     """What one layer saves for its backward, and what that backward holds beside it.
 
     The saved part equals what autograd saves, byte for byte, on small models (tests/estimator/test_analytic.py).
     """
     norm = 4.0 * spec.hidden_size + 4  # x in fp32 and its scale (LlamaRMSNorm.forward)
-    tokens, scores = _attention_saved(recipe, spec, widths)
+    tokens, scores = _attention_saved(recipe, spec, widths, masked)
     mlp = (3 if _is_gated(inventory) else 4) * widths.e * active_width(spec)  # gate, its activation, up
     if recipe.has_adapters:
         lora = {part: _lora_saved(recipe, spec, trained, widths, device, part) for part in PARTS}
@@ -170,8 +179,9 @@ def layer_bytes(
     return Layer(attention, _sum({"BS": norm + mlp}, lora["mlp"]), *beside)
 
 
-def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths) -> tuple[float, float]:
-    """(bytes a token, bytes a score). Fused kernels save q, k, v, the output and a log-sum-exp a head.
+def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths, masked: bool) -> tuple[float, float]:
+    """(bytes a token, bytes a score). Fused kernels save q, k, v, the output and a log-sum-exp a head; with a mask, sdpa saves
+    k and v repeated to the query heads, and the mask in numbers (`estimator.kernels`).
 
     Eager attention repeats k and v to the query heads and saves the scores: softmax in fp32 and its copy in the stream's
     type where that is narrower (transformers modeling_llama eager_attention_forward).
@@ -179,12 +189,51 @@ def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths) -> tuple[f
     a, k = spec.num_attention_heads * spec.head_dim, spec.num_key_value_heads * spec.head_dim
     if recipe.attn_implementation == "eager":
         return widths.e * 3 * a, (4 if widths.e == 4 else 4 + widths.e) * spec.num_attention_heads
+    if masked and recipe.attn_implementation == "sdpa":
+        return widths.e * 4 * a + 4 * spec.num_attention_heads, float(widths.e)
     return widths.e * (2 * a + 2 * k) + 4 * spec.num_attention_heads, 0.0
 
 
-def _mask(recipe: Recipe, widths: Widths) -> dict[str, float]:
-    """Eager attention adds a mask of numbers, one for all heads and layers; sdpa and flash get none for full rows."""
-    return {"BSS": float(widths.e)} if recipe.attn_implementation == "eager" else {}
+def _mask(recipe: Recipe, widths: Widths, masked: bool) -> dict[str, float]:
+    """Eager attention adds a mask of numbers, one for all heads and layers; sdpa gets a boolean one where rows are padded or
+    packed, and none for full rows; flash never gets one of pairs."""
+    if recipe.attn_implementation == "eager":
+        return {"BSS": float(widths.e)}
+    return {"BSS": 1.0} if masked and recipe.attn_implementation == "sdpa" else {}
+
+
+def padding_bytes(recipe: Recipe, spec: ModelSpec) -> int:
+    """What sdpa takes more where the rows of a batch differ in length, at the most."""
+    rows, length = recipe.per_device_train_batch_size, recipe.max_length
+    if recipe.attn_implementation != "sdpa" or is_flat(recipe) or rows == 1:
+        return 0
+    more = _padding(recipe, spec, 1 if recipe.gradient_checkpointing else spec.num_hidden_layers)
+    return round(rows * length * (more["BSS"] * length + more["BS"]))
+
+
+def _padding(recipe: Recipe, spec: ModelSpec, layers: int) -> dict[str, float]:
+    """A boolean mask for all; a mask of numbers, and k and v repeated to the query heads, for each of `layers` at work."""
+    width = width_bytes(recipe.dtype)
+    return {"BSS": 1.0 + layers * width, "BS": layers * width * 2.0 * (spec.num_attention_heads - spec.num_key_value_heads) * spec.head_dim}
+
+
+def with_padding(law: Law, recipe: Recipe, spec: ModelSpec) -> Law:
+    """The law of padded rows from that of full ones: at each moment the masks of the layers whose tensors are there.
+
+    A moment at which a layer's masks are gone already counts them still: never less than a trace of padded rows says.
+    """
+    if recipe.attn_implementation != "sdpa":
+        return law  # eager attention has a mask anyway, flash none of pairs
+    whole = 1 if recipe.gradient_checkpointing else spec.num_hidden_layers
+    layers = {"forward": whole, "loss": 0 if recipe.gradient_checkpointing else whole, "last_layer_backward": whole, "first_layer_backward": 1}
+    rows = []
+    for row in law.rows:
+        if row.moment in layers:
+            more = _phi(_padding(recipe, spec, layers[row.moment]))
+            parts = tuple(map(sum, zip(row.coefficients.get("activations", (0.0,) * len(PHI)), more)))
+            row = replace(row, coefficients=row.coefficients | {"activations": parts})
+        rows.append(row)
+    return replace(law, rows=tuple(rows), relative_error=max(law.relative_error, ERROR_PADDED))
 
 
 def _in_mlp(recipe: Recipe, spec: ModelSpec, trained: Trainables, widths: Widths) -> dict[str, float]:
@@ -271,11 +320,12 @@ def _final_norm(spec: ModelSpec) -> dict[str, float]:
     return {"BS": 4.0 * spec.hidden_size + 4}
 
 
-def _losses(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device: str) -> list[dict[str, float]]:
+def _losses(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device: str, batches: Batches) -> list[dict[str, float]]:
     """Bytes of head and loss at the moments of its backward that can be the highest.
 
     TRL (kernels/chunked_logprob.py): one tile in the compute type, the gathered rows, their fp32 gradient and its cast,
-    ten fp32 vectors; a trained head adds its fp32 gradient. Without Triton, on the CPU, `_backward_tile` holds 29 bytes
+    ten fp32 vectors; a trained head adds its fp32 gradient. Where some tokens have no label, the rows are those that do, and
+    their gradient is then put back among all. Without Triton, on the CPU, `_backward_tile` holds 29 bytes
     a logit beside the tile (of which only the pages of real columns become resident), and `_addmm_fp32` then fp32 copies
     of tile and head. Otherwise torch's cross entropy: fp32 log-softmax, its gradient and the gradient before it (12
     bytes a logit), and the logits themselves while the loop keeps them.
@@ -285,6 +335,9 @@ def _losses(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device:
         return [{"BS": float((12 + (e if loop.keeps_outputs else 0)) * V) + IDS_BYTES}]
     head = {"1": float((4 + widths.w) * V * h)} if not recipe.has_adapters else {}
     rows = _sum({"BS": (2.0 * e + 4) * h + 40 + IDS_BYTES}, head)
+    if device != "cpu" and batches.trained_share < 1:
+        gathered = _sum({"trained": (2.0 * e + 4) * h + 40, "BS": float(IDS_BYTES)}, head)
+        return [_sum(gathered, {"tile": float(TRL_TILE_VOCABULARY * e)}), _sum({"trained": float(e * h), "BS": e * h + IDS_BYTES}, head)]
     if device != "cpu":
         return [_sum(rows, {"tile": float(TRL_TILE_VOCABULARY * e)})]
     columns = min(V, TRL_TILE_VOCABULARY)

@@ -25,6 +25,7 @@ from estimator.sources import model_from_config, open_model
 from estimator.spec import MAX_CONFIG_BYTES, parse_config, read_config
 from estimator.units import human_bytes
 
+_SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
 
 
@@ -50,6 +51,8 @@ def recipe_parser(command: str, description: str) -> argparse.ArgumentParser:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser("estimate", "Memory of a fine-tune, by component.")
+    parser.add_argument("--trained-share", metavar="SHARE", default="1", help="tokens of a batch that have a label, of all its tokens: above 0, at most 1 (default 1)")
+    parser.add_argument("--padded", nargs="?", const="true", default="false", help="true: rows of one batch differ in length, so attention gets a mask (default false)")
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
 
@@ -77,13 +80,25 @@ def _run(options: dict[str, Any]) -> int:
     with asked(options) as (recipe, model, gpu, loop):
         if options["check"] and not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
-        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=Calibration.of(find_gpu(gpu).name) if gpu else None)
+        known = Calibration.of(find_gpu(gpu).name) if gpu else None
+        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=known, **_batches(options))
         print(made.to_json() if options["json"] else table(recipe, made))
         if not options["check"]:
             return FITS
         if made.fits is None:
             raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
         return FITS if made.fits else DOES_NOT_FIT
+
+
+def _batches(options: dict[str, Any]) -> dict[str, Any]:
+    """What the user knows of his data. Raises `Problem`."""
+    padded = _SWITCH.get(options["padded"].lower())
+    if padded is None:
+        raise Problem("recipe.type", field="padded", value=options["padded"], allowed="true or false")
+    share = _number_or_text(options["trained_share"])
+    if isinstance(share, str):
+        raise Problem("recipe.type", field="trained_share", value=share, allowed="a number")
+    return {"trained_share": share, "padded": padded}
 
 
 @contextlib.contextmanager
@@ -160,7 +175,7 @@ def _parsed(info: FieldInfo, given: str | list[str]) -> Any:
     if isinstance(given, list):
         return _parsed_list(info, given, takes_text=str in origins)
     if bool in origins:
-        return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}.get(given.lower(), given)
+        return _SWITCH.get(given.lower(), given)
     if dict in origins:
         return _parsed_table(given)
     for number in (int, float):

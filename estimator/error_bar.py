@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator import catalog
+from estimator.analytic import padding_bytes
 from estimator.calibration import RESERVED, Calibration, narrowed
 from estimator.parts import Parts
 from estimator.problems import Problem
@@ -32,26 +33,36 @@ def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], contex
     """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs."""
     totals = (Problem("why.total", source=usable.source),) if usable else ()
     around = Problem("why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source)
+    padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec)
     if replayed_bytes:
         low, high = (replayed_bytes * (1 + share) for share in REPLAY_ERROR)
-        why = (Problem("why.replay", low=f"{-REPLAY_ERROR[0]:.0%}", high=f"{REPLAY_ERROR[1]:.0%}"), around, *totals)
-        return Uncertainty(round(low) + context.low_bytes + paged, round(high) + context.high_bytes + paged, why)
+        why = (Problem("why.replay", low=f"{-REPLAY_ERROR[0]:.0%}", high=f"{REPLAY_ERROR[1]:.0%}"), *_of_the_batch(padding, 0), around, *totals)
+        return Uncertainty(round(low) + context.low_bytes + paged, round(high) + padding + context.high_bytes + paged, why)
     dynamic = sum(components[name] for name in ("activations", "logits_and_loss", "temporary"))
     static = sum(components.values()) - dynamic
     error = parts.law.relative_error * dynamic
     low, _, high = RESERVED_OVER_ALLOCATED
     high = RESERVED_EAGER_HIGH if recipe.attn_implementation == "eager" else high
+    unlabelled = (1 - parts.batches.trained_share) * components["logits_and_loss"] if parts.trains_all else 0.0
     why = (
         Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error)),
         Problem("why.allocator", low=f"{low:.2f}", high=f"{high:.2f}"),
+        *_of_the_batch(padding, unlabelled),
         around,
         *totals,
     )
     return Uncertainty(
-        round((static + dynamic - error) * low) + context.low_bytes + paged,
-        round((static + dynamic + error) * high) + context.high_bytes + paged,
+        round((static + dynamic - error - unlabelled) * low) + context.low_bytes + paged,
+        round((static + dynamic + error + padding) * high) + context.high_bytes + paged,
         why,
     )
+
+
+def _of_the_batch(padding_bytes: float, unlabelled_bytes: float) -> tuple[Problem, ...]:
+    """What the data may add or take, where nobody said how their rows fill a batch."""
+    more = (Problem("why.padding", field="padded", bytes=human_bytes(round(padding_bytes))),) if padding_bytes else ()
+    less = (Problem("why.trained_share", field="trained_share", bytes=human_bytes(round(unlabelled_bytes))),) if unlabelled_bytes else ()
+    return (*more, *less)
 
 
 def calibrated(bar: Uncertainty, recipe: Recipe, reserved: int, context: catalog.Context, paged: int, engine: str, loop: str, known: Calibration) -> Uncertainty:

@@ -11,6 +11,7 @@ from typing import Any
 from estimator import catalog
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
+from estimator.batches import Batches
 from estimator.calibration import Calibration
 from estimator.catalog import Gpu, Model
 from estimator.error_bar import RESERVED_OVER_ALLOCATED, Uncertainty, calibrated, uncertainty
@@ -82,24 +83,28 @@ def estimate(
     derive: bool = False,
     cache_dir: Path | None = None,
     calibration: Calibration | None = None,
+    trained_share: float = 1.0,
+    padded: bool = False,
 ) -> Estimate:
     """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. Well under 1 ms once the law is loaded.
 
     `model` saves looking `recipe.model` up (`estimator.sources.open_model`); `loop` names who trains (`estimator.law.LOOPS`);
     `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
     `derive` also one traced now and kept in `cache_dir`, and else the closed form, with its wider bar. Engine `trace` traces
-    this very recipe at full size and replays the allocator (seconds). `calibration` is what runs on this very card measured:
-    the error bar follows it, the figures do not. Raises `Problem`.
+    this very recipe at full size and replays the allocator (seconds). `trained_share` and `padded` say what the data do to
+    a batch (`estimator.batches.Batches`). `calibration` is what runs on this very card measured: the error bar follows it,
+    the figures do not. Raises `Problem`.
     """
     if engine not in ENGINES:
         raise Problem("recipe.choice", field="engine", value=engine, allowed=", ".join(ENGINES))
     gpu = catalog.find_gpu(gpu) if isinstance(gpu, str) else gpu
     model, platform = model or open_model(recipe.model), platform or Platform.of(gpu)
-    parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir)
+    batches = Batches(trained_share, padded)
+    parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
     if engine == "trace":
         from estimator.exact import traced
 
-        exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes)
+        exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
         made = _compose(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes)
     else:
         row, components = parts.evaluate(recipe)

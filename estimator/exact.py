@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from estimator.batches import Batches, shape
 from estimator.catalog import Model
 from estimator.law import COMPONENTS, LOOPS
 from estimator.platforms import Platform
@@ -21,15 +22,15 @@ class Exact:
     moment: str
 
 
-def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, static: dict[str, int], step_temporary_bytes: int) -> Exact:
+def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, static: dict[str, int], step_temporary_bytes: int, batches: Batches = Batches()) -> Exact:
     """Trace and replay. Seconds for an 8B model. Raises `Problem("law.not_traced")` with the reason."""
     if not model.config:
         raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
     try:
         from estimator import fit, replay, step
 
-        sizes = step.Sizes(recipe.per_device_train_batch_size, recipe.max_length, recipe.r, fit.tile_of(recipe, loop))
-        made = step.trace_step(recipe, model.config, LOOPS[loop], sizes, None, platform, model.inventory.class_name)
+        sizes = step.Sizes(*shape(recipe), recipe.r, fit.tile_of(recipe, loop, batches), batches.trained_tokens(recipe))
+        made = step.trace_step(recipe, model.config, LOOPS[loop], sizes, None, platform, model.inventory.class_name, batches)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error

@@ -8,12 +8,14 @@ the number of layers: two shallow models give the law of any depth.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
 
+from estimator.batches import Batches, shape
 from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, Law, Loop, Row
 from estimator.platforms import Platform
 from estimator.prepared import layer_config, layer_stack
@@ -22,12 +24,14 @@ from estimator.recorded import Events, Place
 from estimator.step import HEAD, Sizes, Step, trace_step
 from estimator.trace import build_on_meta
 
-SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919)
+SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
 """Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1."""
 RELATIVE_ERROR = 0.02
 """Half width of the error bar on the dynamic bytes of a traced law (`make accuracy` prints what published rows show)."""
 GRID = tuple((b, s, r) for b in (1, 2, 3, 8, 64, 1024) for s in (8, 64, 512, 2048, 8192, 131072, 1 << 20) for r in (1, 8, 64, 512, 4096))
 """Points at which a row must be the highest once to stay in the law."""
+SHARES = (1.0, 0.3, 0.01)
+"""Shares of trained tokens at these points, for a law that knows them."""
 
 
 class NotLinear(Exception):
@@ -35,17 +39,18 @@ class NotLinear(Exception):
 
 
 def derive_law(
-    recipe: Recipe, config: dict[str, Any], loop: Loop, *, tile_tokens: int, platform: Platform = Platform(), class_name: str | None = None
+    recipe: Recipe, config: dict[str, Any], loop: Loop, *, tile_tokens: int, platform: Platform = Platform(), class_name: str | None = None,
+    batches: Batches = Batches(),
 ) -> Law:
     """The law of `recipe`'s structure on the model of `config`. About 0.5 s for an 8B decoder on one core.
 
     Raises `NotLinear`, or what the libraries raise where the model cannot run on the meta device.
     """
-    sizes = SIZES if recipe.per_device_train_batch_size > 1 else Sizes(1, SIZES.sequence, SIZES.rank, SIZES.tile)
+    sizes = SIZES if shape(recipe)[0] > 1 else replace(SIZES, batch=1)
     kinds = layer_kinds(config, class_name)
     total = len(kinds)
     depths = (None,) if names_layers(recipe) else depths_for(kinds)
-    steps = [trace_step(recipe, config, loop, sizes, depth, platform, class_name) for depth in depths]
+    steps = [trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches) for depth in depths]
     tables = [_live(step.events, sizes) for step in steps]
     rows = _rows(steps[0].events.place, tables[0]) if len(steps) == 1 else _at_depth(steps, tables, total)
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
@@ -104,7 +109,8 @@ def _live(events: Events, sizes: Sizes) -> np.ndarray:
 def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
     """`size_bytes` as a sum over PHI. Raises `NotLinear`."""
     rest, names = size_bytes, ""
-    for name, prime in (("B", sizes.batch), ("S", sizes.sequence), ("S", sizes.sequence), ("r", sizes.rank), ("t", sizes.tile)):
+    primes = (("B", sizes.batch), ("S", sizes.sequence), ("S", sizes.sequence), ("r", sizes.rank), ("t", sizes.tile), ("N", sizes.trained))
+    for name, prime in primes:
         if prime > 1 and rest % prime == 0:
             rest, names = rest // prime, names + name
     shifted = "S" not in names and rest % (sizes.sequence - 1) == 0
@@ -118,7 +124,7 @@ def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
             raise NotLinear(f"{size_bytes} bytes: (S - 1) times {names}")
         made[PHI.index("BS")], made[PHI.index("B")] = rest, -rest
         return made
-    place = {"": "1", "t": "tile"}.get(names, names)
+    place = {"": "1", "t": "tile", "N": "trained"}.get(names, names)
     if place not in PHI:
         raise NotLinear(f"{size_bytes} bytes are {rest} times {names}")
     made[PHI.index(place)] = rest
@@ -172,9 +178,9 @@ def moment_of(place: Place, layers: int) -> str:
     return moment((phase, "end" if layer == layers - 1 else "start", layer))
 
 
-def tile_of(recipe: Recipe, loop: str) -> int:
+def tile_of(recipe: Recipe, loop: str, batches: Batches = Batches()) -> int:
     """Rows of the tile that the fused loss of TRL holds."""
-    return min(recipe.per_device_train_batch_size * (recipe.max_length - 1), TRL_TILE_TOKENS)
+    return min(batches.trained_tokens(recipe), TRL_TILE_TOKENS)
 
 
 def _rows(places: list[Place], table: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -186,7 +192,8 @@ def _rows(places: list[Place], table: np.ndarray) -> list[tuple[str, np.ndarray]
 def _pruned(rows: list[tuple[str, np.ndarray]], tile_tokens: int) -> list[Row]:
     """Rows that are the highest somewhere on the grid, as the law's records, and the optimizer's step."""
     table = np.array([row.sum(axis=0) for _, row in rows])
-    phi = np.array([Law((), tile_tokens, "", 0.0).phi(*point) for point in GRID])
+    shares = SHARES if table[:, PHI.index("trained")].any() else SHARES[:1]
+    phi = np.array([Law((), tile_tokens, "", 0.0).phi(*point, share) for point in GRID for share in shares])
     kept = sorted(set((phi @ table.T).argmax(axis=1)))
     made = [Row(rows[n][0], _by_component(rows[n][1])) for n in kept]
     return [*made, Row("optimizer_step", {}, {}, holds_step_temporary=True)]

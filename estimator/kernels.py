@@ -41,6 +41,31 @@ def _gemm_4bit(args: tuple[Any, ...], out: Any) -> Iterator[int]:
     yield numel * hidden.element_size() + 4 * -(-numel // BLOCK_4BIT)
 
 
+def int8_quantized(hidden: torch.Tensor, threshold: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """bitsandbytes 0.50 backends/cuda/ops.py int8_vectorwise_quant: rows as int8 and their scales; with a threshold `A.abs()`
+    and what of it is over the threshold, at once. Its own stand-in cannot say how many columns are: none, here."""
+    rows = torch.empty_like(hidden, dtype=torch.int8)
+    scales = hidden.new_empty(hidden.numel() // hidden.shape[-1], dtype=torch.float32)
+    if threshold <= 0:
+        return rows, scales, None
+    sizes = hidden.new_empty(hidden.shape)
+    outliers = torch.empty_like(sizes, dtype=torch.bool)
+    del sizes, outliers
+    return rows, scales, hidden.new_empty(0, dtype=torch.int64)
+
+
+def int8_mixed_scaled_mm(
+    hidden: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, weight_scales: torch.Tensor, outliers: Any = None, bias: Any = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """bitsandbytes 0.50 backends/default/ops.py int8_mixed_scaled_mm without outliers: the int32 product, held until it is
+    scaled to fp16 (backends/cuda/ops.py int8_mm_dequant), and a copy in the input's type where that is another."""
+    product = hidden.new_empty((*rows.shape[:-1], weight.shape[0]), dtype=torch.int32)
+    scaled = torch.empty_like(product, dtype=torch.float16)
+    out = scaled.to(hidden.dtype)
+    del product, scaled
+    return out, hidden.new_empty(0)
+
+
 HIDDEN: dict[str, Callable[[tuple[Any, ...], Any], Iterator[int]]] = {
     "aten::_softmax_backward_data": _softmax_backward,
     "bitsandbytes::gemm_4bit": _gemm_4bit,
@@ -51,34 +76,51 @@ class FusedAttention(torch.autograd.Function):
     """Saves and holds what the flash kernel does: q, k, v, the output and a log-sum-exp in fp32 a head and token."""
 
     @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d)."""
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d). `bias` is
+        the mask as numbers, saved as the rest is (derivatives.yaml _scaled_dot_product_efficient_attention)."""
         batch, heads, length, _ = query.shape
         out = query.new_empty((batch, length, heads, value.shape[-1])).transpose(1, 2)
         logsumexp = query.new_empty((batch, heads, length), dtype=torch.float32)
-        ctx.save_for_backward(query, key, value, out, logsumexp)
+        ctx.save_for_backward(query, key, value, out, logsumexp, bias)
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         """flash_api.cpp mha_bwd: fp32 accumulators of dq and of the rows' sums, and dk and dv at the query heads under
         grouped heads, summed afterwards."""
-        query, key, value, out, logsumexp = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
+        query, key, value, out, logsumexp, bias = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
         like = lambda tensor: torch.empty_like(tensor.transpose(1, 2)).transpose(1, 2)  # noqa: E731
         grad_query, grad_key, grad_value = like(query), like(key), like(value)
         held = [query.new_empty(query.shape, dtype=torch.float32), query.new_empty(query.shape[:-1], dtype=torch.float32)]
         if key.shape[1] != query.shape[1]:
             held += [query.new_empty((*query.shape[:-1], tensor.shape[-1])) for tensor in (key, value)]
-        del held, out, logsumexp
-        return grad_query, grad_key, grad_value
+        del held, out, logsumexp, bias
+        return grad_query, grad_key, grad_value, None
 
 
-def attention_on(platform: Platform) -> Callable[..., Any]:
-    """The attention function of Transformers' sdpa and flash interfaces, without a mask, as `platform` runs it."""
+class Gathered(torch.autograd.Function):
+    """Rows taken out of a padded batch, or put back: a copy, and a copy of the gradient (transformers
+    modeling_flash_attention_utils._upad_input and _pad_input; the padding counts as tokens)."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad.clone()
+
+
+def attention_on(platform: Platform, unpads: bool = False) -> Callable[..., Any]:
+    """The attention function of Transformers' sdpa interface, or with `unpads` of flash_attention_2, as `platform` runs it."""
 
     def attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any) -> Any:
         if torch.is_autocast_enabled("cuda"):
             query, key, value = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (query, key, value))
+        if attention_mask is not None:
+            out = _unpadded(query, key, value) if unpads else _masked(query, key, value, attention_mask)
+            return out.transpose(1, 2).contiguous(), None
         grouped = key.shape[1] != query.shape[1]
         if platform.sdpa(str(query.dtype).removeprefix("torch."), grouped, query.shape[-1]) == "math":
             out = torch.ops.aten._scaled_dot_product_attention_math(query, key, value, None, 0.0, True, enable_gqa=grouped)[0]
@@ -87,6 +129,21 @@ def attention_on(platform: Platform) -> Callable[..., Any]:
         return out.transpose(1, 2).contiguous(), None
 
     return attention
+
+
+def _unpadded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return Gathered.apply(FusedAttention.apply(*(Gathered.apply(tensor.transpose(1, 2)).transpose(1, 2) for tensor in (query, key, value))))
+
+
+def _masked(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Flash takes no mask, so the memory-efficient kernel runs, with k and v repeated to the query's heads (transformers
+    integrations/sdpa_attention.py use_gqa_in_sdpa). Each call makes a mask of numbers out of a boolean one
+    (ATen/native/transformers/attention.cpp convert_boolean_attn_mask), of a width rounded up to 16, which is not counted."""
+    from transformers.integrations.sdpa_attention import repeat_kv
+
+    key, value = (repeat_kv(tensor, query.shape[1] // tensor.shape[1]) for tensor in (key, value))
+    bias = mask.new_empty(mask.shape, dtype=query.dtype) if mask.dtype is torch.bool else mask
+    return FusedAttention.apply(query, key, value, bias)
 
 
 def _bytes(tensor: torch.Tensor) -> int:
@@ -124,35 +181,53 @@ class HalfSoftmax(torch.autograd.Function):
         return result, None
 
 
-def fused_outputs(model: Any, tile: int, enter_loss: Callable[[], None], *, input_ids: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, every token trained."""
+def fused_outputs(
+    model: Any, tile: int, trained: int | None, enter_loss: Callable[[], None], *, input_ids: torch.Tensor, labels: torch.Tensor, **beside: Any
+) -> dict[str, torch.Tensor]:
+    """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, where `trained` tokens train (None: all)."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    backbone = base.base_model(input_ids=input_ids, use_cache=False)
+    backbone = base.base_model(input_ids=input_ids, use_cache=False, **beside)
     hidden = backbone.last_hidden_state[:, :-1]
     enter_loss()
     labels = labels[:, 1:]
     mask = labels != -100
     head = base.get_output_embeddings()
-    columns = FusedLoss.apply(MaskedRows.apply(hidden), head.weight, labels.reshape(-1), tile)
+    targets = labels.reshape(-1) if trained is None else labels.new_empty(trained)
+    columns = FusedLoss.apply(MaskedRows.apply(hidden, trained), head.weight, targets, tile)
     # new_zeros(mask.shape).masked_scatter(mask, x) for log_probs, entropy and is_top1
-    log_probs, entropy, top = (column.new_zeros(mask.shape) + column.view(mask.shape) for column in columns)
+    scatter = (lambda column: Scattered.apply(column, mask)) if trained else lambda column: column.view(mask.shape)
+    log_probs, entropy, top = (column.new_zeros(mask.shape) + scatter(column) for column in columns)
     loss = -log_probs.sum() / mask.sum().clamp(min=1)
     return {"loss": loss, "log_probs": log_probs, "entropy": entropy, "is_top1": top}
 
 
 class MaskedRows(torch.autograd.Function):
-    """`hidden[mask]` where every row is trained: a copy, the index of each row in both dimensions, zeros in the backward."""
+    """`hidden[mask]` of `trained` rows (None: all): a copy, the index of each row in both dimensions, zeros in the backward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, hidden: torch.Tensor, trained: int | None) -> torch.Tensor:
         batch, length, width = hidden.shape
+        rows = batch * length if trained is None else trained
         ctx.shape = hidden.shape
-        ctx.save_for_backward(*(hidden.new_empty(batch * length, dtype=torch.int64) for _ in range(2)))
-        return hidden.new_empty((batch * length, width))
+        ctx.save_for_backward(*(hidden.new_empty(rows, dtype=torch.int64) for _ in range(2)))
+        return hidden.new_empty((rows, width))
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        return grad.new_zeros(ctx.shape)
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad.new_zeros(ctx.shape), None
+
+
+class Scattered(torch.autograd.Function):
+    """A value for each trained token, among all: in place, so no tensor of its own; the gradient is picked out again."""
+
+    @staticmethod
+    def forward(ctx: Any, column: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        ctx.trained = column.shape
+        return column.new_zeros(()).expand(mask.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad.new_empty(ctx.trained), None
 
 
 class FusedLoss(torch.autograd.Function):

@@ -3,19 +3,21 @@
 For one structure (model, method, targets, checkpointing, attention, precision, loop) every allocation of a step is the
 same whatever the sizes, so the live bytes at each moment k are linear in
 
-    phi = (1, B, S, B*S, B*S^2, B*S*r, r, S^2, min(B*S, tile))
+    phi = (1, B, S, B*S, B*S^2, B*S*r, r, S^2, min(N, tile), N)
 
-with B rows, S tokens a row, r the rank. `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component,
+with B rows, S tokens a row, r the rank, N the tokens that train (B*(S-1) where all do). `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component,
 so the breakdown is the row's own and sums to the peak. Bytes that do not depend on the batch (weights, adapters,
 gradients, states) come exact from `estimator.states`; a row says which share of them is alive at its moment.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile")
+from estimator.batches import trained_tokens
+
+PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile", "trained")
 STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_states", "workspace")
 DYNAMIC = ("activations", "logits_and_loss", "temporary")
 COMPONENTS = (*STATIC[:-1], *DYNAMIC, "workspace")
@@ -53,7 +55,13 @@ LOOPS = {
     "trainer": Loop("trainer", fused_loss=False, upcasts="all", keeps_outputs=False, half_adapters=False),
     "plain": Loop("plain", fused_loss=False, upcasts="all", keeps_outputs=True, half_adapters=False),
 }
-"""TRL's SFTTrainer as installed (the studio's), Transformers' Trainer, and a hand-written loop."""
+"""TRL's SFTTrainer as installed (the studio's), Transformers' Trainer, and a hand-written loop. The first leaves frozen weights
+in their type, the others upcast them as PEFT's examples do; each by its `-upcast` or `-no-upcast` kin the other way."""
+LOOPS |= {
+    "trl-upcast": replace(LOOPS["trl"], name="trl-upcast", upcasts="all"),
+    "trainer-no-upcast": replace(LOOPS["trainer"], name="trainer-no-upcast", upcasts="none"),
+    "plain-no-upcast": replace(LOOPS["plain"], name="plain-no-upcast", upcasts="none"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,17 @@ class Law:
     relative_error: float
     versions: dict[str, str] = field(default_factory=dict)
 
-    def phi(self, batch: float, sequence: float, rank: float) -> tuple[float, ...]:
+    def phi(self, batch: float, sequence: float, rank: float, trained_share: float = 1.0) -> tuple[float, ...]:
         tokens = batch * sequence
-        tiled = min(tokens, self.tile_tokens)
-        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled)
+        trained = trained_tokens(batch, sequence, trained_share)
+        tiled = min(trained, self.tile_tokens)
+        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled, trained)
 
-    def evaluate(self, batch: int, sequence: int, rank: int, static: dict[str, int], step_temporary: int) -> tuple[Row, dict[str, int]]:
+    def evaluate(
+        self, batch: int, sequence: int, rank: int, static: dict[str, int], step_temporary: int, trained_share: float = 1.0
+    ) -> tuple[Row, dict[str, int]]:
         """(the row that peaks, bytes by component) at one point. `static` gives bytes of the STATIC components."""
-        phi = self.phi(batch, sequence, rank)
+        phi = self.phi(batch, sequence, rank, trained_share)
         best: tuple[int, Row, dict[str, int]] | None = None
         for row in self.rows:
             parts = {name: round(static[name] * row.held.get(name, 1.0)) if name in STATIC else 0 for name in COMPONENTS}
@@ -103,7 +114,7 @@ class Law:
                 best = (total, row, parts)
         return best[1], best[2]
 
-    def peaks(self, batch: Any, sequence: Any, rank: Any, static: dict[str, Any], step_temporary: Any = 0) -> Any:
+    def peaks(self, batch: Any, sequence: Any, rank: Any, static: dict[str, Any], step_temporary: Any = 0, trained_share: float = 1.0) -> Any:
         """Peak bytes at many points at once: numpy arrays (broadcast against each other) in, an array out.
 
         `static` values and `step_temporary` may be arrays over the same points (they depend on the rank).
@@ -112,8 +123,9 @@ class Law:
 
         batch, sequence, rank = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (batch, sequence, rank)))
         tokens = batch * sequence
-        tiled = np.minimum(tokens, self.tile_tokens)
-        columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled]
+        trained = np.minimum(tokens * trained_share, tokens - batch)
+        tiled = np.minimum(trained, self.tile_tokens)
+        columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled, trained]
         phi = np.stack(columns, axis=-1)
         none = (0.0,) * len(PHI)
         table = np.array([np.sum([none, *row.coefficients.values()], axis=0) for row in self.rows])
@@ -132,8 +144,9 @@ class Law:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Law:
         """Raises ValueError for another format or another phi: such a law is derived again."""
-        if data["format"] != FORMAT or tuple(data["phi"]) != PHI:
+        known, missing = len(data["phi"]), len(PHI) - len(data["phi"])  # `trained` came later: laws without it train all
+        if data["format"] != FORMAT or tuple(data["phi"]) != PHI[:known] or missing > 1:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
-        rows = [row | {"coefficients": {n: tuple(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]
+        rows = [row | {"coefficients": {n: (*c, *(0,) * missing) for n, c in row["coefficients"].items()}} for row in data["rows"]]
         own = {name: data[name] for name in cls.__dataclass_fields__ if name != "rows"}
         return cls(rows=tuple(Row(**row) for row in rows), **own)

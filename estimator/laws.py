@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator import home
+from estimator.batches import Batches, is_flat, shape
 from estimator.catalog import Model, models, presets_dir
 from estimator.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
 from estimator.platforms import Platform
@@ -29,8 +30,9 @@ ADAPTER_FIELDS = (
 """Fields of PEFT's LoraConfig that change which tensors there are; the rank is a variable of the law."""
 
 
-def structure(recipe: Recipe, loop: str, platform: Platform) -> dict[str, Any]:
-    """What a law is made for, beside the model."""
+def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> dict[str, Any]:
+    """What a law is made for, beside the model. A field that came later is named only where it is not the default, so that
+    the laws made before it keep their keys."""
     eager = recipe.attn_implementation == "eager"
     made = {
         "format": FORMAT,
@@ -41,7 +43,7 @@ def structure(recipe: Recipe, loop: str, platform: Platform) -> dict[str, Any]:
         "attention": "eager" if eager else "fused",
         "kernels": None if eager else platform.kernels,
         "accumulates": recipe.gradient_accumulation_steps > 1,
-        "one_row": recipe.per_device_train_batch_size == 1,
+        "one_row": shape(recipe)[0] == 1,
         "loop": loop,
     }
     if recipe.is_quantized:
@@ -50,21 +52,36 @@ def structure(recipe: Recipe, loop: str, platform: Platform) -> dict[str, Any]:
     if recipe.has_adapters:
         plain = {name: getattr(recipe, name) for name in ADAPTER_FIELDS}
         made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value}
+    return made | _beside(recipe, loop, batches)
+
+
+def _beside(recipe: Recipe, loop: str, batches: Batches) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if is_flat(recipe) or batches.pads(recipe):
+        made |= {"rows": "flat" if is_flat(recipe) else "padded", "attn_implementation": recipe.attn_implementation}
+    if batches.trained_share < 1 and LOOPS[loop].fused_loss:
+        made["trained"] = "some"
+    if recipe.use_reentrant and recipe.gradient_checkpointing:
+        made["use_reentrant"] = True
+    if recipe.has_adapters and not recipe.autocast_adapter_dtype:
+        made["autocast_adapter_dtype"] = False
     return made
 
 
-def key_of(recipe: Recipe, loop: str, platform: Platform) -> str:
-    text = json.dumps(structure(recipe, loop, platform), sort_keys=True, default=list)
+def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
+    text = json.dumps(structure(recipe, loop, platform, batches), sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def find(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None) -> Law | None:
+def find(
+    recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
+) -> Law | None:
     """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
-    key = key_of(recipe, loop, platform)
+    key = key_of(recipe, loop, platform, batches)
     law = shipped(models()[model.id].stem).get(key) if model.id in models() else None
     law = law or (_cached(_path(model, key, cache_dir)) if model.config else None)
     if law is None and recipe.has_adapters and recipe.gradient_accumulation_steps > 1:
-        single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
+        single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir, batches)
         return single and _accumulating(single)
     return law
 
@@ -103,14 +120,16 @@ def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
     return (cache_dir or home.cache()) / "laws" / f"{name}.json"
 
 
-def derive(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None) -> Law:
+def derive(
+    recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
+) -> Law:
     """Trace the law and keep it. Raises `Problem("law.not_traced")`, also where torch is not installed."""
-    law = traced(recipe, model, loop, platform)
-    _keep(_path(model, key_of(recipe, loop, platform), cache_dir), law)
+    law = traced(recipe, model, loop, platform, batches)
+    _keep(_path(model, key_of(recipe, loop, platform, batches), cache_dir), law)
     return law
 
 
-def traced(recipe: Recipe, model: Model, loop: str, platform: Platform) -> Law:
+def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches()) -> Law:
     """A law made now. Raises `Problem("law.not_traced")`."""
     if not model.config:
         raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
@@ -119,7 +138,8 @@ def traced(recipe: Recipe, model: Model, loop: str, platform: Platform) -> Law:
     except ImportError as error:
         raise Problem("law.not_traced", field="model", value=model.id, reason=f"{error.name} is not installed") from None
     try:
-        return fit.derive_law(recipe, model.config, LOOPS[loop], tile_tokens=tile_tokens(loop), platform=platform, class_name=model.inventory.class_name)
+        known = {"tile_tokens": tile_tokens(loop), "platform": platform, "class_name": model.inventory.class_name, "batches": batches}
+        return fit.derive_law(recipe, model.config, LOOPS[loop], **known)
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimator import program
+from estimator.batches import is_flat
 from estimator.catalog import Model
 from estimator.law import LOOPS
 from estimator.meter import Meter
@@ -74,16 +75,20 @@ def tokenizer() -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=SPECIAL[0], eos_token=SPECIAL[1])
 
 
-def _collator() -> Any:
+def _collator(recipe: Recipe) -> Any:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    return DataCollatorForLanguageModeling(pad_token_id=0)
+    return DataCollatorForLanguageModeling(pad_token_id=0, padding_free=is_flat(recipe))
 
 
 def _trl(recipe: Recipe, base: PreTrainedModel, loop: str, train: Dataset, evaluation: Dataset | None, meter: Meter, folder: Path) -> Trainer:
-    """What the studio's training worker builds."""
+    """What the studio's training worker builds; for `trl-upcast` after PEFT's preparation of a quantized base."""
+    if recipe.is_quantized and LOOPS[loop].upcasts == "all":
+        from peft import prepare_model_for_kbit_training
+
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
     args = program.sft_config(recipe, folder, device=_kind(meter.device), evaluates=evaluation is not None)
-    return program.make_trainer(recipe, base, tokenizer(), train, evaluation, args, _collator(), [_watch(meter)])
+    return program.make_trainer(recipe, base, tokenizer(), train, evaluation, args, _collator(recipe), [_watch(meter)])
 
 
 def _standard(recipe: Recipe, base: PreTrainedModel, loop: str, train: Dataset, evaluation: Dataset | None, meter: Meter, folder: Path) -> Trainer:
@@ -93,7 +98,7 @@ def _standard(recipe: Recipe, base: PreTrainedModel, loop: str, train: Dataset, 
     args = program.sft_config(recipe, folder, device=_kind(meter.device), evaluates=evaluation is not None)
     model = _prepared(recipe, base, upcasts=LOOPS[loop].upcasts)
     watch = [] if LOOPS[loop].keeps_outputs else [_watch(meter)]
-    return Trainer(model=model, args=args, train_dataset=train, eval_dataset=evaluation, data_collator=_collator(), callbacks=watch)
+    return Trainer(model=model, args=args, train_dataset=train, eval_dataset=evaluation, data_collator=_collator(recipe), callbacks=watch)
 
 
 def _prepared(recipe: Recipe, base: PreTrainedModel, upcasts: str) -> Any:
@@ -106,9 +111,9 @@ def _prepared(recipe: Recipe, base: PreTrainedModel, upcasts: str) -> Any:
     if recipe.is_quantized and upcasts == "all":
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": recipe.use_reentrant})
     if recipe.has_adapters:
-        model = get_peft_model(model, program.lora_config(recipe))
+        model = get_peft_model(model, program.lora_config(recipe), autocast_adapter_dtype=recipe.autocast_adapter_dtype)
         if recipe.gradient_checkpointing:
             model.enable_input_require_grads()
     return model

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from estimator import laws
 from estimator.adapters import Trainables, trainables
-from estimator.analytic import adapter_dtype, analytic_law
+from estimator.analytic import adapter_dtype, analytic_law, with_padding
+from estimator.batches import Batches, shape
 from estimator.calibration import RESIDENT_GROWTH, Calibration, narrowed
 from estimator.catalog import Model
-from estimator.law import LOOPS, Law
+from estimator.law import LOOPS, Law, Loop
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -34,6 +35,9 @@ class Parts:
     workspace_bytes: int = 0
     doubt: Problem | None = None
     """Why the law is not a traced one, where that is no choice."""
+    batches: Batches = Batches()
+    trains_all: bool = False
+    """Whether the law is that of batches whose every token trains, for want of one that knows the share."""
 
     @property
     def static(self) -> dict[str, int]:
@@ -47,8 +51,8 @@ class Parts:
         }
 
     def evaluate(self, recipe: Recipe) -> Any:
-        batch, sequence = recipe.per_device_train_batch_size, recipe.max_length
-        return self.law.evaluate(batch, sequence, recipe.r, self.static, self.training.step_temporary_bytes)
+        share = self.batches.trained_share
+        return self.law.evaluate(*shape(recipe), recipe.r, self.static, self.training.step_temporary_bytes, share)
 
 
 def parts_of(
@@ -59,23 +63,36 @@ def parts_of(
     platform: Platform = Platform(),
     derive: bool = False,
     cache_dir: Path | None = None,
+    batches: Batches = Batches(),
 ) -> Parts:
     loop = LOOPS[loop_name]
     trained = trainables(recipe, model.inventory)
     quantization = recipe.quantization if recipe.is_quantized else None
     base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)
     training = training_bytes(recipe, trained, adapter_dtype=adapter_dtype(recipe, loop), device=device)
-    if device != "cuda":
-        return Parts(model, trained, base, training, analytic_law(recipe, model.inventory, model.spec, trained, loop, device=device, largest_linear=base.largest_linear))
-    law, doubt = laws.find(recipe, model, loop_name, platform, cache_dir), None
+    if device != "cuda":  # without Triton TRL's head runs over every position
+        batches = replace(batches, trained_share=1.0)
+        return Parts(model, trained, base, training, _closed_form(recipe, model, trained, loop, device, base, batches), batches=batches)
+    law, doubt = laws.find(recipe, model, loop_name, platform, cache_dir, batches), None
     if law is None and derive:
         try:
-            law = laws.derive(recipe, model, loop_name, platform, cache_dir)
+            law = laws.derive(recipe, model, loop_name, platform, cache_dir, batches)
         except Problem as problem:
             doubt = problem
-    law = law or analytic_law(recipe, model.inventory, model.spec, trained, loop, device=device, largest_linear=base.largest_linear)
+    trains_all = law is None and batches.trained_share < 1
+    law = law or laws.find(recipe, model, loop_name, platform, cache_dir, replace(batches, trained_share=1.0))
+    if law is None and batches.pads(recipe):
+        full = laws.find(recipe, model, loop_name, platform, cache_dir)
+        law = full and with_padding(full, recipe, model.spec)
+    trains_all = trains_all and law is not None
+    law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
     rounding = block_rounding_bytes(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant)
-    return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt)
+    return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all)
+
+
+def _closed_form(recipe: Recipe, model: Model, trained: Trainables, loop: Loop, device: str, base: Weights, batches: Batches) -> Law:
+    known = {"device": device, "largest_linear": base.largest_linear, "batches": batches}
+    return analytic_law(recipe, model.inventory, model.spec, trained, loop, **known)
 
 
 def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", device: str = "cuda", platform: Platform = Platform()) -> Parts:
@@ -95,14 +112,14 @@ class CpuGrowth:
     engine: str
 
 
-def cpu_growth(recipe: Recipe, *, model: Model | None = None, known: Calibration | None = None) -> CpuGrowth:
+def cpu_growth(recipe: Recipe, *, model: Model | None = None, known: Calibration | None = None, padded: bool = False) -> CpuGrowth:
     """Growth of the worker's resident memory in a CPU run: the same tensors without context and workspaces.
 
     Pages are touched when written and freed tensors may stay with the C allocator, so the measured growth lies between
     the static bytes and the peak plus a third; loading holds one more copy of the largest weight for a moment. `known`
     is what runs on this machine measured.
     """
-    parts = parts_of(recipe, model or open_model(recipe.model), "trl", "cpu")
+    parts = parts_of(recipe, model or open_model(recipe.model), "trl", "cpu", batches=Batches(padded=padded))
     row, components = parts.evaluate(recipe)
     peak = sum(components.values())
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))

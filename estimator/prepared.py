@@ -6,6 +6,7 @@ Transformers, PEFT and bitsandbytes build it; imported where torch is, by `estim
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import torch
@@ -32,13 +33,33 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     if recipe.is_quantized and loop.upcasts != "none":
         _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")
     if recipe.gradient_checkpointing:
-        contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
+        _checkpoint(model, recipe)
     if recipe.has_adapters:
         model = _adapted(model, recipe, loop)
     elif recipe.gradient_checkpointing:
         model.enable_input_require_grads()
     return model
+
+
+def _checkpoint(model: nn.Module, recipe: Recipe) -> None:
+    """torch's own checkpointing; what it recomputes runs under the autocast it had, which torch restores on CUDA alone."""
+    if not recipe.use_reentrant:
+        contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
+        return
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    for module in model.modules():
+        if recipe.mixed_precision != "no" and hasattr(module, "_gradient_checkpointing_func"):
+            module._gradient_checkpointing_func = functools.partial(_reentered, recipe.mixed_precision, module._gradient_checkpointing_func)
+
+
+def _reentered(mixed_precision: str, checkpoint: Any, function: Any, *inputs: Any) -> Any:
+    def run(*given: Any) -> Any:
+        again = not torch.is_autocast_enabled("cuda")
+        with autocast.around(mixed_precision) if again else contextlib.nullcontext():
+            return function(*given)
+
+    return checkpoint(run, *inputs)
 
 
 def _upcast(model: nn.Module, dtype: torch.dtype, norms_only: bool) -> None:
@@ -87,6 +108,8 @@ def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
     settings = program.lora_config(recipe)
     settings.init_lora_weights = False  # values are never looked at, and some of them need real weights
     model = get_peft_model(model, settings, low_cpu_mem_usage=True)
+    if not recipe.autocast_adapter_dtype:
+        _follow_the_weights(model, program.dtype(recipe))
     if recipe.gradient_checkpointing:
         model.enable_input_require_grads()
     if recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32":
@@ -94,6 +117,19 @@ def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
             if parameter.requires_grad and "lora_magnitude_vector" not in name:
                 parameter.data = parameter.data.to(torch.bfloat16)
     return model
+
+
+def _follow_the_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """PEFT's adapters without `autocast_adapter_dtype`: of their layer's type, but float32 on packed weights, which are
+    integers (`BaseTunerLayer._move_adapter_to_device_of_base_layer`, which leaves the meta device alone); DoRA's magnitudes
+    are norms of unpacked weights."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        weight = getattr(module.get_base_layer(), "weight", None) if isinstance(module, BaseTunerLayer) else None
+        for name, parameter in module.named_parameters() if weight is not None else ():
+            if "lora_magnitude_vector" in name or ("lora_" in name or "trainable_tokens_" in name) and weight.is_floating_point():
+                parameter.data = parameter.data.to(weight.dtype if weight.is_floating_point() else dtype)
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:

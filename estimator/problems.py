@@ -74,6 +74,8 @@ TEMPLATES: dict[str, str] = {
     "why.replay": "The step was traced whole and replayed through the allocator; published runs lie {low} to {high} around.",
     "law.not_traced": "{field}: the step of {value} could not be traced ({reason}); the closed form answers instead, with a wider range.",
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",
+    "why.padding": "Rows of one batch are taken to be equally long: padding would add a mask, up to {bytes} more.",
+    "why.trained_share": "Counted as if every token had a label, for want of a traced law that knows their share: up to {bytes} less.",
     "why.context": "Context {low} to {high}: {source}.",
     "why.measured": "{count} like runs on this card measured {low} to {high} of their estimate.",
     "why.context_measured": "{count} runs on this card measured a context of {low} to {high}.",

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from estimator.batches import is_flat
 from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.recipe import OPTIMIZERS, Recipe
 
 if TYPE_CHECKING:
     import datasets
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
     from trl import SFTConfig, SFTTrainer
 
-# Optimizers whose kernels exist for CUDA only (bitsandbytes 0.50: 8-bit and paged states).
-CUDA_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit")
+# Without kernels for MPS (bitsandbytes 0.50: 8-bit states have them for CUDA and CPU, paged ones need its native library).
+NOT_FOR_MPS = tuple(optim for optim in OPTIMIZERS if "8bit" in optim or optim.startswith("paged_"))
 
 
 def check_machine(recipe: Recipe, device: str) -> None:
@@ -35,7 +36,7 @@ def check_machine(recipe: Recipe, device: str) -> None:
     int8 = recipe.is_quantized and recipe.quantization == "int8"
     cuda = device == "cuda"
     refusals = [
-        (recipe.optim in CUDA_OPTIMIZERS and not cuda, "optim", "adamw_torch, adafactor, sgd"),
+        (recipe.optim in NOT_FOR_MPS and device == "mps", "optim", "adamw_torch, adafactor, sgd"),
         (recipe.mixed_precision == "fp16" and not cuda, "mixed_precision", "no, bf16"),
         (recipe.attn_implementation == "flash_attention_2" and not cuda, "attn_implementation", "sdpa, eager"),
         (recipe.is_quantized and device == "mps", "method", "lora, full"),
@@ -149,7 +150,7 @@ def sft_config(recipe: Recipe, output_dir: Path, *, device: str, evaluates: bool
         per_device_eval_batch_size=recipe.per_device_train_batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
+        gradient_checkpointing_kwargs={"use_reentrant": recipe.use_reentrant} if recipe.gradient_checkpointing else None,
         optim=recipe.optim,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler_type,
@@ -168,7 +169,9 @@ def sft_config(recipe: Recipe, output_dir: Path, *, device: str, evaluates: bool
         eval_steps=eval_steps or None,
         save_strategy="steps" if save_steps else "no",
         save_steps=save_steps or 500,
-        dataset_kwargs={"skip_prepare_dataset": True},
+        packing=recipe.packing,
+        packing_strategy=recipe.packing_strategy,
+        dataset_kwargs={"skip_prepare_dataset": not recipe.packing},
         dataloader_pin_memory=device == "cuda",
         report_to=[],
         disable_tqdm=True,
@@ -185,15 +188,23 @@ def make_trainer(
     collator: Any,
     callbacks: list[Any],
 ) -> SFTTrainer:
-    """TRL's trainer over rows that already have `input_ids` and `labels`. Adapters are made here, by TRL and PEFT."""
+    """TRL's trainer over rows that already have `input_ids` and `labels`. Adapters are made here, by TRL and PEFT.
+
+    Packed rows that reach the model as one need TRL's own collator, which it makes itself.
+    """
+    from peft import get_peft_model
+
+    made_by_trl = recipe.has_adapters and recipe.autocast_adapter_dtype  # TRL does not hand the argument on
+    if recipe.has_adapters and not made_by_trl:
+        model = get_peft_model(model, lora_config(recipe), autocast_adapter_dtype=False)
     trainer = _trainer_class()(
         model=model,
         args=args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
         processing_class=tokenizer,
-        data_collator=collator,
-        peft_config=lora_config(recipe) if recipe.has_adapters else None,
+        data_collator=None if is_flat(recipe) else collator,
+        peft_config=lora_config(recipe) if made_by_trl else None,
         callbacks=callbacks,
     )
     if recipe.is_quantized and recipe.dtype == "float32":

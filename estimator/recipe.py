@@ -33,11 +33,17 @@ OPTIMIZERS = (
     "adafactor",
     "sgd",
     "lion_32bit",
+    "lion_8bit",
+    "paged_lion_32bit",
+    "paged_lion_8bit",
 )
+PACKING_STRATEGIES = ("bfd", "bfd_split", "wrapped")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 # Of PEFT's values, those that need nothing but the weights. Left out: `eva`, `corda` and `lora_ga` run data through the
 # model before the adapters are made, and `loftq` quantizes 16-bit weights itself by a loftq_config of its own.
 INITIALISATIONS = ("true", "false", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_N", "mica")
+DEFAULT_TARGETS = "default"
+"""How a flag or a TOML file, which have no null, say that `target_modules` is nothing."""
 PISSA_NITER = r"pissa_niter_\d{1,2}"
 
 
@@ -70,8 +76,8 @@ class Recipe:
     lora_dropout: float = _field(0.0, low=0.0, high=0.9)
     """Dropout on the adapter's input; above zero it keeps a mask for each layer."""
     target_modules: str | tuple[str, ...] | None = _field("all-linear", may_be_empty=True)
-    """Names or suffixes of modules, one regular expression, or `all-linear`. Nothing: PEFT's table by architecture. An
-    empty list: no module, where `target_parameters` says what is adapted."""
+    """Names or suffixes of modules, one regular expression, or `all-linear`. Nothing, or the word `default`: PEFT's table
+    by architecture. An empty list: no module, where `target_parameters` says what is adapted."""
     target_parameters: tuple[str, ...] | None = _field(None)
     """Names or suffixes of single tensors, such as `experts.gate_up_proj`: stacked experts get a pair of matrices each."""
     exclude_modules: str | tuple[str, ...] | None = _field(None)
@@ -96,6 +102,8 @@ class Recipe:
     """Weight-decomposed adapters (arXiv 2402.09353)."""
     use_rslora: bool = _field(False)
     """Scale by lora_alpha / sqrt(r) (arXiv 2312.03732): steadier at high ranks."""
+    autocast_adapter_dtype: bool = _field(True)
+    """Keep adapters in float32 on half-precision weights (argument of PEFT's get_peft_model)."""
     init_lora_weights: str = _field("true", choices=INITIALISATIONS, pattern=PISSA_NITER)
     """How A and B start. `true`: A random, B zero. `pissa` and `olora` take their start out of the base's weights;
     `mica` trains A only."""
@@ -103,12 +111,19 @@ class Recipe:
     # The step: Transformers' TrainingArguments and TRL's SFTConfig
     max_length: int = _field(1024, low=8, high=1_048_576, unit="tokens")
     """Longest row trained, in tokens; longer rows are dropped and counted."""
+    packing: bool = _field(False)
+    """Fill rows of `max_length` with several examples each."""
+    packing_strategy: str = _field("bfd", choices=PACKING_STRATEGIES)
+    """How they are filled; read only with `packing`. `bfd` and `bfd_split` also lay a batch out as one row, and keep its
+    examples apart by their positions; `wrapped` cuts wherever a row is full, and leaves the last one shorter."""
     per_device_train_batch_size: int = _field(2, low=1, high=4096, unit="rows")
     """Rows in one forward pass."""
     gradient_accumulation_steps: int = _field(1, low=1, high=4096)
     """Forward passes added up before one optimizer step."""
     gradient_checkpointing: bool = _field(True)
     """Keep only each layer's input and recompute the rest: less memory, about a third more time."""
+    use_reentrant: bool = _field(False)
+    """Checkpoint by torch's older, reentrant way (in TrainingArguments' gradient_checkpointing_kwargs)."""
     attn_implementation: str = _field("sdpa", choices=ATTENTIONS)
     """Attention kernel."""
     mixed_precision: str = _field("no", choices=MIXED_PRECISIONS)
@@ -147,6 +162,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for info in FIELDS.values():
             object.__setattr__(self, info.name, checked(info, getattr(self, info.name)))
+        if self.target_modules in (DEFAULT_TARGETS, (DEFAULT_TARGETS,)):
+            object.__setattr__(self, "target_modules", None)
         _check_together(self)
 
     def replace(self, **changes: Any) -> Recipe:

@@ -24,10 +24,13 @@ CODE_4BIT_BYTES = 16 * 4
 CODE_NESTED_BYTES = 256 * 4
 """The table of the 256 values of quantized scales, a copy for each layer (functional.quantize_blockwise)."""
 BLOCK_8BIT = 256
+CHUNK_FOREACH = 65536
+"""Elements that one block of a multi-tensor kernel reads (ATen/native/cuda/MultiTensorApply.cuh kChunkSize)."""
 MIN_8BIT_ELEMENTS = 4096
 """Smaller tensors keep fp32 states (optim.GlobalOptimManager, min_8bit_size)."""
 MIN_PAGED_ELEMENTS = 100_000
-QMAPS_8BIT_BYTES = 2 * 256 * 4
+QMAP_8BIT_BYTES = 256 * 4
+"""The table of a moment's 256 values, one for all tensors (optim.optimizer.Optimizer8bit.fill_qmap)."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +119,19 @@ def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, d
     """Bytes of the adapters (with the copies of modules_to_save), their gradients and the optimizer's states.
 
     `adapter_dtype` is that of A, B and the trained rows (peft `cast_adapter_dtype`); on a quantized base TRL gives it to
-    everything that trains but DoRA's magnitudes. PEFT keeps the rows' first values too, in fp32 as it made them.
+    everything that trains but DoRA's magnitudes. PEFT keeps the rows' first values too, in the type that it made them in.
     """
     own_dtype = adapter_dtype if recipe.is_quantized else recipe.dtype
+    kept_dtype = "float32" if recipe.autocast_adapter_dtype else recipe.dtype
     parts = [
         (trained.lora, adapter_dtype),
         (trained.token_rows, adapter_dtype),
-        (trained.magnitudes, "float32"),
+        (trained.magnitudes, kept_dtype),
         (trained.copies, own_dtype),
         (trained.unfrozen, own_dtype),
     ]
     new_bytes = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts[:4])
-    new_bytes += width_bytes("float32") * (_numel(trained.frozen) + _numel(trained.token_rows))
+    new_bytes += width_bytes(kept_dtype) * (_numel(trained.frozen) + _numel(trained.token_rows))
     gradients = sum(width_bytes(dtype) * _numel(tensors) for tensors, dtype in parts)
     states = paged = temporary = largest = 0
     for tensors, dtype in parts:
@@ -136,9 +140,10 @@ def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, d
             states, paged = states + count * resident, paged + count * managed
             largest = max(largest, math.prod(shape) * width_bytes(dtype))
         temporary += _foreach_bytes(recipe.optim, tensors, dtype, device)
-    if recipe.optim in ("adamw_bnb_8bit", "paged_adamw_8bit") and states + paged:
-        states += QMAPS_8BIT_BYTES
-    return Training(new_bytes, gradients, states, paged, temporary or _single_temporary(recipe.optim, parts), largest)
+    if "8bit" in recipe.optim and states + paged:
+        states += _moments(recipe.optim) * QMAP_8BIT_BYTES
+    temporary = max(temporary or _single_temporary(recipe.optim, parts), _clip_bytes(recipe, parts, device))
+    return Training(new_bytes, gradients, states, paged, temporary, largest)
 
 
 def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str = "cuda") -> tuple[int, int]:
@@ -155,19 +160,31 @@ def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str 
         return 2 * numel * width_bytes(dtype) + 4, 0
     if optim == "sgd":
         return 0, 0
-    if optim == "lion_32bit":
-        return 4 * numel, 0
     if optim == "adafactor":
         return 4 + 4 * ((numel // shape[-1] + numel // shape[-2]) if len(shape) >= 2 else numel), 0
-    return _bitsandbytes_adam(optim, numel, device)
+    return _bitsandbytes(optim, numel, device)
 
 
-def _bitsandbytes_adam(optim: str, numel: int, device: str) -> tuple[int, int]:
-    eight = optim in ("adamw_bnb_8bit", "paged_adamw_8bit") and numel >= MIN_8BIT_ELEMENTS
-    moments = 2 * numel * (1 if eight else 4)
-    scales = 2 * 4 * -(-numel // BLOCK_8BIT) if eight else 0
+def _moments(optim: str) -> int:
+    """Lion keeps one moment, Adam two."""
+    return 1 if "lion" in optim else 2
+
+
+def _bitsandbytes(optim: str, numel: int, device: str) -> tuple[int, int]:
+    eight = "8bit" in optim and numel >= MIN_8BIT_ELEMENTS
+    moments = _moments(optim) * numel * (1 if eight else 4)
+    scales = _moments(optim) * 4 * -(-numel // BLOCK_8BIT) if eight else 0
     paged = optim.startswith("paged_") and numel >= MIN_PAGED_ELEMENTS and device != "cpu"
     return (scales, moments) if paged else (moments + scales, 0)
+
+
+def _clip_bytes(recipe: Recipe, parts: list[tuple[Tensors, str]], device: str) -> int:
+    """What clipping holds before the optimizer's step: `torch._foreach_norm` a partial sum in fp32 for each chunk of the longest
+    tensor, for every tensor (ATen/native/cuda/ForeachReduceOp.cu foreach_tensor_norm_cuda); the gradients are scaled in place."""
+    if not recipe.max_grad_norm or device == "cpu":
+        return 0
+    shapes = [(math.prod(shape), count) for tensors, _ in parts for shape, count in tensors]
+    return 4 * sum(count for _, count in shapes) * -(-max((numel for numel, _ in shapes), default=0) // CHUNK_FOREACH)
 
 
 def _foreach_bytes(optim: str, tensors: Tensors, dtype: str, device: str) -> int:

@@ -19,6 +19,7 @@ import transformers
 from torch import nn
 
 from estimator import autocast, kernels, packed
+from estimator.batches import Batches, is_flat
 from estimator.law import Loop
 from estimator.platforms import Platform
 from estimator.prepared import base_of, layer_stack, prepared, trained
@@ -31,12 +32,14 @@ from estimator.trace import quiet
 
 @dataclass(frozen=True)
 class Sizes:
-    """Where a step is traced. `tile` stands for `min(B * S, tile)` of a tiled loss, `rank` for `r`."""
+    """Where a step is traced. `tile` stands for `min(N, tile)` of a tiled loss, `rank` for `r`, `trained` for the tokens N
+    whose label is not -100, read where not all of them train."""
 
     batch: int
     sequence: int
     rank: int
     tile: int
+    trained: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,21 @@ def trace_step(
     layers: int | None = None,
     platform: Platform = Platform(),
     class_name: str | None = None,
+    batches: Batches = Batches(),
 ) -> Step:
     """Build `recipe`'s model with `layers` layers (None: all) and record forward, loss and backward.
 
     Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has another way then.
     """
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
-    with _as_on_cuda(platform), quiet():
+    with _as_on_cuda(platform, recipe, batches), quiet():
         model = prepared(recipe, config, loop, layers, class_name)
         kept = packed.statics(model)
         recorder = Recorder()
         recorder.ignore(*model.parameters(), *model.buffers(), *packed.packed_state(model))
         stack = layer_stack(model)
         hooks = _mark(recorder, model, stack)
-        inputs = _inputs(sizes)
+        inputs = _inputs(sizes, is_flat(recipe))
         for tensor in inputs.values():
             recorder.hold(tensor)
         if recipe.gradient_accumulation_steps > 1:
@@ -79,7 +83,7 @@ def trace_step(
             for ranked in (True, False):  # apart, so that each sum is a multiple of the rank or none is
                 recorder.hold_together([grad for grad in held if (grad.numel() % sizes.rank == 0) is ranked], "gradients")
         with recorder:
-            outputs = _run(model, recipe, loop, inputs, sizes, recorder)
+            outputs = _run(model, recipe, loop, batches, inputs, sizes, recorder)
         for hook in hooks:
             hook.remove()
     events = recorder.finish()
@@ -87,18 +91,20 @@ def trace_step(
     return Step(events, len(stack), kept)
 
 
-def _inputs(sizes: Sizes) -> dict[str, torch.Tensor]:
-    """Rows without padding. The mask of ones takes its bytes and is left out of the call, as Transformers leaves it out."""
-    make = lambda: torch.zeros((sizes.batch, sizes.sequence), dtype=torch.int64, device="meta")  # noqa: E731
-    return {"input_ids": make(), "labels": make(), "attention_mask": make()}
+def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
+    """What TRL's collator makes: a mask beside ids and labels, or for packed rows laid out as one their positions and the
+    number of each example (`DataCollatorForLanguageModeling.torch_call`)."""
+    make = lambda dtype=torch.int64: torch.zeros((sizes.batch, sizes.sequence), dtype=dtype, device="meta")  # noqa: E731
+    beside = {"position_ids": make(), "seq_idx": make(torch.int32)} if flat else {"attention_mask": make()}
+    return {"input_ids": make(), "labels": make(), **beside}
 
 
-def _forward(model: nn.Module, recipe: Recipe, loop: Loop, sizes: Sizes, recorder: Recorder) -> Any:
+def _forward(model: nn.Module, recipe: Recipe, loop: Loop, trained: int | None, sizes: Sizes, recorder: Recorder) -> Any:
     """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's `prepare_model`."""
     if loop.copies_logits:
         base_of(model).loss_function = kernels.shifted_loss
     if loop.fused_loss:
-        return functools.partial(kernels.fused_outputs, model, sizes.tile, lambda: _enter(recorder, "loss"))
+        return functools.partial(kernels.fused_outputs, model, sizes.tile, trained, lambda: _enter(recorder, "loss"))
     if recipe.mixed_precision == "no" or loop.keeps_outputs:
         return model.forward
     from accelerate.utils import convert_outputs_to_fp32
@@ -106,10 +112,14 @@ def _forward(model: nn.Module, recipe: Recipe, loop: Loop, sizes: Sizes, recorde
     return convert_outputs_to_fp32(model.forward)
 
 
-def _run(model: nn.Module, recipe: Recipe, loop: Loop, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder) -> Any:
+def _run(
+    model: nn.Module, recipe: Recipe, loop: Loop, batches: Batches, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder
+) -> Any:
     """Forward, loss and backward as the loop does them; returns what the loop still holds afterwards."""
+    trained = sizes.trained if batches.trained_share < 1 else None
+    arguments = _arguments(model, inputs) | _told_apart(inputs, batches.pads(recipe))
     with autocast.around(recipe.mixed_precision):
-        outputs = _forward(model, recipe, loop, sizes, recorder)(**_arguments(model, inputs))
+        outputs = _forward(model, recipe, loop, trained, sizes, recorder)(**arguments)
     loss = _loss(outputs)
     outputs = outputs if loop.keeps_outputs else None
     recorder.place = ("backward", HEAD)
@@ -124,6 +134,11 @@ def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, t
     if "Classification" in type(base).__name__:
         return made | {"labels": inputs["labels"][:, 0]}
     return made | ({"labels": inputs["labels"]} if base.get_output_embeddings() is not None else {})
+
+
+def _told_apart(inputs: dict[str, torch.Tensor], padded: bool) -> dict[str, torch.Tensor]:
+    """Positions of packed rows, or the mask of padded ones. A mask of ones is left out, as Transformers leaves it out."""
+    return {name: inputs[name] for name in ("position_ids", "attention_mask") if name in inputs and (padded or name == "position_ids")}
 
 
 def _loss(outputs: Any) -> torch.Tensor:
@@ -174,24 +189,45 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
 
 
 @contextlib.contextmanager
-def _as_on_cuda(platform: Platform) -> Iterator[None]:
+def _as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches) -> Iterator[None]:
     """The paths that Transformers and torch take on CUDA where they differ from those of the meta device."""
+    import bitsandbytes
     from transformers import masking_utils
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    ALL_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, kernels.attention_on(platform))
-    ALL_MASK_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, lambda *_, **__: None)
+    unpads = recipe.attn_implementation == "flash_attention_2"
+    ALL_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, kernels.attention_on(platform, unpads))
+    ALL_MASK_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, _mask_of(unpads, is_flat(recipe) or batches.pads(recipe)))
     with (
         mock.patch.object(nn.functional, "dropout", kernels.dropout),
         mock.patch.object(nn.functional, "softmax", kernels.softmax),
         mock.patch.object(torch, "autocast", _autocast),
+        mock.patch.object(bitsandbytes.functional, "int8_vectorwise_quant", kernels.int8_quantized),
+        mock.patch.object(torch.ops.bitsandbytes, "int8_mixed_scaled_mm", kernels.int8_mixed_scaled_mm),
         # looks at the ids' values for a warning
         mock.patch.object(transformers.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
         # asked only where no mask is given, and then of values
-        mock.patch.object(masking_utils, "find_packed_sequence_indices", lambda *_: None),
+        mock.patch.object(masking_utils, "find_packed_sequence_indices", _examples if is_flat(recipe) else lambda *_: None),
     ):
         yield
+
+
+def _mask_of(unpads: bool, told_apart: bool) -> Any:
+    """The mask that Transformers makes for the kernel: none for full rows; the plain one for flash, which takes rows apart
+    by it; else one of every pair (`masking_utils.sdpa_mask`)."""
+    from transformers.masking_utils import sdpa_mask
+
+    if not told_apart:
+        return lambda *_, **__: None
+    if unpads:
+        return lambda *_, attention_mask=None, **__: attention_mask
+    return lambda *arguments, **options: sdpa_mask(*arguments, **options | {"allow_is_causal_skip": False})
+
+
+def _examples(position_ids: torch.Tensor) -> torch.Tensor:
+    """`masking_utils.find_packed_sequence_indices` of several examples, which looks at no values."""
+    return (torch.diff(position_ids, prepend=position_ids[:, :1] - 1, dim=-1) != 1).cumsum(-1)
 
 
 _torch_autocast = torch.autocast

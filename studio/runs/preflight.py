@@ -58,21 +58,24 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
     return prediction
 
 
-def judge(recipe: Recipe, model: Model, machine: Machine) -> Prediction:
-    """The prediction for a known model. Raises `Problem` for what it cannot take, or what does not fit in memory."""
+def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) -> Prediction:
+    """The prediction for a known model. Raises `Problem` for what it cannot take, or what does not fit in memory.
+
+    `padded`: the rows are known to differ in length.
+    """
     for problem in check(recipe, model=model):
         raise problem
-    prediction = Prediction(machine, predicted_bytes(recipe, model, machine))
+    prediction = Prediction(machine, predicted_bytes(recipe, model, machine, padded))
     if prediction.predicted_bytes > machine.usable_bytes:
         raise Problem("train.memory", field="per_device_train_batch_size", **prediction.words())
     return prediction
 
 
-def predicted_bytes(recipe: Recipe, model: Model, machine: Machine) -> int:
+def predicted_bytes(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) -> int:
     """Allocated bytes at the peak on CUDA; elsewhere the growth of the worker's resident memory."""
     if machine.device == "cuda":
-        return estimate(recipe, model=model).peak_allocated_bytes
-    return cpu_growth(recipe, model=model).growth_bytes
+        return estimate(recipe, model=model, padded=padded).peak_allocated_bytes
+    return cpu_growth(recipe, model=model, padded=padded).growth_bytes
 
 
 def looks_like_hub_id(name: str) -> bool:

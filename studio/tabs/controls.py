@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.recipe import FIELDS, Recipe
+from estimator.recipe import DEFAULT_TARGETS, FIELDS, Recipe
 from studio.i18n import marker
 
 # What one radio says for two fields: method and quantization.
@@ -85,5 +85,7 @@ def parse_targets(text: Any) -> str | tuple[str, ...]:
     return text
 
 
-def targets_text(targets: str | tuple[str, ...]) -> str:
+def targets_text(targets: str | tuple[str, ...] | None) -> str:
+    if targets is None:
+        return DEFAULT_TARGETS
     return targets if isinstance(targets, str) else ", ".join(targets)

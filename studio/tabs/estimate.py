@@ -24,6 +24,7 @@ FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_len
 BASIC = ["model", "method", "r", "target_modules", "per_device_train_batch_size", "max_length"]
 BASIC += ["gradient_checkpointing", "optim"]
 ADVANCED = ["dtype", "attn_implementation", "mixed_precision", "lora_dropout", "use_dora", "gradient_accumulation_steps"]
+ADVANCED += ["packing", "use_reentrant", "autocast_adapter_dtype"]
 NAMES = BASIC + ADVANCED
 PANELS = (why, change, fits, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}

@@ -92,8 +92,8 @@ class Training:
         program.check_machine(self.recipe, device)
         folder = open_base(self.recipe.model)
         tokenizer = rendering.load_tokenizer(folder)
-        train, evaluation, longest = self._encode(rendering, tokenizer)
-        self._predict(folder, longest)
+        train, evaluation, longest, padded = self._encode(rendering, tokenizer)
+        self._predict(folder, longest, padded)
 
         self.journal.write("phase", name="loading")
         loops.load_libraries()
@@ -108,31 +108,33 @@ class Training:
                 print(f"removing {path.name}: it was being written when the last attempt ended", file=sys.stderr)
                 shutil.rmtree(path)
 
-    def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int]:
-        """Rows to tokens, through the functions that made the preview; and the tokens of the longest."""
-        encoded, longest = [], 0
+    def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
+        """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows differ."""
+        encoded, longest, kept, tokens = [], 0, 0, 0
         for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
             rows, report = rendering.encode_file(file, tokenizer, self.recipe) if file else (None, None)
             if report:
                 self.journal.write("data", split=split, **report)
                 longest = max(longest, report["longest"])
+                kept, tokens = kept + report["kept"], tokens + report["tokens"]
             encoded.append(rows if rows is not None and len(rows) else None)
         if encoded[0] is None:
             raise Problem("run.no_rows", field="max_length", value=self.recipe.max_length)
-        return encoded[0], encoded[1], longest
+        return encoded[0], encoded[1], longest, self.recipe.packing or tokens < kept * longest  # packing leaves a last row
 
-    def _predict(self, folder: Path, longest: int) -> None:
+    def _predict(self, folder: Path, longest: int, padded: bool) -> None:
         """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
-        to `max_length`. A model from a hub is checked here for the first time."""
+        to `max_length`, unless rows are packed. A model from a hub is checked here for the first time."""
         from estimator.catalog import Model
         from estimator.spec import ModelSpec, read_config
         from estimator.trace import derive
 
         config = read_config(folder)
         model = Model(self.recipe.model, derive(config), ModelSpec.from_config(config))
-        real = self.recipe.replace(max_length=max(longest, FIELDS["max_length"].limits["low"]))
-        prediction = judge(real, model, this_machine())
-        self.judged = (real, model)
+        row_tokens = self.recipe.max_length if self.recipe.packing else max(longest, FIELDS["max_length"].limits["low"])
+        real = self.recipe.replace(max_length=row_tokens)
+        prediction = judge(real, model, this_machine(), padded)
+        self.judged = (real, model, padded)
         self.journal.write("prediction", predicted_bytes=prediction.predicted_bytes, longest_tokens=longest)
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
@@ -161,12 +163,12 @@ class Training:
         from estimator import calibration, estimate
         from estimator.parts import cpu_growth
 
-        recipe, model = self.judged
+        recipe, model, padded = self.judged
         if meter.how == "resident_growth":
-            made = cpu_growth(recipe, model=model)
+            made = cpu_growth(recipe, model=model, padded=padded)
             figures = (calibration.CPU, calibration.RESIDENT_GROWTH, made.growth_bytes, meter.peak_bytes())
         else:
-            made = estimate(recipe, model=model)
+            made = estimate(recipe, model=model, padded=padded)
             figures = (meter.card, calibration.RESERVED, made.peak_reserved_bytes, meter.reserved_bytes())
         with contextlib.suppress(OSError):  # a full disk must not end a run that has trained
             calibration.note([calibration.record_of(recipe, *figures, engine=made.engine)])

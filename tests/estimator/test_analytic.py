@@ -34,7 +34,7 @@ def made(model_type: str, layers: int, recipe: Recipe, loop_name: str):
         if loop.upcasts != "none":
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if recipe.has_adapters:
-        model = get_peft_model(model, lora_config(recipe))
+        model = get_peft_model(model, lora_config(recipe), autocast_adapter_dtype=recipe.autocast_adapter_dtype)
         model.enable_input_require_grads()
         for name, parameter in model.named_parameters():
             halved = recipe.is_quantized and loop.half_adapters and recipe.dtype != "float32"
@@ -57,7 +57,7 @@ def _quantize(model, dtype) -> None:
     model.is_loaded_in_4bit = True
 
 
-def saved_bytes(model) -> int:
+def saved_bytes(model, mask=None) -> int:
     """Bytes of the distinct storages one forward pass saves, without the model's own."""
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     seen = {}
@@ -69,7 +69,7 @@ def saved_bytes(model) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        _ = model(input_ids=torch.zeros(ROWS, TOKENS, dtype=torch.long), use_cache=False)
+        _ = model(input_ids=torch.zeros(ROWS, TOKENS, dtype=torch.long), attention_mask=mask, use_cache=False)
     return sum(size for size, _ in seen.values())
 
 

@@ -76,7 +76,6 @@ def test_without_the_guard_an_evaluation_repacks_the_weights(base, avx512):
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"optim": "adamw_bnb_8bit"}, "optim"),
         ({"mixed_precision": "fp16"}, "mixed_precision"),
         ({"attn_implementation": "flash_attention_2"}, "attn_implementation"),
         ({"quantization": "int8", "use_dora": True}, "use_dora"),
@@ -88,6 +87,14 @@ def test_what_a_cpu_has_no_kernels_for_is_refused_by_name(change, field):
         program.check_machine(recipe, "cpu")
     assert caught.value.field == field and str(getattr(recipe, field)) in str(caught.value)
     program.check_machine(recipe, "cuda")
+
+
+def test_optimizers_of_bitsandbytes_step_on_a_cpu_and_not_on_mps():
+    for optim in ("lion_8bit", "paged_adamw_32bit", "adamw_bnb_8bit"):
+        program.check_machine(Recipe(model="m", optim=optim), "cpu")  # what test_states.py steps with
+        with pytest.raises(Problem) as caught:
+            program.check_machine(Recipe(model="m", method="lora", optim=optim), "mps")
+        assert caught.value.field == "optim"
 
 
 def test_a_start_that_rewrites_the_shared_base_is_estimated_but_not_trained_here():

@@ -3,8 +3,10 @@
 import pytest
 
 from estimator.adapters import trainables
+from estimator.analytic import adapter_dtype
+from estimator.law import LOOPS
 from estimator.recipe import OPTIMIZERS, Recipe
-from estimator.states import QMAPS_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
+from estimator.states import QMAP_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
 from tests.estimator import small
 
 torch = pytest.importorskip("torch")
@@ -78,6 +80,8 @@ ADAPTED = [
     ("llama", {"init_lora_weights": "olora", "r": 70}),
     ("llama", {"init_lora_weights": "pissa_niter_2", "r": 70}),
     ("llama", {"init_lora_weights": "orthogonal"}),
+    ("llama", {"autocast_adapter_dtype": False, "use_dora": True, "modules_to_save": ("lm_head",)}),
+    ("llama", {"autocast_adapter_dtype": False, "trainable_token_indices": (1, 2, 3)}),
 ]
 
 
@@ -92,11 +96,27 @@ def test_adapters_and_gradients_take_the_bytes_of_real_ones(name, fields, dtype)
     recipe = Recipe(model=name, method="lora", dtype=dtype, optim="sgd", **fields)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**small.CONFIGS[name]), dtype=getattr(torch, dtype))
     before = storage_bytes(model)
-    model = get_peft_model(model, lora_config(recipe))
+    model = get_peft_model(model, lora_config(recipe), autocast_adapter_dtype=recipe.autocast_adapter_dtype)
     originals = [table[key] for m in model.modules() for table in [getattr(m, "trainable_tokens_original", {})] for key in table]
-    made = training_bytes(recipe, trainables(recipe, small.inventory(name)), adapter_dtype="float32")
+    made = training_bytes(recipe, trainables(recipe, small.inventory(name)), adapter_dtype=adapter_dtype(recipe, LOOPS["plain"]))
     assert made.adapters_bytes == storage_bytes(model, *originals) - before
     assert made.gradients_bytes == sum(p.nbytes for p in model.parameters() if p.requires_grad)
+
+
+def test_clipping_holds_partial_sums_and_no_copy_of_a_gradient():
+    """The chunks are CUDA's; that nothing of a gradient's size is made, the real function shows."""
+    from tests.estimator.test_peak import LiveBytes
+
+    recipe = Recipe(model="llama", method="lora", optim="sgd")
+    trained = trainables(recipe, small.inventory("llama"))
+    unclipped = training_bytes(recipe.replace(max_grad_norm=0), trained, adapter_dtype="float32").step_temporary_bytes
+    assert (unclipped, training_bytes(recipe, trained, adapter_dtype="float32").step_temporary_bytes) == (0, 4 * 2 * 3 * 7)
+    parameters = [torch.nn.Parameter(torch.ones(1000)) for _ in range(4)]
+    for parameter in parameters:
+        parameter.grad = torch.ones(1000)
+    with LiveBytes({p.grad.data_ptr() for p in parameters}) as counter:
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
+    assert 0 < counter.peak < 1000
 
 
 SHAPES = [(64, 100), (16, 256), (4096,), (63,), (300, 400)]
@@ -131,5 +151,5 @@ def test_optimizer_states_take_the_bytes_of_the_real_optimizer(optim, dtype):
             raise
         pytest.skip(f"no CPU kernel: {error}")
     ours = sum(sum(optimizer_bytes(optim, shape, dtype, "cpu")) for shape in SHAPES)
-    ours += QMAPS_8BIT_BYTES if "8bit" in optim else 0
+    ours += QMAP_8BIT_BYTES * (1 if "lion" in optim else 2) if "8bit" in optim else 0
     assert ours == storage_bytes(*optimizer.state.values())

@@ -58,7 +58,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(base, tmp_path):
     [
         ({"max_length": 8}, "run.no_rows", "max_length"),
         ({"model": "/nowhere/at/all"}, "base.missing", "model"),
-        ({"optim": "paged_adamw_8bit"}, "machine.unsupported", "optim"),
+        ({"mixed_precision": "fp16"}, "machine.unsupported", "mixed_precision"),
     ],
 )
 def test_what_stops_a_run_is_named(base, tmp_path, change, code, field):
