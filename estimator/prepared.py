@@ -16,6 +16,7 @@ from estimator import autocast, kernels, packed, program
 from estimator.law import Loop
 from estimator.recipe import Recipe
 from estimator.trace import build_on_meta
+from estimator.work import recomputing
 
 
 def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None) -> nn.Module:
@@ -32,7 +33,7 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     if recipe.is_quantized and loop.upcasts != "none":
         _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")
     if recipe.gradient_checkpointing:
-        contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
+        contexts = lambda: (contextlib.nullcontext(), recomputing(autocast.around(recipe.mixed_precision)))  # noqa: E731
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
     if recipe.has_adapters:
         model = _adapted(model, recipe, loop)
