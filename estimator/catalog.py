@@ -48,6 +48,11 @@ class Gpu:
     mem_type: str
     bf16_supported: bool | None
     notes: str
+    bandwidth_gbs: float | None = None
+    fp32_tflops: float | None = None
+    fp16_bf16_dense_tflops: float | None = None
+    tdp_w: float | None = None
+    launch_msrp_usd: float | None = None
 
     @property
     def is_laptop(self) -> bool:
@@ -109,6 +114,9 @@ def _share_left(gpu: Gpu) -> float | None:
     return size - (0.55 if size <= 24 else 0.8 if size <= 48 else 1.05)
 
 
+_RATES = ("bandwidth_gbs", "fp32_tflops", "fp16_bf16_dense_tflops", "tdp_w", "launch_msrp_usd")
+
+
 @functools.cache
 def gpus() -> dict[str, Gpu]:
     """All accelerators by name, in the file's order."""
@@ -122,6 +130,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
         memory_mib_visible=int(row["memory_mib_visible"]) if row["memory_mib_visible"] else None,
         memory_mib_cuda_total=int(row["memory_mib_cuda_total"]) if row["memory_mib_cuda_total"] else None,
         bf16_supported={"yes": True, "no": False}.get(row["bf16_supported"]),
+        **{name: float(row[name]) if row[name] else None for name in _RATES},
     )
 
 
