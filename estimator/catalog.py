@@ -134,6 +134,32 @@ def _gpu(row: dict[str, str]) -> Gpu:
     )
 
 
+@dataclass(frozen=True)
+class Offer:
+    """A dated price of renting an instance, on demand and, where known, interruptible; USD an hour for the whole of it."""
+
+    provider: str
+    instance_or_flavor: str
+    gpu: str
+    gpu_count: int
+    usd_per_hour: float | None
+    spot_usd_per_hour: float | None
+    as_of_date: str
+    source_url: str
+    region: str
+    notes: str
+
+
+@functools.cache
+def offers() -> dict[str, tuple[Offer, ...]]:
+    """All rows of `presets/cloud_prices.csv` by card, in the file's order."""
+    made: dict[str, list[Offer]] = {}
+    for row in _rows("cloud_prices.csv"):
+        prices = {name: float(row[name]) if row[name] else None for name in ("usd_per_hour", "spot_usd_per_hour")}
+        made.setdefault(row["gpu"], []).append(Offer(**{**row, **prices, "gpu_count": int(row["gpu_count"])}))
+    return {gpu: tuple(rows) for gpu, rows in made.items()}
+
+
 _BRANDS = {"nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "intel", "apple", "huawei", "ascend", "gpu"}
 
 

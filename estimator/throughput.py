@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,9 +70,21 @@ class Load:
     steps: int | None
     run_bytes: float
 
-    @property
+    @functools.cached_property
     def dtypes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(group.dtype for group in self.step.groups)) if self.step else ()
+
+    @functools.cached_property
+    def known(self) -> dict[str, Any]:
+        """What of a `Throughput` is the same on every card."""
+        step = self.step
+        return {
+            "flops": step.flops if step else None,
+            "moved_bytes": step.moved_bytes + self.step_bytes if step else None,
+            "recompute_share": step.recompute_flops / step.flops if step else None,
+            "steps": self.steps,
+            "padding_share": self.epoch.wasted if self.epoch else None,
+        }
 
 
 def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None) -> Load:
@@ -91,18 +103,11 @@ def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None) -> Load:
 def throughput(load: Load, gpu: Gpu) -> Throughput:
     """`load` on `gpu`."""
     step, epoch = load.step, load.epoch
-    known = {
-        "flops": step.flops if step else None,
-        "moved_bytes": step.moved_bytes + load.step_bytes if step else None,
-        "recompute_share": step.recompute_flops / step.flops if step else None,
-        "steps": load.steps,
-        "padding_share": epoch.wasted if epoch else None,
-    }
     reason = unrated(gpu, load.dtypes) if step else Problem("time.no_work", field="model")
     notes = [Problem("time.dropped", field="lengths", value=f"{epoch.dropped_rows:,}")] if epoch and epoch.dropped_rows else []
     if reason:
         nothing = dict.fromkeys(("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
-        return Throughput(**known, **nothing, why=(reason, *notes))
+        return Throughput(**load.known, **nothing, why=(reason, *notes))
     share = efficiency_of(gpu)
     slower = Range(1 / share.high, 1 / share.central, 1 / share.low)
     rated, arithmetic = seconds(step, gpu, load.step_bytes)
@@ -111,7 +116,7 @@ def throughput(load: Load, gpu: Gpu) -> Throughput:
     energy = gpu.tdp_w * hours.high / 1000 if hours and gpu.tdp_w else None
     unknown_power = [Problem("time.no_power", field="gpu", value=gpu.name)] if hours and not gpu.tdp_w else []
     return Throughput(
-        **known,
+        **load.known,
         arithmetic_share=arithmetic / rated,
         seconds_per_step=per_step,
         tokens_per_second=per_step.inverse().scaled(load.tokens_per_step),
@@ -119,10 +124,3 @@ def throughput(load: Load, gpu: Gpu) -> Throughput:
         energy_kwh_at_most=energy,
         why=(share.why, *notes, *unknown_power),
     )
-
-
-def measured_order(lengths: Sequence[int], recipe: Recipe) -> dict[str, Epoch]:
-    """What order and packing change: the epoch at random, by length, and packed."""
-    from estimator.rows import epoch, packed
-
-    return {"random": epoch(lengths, recipe), "length": epoch(lengths, recipe, "length"), "packed": packed(lengths, recipe)}
