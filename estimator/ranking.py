@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from estimator import laws
 from estimator.catalog import Gpu, Model, gpus
 from estimator.estimate import Estimate, composed
+from estimator.law import Law
 from estimator.money import Cost, cost
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
@@ -62,13 +64,20 @@ def rank(
         key = platform.kernels, platform.workspace_bytes
         if key not in shared:
             parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir)
-            shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch)
+            shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, _single(recipe, model, loop, platform, cache_dir))
         parts, (row, components), load = shared[key]
         estimate, devices = placed(recipe, gpu, parts, row.moment, components)
         speed = throughput(load, gpu)
         money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, hours_per_month=hours_per_month, usd_per_kwh=usd_per_kwh)
         made.append(Candidate(gpu, estimate, devices, speed, money))
     return sorted(made, key=ORDERS[sort])
+
+
+def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None) -> Law | None:
+    """The law at hand of the same step without gradient accumulation."""
+    if recipe.gradient_accumulation_steps == 1:
+        return None
+    return laws.find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
 
 
 def placed(recipe: Recipe, gpu: Gpu, parts: Parts, moment: str, components: dict[str, int]) -> tuple[Estimate, int | None]:

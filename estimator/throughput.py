@@ -9,6 +9,7 @@ from typing import Any
 
 from estimator.catalog import Gpu
 from estimator.efficiency import efficiency_of
+from estimator.law import Law
 from estimator.parts import Parts
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -87,12 +88,23 @@ class Load:
         }
 
 
-def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None) -> Load:
-    """The work of `recipe`'s step and, with an `epoch`, of all its epochs (or `max_steps`)."""
+ADDED_PASSES = 3
+"""autograd's AccumulateGrad: both gradients are read, the sum is written."""
+
+
+def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None, single: Law | None = None) -> Load:
+    """The work of `recipe`'s step and, with an `epoch`, of all its epochs (or `max_steps`).
+
+    `single` is the law without gradient accumulation, which answers where that of the recipe knows no work: all but the first
+    pass add their gradients to the first's.
+    """
     law, passes = parts.law, recipe.gradient_accumulation_steps
     batch, length = recipe.per_device_train_batch_size, recipe.max_length
-    step = amounts(law, [passes * x for x in law.phi(batch, length, recipe.r)])
     moved = step_bytes(recipe, parts)
+    if law.flops is None and single is not None:
+        law = single
+        moved += ADDED_PASSES * (passes - 1) * parts.training.gradients_bytes
+    step = amounts(law, [passes * x for x in law.phi(batch, length, recipe.r)])
     if epoch is None:
         return Load(passes * batch * length, step, moved, None, None, None, 0.0)
     steps = math.ceil(epoch.steps * recipe.num_train_epochs) if recipe.max_steps < 0 else recipe.max_steps
