@@ -2,9 +2,9 @@
 
 Every row is a published or a measured run with its source. The command traces that run's step, lets it run at the card's
 rated speed (`estimator.roofline`) and divides by what was measured. Nothing is fitted: the figure used is the median of the card's own
-rows, else of its family's, else of all; the range is the lowest and highest of the family's, else of all. Shares above 1 are
-real: large caches spare traffic that is counted, and some makers rate their cards below what they reach. Runs of
-`make gpu-proof` join the table by the same rule. Only the command imports torch.
+rows, else of its family's, else of all; the range is the lowest and highest of its family where one of the rows is its own, else of
+all. Shares above 1 are real: large caches spare traffic that is counted, and some makers rate their cards below what they
+reach. Runs of `make gpu-proof` join the table by the same rule. Only the command imports torch.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ PROGRAMS = {
     "trl-0.13-16": Loop("trl-0.13-16", upcasts="none", copies_logits=True, **_OLD),
     "fsdp_qlora": Loop("fsdp_qlora", fused_loss=False, upcasts="none", keeps_outputs=True, half_adapters=True),
     "peft-mm": LOOPS["plain"],
+    "fms-fsdp": LOOPS["plain"],
 }
 """The loops of the programs that were measured, as far as their sources tell."""
 
@@ -48,7 +49,8 @@ class Efficiency:
 
     @property
     def why(self) -> Problem:
-        return Problem("why.efficiency", runs=self.runs, cards=self.cards, central=f"{self.central:.0%}", low=f"{self.low:.0%}", high=f"{self.high:.0%}")
+        shares = {name: f"{getattr(self, name):.0%}" for name in ("central", "low", "high")}
+        return Problem("why.efficiency", runs=self.runs, cards=self.cards, **shares)
 
 
 @functools.cache
@@ -56,10 +58,11 @@ def efficiency_of(gpu: Gpu) -> Efficiency:
     """What the table says of `gpu`."""
     shares = [(find_gpu(line["gpu"]), float(line["efficiency"])) for line in _lines()]
     own = [share for card, share in shares if card.name == gpu.name]
-    like = [(card, share) for card, share in shares if card.family == gpu.family] or shares
-    values = [share for _, share in like]
-    cards = ", ".join(sorted({card.name for card, _ in like}))
-    return Efficiency(min(values), statistics.median(own or values), max(values), len(values), cards)
+    like = [share for card, share in shares if card.family == gpu.family]
+    around = [(card, share) for card, share in shares if not own or card.family == gpu.family]
+    values = [share for _, share in around]
+    cards = ", ".join(sorted({card.name for card, _ in around}))
+    return Efficiency(min(values), statistics.median(own or like or values), max(values), len(values), cards)
 
 
 def _table() -> Path:
@@ -78,7 +81,8 @@ def recipe_of(line: dict[str, str]) -> Recipe:
     fields |= {name: int(line[name]) for name in ("r", "per_device_train_batch_size", "max_length") if line.get(name)}
     fields |= {"gradient_checkpointing": line["gradient_checkpointing"] == "true"}
     if line["target_modules"]:
-        fields["target_modules"] = tuple(line["target_modules"].split(","))
+        names = line["target_modules"].split(",")
+        fields["target_modules"] = names[0] if names == ["all-linear"] else tuple(names)
     if line["double_quant"]:
         fields["bnb_4bit_use_double_quant"] = line["double_quant"] == "true"
     return Recipe(**fields)
@@ -119,16 +123,16 @@ def measured_lines() -> list[dict[str, str]]:
 def _measured(record: sweep_table.Record, gpu: str, path: Path) -> dict[str, str]:
     recipe = record.recipe
     tokens = recipe.per_device_train_batch_size * recipe.max_length * recipe.gradient_accumulation_steps * record.steps_per_second
-    adapted = recipe.has_adapters
-    return {
-        "id": f"{path.stem}-{record.id}", "gpu": gpu, "model": recipe.model, "method": recipe.method, "r": str(recipe.r) if adapted else "",
-        "target_modules": ",".join(recipe.target_modules or ()) if adapted and not isinstance(recipe.target_modules, str) else str(recipe.target_modules) if adapted else "",
-        "double_quant": str(recipe.bnb_4bit_use_double_quant).lower() if recipe.is_quantized else "", "dtype": recipe.dtype,
-        "mixed_precision": recipe.mixed_precision, "attn_implementation": recipe.attn_implementation,
-        "per_device_train_batch_size": str(recipe.per_device_train_batch_size), "max_length": str(recipe.max_length),
-        "gradient_checkpointing": str(recipe.gradient_checkpointing).lower(), "program": record.loop, "tokens_per_second": f"{tokens:.1f}",
-        "source_url": f"presets/measurements/{path.name}", "notes": "make gpu-proof",
-    }  # fmt: skip
+    stated = {name: getattr(recipe, name) for name in ("model", "method", "dtype", "mixed_precision", "attn_implementation", "per_device_train_batch_size", "max_length")}
+    stated["gradient_checkpointing"] = str(recipe.gradient_checkpointing).lower()
+    if recipe.has_adapters:
+        targets = recipe.target_modules
+        stated |= {"r": recipe.r, "target_modules": targets if isinstance(targets, str) else ",".join(targets or ())}
+    if recipe.is_quantized:
+        stated["double_quant"] = str(recipe.bnb_4bit_use_double_quant).lower()
+    run = {"id": f"{path.stem}-{record.id}", "gpu": gpu, "program": record.loop, "tokens_per_second": f"{tokens:.1f}"}
+    source = {"source_url": f"presets/measurements/{path.name}", "notes": "make gpu-proof"}
+    return {name: str(value) for name, value in (run | stated | source).items()}
 
 
 def main() -> int:
@@ -144,7 +148,7 @@ def main() -> int:
         rated = rated_tokens_per_second(recipe, laws[key], line["gpu"])
         share = float(line["tokens_per_second"]) / rated
         line |= {"roofline_tokens_per_second": f"{rated:.1f}", "efficiency": f"{share:.3f}"}
-        print(f"{line['id']:<28} {line['gpu']:<18} rated {rated:>8.0f} tokens/s, measured {float(line['tokens_per_second']):>8.0f}: {share:.3f}", flush=True)
+        print(f"{line['id']:<28} {line['gpu']:<18} rated {rated:>8.0f} tokens/s, measured {line['tokens_per_second']:>8}: {share:.3f}", flush=True)
     with _table().open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--rent", action="store_true", help="only cards that somebody rents out")
     way.add_argument("--buy", action="store_true", help="only cards whose price is known; the budget is for the card")
-    parser.add_argument("--sort", choices=SORTS, default="fits", help="fits (default: sure before close, then cost), cost, hours, memory (smallest first)")
+    order = "fits (default: sure before close, then cost), cost, hours, memory (smallest first)"
+    parser.add_argument("--sort", choices=SORTS, default="fits", help=order)
     parser.add_argument("--hours-per-month", metavar="H", help="hours of use a month, for the cost of a month and the months until buying pays")
     parser.add_argument("--usd-per-kwh", metavar="USD", help="price of your electricity; without it none is counted")
     parser.add_argument("--all", action="store_true", help=f"print every card, not the first {SHOWN} that fit")
@@ -125,7 +126,7 @@ def _lines(recipe: Recipe, data: Epoch | None, lengths: list[int] | None, kept: 
     fitting = [one for one in kept if one.estimate.fits]
     shown = kept if options["all"] else fitting[:SHOWN]
     price = "run, USD" if data else "USD/M tokens"
-    yield f"  {'card':<38} {'fits':<6} {'room':>10} {'tokens/s':>15} {'hours':>15} {price:>15}  {'cheapest offer':<34} {'to buy, USD':>12}"
+    yield f"  {'card':<42} {'fits':<6} {'room':>10} {'tokens/s':>15} {'hours':>11} {price:>15}  {'cheapest offer, USD':<42} {'to buy, USD':>12}"
     for one in shown:
         yield "  " + _row(one)
     if not fitting:
@@ -140,11 +141,13 @@ def _row(one: Candidate) -> str:
     made, rent = one.estimate, one.cost.cheapest
     fits = UNKNOWN if made.fits is None else ("close" if made.is_close else "yes") if made.fits else "no"
     room = human_bytes(made.headroom_bytes) if made.headroom_bytes is not None else UNKNOWN
-    usd = _span(rent.usd, 2) if rent and rent.usd else f"{rent.usd_per_million_tokens:.3f}" if rent and rent.usd_per_million_tokens is not None else UNKNOWN
+    usd = UNKNOWN
+    if rent and rent.usd_per_million_tokens is not None:
+        usd = _span(rent.usd, 2) if rent.usd else f"{rent.usd_per_million_tokens:.3f}"
     offer = f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})" if rent else "none known"
     buy = UNKNOWN if one.cost.purchase_usd is None else ("~" if one.cost.purchase_is_estimate else "") + f"{one.cost.purchase_usd:,.0f}"
-    speed = one.throughput
-    return f"{one.gpu.name:<38} {fits:<6} {room:>10} {_span(speed.tokens_per_second, 0):>15} {_span(speed.hours, 1):>15} {usd:>15}  {offer:<34} {buy:>12}"
+    speed, hours = _span(one.throughput.tokens_per_second, 0), _span(one.throughput.hours, 1)
+    return f"{one.gpu.name:<42} {fits:<6} {room:>10} {speed:>15} {hours:>11} {usd:>15}  {offer:<42} {buy:>12}"
 
 
 def _span(value: Range | None, digits: int) -> str:

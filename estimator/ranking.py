@@ -68,7 +68,8 @@ def rank(
         parts, (row, components), load = shared[key]
         estimate, devices = placed(recipe, gpu, parts, row.moment, components)
         speed = throughput(load, gpu)
-        money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, hours_per_month=hours_per_month, usd_per_kwh=usd_per_kwh)
+        prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh}
+        money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
         made.append(Candidate(gpu, estimate, devices, speed, money))
     return sorted(made, key=ORDERS[sort])
 

@@ -65,8 +65,10 @@ def test_the_table_says_what_it_was_made_of():
     own = [float(line["efficiency"]) for line in lines if line["gpu"] == A100.name]
     like = [float(line["efficiency"]) for line in lines if gpus()[line["gpu"]].family == "datacenter"]
     assert share.central == statistics.median(own) and (share.low, share.high, share.runs) == (min(like), max(like), len(like))
+    unseen = efficiency.efficiency_of(find_gpu("H200 SXM 141GB"))
+    assert not any(line["gpu"] == "H200 SXM 141GB" for line in lines) and unseen.central == statistics.median(like)
     everywhere = efficiency.efficiency_of(next(gpu for gpu in gpus().values() if gpu.family == "apple"))
-    assert everywhere.runs == len(lines)
+    assert everywhere.runs == unseen.runs == len(lines) and everywhere.low <= share.low and everywhere.high >= share.high
 
 
 def test_a_row_of_the_table_made_again():
