@@ -48,6 +48,11 @@ class Gpu:
     mem_type: str
     bf16_supported: bool | None
     notes: str
+    bandwidth_gbs: float | None = None
+    fp32_tflops: float | None = None
+    fp16_bf16_dense_tflops: float | None = None
+    tdp_w: float | None = None
+    launch_msrp_usd: float | None = None
 
     @property
     def is_laptop(self) -> bool:
@@ -109,6 +114,9 @@ def _share_left(gpu: Gpu) -> float | None:
     return size - (0.55 if size <= 24 else 0.8 if size <= 48 else 1.05)
 
 
+_RATES = ("bandwidth_gbs", "fp32_tflops", "fp16_bf16_dense_tflops", "tdp_w", "launch_msrp_usd")
+
+
 @functools.cache
 def gpus() -> dict[str, Gpu]:
     """All accelerators by name, in the file's order."""
@@ -122,7 +130,34 @@ def _gpu(row: dict[str, str]) -> Gpu:
         memory_mib_visible=int(row["memory_mib_visible"]) if row["memory_mib_visible"] else None,
         memory_mib_cuda_total=int(row["memory_mib_cuda_total"]) if row["memory_mib_cuda_total"] else None,
         bf16_supported={"yes": True, "no": False}.get(row["bf16_supported"]),
+        **{name: float(row[name]) if row[name] else None for name in _RATES},
     )
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A dated price of renting an instance, on demand and, where known, interruptible; USD an hour for the whole of it."""
+
+    provider: str
+    instance_or_flavor: str
+    gpu: str
+    gpu_count: int
+    usd_per_hour: float | None
+    spot_usd_per_hour: float | None
+    as_of_date: str
+    source_url: str
+    region: str
+    notes: str
+
+
+@functools.cache
+def offers() -> dict[str, tuple[Offer, ...]]:
+    """All rows of `presets/cloud_prices.csv` by card, in the file's order."""
+    made: dict[str, list[Offer]] = {}
+    for row in _rows("cloud_prices.csv"):
+        prices = {name: float(row[name]) if row[name] else None for name in ("usd_per_hour", "spot_usd_per_hour")}
+        made.setdefault(row["gpu"], []).append(Offer(**{**row, **prices, "gpu_count": int(row["gpu_count"])}))
+    return {gpu: tuple(rows) for gpu, rows in made.items()}
 
 
 _BRANDS = {"nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "intel", "apple", "huawei", "ascend", "gpu"}

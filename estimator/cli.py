@@ -35,12 +35,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: {message}. See --help.\n")
 
 
-def recipe_parser(command: str, description: str) -> argparse.ArgumentParser:
+def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] = ()) -> argparse.ArgumentParser:
     """A parser with every field of `Recipe`, and what is asked beside it: a GPU, a loop, JSON."""
     parser = _Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
     for info in FIELDS.values():
         parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
-    parser.add_argument("--recipe", metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
+    parser.add_argument("--recipe", *recipe_flags, metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
     parser.add_argument("--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it")
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")

@@ -105,10 +105,10 @@ def estimate(
         from estimator.exact import traced
 
         exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
-        made = _compose(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes)
+        made = composed(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes)
     else:
         row, components = parts.evaluate(recipe)
-        made = _compose(recipe, gpu, parts, row.moment, components, None)
+        made = composed(recipe, gpu, parts, row.moment, components, None)
     if not calibration or not calibration.records:
         return made
     context = context_of(gpu)
@@ -122,10 +122,10 @@ def context_of(gpu: Gpu | None) -> catalog.Context:
     return usable.context if usable else catalog.default_context()
 
 
-def _compose(
-    recipe: Recipe, gpu: Gpu | None, parts: Parts, moment: str, components: dict[str, int], replayed_bytes: int | None
+def composed(
+    recipe: Recipe, gpu: Gpu | None, parts: Parts, moment: str, components: dict[str, int], replayed_bytes: int | None = None
 ) -> Estimate:
-    """`replayed_bytes` is the reserved memory of a replay; without it reserved is a range over the allocated."""
+    """The answer for a card whose kernels are those of `parts`. `replayed_bytes` is the reserved memory of a replay; without it reserved is a range over the allocated."""
     usable = gpu.usable_bytes() if gpu else None
     context = context_of(gpu)
     allocated = sum(components.values())

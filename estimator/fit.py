@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from estimator.batches import Batches, shape
-from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, Law, Loop, Row
+from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
 from estimator.platforms import Platform
 from estimator.prepared import layer_config, layer_stack
 from estimator.recipe import Recipe
@@ -54,7 +54,8 @@ def derive_law(
     tables = [_live(step.events, sizes) for step in steps]
     rows = _rows(steps[0].events.place, tables[0]) if len(steps) == 1 else _at_depth(steps, tables, total)
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
-    return Law(tuple(_pruned(rows, tile_tokens)), tile_tokens, "traced", RELATIVE_ERROR, versions)
+    work = {name: _work(steps, name, sizes, total) for name in WORK}
+    return Law(tuple(_pruned(rows, tile_tokens)), tile_tokens, "traced", RELATIVE_ERROR, versions, **work)
 
 
 def layer_kinds(config: dict[str, Any], class_name: str | None = None) -> list[Any]:
@@ -129,6 +130,27 @@ def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
         raise NotLinear(f"{size_bytes} bytes are {rest} times {names}")
     made[PHI.index(place)] = rest
     return made
+
+
+def _work(steps: list[Step], name: str, sizes: Sizes, total: int) -> dict[str, tuple[float, ...]] | None:
+    """What the whole model computes or moves, each amount factored on its own; None where one is no term of the law, so that the
+    memory of a model stays known where its time does not."""
+    try:
+        tables = [{key: _summed(amounts, sizes) for key, amounts in getattr(step.work, name).items()} for step in steps]
+    except NotLinear:
+        return None
+    if len(steps) == 1:
+        (made,) = tables
+    else:
+        share = (total - steps[0].layers) / (steps[1].layers - steps[0].layers)
+        low, high = tables
+        none = np.zeros(len(PHI))
+        made = {key: low.get(key, none) + share * (high.get(key, none) - low.get(key, none)) for key in high}
+    return {key: tuple(_number(c) for c in row) for key, row in made.items()}
+
+
+def _summed(amounts: dict[int, float], sizes: Sizes) -> np.ndarray:
+    return sum((times * coefficients(amount, sizes) for amount, times in amounts.items()), np.zeros(len(PHI)))
 
 
 def _at_depth(steps: list[Step], tables: list[np.ndarray], total: int) -> list[tuple[str, np.ndarray]]:

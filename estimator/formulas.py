@@ -11,8 +11,8 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.units import width_bytes
 
-NAMES = {"1": "1", "B": "B", "S": "S", "BS": "B·S", "BSS": "B·S²", "BSr": "B·S·r", "r": "r", "SS": "S²", "tile": "min(B·S, {tile})"}
-"""How a reader writes the law's variables."""
+NAMES = {"1": "1", "B": "B", "S": "S", "BS": "B·S", "BSS": "B·S²", "BSr": "B·S·r", "r": "r", "SS": "S²", "tile": "min(n, {tile})", "trained": "n"}
+"""How a reader writes the law's variables; n is the number of trained tokens."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
+from estimator.law import TRL_TILE_TOKENS
 from estimator.platforms import Platform
 from estimator.states import BLOCK_4BIT
+from estimator.work import note, size_bytes
 
 ATTENTION = "estimator_attention"
 """The name under which `fused_attention` is registered with Transformers (one with "flash" in it would be looked up on a hub)."""
@@ -73,20 +76,29 @@ HIDDEN: dict[str, Callable[[tuple[Any, ...], Any], Iterator[int]]] = {
 
 
 class FusedAttention(torch.autograd.Function):
-    """Saves and holds what the flash kernel does: q, k, v, the output and a log-sum-exp in fp32 a head and token."""
+    """Saves and holds what the flash kernel does: q, k, v, the output and a log-sum-exp in fp32 a head and token.
+
+    Of causal attention half of the scores are computed: the kernels skip the blocks above the diagonal
+    (FlashAttention-2, arXiv 2307.08691, section 3.1.1); a sliding window counts as causal.
+    """
 
     @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool = True, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d). `bias` is
         the mask as numbers, saved as the rest is (derivatives.yaml _scaled_dot_product_efficient_attention)."""
         batch, heads, length, _ = query.shape
         out = query.new_empty((batch, length, heads, value.shape[-1])).transpose(1, 2)
         logsumexp = query.new_empty((batch, heads, length), dtype=torch.float32)
         ctx.save_for_backward(query, key, value, out, logsumexp, bias)
+        ctx.share = 0.5 if causal else 1.0
+        note((sdpa_flop_count(query.shape, key.shape, value.shape),), (), query.dtype, ctx.share)
+        note((), tuple(map(size_bytes, (query, key, value, out, logsumexp))), query.dtype)
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """flash_api.cpp mha_bwd: fp32 accumulators of dq and of the rows' sums, and dk and dv at the query heads under
         grouped heads, summed afterwards."""
         query, key, value, out, logsumexp, bias = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
@@ -95,8 +107,11 @@ class FusedAttention(torch.autograd.Function):
         held = [query.new_empty(query.shape, dtype=torch.float32), query.new_empty(query.shape[:-1], dtype=torch.float32)]
         if key.shape[1] != query.shape[1]:
             held += [query.new_empty((*query.shape[:-1], tensor.shape[-1])) for tensor in (key, value)]
-        del held, out, logsumexp, bias
-        return grad_query, grad_key, grad_value, None
+        note((sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape),), (), query.dtype, ctx.share)
+        moved = (grad, query, key, value, out, logsumexp, grad_query, grad_key, grad_value, *held, *held)
+        note((), tuple(map(size_bytes, moved)), query.dtype)
+        del held, out, logsumexp, moved, bias
+        return grad_query, grad_key, grad_value, None, None
 
 
 class Gathered(torch.autograd.Function):
@@ -125,7 +140,8 @@ def attention_on(platform: Platform, unpads: bool = False) -> Callable[..., Any]
         if platform.sdpa(str(query.dtype).removeprefix("torch."), grouped, query.shape[-1]) == "math":
             out = torch.ops.aten._scaled_dot_product_attention_math(query, key, value, None, 0.0, True, enable_gqa=grouped)[0]
         else:
-            out = FusedAttention.apply(query, key, value)
+            causal = kwargs.get("is_causal")
+            out = FusedAttention.apply(query, key, value, getattr(module, "is_causal", True) if causal is None else causal)
         return out.transpose(1, 2).contiguous(), None
 
     return attention
@@ -143,7 +159,7 @@ def _masked(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: t
 
     key, value = (repeat_kv(tensor, query.shape[1] // tensor.shape[1]) for tensor in (key, value))
     bias = mask.new_empty(mask.shape, dtype=query.dtype) if mask.dtype is torch.bool else mask
-    return FusedAttention.apply(query, key, value, bias)
+    return FusedAttention.apply(query, key, value, True, bias)
 
 
 def _bytes(tensor: torch.Tensor) -> int:
@@ -241,6 +257,7 @@ class FusedLoss(torch.autograd.Function):
         log_z = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
         log_probs, entropy = torch.empty_like(log_z), torch.empty_like(log_z)
         top = torch.empty_like(log_z, dtype=torch.bool)
+        _note_tiles(hidden, weight, dtype, products=1)
         del buffer, chunk, vectors
         ctx.save_for_backward(hidden, weight, targets, log_z, entropy)
         ctx.tile, ctx.dtype = tile, dtype
@@ -255,9 +272,26 @@ class FusedLoss(torch.autograd.Function):
         grad_weight = torch.empty_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         buffer, chunk = hidden.new_empty((ctx.tile, CHUNK_COLUMNS), dtype=ctx.dtype), _cast_chunk(weight, ctx.dtype)
         grad = grad.float().contiguous()
+        _note_tiles(hidden, weight, ctx.dtype, products=2 if grad_weight is None else 3)
         results = grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype) if grad_weight is not None else None
         del buffer, chunk, targets, log_z, entropy
         return *results, None, None
+
+
+def _note_tiles(hidden: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype, products: int) -> None:
+    """The logits of all tokens, and in the backward pass the products of their gradients, in tiles: the weight is read anew for
+    each tile of tokens, the buffer written and read, and summed gradients read and written in fp32."""
+    (tokens, width), vocabulary = hidden.shape, weight.shape[0]
+    note((2 * tokens * vocabulary * width,) * products, (), dtype)
+    chunks = -(-vocabulary // CHUNK_COLUMNS)
+    logits_bytes, weight_bytes = tokens * vocabulary * dtype.itemsize, size_bytes(weight)
+    note((), (logits_bytes,) * products + (tokens * width * dtype.itemsize,) * chunks + (weight_bytes,), dtype)
+    note((), (tokens * weight_bytes,) * min(products, 2), dtype, 1 / TRL_TILE_TOKENS)
+    if products > 1:
+        note((), (8 * tokens * width,) * chunks, dtype)
+    if products > 2:
+        note((), (tokens * 8 * weight.numel(),), dtype, 1 / TRL_TILE_TOKENS)
+    note((), (logits_bytes,) * (1 if products == 1 else 2), dtype, product=False)
 
 
 def _cast_chunk(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:

@@ -22,6 +22,7 @@ STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_s
 DYNAMIC = ("activations", "logits_and_loss", "temporary")
 COMPONENTS = (*STATIC[:-1], *DYNAMIC, "workspace")
 """Names and order of the parts of every breakdown."""
+WORK = ("flops", "moved_bytes")
 FORMAT = 2
 TRL_TILE_TOKENS = 4096
 """trl/kernels/chunked_logprob.py TOKEN_CHUNK_SIZE."""
@@ -83,6 +84,9 @@ class Law:
     """The rows of one structure. `tile_tokens` bounds the tiled loss; `engine` is `analytic` or `traced`.
 
     `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows.
+    `flops` and `moved_bytes` are coefficients over PHI of what one forward and backward computes and moves (`estimator.work`), by
+    phase (forward, backward, recompute), kind (matrix, adapter: products with the rank as a side, other: no product) and
+    type; None where the law was made without them.
     """
 
     rows: tuple[Row, ...]
@@ -90,6 +94,8 @@ class Law:
     engine: str
     relative_error: float
     versions: dict[str, str] = field(default_factory=dict)
+    flops: dict[str, tuple[float, ...]] | None = None
+    moved_bytes: dict[str, tuple[float, ...]] | None = None
 
     def phi(self, batch: float, sequence: float, rank: float, trained_share: float = 1.0) -> tuple[float, ...]:
         tokens = batch * sequence
@@ -147,6 +153,9 @@ class Law:
         known, missing = len(data["phi"]), len(PHI) - len(data["phi"])  # `trained` came later: laws without it train all
         if data["format"] != FORMAT or tuple(data["phi"]) != PHI[:known] or missing > 1:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
-        rows = [row | {"coefficients": {n: (*c, *(0,) * missing) for n, c in row["coefficients"].items()}} for row in data["rows"]]
-        own = {name: data[name] for name in cls.__dataclass_fields__ if name != "rows"}
+        widened = lambda values: (*values, *(0,) * missing)  # noqa: E731
+        rows = [row | {"coefficients": {n: widened(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]
+        own = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("rows", *WORK)}
+        for name in WORK:  # laws older than these fields have none
+            own[name] = None if data.get(name) is None else {key: widened(values) for key, values in data[name].items()}
         return cls(rows=tuple(Row(**row) for row in rows), **own)

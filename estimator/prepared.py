@@ -17,6 +17,7 @@ from estimator import autocast, kernels, packed, program
 from estimator.law import Loop
 from estimator.recipe import Recipe
 from estimator.trace import build_on_meta
+from estimator.work import recomputing
 
 
 def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None) -> nn.Module:
@@ -44,7 +45,7 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
 def _checkpoint(model: nn.Module, recipe: Recipe) -> None:
     """torch's own checkpointing; what it recomputes runs under the autocast it had, which torch restores on CUDA alone."""
     if not recipe.use_reentrant:
-        contexts = lambda: (contextlib.nullcontext(), autocast.around(recipe.mixed_precision))  # noqa: E731
+        contexts = lambda: (contextlib.nullcontext(), recomputing(autocast.around(recipe.mixed_precision)))  # noqa: E731
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
         return
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})

@@ -109,6 +109,22 @@ TEMPLATES: dict[str, str] = {
     "advice.batch": "{values}: the same rows for each optimizer step in more passes; the same result, less work for the card at once.",
     "advice.length": "{values}: longer rows of the data are dropped.",
     "advice.rank": "{values}: a lower rank, so less can be learned.",
+    "why.efficiency": "Speed: a share of the card's rated speed, {central} (from {low} to {high} in {runs} runs measured on {cards}). The time to launch kernels is not counted: small models on short rows take longer.",
+    "time.no_work": "{field}: no traced step of this model is at hand, so its time is not known. Install the train extra: the step is traced then.",
+    "time.no_bandwidth": "{field}: the memory bandwidth of {value} is not known, so no time is given.",
+    "time.no_tflops": "{field}: the speed of {value} in {dtype} is not known, so no time is given.",
+    "time.no_bf16": "{field}: {value} has no bfloat16 units, and how fast it emulates them is not known. Use dtype float16.",
+    "time.no_power": "{field}: the power of {value} is not known, so no energy is given.",
+    "time.dropped": "{field}: {value} rows are longer than max_length and are dropped.",
+    "time.no_rows": "{field}: {value} rows, and none that is not longer than max_length. Allowed: {allowed}.",
+    "time.lengths_unread": "{field}: {value} cannot be read ({reason}). Give a text file with one number a line.",
+    "time.lengths_line": "{field}: line {line} is {value}, not a whole number of tokens above 0. Give one number a line.",
+    "money.as_of": "Prices of renting are those of the list of {date}, on demand, without storage, traffic and tax.",
+    "money.no_offer": "{field}: no offer to rent {value} is known.",
+    "money.no_purchase": "{field}: the price of {value} is not known.",
+    "money.launch": "Prices to buy are the makers' at launch, without the computer around the card; a street price may differ.",
+    "money.market": "A price to buy marked ~ is a market estimate, not a list price.",
+    "money.no_electricity": "Electricity is not counted: no price was given.",
 }
 
 

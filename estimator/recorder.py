@@ -1,4 +1,4 @@
-"""Counts live storage while a step runs on tensors without memory.
+"""Counts live storage, and the work done, while a step runs on tensors without memory.
 
 A dispatch mode sees every operator below autograd; each new storage is an allocation, its finalizer a free. Parameters and
 buffers are not events: their bytes come exact from `estimator.states`. Imported where torch is, by `estimator.step` only.
@@ -15,13 +15,16 @@ from torch.utils._pytree import tree_leaves
 
 from estimator.kernels import hidden_bytes
 from estimator.recorded import Events, Place
+from estimator.work import Work, enter, leave
+
 
 class Recorder(TorchDispatchMode):
     """Records `events` while active; `place` is moved by whoever runs the step."""
 
-    def __init__(self) -> None:
+    def __init__(self, rank: int) -> None:
         super().__init__()
         self.events = Events()
+        self.work = Work(rank)
         self.place: Place = ("forward", -1)
         self.component = "activations"
         self._known: dict[int, tuple[int, Any]] = {}
@@ -54,8 +57,17 @@ class Recorder(TorchDispatchMode):
         events, self.events = self.events, Events()
         return events
 
+    def __enter__(self) -> Recorder:
+        enter(self.work)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        leave()
+        super().__exit__(*error)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        self.work.count(func, args, kwargs or {}, out)
         component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor):

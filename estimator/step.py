@@ -28,6 +28,7 @@ from estimator.recorded import Events
 from estimator.recorder import Recorder
 from estimator.replay import Static
 from estimator.trace import quiet
+from estimator.work import Work
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Step:
-    """A recorded step, the tensors that outlive it, and how many layers its model had."""
+    """A recorded step, how many layers its model had, the tensors that outlive it, and what it computed and moved."""
 
     events: Events
     layers: int
     kept: list[Static]
+    work: Work
 
 
 def trace_step(
@@ -69,7 +71,7 @@ def trace_step(
     with _as_on_cuda(platform, recipe, batches), quiet():
         model = prepared(recipe, config, loop, layers, class_name)
         kept = packed.statics(model)
-        recorder = Recorder()
+        recorder = Recorder(sizes.rank)
         recorder.ignore(*model.parameters(), *model.buffers(), *packed.packed_state(model))
         stack = layer_stack(model)
         hooks = _mark(recorder, model, stack)
@@ -88,7 +90,7 @@ def trace_step(
             hook.remove()
     events = recorder.finish()
     del outputs
-    return Step(events, len(stack), kept)
+    return Step(events, len(stack), kept, recorder.work)
 
 
 def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
@@ -122,7 +124,7 @@ def _run(
         outputs = _forward(model, recipe, loop, trained, sizes, recorder)(**arguments)
     loss = _loss(outputs)
     outputs = outputs if loop.keeps_outputs else None
-    recorder.place = ("backward", HEAD)
+    recorder.place, recorder.work.phase = ("backward", HEAD), "backward"
     loss.backward()
     return outputs
 

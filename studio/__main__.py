@@ -11,7 +11,7 @@ from pathlib import Path
 
 from estimator.problems import Problem
 
-ESTIMATOR_COMMANDS = {"estimate": "estimator.cli", "advise": "estimator.advise_command", "measure": "estimator.measure"}
+ESTIMATOR_COMMANDS = {"estimate": "estimator.cli", "advise": "estimator.advise_command", "measure": "estimator.measure", "gpus": "estimator.gpus_command"}
 
 
 def main(argv: list[str] | None = None) -> int:

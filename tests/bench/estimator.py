@@ -15,6 +15,8 @@ from estimator import Recipe, estimate, laws
 from estimator.catalog import load_preset
 from estimator.parts import law_of
 from estimator.platforms import Platform
+from estimator.ranking import rank
+from estimator.rows import uniform
 
 MODEL = "meta-llama/Llama-3.1-8B"
 COMMAND = f"estimate --model {MODEL} --method qlora --r 16 --target-modules all-linear --per-device-train-batch-size 2 --max-length 2048 --json --gpu"
@@ -24,9 +26,11 @@ POINTS, CALLS, RUNS = 1_000_000, 200, 5
 
 def figures() -> list[dict[str, Any]]:
     recipe = Recipe(model=MODEL, max_length=2048)
+    rows = uniform(20_000, 1000, recipe)
     return [
         {"name": "law: points a second (batch x sequence x rank)", "value": _points(recipe), "unit": "/s", "target": ">= 500,000"},
         {"name": "one estimate from a loaded law, median", "value": 1000 * _median(lambda: estimate(recipe, "RTX 4090"), CALLS), "unit": "ms", "target": "<= 1 ms"},
+        {"name": "every card ranked for one recipe, median", "value": 1000 * _median(lambda: rank(recipe, rows), RUNS), "unit": "ms", "target": "<= 50 ms"},
         {"name": "import estimator, median", "value": _import_seconds(), "unit": "s", "target": "<= 0.3 s"},
         {"name": "lora-studio estimate, whole process, median", "value": _median(_command, RUNS), "unit": "s", "target": "<= 0.6 s"},
         {"name": "a new law of Llama-3.1-8B in a warm process, slowest of 3 methods", "value": _derive_seconds(), "unit": "s", "target": "<= 2 s"},

@@ -1,0 +1,121 @@
+"""Every card for one recipe: whether it fits, how fast it is, what it costs. One law a kind of kernels, shared by its cards. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from estimator import laws
+from estimator.catalog import Gpu, Model, gpus
+from estimator.estimate import Estimate, composed
+from estimator.law import Law
+from estimator.money import Cost, cost
+from estimator.parts import Parts, parts_of
+from estimator.platforms import Platform
+from estimator.recipe import Recipe
+from estimator.rows import Epoch
+from estimator.sources import open_model
+from estimator.throughput import Load, Throughput, load_of, throughput
+
+SORTS = ("fits", "cost", "hours", "memory")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One card. `devices` is how many of it the recipe needs; None where it does not fit, or its memory is unknown."""
+
+    gpu: Gpu
+    estimate: Estimate
+    devices: int | None
+    throughput: Throughput
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        made = self.estimate
+        memory = {name: getattr(made, name) for name in ("fits", "is_close", "device_bytes", "usable_bytes", "headroom_bytes")}
+        bar = {"low_bytes": made.uncertainty.low_bytes, "high_bytes": made.uncertainty.high_bytes}
+        return {
+            "gpu": self.gpu.name, "devices": self.devices, "memory": memory | bar,
+            "throughput": self.throughput.to_dict(), "cost": self.cost.to_dict(),
+        }  # fmt: skip
+
+
+def rank(
+    recipe: Recipe,
+    epoch: Epoch | None = None,
+    *,
+    model: Model | None = None,
+    loop: str = "trl",
+    sort: str = "fits",
+    hours_per_month: float | None = None,
+    usd_per_kwh: float | None = None,
+    derive: bool = False,
+    cache_dir: Path | None = None,
+) -> list[Candidate]:
+    """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand."""
+    model = model or open_model(recipe.model)
+    shared: dict[tuple[str, int], tuple[Parts, Any, Load]] = {}
+    made = []
+    for gpu in gpus().values():
+        platform = Platform.of(gpu)
+        key = platform.kernels, platform.workspace_bytes
+        if key not in shared:
+            parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir)
+            shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, _single(recipe, model, loop, platform, cache_dir))
+        parts, (row, components), load = shared[key]
+        estimate, devices = placed(recipe, gpu, parts, row.moment, components)
+        speed = throughput(load, gpu)
+        prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh}
+        money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
+        made.append(Candidate(gpu, estimate, devices, speed, money))
+    return sorted(made, key=ORDERS[sort])
+
+
+def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None) -> Law | None:
+    """The law at hand of the same step without gradient accumulation."""
+    if recipe.gradient_accumulation_steps == 1:
+        return None
+    return laws.find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
+
+
+def placed(recipe: Recipe, gpu: Gpu, parts: Parts, moment: str, components: dict[str, int]) -> tuple[Estimate, int | None]:
+    """The estimate on `gpu` and how many of it are needed: one, or unknown. The one place that sharding over cards has to change."""
+    made = composed(recipe, gpu, parts, moment, components)
+    return made, 1 if made.fits else None
+
+
+def _fitting(candidate: Candidate) -> int:
+    """Fits surely, fits within the error bar, unknown, does not fit."""
+    made = candidate.estimate
+    if made.fits is None:
+        return 2
+    return (1 if made.is_close else 0) if made.fits else 3
+
+
+def rent_usd(candidate: Candidate) -> float:
+    """USD of the run at the cheapest offer, or of a million tokens where no dataset was stated; infinite where unknown."""
+    rent = candidate.cost.cheapest
+    if rent is None or rent.usd_per_million_tokens is None:
+        return math.inf
+    return rent.usd.central if rent.usd else rent.usd_per_million_tokens
+
+
+def _seconds(candidate: Candidate) -> float:
+    taken = candidate.throughput.hours or candidate.throughput.seconds_per_step
+    return taken.central if taken else math.inf
+
+
+def _room(candidate: Candidate) -> float:
+    return candidate.estimate.usable_bytes if candidate.estimate.usable_bytes is not None else math.inf
+
+
+ORDERS: dict[str, Callable[[Candidate], tuple[float, ...]]] = {
+    "fits": lambda one: (_fitting(one), rent_usd(one), _seconds(one), _room(one)),
+    "cost": lambda one: (_fitting(one) > 1, rent_usd(one), _seconds(one)),
+    "hours": lambda one: (_fitting(one) > 1, _seconds(one), rent_usd(one)),
+    "memory": lambda one: (_fitting(one) > 1, _room(one), rent_usd(one)),
+}
+"""What comes first under each choice; cards that do not fit come last under all."""

@@ -1,0 +1,77 @@
+"""Batches, padding and packing of rows by their lengths: properties over any lengths, and small cases by hand."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estimator.law import Law
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from estimator.rows import epoch, packed, read_lengths, uniform
+
+LAW = Law((), 4096, "traced", 0.0)
+LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
+
+
+def recipe(**fields) -> Recipe:
+    return Recipe(model="any", **{"max_length": 200, "per_device_train_batch_size": 4, **fields})
+
+
+@given(LENGTHS, st.integers(1, 8), st.integers(1, 5))
+def test_every_row_is_trained_once_or_dropped_for_its_length(lengths, batch, passes):
+    asked = recipe(per_device_train_batch_size=batch, gradient_accumulation_steps=passes)
+    if min(lengths) > 200:
+        with pytest.raises(Problem, match="lengths"):
+            epoch(lengths, asked)
+        return
+    for made in (epoch(lengths, asked), epoch(lengths, asked, "length"), packed(lengths, asked)):
+        assert made.dropped_rows == sum(length > 200 for length in lengths)
+        assert made.rows + made.dropped_rows == len(lengths)
+        assert made.tokens == sum(length for length in lengths if length <= 200) <= made.padded_tokens
+        assert made.padded_tokens == sum(rows * length * times for (rows, length), times in made.batches.items())
+        assert made.steps == -(-sum(made.batches.values()) // passes)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=12))
+def test_sorting_never_pads_more_and_packing_never_wastes_more_than_half(lengths):
+    asked, lengths = recipe(), 4 * lengths  # whole batches: a last, smaller one may be the better place for a long row
+    random.Random(len(lengths)).shuffle(lengths)
+    assert epoch(lengths, asked, "length").padded_tokens <= epoch(lengths, asked).padded_tokens
+    rows = packed(lengths, asked).padded_tokens // 200
+    assert rows < 2 * sum(lengths) / 200 + 1  # two rows of which each is under half full would have been one
+
+
+def test_batches_by_hand():
+    made = epoch([10, 20, 30, 40, 50], recipe(per_device_train_batch_size=2), "length")
+    assert made.batches == {(2, 50): 1, (2, 30): 1, (1, 10): 1}
+    assert made.padded_tokens == 170 and made.wasted == pytest.approx(20 / 170)
+    assert packed([150, 120, 80, 50], recipe()).padded_tokens == 2 * 200
+
+
+def test_an_epoch_of_equal_rows_is_its_steps():
+    same = uniform(10, 100, recipe())
+    assert epoch([100] * 10, recipe()) == same and same.wasted == 0
+    assert same.phi(LAW, 16) == [2 * a + b for a, b in zip(LAW.phi(4, 100, 16), LAW.phi(2, 100, 16), strict=True)]
+
+
+@pytest.mark.parametrize(("rows", "tokens", "field"), [(0, 10, "rows"), (10, 0, "tokens_per_row"), (10, 201, "tokens_per_row")])
+def test_a_dataset_out_of_range_names_its_field(rows, tokens, field):
+    with pytest.raises(Problem) as caught:
+        uniform(rows, tokens, recipe())
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(("text", "said"), [("12\n3.5\n", "line 2"), ("0\n", "line 1"), ("x\n", "line 1"), ("", "0 rows")])
+def test_a_bad_file_of_lengths_names_the_line(text, said, tmp_path):
+    path = tmp_path / "lengths.txt"
+    path.write_text(text)
+    with pytest.raises(Problem, match=said):
+        read_lengths(str(path))
+    with pytest.raises(Problem, match="cannot be read"):
+        read_lengths(str(tmp_path / "none.txt"))
+    path.write_text("12\n\n7\n")
+    assert read_lengths(str(path)) == [12, 7]
