@@ -15,7 +15,7 @@ from estimator.analytic import ERROR_PADDED, layer_bytes, padding_bytes, stream_
 from estimator.batches import Batches, shape
 from estimator.catalog import load_preset, models
 from estimator.fit import tile_of
-from estimator.law import LOOPS, PHI, Law
+from estimator.law import WORK, LOOPS, PHI, Law
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -84,7 +84,8 @@ def test_a_law_made_before_the_share_was_known_reads_as_one_that_trains_all():
     old = law.to_dict()
     assert old["phi"][-1] == "trained" and not any(c[-1] for row in old["rows"] for c in row["coefficients"].values())
     rows = [row | {"coefficients": {name: c[:-1] for name, c in row["coefficients"].items()}} for row in old["rows"]]
-    assert Law.from_dict(old | {"phi": PHI[:-1], "rows": rows}) == law
+    work = {name: {key: values[:-1] for key, values in old[name].items()} for name in WORK}
+    assert Law.from_dict(old | work | {"phi": PHI[:-1], "rows": rows}) == law
     with pytest.raises(ValueError, match="format"):
         Law.from_dict(old | {"phi": PHI[:-2]})
 
