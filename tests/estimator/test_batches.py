@@ -15,7 +15,7 @@ from estimator.analytic import ERROR_PADDED, layer_bytes, padding_bytes, stream_
 from estimator.batches import Batches, shape
 from estimator.catalog import load_preset, models
 from estimator.fit import tile_of
-from estimator.law import WORK, LOOPS, PHI, Law
+from estimator.law import LOOPS, PHI, WORK, Law
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
