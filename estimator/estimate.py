@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import catalog
+from estimator import catalog, replays
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
 from estimator.batches import Batches
 from estimator.calibration import Calibration
 from estimator.catalog import Gpu, Model
-from estimator.error_bar import RESERVED_OVER_ALLOCATED, Uncertainty, calibrated, uncertainty
+from estimator.error_bar import Uncertainty, calibrated, reserved_over_allocated, uncertainty
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
 from estimator.problems import Problem
@@ -91,7 +91,8 @@ def estimate(
     `model` saves looking `recipe.model` up (`estimator.sources.open_model`); `loop` names who trains (`estimator.law.LOOPS`);
     `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
     `derive` also one traced now and kept in `cache_dir`, and else the closed form, with its wider bar. Engine `trace` traces
-    this very recipe at full size and replays the allocator (seconds). `trained_share` and `padded` say what the data do to
+    this very recipe at full size and replays the allocator (seconds); its reserved memory is kept in
+    `cache_dir` too, and answers with the law from then on. `trained_share` and `padded` say what the data do to
     a batch (`estimator.batches.Batches`). `calibration` is what runs on this very card measured: the error bar follows it,
     the figures do not. Raises `Problem`.
     """
@@ -105,10 +106,12 @@ def estimate(
         from estimator.exact import traced
 
         exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
-        made = composed(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes)
+        replays.keep(exact.peak_reserved_bytes, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
+        made = composed(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace")
     else:
         row, components = parts.evaluate(recipe)
-        made = composed(recipe, gpu, parts, row.moment, components, None)
+        replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
+        made = composed(recipe, gpu, parts, row.moment, components, replayed)
     if not calibration or not calibration.records:
         return made
     context = context_of(gpu)
@@ -123,13 +126,14 @@ def context_of(gpu: Gpu | None) -> catalog.Context:
 
 
 def composed(
-    recipe: Recipe, gpu: Gpu | None, parts: Parts, moment: str, components: dict[str, int], replayed_bytes: int | None = None
+    recipe: Recipe, gpu: Gpu | None, parts: Parts, moment: str, components: dict[str, int], replayed_bytes: int | None = None, engine: str | None = None
 ) -> Estimate:
-    """The answer for a card whose kernels are those of `parts`. `replayed_bytes` is the reserved memory of a replay; without it reserved is a range over the allocated."""
+    """The answer for a card whose kernels are those of `parts`. `replayed_bytes` is the reserved memory of a replay, of now or kept;
+    without it reserved is a range over the allocated."""
     usable = gpu.usable_bytes() if gpu else None
     context = context_of(gpu)
     allocated = sum(components.values())
-    reserved = replayed_bytes or round(allocated * RESERVED_OVER_ALLOCATED[1])
+    reserved = replayed_bytes or round(allocated * reserved_over_allocated(recipe)[1])
     paged = parts.training.paged_bytes
     device_bytes = reserved + context.bytes + paged
     fits = None if usable is None else reserved + paged <= usable.bytes
@@ -141,7 +145,7 @@ def composed(
         device_bytes=device_bytes,
         components=components,
         peak_moment=moment,
-        engine="trace" if replayed_bytes else parts.law.engine,
+        engine=engine or parts.law.engine,
         uncertainty=uncertainty(recipe, parts, components, context, paged, usable, replayed_bytes),
         fits=fits,
         headroom_bytes=None if usable is None else usable.bytes - reserved - paged,

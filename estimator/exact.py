@@ -34,16 +34,7 @@ def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, static: 
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error
-    kind = LOOPS[loop]
-    run = replay.replay_run(
-        recipe,
-        made.kept,
-        made.events,
-        platform.workspace_bytes,
-        step_temporary_bytes=step_temporary_bytes,
-        holds_outputs=kind.keeps_outputs and not kind.ends_with_step,
-        warm_up=kind.loads_on_device or recipe.is_quantized,
-    )
+    run = replay.replay_run(recipe, LOOPS[loop], made.kept, made.events, platform.workspace_bytes, step_temporary_bytes=step_temporary_bytes)
     components, place = made.events.peak()
     fixed = {name: static[name] for name in ("weights", "quantization_state", "adapters", "optimizer_states", "workspace")}
     peak = {"optimizer_step": {"gradients": static["gradients"], "temporary": step_temporary_bytes}, "": components}

@@ -6,8 +6,8 @@ One table, each entry with the source that says so; nothing here is fitted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,24 +24,31 @@ FLASH_ROUND = 128
 """flash_attn/flash_api.cpp rounds the sequence of its accumulators up to 128."""
 
 
-def hidden_bytes(func: Any, args: tuple[Any, ...], out: Any) -> Iterator[int]:
-    """Bytes that `func` holds on CUDA while it runs, beside its inputs and outputs."""
-    hidden = HIDDEN.get(func.name() if hasattr(func, "name") else str(func))
-    if hidden:
-        yield from hidden(args, out)
+class Hidden(NamedTuple):
+    """Bytes of each tensor that a kernel holds on CUDA while it runs, and whether it makes them before its output."""
+
+    sizes_bytes: tuple[int, ...] = ()
+    before_output: bool = False
 
 
-def _softmax_backward(args: tuple[Any, ...], out: Any) -> Iterator[int]:
-    """ATen/native/cuda/SoftMax.cu softmax_backward_cuda_out: `tmp = grad * output`."""
-    yield _bytes(args[0])
+def hidden(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
+    """What `func` holds beside its inputs and outputs."""
+    found = HIDDEN.get(func.name() if hasattr(func, "name") else str(func))
+    return found(args, kwargs) if found else Hidden()
 
 
-def _gemm_4bit(args: tuple[Any, ...], out: Any) -> Iterator[int]:
-    """bitsandbytes 0.50 backends/cuda/ops.py: beyond a few tokens the weight is dequantized, to the input's type, and
-    multiplied by cuBLAS; nested absmax is dequantized to fp32 first."""
-    hidden, shape = args[0], args[2]
+def _softmax_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
+    """ATen/native/cuda/SoftMax.cu softmax_backward_cuda_out: `tmp = grad * output`; a structured kernel has its output by then."""
+    return Hidden((_bytes(args[0]),))
+
+
+def _gemm_4bit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
+    """bitsandbytes 0.50 backends/cuda/ops.py _dequant_linear_fallback: beyond a few tokens the weight is dequantized, to the
+    input's type, and multiplied by cuBLAS; the scales of double quantization are dequantized to fp32 first."""
+    states, shape = args[0], args[2]
     numel = math.prod(shape)
-    yield numel * hidden.element_size() + 4 * -(-numel // BLOCK_4BIT)
+    scales = (4 * -(-numel // BLOCK_4BIT),) if kwargs.get("absmax_8bit") is not None else ()
+    return Hidden((*scales, numel * states.element_size()), before_output=True)
 
 
 def int8_quantized(hidden: torch.Tensor, threshold: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -69,7 +76,7 @@ def int8_mixed_scaled_mm(
     return out, hidden.new_empty(0)
 
 
-HIDDEN: dict[str, Callable[[tuple[Any, ...], Any], Iterator[int]]] = {
+HIDDEN: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Hidden]] = {
     "aten::_softmax_backward_data": _softmax_backward,
     "bitsandbytes::gemm_4bit": _gemm_4bit,
 }
@@ -192,7 +199,8 @@ class HalfSoftmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         (out,) = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
-        held, result = grad * out, torch.empty_like(grad, dtype=torch.float16)
+        result = torch.empty_like(grad, dtype=torch.float16)  # a structured kernel's output is there before it runs
+        held = grad * out
         del held, out
         return result, None
 

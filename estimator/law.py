@@ -39,6 +39,7 @@ class Loop:
     loss of Transformers before 4.49, which copies the shifted logits. `ends_with_step`: the step is a function of its own,
     so what it kept goes with it; else it lives until the next step's outputs take its name. `loads_on_device`: weights go
     straight to the card, in one block that Transformers asks for first; else those that are not quantized are moved there.
+    `empties_cache`: after the upcast of `all`, as `prepare_model_for_kbit_training` does since PEFT's pull request 3293.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Loop:
     copies_logits: bool = False
     ends_with_step: bool = False
     loads_on_device: bool = False
+    empties_cache: bool = True
 
 
 LOOPS = {

@@ -10,8 +10,9 @@ from torch import nn
 
 from estimator import program
 from estimator.recipe import Recipe
-from estimator.replay import HALF_BYTES, Static
+from estimator.replay import FULL_BYTES, HALF_BYTES, Static
 from estimator.states import BLOCK_4BIT, BLOCK_NESTED
+from estimator.units import width_bytes
 
 
 def quantized(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -75,10 +76,11 @@ def packed_state(model: nn.Module) -> Iterator[torch.Tensor]:
             yield module.weight.SCB
 
 
-def statics(model: nn.Module) -> list[Static]:
-    """The parameters and buffers of a prepared model, in the order in which they come to be."""
+def statics(model: nn.Module, recipe: Recipe) -> list[Static]:
+    """The parameters of a prepared model under their names in the checkpoint, in the order in which they come to be."""
     made = []
     for name, parameter in model.named_parameters():
+        name = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
         state = getattr(parameter, "quant_state", None)
         parts = [parameter.untyped_storage().nbytes()]
         if state is not None:
@@ -86,9 +88,17 @@ def statics(model: nn.Module) -> list[Static]:
             parts += [t.numel() * t.element_size() for t in (state.state2.absmax, state.state2.code)] if state.state2 else []
         if getattr(parameter, "SCB", None) is not None:
             parts.append(parameter.SCB.numel() * 4)
-        numel = math.prod(state.shape) if state is not None else parameter.numel()
+        shape = tuple(state.shape if state is not None else parameter.shape)
         is_new = "lora_" in name or "modules_to_save" in name
-        loading = HALF_BYTES * numel if len(parts) > 1 else 0
         dtype = str(parameter.dtype).removeprefix("torch.")
-        made.append(Static(tuple(parts), loading, parameter.requires_grad, is_new, tuple(parameter.shape), dtype))
+        loaded = HALF_BYTES * math.prod(shape) if len(parts) > 1 else _loaded_bytes(name, parameter, recipe)
+        made.append(Static(name, tuple(parts), loaded, parameter.requires_grad, is_new, shape, dtype))
     return sorted(made, key=lambda static: static.is_new)
+
+
+def _loaded_bytes(name: str, parameter: nn.Parameter, recipe: Recipe) -> int:
+    """Before it was cast. PEFT makes A and B in the type of the weight they adapt, in fp32 on a packed one
+    (tuners_utils `_move_adapter_to_device_of_base_layer`), and casts all of them afterwards (`cast_adapter_dtype`)."""
+    if "lora_A" in name or "lora_B" in name:
+        return parameter.numel() * (FULL_BYTES if recipe.is_quantized else width_bytes(recipe.dtype))
+    return getattr(parameter, "loaded_bytes", parameter.untyped_storage().nbytes())

@@ -86,7 +86,7 @@ def parts_of(
         law = full and with_padding(full, recipe, model.spec)
     trains_all = trains_all and law is not None
     law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
-    rounding = block_rounding_bytes(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant)
+    rounding = block_rounding_bytes(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop)
     return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all)
 
 

@@ -67,6 +67,8 @@ def _upcast(model: nn.Module, dtype: torch.dtype, norms_only: bool) -> None:
     """PEFT's preparation; TRL before 0.14 then cast head and embeddings back (`peft_module_casting_to_bf16`)."""
     from peft import prepare_model_for_kbit_training
 
+    for parameter in model.parameters():
+        parameter.loaded_bytes = parameter.untyped_storage().nbytes()  # for `packed.statics`
     prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if norms_only:
         for module in (model.get_input_embeddings(), model.get_output_embeddings()):

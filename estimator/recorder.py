@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from estimator.kernels import hidden_bytes
+from estimator.kernels import hidden
 from estimator.recorded import Events, Place
 from estimator.work import Work, enter, leave
 
@@ -69,17 +69,22 @@ class Recorder(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         self.work.count(func, args, kwargs or {}, out)
         component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
+        inside = hidden(func, args, kwargs or {})
+        held = self._hold_inside(inside.sizes_bytes) if inside.before_output else []
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor):
                 self._seen(leaf, component)
-        for size in hidden_bytes(func, args, out):
-            self._transient(size)
+        held = held or self._hold_inside(inside.sizes_bytes)
+        for number, size_bytes in held:
+            self.events.add(number, -size_bytes, self.place)
         return out
 
-    def _transient(self, size_bytes: int) -> None:
-        number = self._number("temporary")
-        self.events.add(number, size_bytes, self.place)
-        self.events.add(number, -size_bytes, self.place)
+    def _hold_inside(self, sizes_bytes: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Storages that a kernel makes and frees while it runs."""
+        held = [(self._number("temporary"), size) for size in sizes_bytes]
+        for number, size_bytes in held:
+            self.events.add(number, size_bytes, self.place)
+        return held
 
     def _number(self, component: str) -> int:
         self._next += 1

@@ -14,81 +14,89 @@ from dataclasses import dataclass
 from estimator.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.recipe import Recipe
 from estimator.inventory import Inventory, Parameter
+from estimator.law import Loop
 from estimator.recorded import Events
-from estimator.states import is_packed, optimizer_bytes, quantized_parts
+from estimator.states import is_packed, optimizer_bytes, quantized_parts, stored_dtype
 from estimator.units import width_bytes
 
 HALF_BYTES = 2
+FULL_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Static:
-    """A tensor that outlives the step: bytes as kept, in parts; bytes it passes through on the device while loading."""
+    """A tensor that outlives the step: bytes as kept, in parts (`states.quantized_parts` where it is packed).
 
+    `loaded_bytes` is what it takes as it comes to the device, before it is packed or cast. `is_new`: made by PEFT.
+    """
+
+    name: str
     parts_bytes: tuple[int, ...]
-    loading_bytes: int
+    loaded_bytes: int
     trained: bool
     is_new: bool
     shape: tuple[int, ...]
     dtype: str
 
+    @property
+    def is_packed(self) -> bool:
+        return len(self.parts_bytes) > 1
 
-def base_statics(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool) -> list[Static]:
-    """The base model's tensors from its inventory, layer after layer as they are loaded; needs no torch."""
-    named = [(name, group) for group in inventory.groups for name in group.names]
+
+def base_statics(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str) -> list[Static]:
+    """The base model's tensors from its inventory; needs no torch. `upcast`: `Loop.upcasts`."""
     made = []
-    for name, group in sorted(named, key=lambda pair: _layer_number(pair[0])):
-        packed = quantization if is_packed(group, name, inventory) else None
-        for parameter in group.parameters:
-            if parameter.tied is None:
-                made.append(_static(parameter, group.kind, dtype, packed if parameter.name == "weight" else None, double_quant))
+    for group in inventory.groups:
+        for name in group.names:
+            packed = quantization if is_packed(group, name, inventory) else None
+            raised = quantization and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
+            for parameter in group.parameters:
+                if parameter.tied is None:
+                    kept = stored_dtype(group, dtype)
+                    how = (packed if parameter.name == "weight" else None, double_quant, "float32" if raised else kept)
+                    made.append(_static(f"{name}.{parameter.name}", parameter, group.kind, kept, *how))
     return made
 
 
-def _static(parameter: Parameter, kind: str, dtype: str, quantization: str | None, double_quant: bool) -> Static:
+def _static(name: str, parameter: Parameter, kind: str, dtype: str, quantization: str | None, double_quant: bool, kept: str) -> Static:
     numel = math.prod(parameter.shape)
     if quantization is None:
-        parts, loading = (numel * width_bytes(dtype),), 0
+        parts, loaded = (numel * width_bytes(kept),), numel * width_bytes(dtype)
     else:
-        parts, loading = quantized_parts(parameter.shape, quantization, double_quant, kind), numel * HALF_BYTES
-    return Static(parts, loading, False, False, parameter.shape, dtype)
-
-
-def _layer_number(name: str) -> int:
-    """Embeddings come first, then the layers by number, then the head."""
-    numbers = [int(part) for part in name.split(".") if part.isdigit()]
-    return numbers[0] if numbers else -1 if "emb" in name or "wte" in name or "wpe" in name else 1_000_000
+        parts, loaded = quantized_parts(parameter.shape, quantization, double_quant, kind), numel * HALF_BYTES
+    return Static(name, parts, loaded, False, False, parameter.shape, kept)
 
 
 @functools.lru_cache(maxsize=256)
-def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool) -> int:
+def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop) -> int:
     """What the allocator counts for the loaded base beyond its bytes: a block whose rest is under 1 MiB stays whole.
 
     The 20-25 MiB by which QLoRA runs of small models exceed the sum of their tensors (`make accuracy`).
     """
-    kept = base_statics(inventory, dtype, quantization, double_quant)
+    kept = base_statics(inventory, dtype, quantization, double_quant, loop.upcasts)
     allocator = CachingAllocator()
-    _play(allocator, _loading(kept))
+    _load(allocator, kept, loop, quantization is not None)
     return allocator.allocated_bytes - sum(sum(static.parts_bytes) for static in kept)
 
 
-def replay_run(recipe: Recipe, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, holds_outputs: bool = False, warm_up: bool = True, capacity_bytes: float = math.inf) -> Replay:
+def replay_run(recipe: Recipe, loop: Loop, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, capacity_bytes: float = math.inf) -> Replay:
     """Two steps; the peaks are those of the second, as the reserved memory of the first stays. Raises `OutOfMemory`.
 
-    `holds_outputs`: the loop's variable keeps the outputs of a step until the next one's take its name. `warm_up`: the
-    weights were loaded to the device, not moved there.
+    Outputs that the loop's variable holds (`Loop.keeps_outputs`) stay until the next step's take its name.
     """
     allocator = CachingAllocator(capacity_bytes)
-    _play(allocator, _loading(kept, warm_up))
+    _load(allocator, kept, loop, recipe.is_quantized)
+    temporaries = list(_step_temporaries(recipe, kept, step_temporary_bytes))
     _play(allocator, _step(step, 1, workspace_bytes))
     _play(allocator, _states(recipe, kept))
-    _play(allocator, (("optimizer", step_temporary_bytes), ("optimizer", FREE)))
+    _play(allocator, temporaries)
     left = _left(step)
+    holds_outputs = loop.keeps_outputs and not loop.ends_with_step
     held = [storage for storage in left if holds_outputs and step.component[storage] != "gradients"]
     _play(allocator, (((1, storage), FREE) for storage in left if storage not in held))
     allocator.reset_peaks()
     _play(allocator, _step(step, 2, 0, held))
-    _play(allocator, (("optimizer", step_temporary_bytes), ("optimizer", FREE)))
+    _play(allocator, temporaries)
     return allocator.stats()
 
 
@@ -97,29 +105,78 @@ def _play(allocator: CachingAllocator, events: Iterable[Event]) -> None:
         allocator.free(storage) if size_bytes == FREE else allocator.allocate(storage, size_bytes)
 
 
-def _loading(kept: list[Static], warm_up: bool = True) -> Iterator[Event]:
-    """transformers modeling_utils.caching_allocator_warmup, then each tensor; adapters follow."""
-    if warm_up:
-        yield "warm-up", sum(static.parts_bytes[0] for static in kept if not static.is_new)
-        yield "warm-up", FREE
-    for n, static in enumerate(kept):
-        if static.loading_bytes:
-            yield ("loading", n), static.loading_bytes
-        for k, size in enumerate(static.parts_bytes):
-            yield ("static", n, k), size
-        if static.loading_bytes:
-            yield ("loading", n), FREE
+def _load(allocator: CachingAllocator, kept: list[Static], loop: Loop, quantized: bool) -> None:
+    """Weights straight to the card in the order of their names, or moved there module by module; casts; adapters, cast too."""
+    base, new = [static for static in kept if not static.is_new], [static for static in kept if static.is_new]
+    if loop.loads_on_device or quantized:
+        _play(allocator, _warm_up(base))
+        _play(allocator, (event for static in sorted(base, key=_name_key) for event in _loaded(static)))
+    else:
+        _play(allocator, (event for static in base for event in _loaded(static)))
+    _play(allocator, _casts(base))
+    if quantized and loop.upcasts == "all" and loop.empties_cache:
+        allocator.empty_cache()
+    _play(allocator, (event for static in new for event in _loaded(static)))
+    _play(allocator, _casts(new))
+
+
+def _warm_up(base: list[Static]) -> Iterator[Event]:
+    """transformers modeling_utils.caching_allocator_warmup: one block for all weights, given back at once."""
+    yield "warm-up", sum(static.parts_bytes[0] if static.is_packed else static.loaded_bytes for static in base)
+    yield "warm-up", FREE
+
+
+def _name_key(static: Static) -> list[tuple[int, int, str]]:
+    """transformers core_model_loading.dot_natural_key: weights are loaded in the order of the checkpoint's names."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in static.name.split(".")]
+
+
+def _loaded(static: Static) -> Iterator[Event]:
+    """As loaded; packed on the device one by one (while that is done, Transformers loads without threads)."""
+    yield ("loaded", static.name), static.loaded_bytes
+    if static.is_packed:
+        yield from _packed(static)
+        yield ("loaded", static.name), FREE
+
+
+def _packed(static: Static) -> Iterator[Event]:
+    """bitsandbytes functional.quantize_4bit: the scales in fp32 are made first, and go where they are quantized themselves."""
+    packed, scales, *rest = static.parts_bytes
+    nested = len(rest) > 1
+    if nested:
+        yield ("scales", static.name), FULL_BYTES * scales
+    for k, size in enumerate((packed, *rest[:2]) if nested else (scales, packed, *rest)):
+        yield ("static", static.name, k), size
+    if nested:
+        yield ("centred", static.name), FULL_BYTES * scales
+        for k, size in enumerate((*rest[2:], scales), start=3):
+            yield ("static", static.name, k), size
+        yield ("centred", static.name), FREE
+        yield ("scales", static.name), FREE
+
+
+def _casts(statics: list[Static]) -> Iterator[Event]:
+    """What is kept in another type than it was loaded in: `tensor.data = tensor.data.to(dtype)`, one after the other."""
+    for static in statics:
+        if not static.is_packed and static.parts_bytes[0] != static.loaded_bytes:
+            yield ("static", static.name, 0), static.parts_bytes[0]
+            yield ("loaded", static.name), FREE
 
 
 def _step(events: Events, number: int, workspace_bytes: int, before: Sequence[int] = ()) -> Iterator[Event]:
-    """Forward, loss and backward. What the loop held of the step before goes when this one's outputs take its name."""
+    """Forward, loss and backward, with the workspace that cuBLAS takes at each thread's first product.
+
+    What the loop held of the step before goes when this one's outputs take its name.
+    """
     if workspace_bytes:
         yield "forward workspace", workspace_bytes // 2
-        yield "autograd workspace", workspace_bytes - workspace_bytes // 2
+    forward = True
     for storage, delta, place in zip(events.storage, events.delta_bytes, events.place, strict=True):
-        if place[0] == "backward":
+        if forward and place[0] == "backward":
+            forward = False
             yield from (((number - 1, held), FREE) for held in before)
-            before = ()
+            if workspace_bytes:
+                yield "autograd workspace", workspace_bytes - workspace_bytes // 2
         yield (number, storage), (delta if delta > 0 else FREE)
 
 
@@ -140,3 +197,10 @@ def _states(recipe: Recipe, kept: list[Static]) -> Iterator[Event]:
             resident, _ = optimizer_bytes(recipe.optim, static.shape, static.dtype)
             for k in range(2):
                 yield ("state", n, k), resident // 2
+
+
+def _step_temporaries(recipe: Recipe, kept: list[Static], step_temporary_bytes: int) -> Iterator[Event]:
+    """What the optimizer's step holds: torch's multi-tensor AdamW a tensor beside each trained one, others one at a time."""
+    sizes = [static.parts_bytes[0] for static in kept if static.trained] if recipe.optim == "adamw_torch" else [step_temporary_bytes]
+    yield from ((("temporary", n), size) for n, size in enumerate(sizes))
+    yield from ((("temporary", n), FREE) for n in range(len(sizes)))

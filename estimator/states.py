@@ -64,7 +64,7 @@ def base_weights(inventory: Inventory, dtype: str, quantization: str | None, dou
                 largest = max(largest, weight.numel if packed else 0)
                 count -= packed
             raised = quantization and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
-            weights += count * parameter.numel * (4 if raised or _in_fp32(group, dtype) else width_bytes(dtype))
+            weights += count * parameter.numel * (4 if raised else width_bytes(stored_dtype(group, dtype)))
     return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
 
 
@@ -99,8 +99,9 @@ def is_packed(group: Module, name: str, inventory: Inventory) -> bool:
     return group.kind in ("Linear", "Conv1D") and converted(name, inventory.not_quantized)
 
 
-def _in_fp32(group: Module, dtype: str) -> bool:
-    return group.fp32 == "always" or (group.fp32 == "half" and dtype == "float16")
+def stored_dtype(group: Module, dtype: str) -> str:
+    """The type in which Transformers loads a group's tensors that are not quantized."""
+    return "float32" if group.fp32 == "always" or (group.fp32 == "half" and dtype == "float16") else dtype
 
 
 @dataclass(frozen=True)

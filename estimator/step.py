@@ -70,7 +70,7 @@ def trace_step(
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
     with _as_on_cuda(platform, recipe, batches), quiet():
         model = prepared(recipe, config, loop, layers, class_name)
-        kept = packed.statics(model)
+        kept = packed.statics(model, recipe)
         recorder = Recorder(sizes.rank)
         recorder.ignore(*model.parameters(), *model.buffers(), *packed.packed_state(model))
         stack = layer_stack(model)

@@ -1,6 +1,7 @@
 """`make accuracy`: the published measurements beside the estimate, row by row, and a summary.
 
-Allocated by the law and by the replay, reserved by the replay; then the rows that do not say enough of what they ran.
+Allocated and reserved, by the law and by the replay, and how many reserved figures lie in the stated range of each; then
+the rows that do not say enough of what they ran.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from estimator import estimate
 from estimator.catalog import gpus, presets_dir
+from estimator.error_bar import replay_error, reserved_over_allocated
 from estimator.sweep_table import read, slug
 from tests.estimator.measured import OTHER_KERNELS, SERIES, Row, rows
 
@@ -24,18 +26,24 @@ MIB = 2**20
 
 
 def main() -> None:
-    errors: dict[str, list[float]] = {"allocated, law": [], "allocated, replay": [], "reserved, replay": []}
-    print("row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  replay")
+    errors: dict[str, list[float]] = {"allocated, law": [], "allocated, replay": [], "reserved, law": [], "reserved, replay": []}
+    inside = {"law": 0, "replay": 0}
+    print("row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  law     replay")
     for row in rows():
         law, exact = row.estimate(), row.estimate("trace")
         found = [law.peak_allocated_bytes / row.measured_bytes - 1, exact.peak_allocated_bytes / row.measured_bytes - 1]
         if row.reserved_bytes:
-            found.append(exact.peak_reserved_bytes / row.reserved_bytes - 1)
+            by_law = [round(law.peak_allocated_bytes * ratio) for ratio in reserved_over_allocated(row.recipe)]
+            found += [by_law[1] / row.reserved_bytes - 1, exact.peak_reserved_bytes / row.reserved_bytes - 1]
+            around = [exact.peak_reserved_bytes * (1 + share) for share in replay_error(row.recipe)]
+            inside["law"] += by_law[0] <= row.reserved_bytes <= by_law[2]
+            inside["replay"] += around[0] <= row.reserved_bytes <= around[1]
         for name, error in zip(errors, found, strict=False):
             errors[name].append(error)
         print(_line(row, found), flush=True)
     for name, values in errors.items():
         print(summary(name, values))
+    print(f"reserved inside the range: {inside['law']} by the law, {inside['replay']} by the replay")
     for path in sorted((presets_dir() / "measurements").glob("*.csv")):
         if path.name != "published.csv":
             _own(path)
@@ -63,7 +71,7 @@ def _own(path: Path) -> None:
 def _line(row: Row, found: list[float]) -> str:
     r = row.recipe
     what = f"{row.id:18} {r.model.rpartition('/')[2]:26} {r.method:6} {r.attn_implementation:17} {r.per_device_train_batch_size:<2} {r.max_length:<5}"
-    reserved = f"{row.reserved_bytes / MIB:12.1f} {found[2]:+8.2%}" if row.reserved_bytes else "           -"
+    reserved = f"{row.reserved_bytes / MIB:12.1f} {found[2]:+8.2%} {found[3]:+8.2%}" if row.reserved_bytes else "           -"
     return f"{what} {row.measured_bytes / MIB:12.1f} {found[0]:+7.2%} {found[1]:+7.2%} {reserved}"
 
 

@@ -22,6 +22,8 @@ SAME_STRUCTURE = {f"Qwen/Qwen2.5-{size}-Instruct": f"Qwen/Qwen2.5-{size}" for si
 # the logits; its QLoRA under bf16 autocast, with the norms upcast or (the "accelerated" plugin) nothing: both rows keep the
 # same 4.011 GiB after training, so head and embeddings were not.
 _OLD = {"fused_loss": False, "keeps_outputs": False, "half_adapters": False, "copies_logits": True}
+# PEFT 0.19.1 did not empty the cache after the upcast yet (pull request 3293).
+LOOPS.setdefault("canifinetune", replace(LOOPS["plain"], name="canifinetune", empties_cache=False))
 LOOPS.setdefault("fitcheck", replace(LOOPS["plain"], name="fitcheck", ends_with_step=True))
 LOOPS.setdefault("trl-0.13", Loop("trl-0.13", upcasts="norms", **_OLD))
 LOOPS.setdefault("trl-0.13-16", Loop("trl-0.13-16", upcasts="none", **_OLD))
@@ -69,7 +71,7 @@ def _row(line: dict[str, str]) -> Row:
     if line["method"] == "qlora":
         fields["bnb_4bit_use_double_quant"] = "double" in line["quant"] and "no double" not in line["quant"]
     series = next(name for name in SERIES if line["id"].startswith(name))
-    loop = {"fitcheck-t4-": "fitcheck", "canifinetune-": "plain"}.get(series) or ("trl-0.13-16" if "no fp32 upcast" in line["quant"] else "trl-0.13")
+    loop = {"fitcheck-t4-": "fitcheck", "canifinetune-": "canifinetune"}.get(series) or ("trl-0.13-16" if "no fp32 upcast" in line["quant"] else "trl-0.13")
     if "AMP" in line["dtype"]:
         fields["mixed_precision"] = "bf16"
     return Row(line["id"], Recipe(**fields), loop, PLATFORMS[series], float(line["measured_gib"]) * 2**30, _reserved(line["notes"]))

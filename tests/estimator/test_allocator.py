@@ -148,8 +148,8 @@ class Slow:
             self.segments = [(kind, blocks) for kind, blocks in self.segments if len(blocks) > 1 or blocks[0][1] is not None]
             if self.reserved + asked > self.capacity:
                 raise MemoryError
-        self.segments.append((small, [[asked, None]]))
-        return len(self.segments) - 1
+        self.segments.insert(0, (small, [[asked, None]]))  # below the others
+        return 0
 
     def free(self, storage: int) -> None:
         for _, blocks in self.segments:

@@ -126,8 +126,8 @@ def test_growth_on_the_cpu_has_the_same_tensors_and_no_context():
     recipe = Recipe(model=LLAMA, max_length=512)
     growth, gpu = cpu_growth(recipe), estimate(recipe)
     assert growth.components["workspace"] == 0
-    rounding = gpu.components["weights"] - growth.components["weights"]  # blocks of CUDA's allocator
-    assert 0 <= rounding < 2**20
+    rounding = gpu.components["weights"] - growth.components["weights"]  # blocks of CUDA's allocator, under 1 MiB each
+    assert 0 <= rounding < 2**20 * 7 * 32
     assert growth.low_bytes <= growth.growth_bytes <= growth.high_bytes
 
 

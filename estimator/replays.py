@@ -1,0 +1,59 @@
+"""Reserved memory of recipes that were traced and replayed on this machine: found again without torch, by structure and sizes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from estimator import home, laws
+from estimator.batches import Batches
+from estimator.catalog import Model
+from estimator.platforms import Platform
+from estimator.recipe import Recipe
+
+
+def find(recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None = None, batches: Batches = Batches()) -> int | None:
+    """Peak reserved bytes of the replay of this very recipe, if one was kept; under 0.1 ms. `versions`: those of its law."""
+    path = _path(recipe, model, loop, platform, versions, cache_dir, batches)
+    try:
+        return _read(path, os.stat(path).st_mtime_ns).get(_sizes(recipe, platform, batches))
+    except OSError:
+        return None
+
+
+def keep(reserved_bytes: int, recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None = None, batches: Batches = Batches()) -> None:
+    """Beside the other sizes of its structure. A cache that cannot be written costs time, not the answer."""
+    path = _path(recipe, model, loop, platform, versions, cache_dir, batches)
+    try:
+        kept = dict(_read(path, os.stat(path).st_mtime_ns)) if path.is_file() else {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")  # a reader never sees half a file
+        part.write_text(json.dumps(kept | {_sizes(recipe, platform, batches): reserved_bytes}), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        return
+    _read.cache_clear()
+
+
+def _sizes(recipe: Recipe, platform: Platform, batches: Batches) -> str:
+    """What a law has as variables or adds itself, but a replay does not."""
+    sizes = (recipe.per_device_train_batch_size, recipe.max_length, recipe.r if recipe.has_adapters else 0, recipe.optim, platform.workspace_bytes, batches.trained_share)
+    return ",".join(map(str, sizes))
+
+
+def _path(recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None, batches: Batches) -> Path:
+    text = json.dumps([model.config, laws.key_of(recipe, loop, platform, batches), versions], sort_keys=True, ensure_ascii=False)
+    return (cache_dir or home.cache()) / "replays" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: Path, written_ns: int) -> dict[str, int]:
+    """`written_ns` makes what another process wrote since a new question."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return {}
+    return {name: value for name, value in kept.items() if isinstance(value, int)} if isinstance(kept, dict) else {}
