@@ -11,7 +11,7 @@ experts (counted as their active share), attention masks of padded batches, comp
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from estimator.adapters import Trainables
 from estimator.batches import Batches, is_flat
@@ -29,9 +29,6 @@ ERROR_CHECKPOINTED, ERROR_KEPT, ERROR_OTHER = 0.15, 0.3, 0.5
 """Half width of the error bar on the dynamic bytes. The first two hold for every published row of a dense decoder that says
 what it ran (tests/estimator/test_measured.py; the worst, -12 and -28 % of the dynamic bytes, are not explained); the last is a judgement: no
 published row is of another architecture."""
-
-ERROR_PADDED = 0.03
-"""Of a traced law of full rows with the masks added, against one traced with them (tests/estimator/test_batches.py)."""
 
 
 @dataclass(frozen=True)
@@ -200,40 +197,6 @@ def _mask(recipe: Recipe, widths: Widths, masked: bool) -> dict[str, float]:
     if recipe.attn_implementation == "eager":
         return {"BSS": float(widths.e)}
     return {"BSS": 1.0} if masked and recipe.attn_implementation == "sdpa" else {}
-
-
-def padding_bytes(recipe: Recipe, spec: ModelSpec) -> int:
-    """What sdpa takes more where the rows of a batch differ in length, at the most."""
-    rows, length = recipe.per_device_train_batch_size, recipe.max_length
-    if recipe.attn_implementation != "sdpa" or is_flat(recipe) or rows == 1:
-        return 0
-    more = _padding(recipe, spec, 1 if recipe.gradient_checkpointing else spec.num_hidden_layers)
-    return round(rows * length * (more["BSS"] * length + more["BS"]))
-
-
-def _padding(recipe: Recipe, spec: ModelSpec, layers: int) -> dict[str, float]:
-    """A boolean mask for all; a mask of numbers, and k and v repeated to the query heads, for each of `layers` at work."""
-    width = width_bytes(recipe.dtype)
-    return {"BSS": 1.0 + layers * width, "BS": layers * width * 2.0 * (spec.num_attention_heads - spec.num_key_value_heads) * spec.head_dim}
-
-
-def with_padding(law: Law, recipe: Recipe, spec: ModelSpec) -> Law:
-    """The law of padded rows from that of full ones: at each moment the masks of the layers whose tensors are there.
-
-    A moment at which a layer's masks are gone already counts them still: never less than a trace of padded rows says.
-    """
-    if recipe.attn_implementation != "sdpa":
-        return law  # eager attention has a mask anyway, flash none of pairs
-    whole = 1 if recipe.gradient_checkpointing else spec.num_hidden_layers
-    layers = {"forward": whole, "loss": 0 if recipe.gradient_checkpointing else whole, "last_layer_backward": whole, "first_layer_backward": 1}
-    rows = []
-    for row in law.rows:
-        if row.moment in layers:
-            more = _phi(_padding(recipe, spec, layers[row.moment]))
-            parts = tuple(map(sum, zip(row.coefficients.get("activations", (0.0,) * len(PHI)), more)))
-            row = replace(row, coefficients=row.coefficients | {"activations": parts})
-        rows.append(row)
-    return replace(law, rows=tuple(rows), relative_error=max(law.relative_error, ERROR_PADDED))
 
 
 def _in_mlp(recipe: Recipe, spec: ModelSpec, trained: Trainables, widths: Widths) -> dict[str, float]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator import catalog
-from estimator.analytic import padding_bytes
 from estimator.calibration import RESERVED, Calibration, narrowed
+from estimator.padding import padding_bytes
 from estimator.parts import Parts
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -43,7 +43,7 @@ def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], contex
     """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs."""
     totals = (Problem("why.total", source=usable.source),) if usable else ()
     around = Problem("why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source)
-    padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec)
+    padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
     if replayed_bytes:
         below, above = replay_error(recipe)
         low, high = (replayed_bytes * (1 + share) for share in (below, above))

@@ -135,7 +135,7 @@ def _plain(recipe: Recipe, trainer: Trainer, steps: int, meter: Meter) -> None:
     for number in range(1, steps + 1):
         meter.begin()
         for _ in range(recipe.gradient_accumulation_steps):
-            batch = {name: tensor.to(meter.device) for name, tensor in next(batches).items()}
+            batch = {name: value.to(meter.device) if hasattr(value, "to") else value for name, value in next(batches).items()}
             with _autocast(recipe, meter.device):
                 outputs = model(**batch)
             scaler.scale(outputs.loss / recipe.gradient_accumulation_steps).backward()

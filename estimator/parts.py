@@ -8,11 +8,12 @@ from typing import Any
 
 from estimator import laws
 from estimator.adapters import Trainables, trainables
-from estimator.analytic import adapter_dtype, analytic_law, with_padding
+from estimator.analytic import adapter_dtype, analytic_law
 from estimator.batches import Batches, shape
 from estimator.calibration import RESIDENT_GROWTH, Calibration, narrowed
 from estimator.catalog import Model
 from estimator.law import LOOPS, Law, Loop
+from estimator.padding import adds_masks, with_padding
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -38,6 +39,7 @@ class Parts:
     batches: Batches = Batches()
     trains_all: bool = False
     """Whether the law is that of batches whose every token trains, for want of one that knows the share."""
+    platform: Platform = Platform()
 
     @property
     def static(self) -> dict[str, int]:
@@ -81,13 +83,14 @@ def parts_of(
             doubt = problem
     trains_all = law is None and batches.trained_share < 1
     law = law or laws.find(recipe, model, loop_name, platform, cache_dir, replace(batches, trained_share=1.0))
-    if law is None and batches.pads(recipe):
+    as_wide = not recipe.is_quantized or loop.upcasts == "none"  # else attention runs in fp32
+    if law is None and batches.pads(recipe) and as_wide and adds_masks(recipe, model.spec, platform):
         full = laws.find(recipe, model, loop_name, platform, cache_dir)
         law = full and with_padding(full, recipe, model.spec)
     trains_all = trains_all and law is not None
     law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
     rounding = block_rounding_bytes(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop)
-    return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all)
+    return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all, platform)
 
 
 def _closed_form(recipe: Recipe, model: Model, trained: Trainables, loop: Loop, device: str, base: Weights, batches: Batches) -> Law:

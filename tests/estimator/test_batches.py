@@ -11,11 +11,12 @@ import torch
 
 from estimator import estimate, laws, program
 from estimator.adapters import trainables
-from estimator.analytic import ERROR_PADDED, layer_bytes, padding_bytes, stream_widths, with_padding
+from estimator.analytic import layer_bytes, stream_widths
 from estimator.batches import Batches, shape
 from estimator.catalog import load_preset, models
 from estimator.fit import tile_of
 from estimator.law import LOOPS, PHI, WORK, Law
+from estimator.padding import ERROR_PADDED, padding_bytes, with_padding
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -94,10 +95,10 @@ def test_fewer_trained_tokens_take_less_and_padding_takes_what_its_masks_take():
     recipe = Recipe(model=ID, method="lora", gradient_checkpointing=False, per_device_train_batch_size=2, max_length=512)
     assert traced_peak(recipe, SOME) < traced_peak(recipe)
     spec = replace(SHIPPED.spec, num_hidden_layers=6)
-    assert traced_peak(recipe, PADDED) - traced_peak(recipe) == pytest.approx(padding_bytes(recipe, spec), rel=0.05)
+    assert traced_peak(recipe, PADDED) - traced_peak(recipe) == pytest.approx(padding_bytes(recipe, spec, Platform()), rel=0.05)
 
 
-@pytest.mark.parametrize("fields", [{"method": "full"}, {"method": "lora", "gradient_checkpointing": False}, {"attn_implementation": "eager"}], ids=str)
+@pytest.mark.parametrize("fields", [{"method": "full"}, {"method": "lora", "gradient_checkpointing": False}], ids=str)
 def test_masks_added_to_the_law_of_full_rows_are_those_of_the_trace(fields):
     model = replace(MODEL, spec=replace(SHIPPED.spec, num_hidden_layers=6))
     for length in (512, 4096):
@@ -105,6 +106,16 @@ def test_masks_added_to_the_law_of_full_rows_are_those_of_the_trace(fields):
         added = with_padding(laws.traced(recipe, model, "trl", Platform()), recipe, model.spec)
         traced = law_peak(laws.traced(recipe, model, "trl", Platform(), PADDED), recipe, PADDED)
         assert traced * 0.999 <= law_peak(added, recipe, PADDED) <= traced * (1 + ERROR_PADDED)
+
+
+def test_padding_adds_only_where_full_rows_have_no_scores_and_no_mask():
+    recipe, spec = Recipe(model=ID, per_device_train_batch_size=4), SHIPPED.spec
+    assert spec.num_key_value_heads < spec.num_attention_heads and padding_bytes(recipe, spec, Platform())
+    assert padding_bytes(recipe, spec, Platform(7.5)) == 0  # the math path keeps every score of full rows, grouped heads
+    for fields in ({"attn_implementation": "eager"}, {"attn_implementation": "flash_attention_2"}, {"packing": True}, {"per_device_train_batch_size": 1}):
+        assert padding_bytes(recipe.replace(**fields), spec, Platform()) == 0
+    padded = estimate(recipe, padded=True)
+    assert padded.engine == "traced" and padded.peak_allocated_bytes > estimate(recipe).peak_allocated_bytes
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.5, float("nan")])
@@ -119,7 +130,7 @@ def test_a_batch_that_may_be_padded_says_so_in_its_bar():
     told, asked, single = estimate(recipe, padded=True), estimate(recipe), estimate(recipe.replace(per_device_train_batch_size=1))
     codes = [[why.code for why in made.uncertainty.why] for made in (told, asked, single)]
     assert [("why.padding" in one) for one in codes] == [False, True, False]
-    assert asked.uncertainty.high_bytes - asked.device_bytes > padding_bytes(recipe, SHIPPED.spec)
+    assert asked.uncertainty.high_bytes - asked.device_bytes > padding_bytes(recipe, SHIPPED.spec, Platform())
 
 
 def test_without_a_law_that_knows_the_share_the_full_one_bounds_it(tmp_path):

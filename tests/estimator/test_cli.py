@@ -30,6 +30,23 @@ def test_lists_tables_and_switches(capsys):
     assert json.loads(capsys.readouterr().out)["trainable_parameters"] == expected
 
 
+def test_peft_s_own_targets_are_said_by_a_word(capsys, tmp_path):
+    """TOML has no null, and a flag no nothing."""
+    file = tmp_path / "recipe.toml"
+    file.write_text('model = "meta-llama/Llama-3.1-8B"\ntarget_modules = "default"\n')
+    for words in ([*LLAMA, "--target-modules", "default"], ["--recipe", str(file)], [*LLAMA, "--target-modules", "q_proj,v_proj"]):
+        assert main([*words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["trainable_parameters"] == 32 * 16 * (4096 + 4096 + 4096 + 1024)
+
+
+def test_what_the_data_do_to_a_batch(capsys):
+    def peak(*words: str) -> int:
+        assert main([*LLAMA, "--per-device-train-batch-size", "4", "--max-length", "4096", "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)["peak_allocated_bytes"]
+
+    assert peak("--padded") == peak("--padded", "true") > peak() == peak("--padded", "false", "--trained-share", "1")
+
+
 @pytest.mark.parametrize(("method", "code"), [("qlora", 0), ("full", 3)])
 def test_check_answers_with_the_exit_code(method, code, capsys):
     assert main([*LLAMA, "--method", method, "--gpu", "RTX 4090", "--check"]) == code
@@ -45,6 +62,10 @@ def test_check_answers_with_the_exit_code(method, code, capsys):
         (["--rank-pattern", "q_proj=a"], ("rank_pattern:", "q_proj=a")),
         (["--use-dora", "maybe"], ("use_dora:", "maybe", "true or false")),
         (["--learning-rate", "nan"], ("learning_rate:", "NaN")),
+        (["--trained-share", "1.5"], ("trained_share:", "1.5", "at most 1")),
+        (["--trained-share", "some"], ("trained_share:", "some", "a number")),
+        (["--padded", "maybe"], ("padded:", "maybe", "true or false")),
+        (["--packing-strategy", "best"], ("packing_strategy:", "best", "bfd")),
         (["--gpu", "A100"], ("gpu:", "A100 PCIe 40GB", "A100 SXM4 80GB")),
         (["--gpu", ""], ("gpu:",)),
         (["--model", "no/such"], ("model:", "no/such")),

@@ -37,6 +37,8 @@ def tiny(**fields) -> Recipe:
         ({"method": "lora", "attn_implementation": "eager"}, "trainer"),
         ({"method": "qlora", "dtype": "bfloat16", "max_length": 8}, "trl"),
         ({"method": "qlora", "use_dora": True, "optim": "adafactor"}, "plain"),
+        ({"method": "qlora", "packing": True, "gradient_checkpointing": True, "use_reentrant": True, "optim": "paged_lion_8bit"}, "trl-upcast"),
+        ({"method": "qlora", "packing": True, "autocast_adapter_dtype": False}, "plain-no-upcast"),
     ],
     ids=lambda value: value if isinstance(value, str) else value["method"],
 )
