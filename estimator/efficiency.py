@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator import sweep_table
+from estimator.batches import shape
 from estimator.catalog import Gpu, find_gpu, known_gpu, load_preset, presets_dir
 from estimator.law import LOOPS, TRL_TILE_TOKENS, Loop
 from estimator.parts import Parts, parts_of
@@ -104,7 +105,7 @@ def traced_parts(recipe: Recipe, loop: Loop, platform: Platform) -> Parts:
 
 def rated_tokens_per_second(recipe: Recipe, parts: Parts, gpu_name: str) -> float:
     """Tokens a second at the card's rated speed; of rows without padding, all of them trained."""
-    batch, length = recipe.per_device_train_batch_size, recipe.max_length
+    batch, length = shape(recipe)
     work = amounts(parts.law, parts.law.phi(batch, length, recipe.r))
     taken, _ = seconds(work, find_gpu(gpu_name), step_bytes(recipe, parts) / recipe.gradient_accumulation_steps)
     return batch * length / taken
