@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from estimator import sweep_table
-from estimator.catalog import Gpu, find_gpu, gpus, load_preset, presets_dir
+from estimator.batches import shape
+from estimator.catalog import Gpu, find_gpu, known_gpu, load_preset, presets_dir
 from estimator.law import LOOPS, TRL_TILE_TOKENS, Loop
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
@@ -35,6 +36,10 @@ PROGRAMS = {
     "fms-fsdp": LOOPS["plain"],
 }
 """The loops of the programs that were measured, as far as their sources tell."""
+
+
+TEXTS = ("model", "method", "dtype", "mixed_precision", "attn_implementation", "optim")
+WHOLE_NUMBERS = ("r", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length")
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def recipe_of(line: dict[str, str]) -> Recipe:
     """The recipe that a line of the table states."""
     names = [name for name in FIELDS if line.get(name)]
     fields: dict[str, Any] = {name: line[name] for name in names}
-    fields |= {name: int(line[name]) for name in ("r", "per_device_train_batch_size", "max_length") if line.get(name)}
+    fields |= {name: int(line[name]) for name in WHOLE_NUMBERS if line.get(name)}
     fields |= {"gradient_checkpointing": line["gradient_checkpointing"] == "true"}
     if line["target_modules"]:
         names = line["target_modules"].split(",")
@@ -100,36 +105,39 @@ def traced_parts(recipe: Recipe, loop: Loop, platform: Platform) -> Parts:
 
 def rated_tokens_per_second(recipe: Recipe, parts: Parts, gpu_name: str) -> float:
     """Tokens a second at the card's rated speed; of rows without padding, all of them trained."""
-    batch, length = recipe.per_device_train_batch_size, recipe.max_length
+    batch, length = shape(recipe)
     work = amounts(parts.law, parts.law.phi(batch, length, recipe.r))
     taken, _ = seconds(work, find_gpu(gpu_name), step_bytes(recipe, parts) / recipe.gradient_accumulation_steps)
     return batch * length / taken
 
 
 def measured_lines() -> list[dict[str, str]]:
-    """Runs of `make gpu-proof` with a speed, as lines of the table."""
-    names = {sweep_table.slug(f"{gpu.vendor} {gpu.name}"): gpu.name for gpu in gpus().values()}
+    """Runs of `make gpu-proof` with a speed, as lines of the table. Raises `Problem` for a table of an unknown card."""
     made = []
     for path in sorted((presets_dir() / "measurements").glob("*.csv")):
-        gpu = names.get(path.stem) or next((name for slug, name in names.items() if slug.startswith(path.stem)), None)
-        if path.stem == "published" or gpu is None:
-            continue
-        for record in sweep_table.read(path):
-            if record.steps_per_second and record.status == "ok":
-                made.append(_measured(record, gpu, path))
+        records = [] if path.stem == "published" else sweep_table.read(path)
+        timed = [record for record in records if record.steps_per_second and record.status == "ok"]
+        made += [_measured(record, _card(path.stem), path) for record in timed]
     return made
+
+
+def _card(slug: str) -> str:
+    """The card of a table named by torch's name of it, such as `nvidia-h200`."""
+    name = slug.replace("-", " ").upper()
+    gpu = known_gpu(name)
+    return (gpu or find_gpu(name)).name
 
 
 def _measured(record: sweep_table.Record, gpu: str, path: Path) -> dict[str, str]:
     recipe = record.recipe
     tokens = recipe.per_device_train_batch_size * recipe.max_length * recipe.gradient_accumulation_steps * record.steps_per_second
-    stated = {name: getattr(recipe, name) for name in ("model", "method", "dtype", "mixed_precision", "attn_implementation", "per_device_train_batch_size", "max_length")}
+    stated = {name: getattr(recipe, name) for name in (*TEXTS, *WHOLE_NUMBERS)}
     stated["gradient_checkpointing"] = str(recipe.gradient_checkpointing).lower()
     if recipe.has_adapters:
         targets = recipe.target_modules
-        stated |= {"r": recipe.r, "target_modules": targets if isinstance(targets, str) else ",".join(targets or ())}
+        stated["target_modules"] = targets if isinstance(targets, str) else ",".join(targets or ())
     if recipe.is_quantized:
-        stated["double_quant"] = str(recipe.bnb_4bit_use_double_quant).lower()
+        stated |= {"quantization": recipe.quantization, "double_quant": str(recipe.bnb_4bit_use_double_quant).lower()}
     run = {"id": f"{path.stem}-{record.id}", "gpu": gpu, "program": record.loop, "tokens_per_second": f"{tokens:.1f}"}
     source = {"source_url": f"presets/measurements/{path.name}", "notes": "make gpu-proof"}
     return {name: str(value) for name, value in (run | stated | source).items()}

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from estimator.batches import Batches
 from estimator.cli import DOES_NOT_FIT, FITS, asked, one_line, recipe_parser, run_command
 from estimator.problems import Problem
 from estimator.ranking import SORTS, Candidate, rank, rent_usd
@@ -49,7 +50,8 @@ def _run(options: dict[str, Any]) -> int:
         lengths = read_lengths(options["lengths"]) if options["lengths"] is not None else None
         data = _dataset(options, recipe, lengths)
         given = {name: numbers[name] for name in ("hours_per_month", "usd_per_kwh")}
-        ranked = rank(recipe, data, model=model, loop=loop, sort=options["sort"], derive=True, **given)
+        batches = Batches(padded=data is not None and data.padded_tokens > data.tokens and not recipe.packing)
+        ranked = rank(recipe, data, model=model, loop=loop, sort=options["sort"], derive=True, batches=batches, **given)
     kept = [one for one in ranked if _wanted(one, options["rent"], options["buy"], numbers["budget"], data is not None)]
     if options["json"]:
         told = {"recipe": recipe.to_dict(), "dataset": _told(data, recipe, lengths), "gpus": [one.to_dict() for one in kept]}
@@ -110,7 +112,7 @@ def _told(data: Epoch | None, recipe: Recipe, lengths: list[int] | None) -> dict
     if data is None:
         return None
     made = {"as_trained": data}
-    if lengths is not None:
+    if lengths is not None and not recipe.packing:
         made |= {"by_length": epoch(lengths, recipe, "length"), "packed": packed(lengths, recipe)}
     names = ("rows", "dropped_rows", "tokens", "padded_tokens", "steps", "wasted")
     return {way: {name: getattr(one, name) for name in names} for way, one in made.items()}

@@ -56,10 +56,12 @@ def int8_quantized(hidden: torch.Tensor, threshold: float = 0.0) -> tuple[torch.
     and what of it is over the threshold, at once. Its own stand-in cannot say how many columns are: none, here."""
     rows = torch.empty_like(hidden, dtype=torch.int8)
     scales = hidden.new_empty(hidden.numel() // hidden.shape[-1], dtype=torch.float32)
+    note((), tuple(map(size_bytes, (hidden, rows, scales))), hidden.dtype, product=False)
     if threshold <= 0:
         return rows, scales, None
     sizes = hidden.new_empty(hidden.shape)
     outliers = torch.empty_like(sizes, dtype=torch.bool)
+    note((), tuple(map(size_bytes, (hidden, sizes, sizes, outliers))), hidden.dtype, product=False)
     del sizes, outliers
     return rows, scales, hidden.new_empty(0, dtype=torch.int64)
 
@@ -71,6 +73,8 @@ def int8_mixed_scaled_mm(
     scaled to fp16 (backends/cuda/ops.py int8_mm_dequant), and a copy in the input's type where that is another."""
     product = hidden.new_empty((*rows.shape[:-1], weight.shape[0]), dtype=torch.int32)
     scaled = torch.empty_like(product, dtype=torch.float16)
+    note((2 * rows.numel() * weight.shape[0],), tuple(map(size_bytes, (rows, weight, product))), rows.dtype)
+    note((), tuple(map(size_bytes, (product, scaled))), hidden.dtype, product=False)
     out = scaled.to(hidden.dtype)
     del product, scaled
     return out, hidden.new_empty(0)
@@ -166,7 +170,7 @@ def _masked(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: t
 
     key, value = (repeat_kv(tensor, query.shape[1] // tensor.shape[1]) for tensor in (key, value))
     bias = mask.new_empty(mask.shape, dtype=query.dtype) if mask.dtype is torch.bool else mask
-    return FusedAttention.apply(query, key, value, True, bias)
+    return FusedAttention.apply(query, key, value, False, bias)  # with a mask every score is computed
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator import laws
+from estimator.batches import Batches
 from estimator.catalog import Gpu, Model, gpus
 from estimator.estimate import Estimate, composed
 from estimator.law import Law
@@ -54,8 +55,10 @@ def rank(
     usd_per_kwh: float | None = None,
     derive: bool = False,
     cache_dir: Path | None = None,
+    batches: Batches = Batches(),
 ) -> list[Candidate]:
-    """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand."""
+    """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand; `batches`
+    says what the data do to memory."""
     model = model or open_model(recipe.model)
     shared: dict[tuple[str, int], tuple[Parts, Any, Load]] = {}
     made = []
@@ -63,7 +66,7 @@ def rank(
         platform = Platform.of(gpu)
         key = platform.kernels, platform.workspace_bytes
         if key not in shared:
-            parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir)
+            parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
             shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, _single(recipe, model, loop, platform, cache_dir))
         parts, (row, components), load = shared[key]
         estimate, devices = placed(recipe, gpu, parts, row.moment, components)

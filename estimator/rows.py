@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from estimator.batches import is_flat
 from estimator.law import Law
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -38,20 +39,22 @@ class Epoch:
         """Share of what is computed that is padding."""
         return 1 - self.tokens / self.padded_tokens
 
-    def phi(self, law: Law, rank: int) -> list[float]:
-        """The sum of `law.phi` over all batches."""
-        sums = [0.0] * len(law.phi(1, 1, rank))
+    def phi(self, law: Law, recipe: Recipe) -> list[float]:
+        """The sum of `law.phi` over all batches, as the model sees them."""
+        flat, sums = is_flat(recipe), [0.0] * len(law.phi(1, 1, recipe.r))
         for (rows, length), times in self.batches.items():
-            for n, value in enumerate(law.phi(rows, length, rank)):
+            seen = (1, rows * length) if flat else (rows, length)
+            for n, value in enumerate(law.phi(*seen, recipe.r)):
                 sums[n] += times * value
         return sums
 
 
 def epoch(lengths: Sequence[int], recipe: Recipe, order: str = "random") -> Epoch:
-    """The batches of `recipe` on rows of these lengths (tokens). Longer rows than `max_length` are dropped and counted.
-
-    Raises `Problem` where no row is left.
+    """The batches of `recipe` on rows of these lengths (tokens), packed where it packs. Longer rows than `max_length` are
+    dropped and counted. Raises `Problem` where no row is left.
     """
+    if recipe.packing:
+        return packed(lengths, recipe)
     kept = [length for length in lengths if length <= recipe.max_length]
     if not kept:
         raise Problem("time.no_rows", field="lengths", value=f"{len(lengths):,}", allowed=f"1 to {recipe.max_length:,}")
@@ -69,16 +72,21 @@ def epoch(lengths: Sequence[int], recipe: Recipe, order: str = "random") -> Epoc
 
 
 def uniform(rows: int, tokens_per_row: int, recipe: Recipe) -> Epoch:
-    """`rows` rows of the same length. Raises `Problem`."""
+    """`rows` rows of the same length, packed where the recipe packs. Raises `Problem`."""
     if not 1 <= rows <= MAX_ROWS:
         raise Problem("recipe.range", field="rows", value=f"{rows:,}", allowed=f"1 to {MAX_ROWS:,}")
     if not 1 <= tokens_per_row <= recipe.max_length:
         raise Problem("recipe.range", field="tokens_per_row", value=f"{tokens_per_row:,}", allowed=f"1 to max_length ({recipe.max_length:,})")
+    count, length = rows, tokens_per_row
+    if recipe.packing:
+        count, length = math.ceil(rows / (recipe.max_length // tokens_per_row)), recipe.max_length
+    return _epoch(rows, 0, rows * tokens_per_row, _full_batches(count, length, recipe), recipe)
+
+
+def _full_batches(rows: int, length: int, recipe: Recipe) -> dict[tuple[int, int], int]:
     whole, rest = divmod(rows, recipe.per_device_train_batch_size)
-    sizes = {(recipe.per_device_train_batch_size, tokens_per_row): whole} if whole else {}
-    if rest:
-        sizes[rest, tokens_per_row] = 1
-    return _epoch(rows, 0, rows * tokens_per_row, sizes, recipe)
+    sizes = {(recipe.per_device_train_batch_size, length): whole, (rest, length): 1}
+    return {size: times for size, times in sizes.items() if size[0] and times}
 
 
 def packed(lengths: Sequence[int], recipe: Recipe) -> Epoch:
@@ -87,13 +95,14 @@ def packed(lengths: Sequence[int], recipe: Recipe) -> Epoch:
     Attention counts over the whole packed row: an upper bound where the kernel keeps rows apart (padding-free flash attention).
     """
     kept = sorted((length for length in lengths if length <= recipe.max_length), reverse=True)
+    if not kept:
+        raise Problem("time.no_rows", field="lengths", value=f"{len(lengths):,}", allowed=f"1 to {recipe.max_length:,}")
     room: list[int] = []
     for length in kept:
         place = bisect.bisect_left(room, length)
         left = room.pop(place) if place < len(room) else recipe.max_length
         bisect.insort(room, left - length)
-    made = uniform(len(room), recipe.max_length, recipe)
-    return Epoch(len(kept), len(lengths) - len(kept), sum(kept), made.padded_tokens, made.batches, made.steps)
+    return _epoch(len(kept), len(lengths) - len(kept), sum(kept), _full_batches(len(room), recipe.max_length, recipe), recipe)
 
 
 def _epoch(rows: int, dropped: int, tokens: int, sizes: dict[tuple[int, int], int], recipe: Recipe) -> Epoch:

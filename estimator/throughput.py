@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.batches import shape
 from estimator.catalog import Gpu
 from estimator.efficiency import efficiency_of
 from estimator.law import Law
@@ -99,7 +100,7 @@ def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None, single: La
     pass add their gradients to the first's.
     """
     law, passes = parts.law, recipe.gradient_accumulation_steps
-    batch, length = recipe.per_device_train_batch_size, recipe.max_length
+    batch, length = shape(recipe)
     moved = step_bytes(recipe, parts)
     if law.flops is None and single is not None:
         law = single
@@ -108,7 +109,7 @@ def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None, single: La
     if epoch is None:
         return Load(passes * batch * length, step, moved, None, None, None, 0.0)
     steps = math.ceil(epoch.steps * recipe.num_train_epochs) if recipe.max_steps < 0 else recipe.max_steps
-    run = amounts(law, [steps / epoch.steps * x for x in epoch.phi(law, recipe.r)])
+    run = amounts(law, [steps / epoch.steps * x for x in epoch.phi(law, recipe)])
     return Load(passes * batch * length, step, moved, epoch, run, steps, steps * moved)
 
 

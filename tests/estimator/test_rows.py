@@ -55,7 +55,17 @@ def test_batches_by_hand():
 def test_an_epoch_of_equal_rows_is_its_steps():
     same = uniform(10, 100, recipe())
     assert epoch([100] * 10, recipe()) == same and same.wasted == 0
-    assert same.phi(LAW, 16) == [2 * a + b for a, b in zip(LAW.phi(4, 100, 16), LAW.phi(2, 100, 16), strict=True)]
+    assert same.phi(LAW, recipe()) == [2 * a + b for a, b in zip(LAW.phi(4, 100, 16), LAW.phi(2, 100, 16), strict=True)]
+
+
+def test_a_packed_batch_is_one_row_for_the_model():
+    asked = recipe(packing=True, r=8)
+    made = epoch([100] * 16, asked)
+    assert made == packed([100] * 16, asked) == uniform(16, 100, asked) and made.batches == {(4, 200): 2}
+    assert uniform(7, 90, asked) == packed([90] * 7, asked)
+    assert made.phi(LAW, asked) == [2 * value for value in LAW.phi(1, 800, 8)]
+    apart = recipe(packing=True, packing_strategy="wrapped", r=8)
+    assert made.phi(LAW, apart) == [2 * value for value in LAW.phi(4, 200, 8)]
 
 
 @pytest.mark.parametrize(("rows", "tokens", "field"), [(0, 10, "rows"), (10, 0, "tokens_per_row"), (10, 201, "tokens_per_row")])

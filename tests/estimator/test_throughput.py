@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from estimator import efficiency
+from estimator import efficiency, sweep_table
 from estimator.catalog import find_gpu, gpus, load_preset
 from estimator.law import PHI, Law
 from estimator.parts import parts_of
 from estimator.recipe import Recipe
 from estimator.roofline import Amounts, Group, amounts, seconds, step_bytes, unrated
 from estimator.rows import uniform
+from estimator.sweep_recipes import SweepRow
 from estimator.throughput import load_of, throughput
 
 ID = "meta-llama/Llama-3.2-3B"
@@ -77,6 +78,17 @@ def test_a_row_of_the_table_made_again():
     recipe = efficiency.recipe_of(line)
     made = efficiency.traced_parts(recipe, efficiency.PROGRAMS[line["program"]], efficiency.Platform.of(find_gpu(line["gpu"])))
     assert efficiency.rated_tokens_per_second(recipe, made, line["gpu"]) == pytest.approx(float(line["roofline_tokens_per_second"]), abs=0.06)
+
+
+def test_runs_of_the_gpu_proof_join_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(efficiency, "presets_dir", lambda: tmp_path)
+    recipe = Recipe(model=ID, method="qlora", r=8, optim="paged_adamw_8bit", per_device_train_batch_size=3, max_length=512, target_modules=["q_proj", "v_proj"])
+    for id, answer in (("timed", {"status": "ok", "steps_per_second": 2.0}), ("untimed", {"status": "ok"}), ("full", {"status": "out_of_memory"})):
+        sweep_table.append(tmp_path / "measurements" / "nvidia-h100-80gb-hbm3.csv", sweep_table.line_of(SweepRow(id, recipe, "trl"), answer))
+    (line,) = efficiency.measured_lines()
+    assert (line["gpu"], float(line["tokens_per_second"]), line["source_url"]) == ("H100 SXM5 80GB", 2 * 3 * 512, "presets/measurements/nvidia-h100-80gb-hbm3.csv")
+    again = efficiency.recipe_of(dict.fromkeys(efficiency.FIELDS, "") | {"double_quant": ""} | line)
+    assert again == recipe
 
 
 def test_published_runs_lie_in_the_stated_range():

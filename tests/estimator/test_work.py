@@ -11,9 +11,10 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
+from estimator.batches import Batches
 from estimator.fit import derive_law
 from estimator.kernels import FusedAttention
-from estimator.law import LOOPS, TRL_TILE_TOKENS, WORK, Law
+from estimator.law import LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law
 from estimator.recipe import Recipe
 from estimator.recorder import Recorder
 from estimator.step import Sizes, trace_step
@@ -146,3 +147,15 @@ def test_a_law_without_work_stays_valid():
     assert Law.from_dict(json.loads(json.dumps(law.to_dict()))) == law
     read = Law.from_dict({name: value for name, value in law.to_dict().items() if name not in WORK})
     assert read.flops is None and read.moved_bytes is None and read.rows == law.rows
+
+
+def test_eight_bit_products_are_a_type_of_their_own_and_a_mask_costs_every_score():
+    pytest.importorskip("bitsandbytes")
+    law = law_of(method="qlora", quantization="int8", target_modules=("q_proj",))
+    linear = 6 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96)
+    assert sum(row[PHI.index("BS")] for key, row in law.flops.items() if key == "forward.matrix.int8") == 2 * linear
+    masked, plain = (
+        derive_law(Recipe(model="small"), DEEP, LOOPS["trl"], tile_tokens=TRL_TILE_TOKENS, batches=Batches(padded=padded)) for padded in (True, False)
+    )
+    pairs = [sum(row[PHI.index("BSS")] for row in law.flops.values()) for law in (masked, plain)]
+    assert pairs[0] == 2 * pairs[1] > 0
