@@ -63,8 +63,7 @@ def base_weights(inventory: Inventory, dtype: str, quantization: str | None, dou
                 quantized += packed * weight.numel
                 largest = max(largest, weight.numel if packed else 0)
                 count -= packed
-            raised = quantization and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
-            weights += count * parameter.numel * (4 if raised else width_bytes(stored_dtype(group, dtype)))
+            weights += count * parameter.numel * width_bytes(parameter_dtype(group, dtype, bool(quantization), upcast))
     return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
 
 
@@ -102,6 +101,12 @@ def is_packed(group: Module, name: str, inventory: Inventory) -> bool:
 def stored_dtype(group: Module, dtype: str) -> str:
     """The type in which Transformers loads a group's tensors that are not quantized."""
     return "float32" if group.fp32 == "always" or (group.fp32 == "half" and dtype == "float16") else dtype
+
+
+def parameter_dtype(group: Module, dtype: str, is_quantized: bool, upcast: str) -> str:
+    """The type in which they train: `upcast` raises some beside quantized weights (`Loop.upcasts`)."""
+    raised = is_quantized and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
+    return "float32" if raised else stored_dtype(group, dtype)
 
 
 @dataclass(frozen=True)
