@@ -108,19 +108,19 @@ def _packed(recipe: Recipe, inventory: Inventory, group: Module, parameter: Para
 
 def _new(recipe: Recipe, inventory: Inventory, trained: Trainables, loop: Loop) -> Iterator[Tensor]:
     """What PEFT adds, in the types of `states.training_bytes`."""
-    small = adapter_dtype(recipe, loop)
+    small, kept = adapter_dtype(recipe, loop), "float32" if recipe.autocast_adapter_dtype else recipe.dtype
     for group in trained.adapters:
         units = _units(inventory, group.names)
         for part, shape in group.parts.items():
             trains = part in group.trained
-            yield Tensor(f"{group.names[0]}.{part}", shape, small if trains else "float32", trains, True, units)
+            yield Tensor(f"{group.names[0]}.{part}", shape, small if trains else kept, trains, True, units)
         if group.dora:
-            yield Tensor(f"{group.names[0]}.lora_magnitude_vector", group.dora, "float32", True, True, units)
+            yield Tensor(f"{group.names[0]}.lora_magnitude_vector", group.dora, kept, True, True, units)
     own_dtype = small if recipe.is_quantized else recipe.dtype
     yield from _named(inventory, trained.copied, own_dtype)
     yield from _named(inventory, trained.rows, small)
-    for tensor in _named(inventory, trained.rows, "float32"):  # `trainable_tokens_original`, a buffer
-        yield Tensor(tensor.name, tensor.shape, "float32", False, True, tensor.units, is_buffer=True)
+    for tensor in _named(inventory, trained.rows, kept):  # `trainable_tokens_original`, a buffer
+        yield Tensor(tensor.name, tensor.shape, kept, False, True, tensor.units, is_buffer=True)
 
 
 def _named(inventory: Inventory, named: Named, dtype: str) -> Iterator[Tensor]:

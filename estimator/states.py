@@ -146,8 +146,8 @@ def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, d
             states, paged = states + count * resident, paged + count * managed
             largest = max(largest, math.prod(shape) * width_bytes(dtype))
         temporary += _foreach_bytes(recipe.optim, tensors, dtype, device)
-    if "8bit" in recipe.optim and states + paged:
-        states += _moments(recipe.optim) * QMAP_8BIT_BYTES
+    if states + paged:
+        states += qmap_bytes(recipe.optim)
     temporary = max(temporary or _single_temporary(recipe.optim, parts), _clip_bytes(recipe, parts, device))
     return Training(new_bytes, gradients, states, paged, temporary, largest)
 
@@ -182,6 +182,11 @@ def _bitsandbytes(optim: str, numel: int, device: str) -> tuple[int, int]:
     scales = _moments(optim) * 4 * -(-numel // BLOCK_8BIT) if eight else 0
     paged = optim.startswith("paged_") and numel >= MIN_PAGED_ELEMENTS and device != "cpu"
     return (scales, moments) if paged else (moments + scales, 0)
+
+
+def qmap_bytes(optim: str) -> int:
+    """bitsandbytes' tables of 256 values, once for each moment of an 8-bit optimizer."""
+    return _moments(optim) * QMAP_8BIT_BYTES if "8bit" in optim else 0
 
 
 def _clip_bytes(recipe: Recipe, parts: list[tuple[Tensors, str]], device: str) -> int:

@@ -13,7 +13,7 @@ from estimator.data_parallel import all_tensors, by_unit, data_plan, largest_lay
 from estimator.parallel import BACKWARD, MOMENTS, RankBytes, Sharded, on_device, ring
 from estimator.recipe import Recipe
 from estimator.sharding import TAIL, Tensor, flat_numel
-from estimator.states import QMAPS_8BIT_BYTES, optimizer_bytes
+from estimator.states import optimizer_bytes, qmap_bytes
 from estimator.units import width_bytes
 
 REDUCE_BUCKET = 500_000_000
@@ -86,7 +86,7 @@ class Zero:
         groups, optimizer, partitions = self.groups(), r.offload_optimizer_device, r.offload_param_device
         stepped = sum(groups)
         states = [optimizer_bytes(r.optim, (numel,), "float32", "cpu" if optimizer != "none" else device) for numel in groups]
-        master = 4 * stepped + sum(resident for resident, _ in states) + (QMAPS_8BIT_BYTES if "8bit" in r.optim else 0)
+        master = 4 * stepped + sum(resident for resident, _ in states) + qmap_bytes(r.optim)
         host = disk = 0
         if optimizer == "cpu":  # fp32 gradients; and a 16-bit copy (stages 1 and 2) or stage 3's gradient buffer
             host += master + 4 * stepped + self.width * stepped

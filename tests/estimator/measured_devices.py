@@ -15,7 +15,7 @@ from estimator.platforms import Platform
 _OLD = {"fused_loss": False, "upcasts": "none", "keeps_outputs": True, "half_adapters": True, "copies_logits": True}
 LOOPS.setdefault("fsdp_qlora", Loop("fsdp_qlora", **_OLD))
 UNKNOWN = {
-    "answerai-": "FSDP1, not 2; reserved includes what loading left, which was whole on each card; LoRA's adapters bf16, not fp32; which attention kernel and versions",
+    "answerai-": "FSDP1, not 2; reserved includes what loading left, which was whole on each card; which attention kernel and versions",
     "torchtune-021": "its rows' lengths: full rows of 2,048 tokens, kept without checkpointing, would not fit the card; FSDP1: not compared",
     "torchtune-025": "FSDP1 with bitsandbytes' PagedAdamW, which FSDP2 does not run: not compared",
 }
@@ -41,6 +41,7 @@ def _recipe(line: dict[str, str]) -> Recipe:
         method=line["method"],
         r=int(line["rank"]),
         lora_dropout=0.1,  # its train.py's default
+        autocast_adapter_dtype=False,  # PEFT before 0.12 knew no other
         target_modules=ALL,
         per_device_train_batch_size=int(line["micro_batch"]),
         max_length=int(line["seq_len"]),
