@@ -28,7 +28,7 @@ IDS_BYTES = 5 * 8
 ERROR_CHECKPOINTED, ERROR_KEPT, ERROR_OTHER = 0.15, 0.3, 0.5
 """Half width of the error bar on the dynamic bytes. The first two hold for every published row of a dense decoder that says
 what it ran (tests/estimator/test_measured.py; the worst, -12 and -28 % of the dynamic bytes, are not explained); the last is a judgement: no
-published row is of another architecture."""
+published row is of another architecture, or of tensor or pipeline parallel."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,14 @@ def analytic_law(
     device: str,
     largest_linear: int,
     batches: Batches = Batches(),
+    layers_kept: int | None = None,
+    has_loss: bool = True,
 ) -> Law:
-    """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar."""
+    """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar.
+
+    A stage of a pipeline keeps `layers_kept` layers' activations (its layers times the micro-batches under way), and only the
+    last one has the loss.
+    """
     widths = stream_widths(recipe, loop)
     masked = is_flat(recipe) or batches.pads(recipe)
     layer = layer_bytes(recipe, inventory, spec, trained, widths, device, masked)
@@ -80,9 +86,10 @@ def analytic_law(
     kept = boundary if recipe.gradient_checkpointing else layer.saved
     own = boundary if recipe.gradient_checkpointing else {}
     mask = _mask(recipe, widths, masked)
-    others = _sum(_times(kept, spec.num_hidden_layers - 1), mask)
+    others = _sum(_times(kept, (spec.num_hidden_layers if layers_kept is None else layers_kept) - 1), mask)
     held = _held_gradients(recipe, inventory)
-    rows = [_row("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in _losses(recipe, spec, widths, loop, device, batches)]
+    losses = _losses(recipe, spec, widths, loop, device, batches) if has_loss else ()
+    rows = [_row("loss", _sum(others, kept, _final_norm(spec)), loss, {}, held=held, temporary=0) for loss in losses]
     for beside in (layer.in_mlp, layer.in_attention) if layer.in_attention else (layer.in_mlp,):
         rows.append(inside("last_layer_backward", _sum(others, layer.saved, own), {}, beside, held=held))
         rows.append(inside("first_layer_backward", _sum(layer.saved, own, mask), {}, beside, held={}))

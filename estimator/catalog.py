@@ -218,6 +218,19 @@ def default_context() -> Context:
     return _contexts()[1]
 
 
+@functools.cache
+def communicators() -> tuple[Context, Context]:
+    """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of tensor parallel."""
+    made = {r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in _rows("communicators.csv")}
+    return made["*"], made["tp"]
+
+
+@functools.cache
+def tp_plans() -> dict[str, dict[str, str]]:
+    """How Transformers splits each model type's modules under tensor parallel (`presets/tp_plans.json`)."""
+    return json.loads((presets_dir() / "tp_plans.json").read_text("utf-8"))["plans"]
+
+
 @dataclass(frozen=True)
 class ModelPreset:
     """One model of `presets/models.csv`: what it is, what it counts, and where each came from."""

@@ -18,6 +18,7 @@ from estimator.catalog import Model, find_gpu
 from estimator.estimate import ENGINES, Estimate, check, estimate
 from estimator.fields import FieldInfo
 from estimator.law import LOOPS
+from estimator.parallel import ParallelPlan
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from estimator.recipe_file import in_file, read_recipe
@@ -235,10 +236,26 @@ def table(recipe: Recipe, made: Estimate) -> str:
         f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  "
         f"({human_bytes(made.uncertainty.low_bytes)} to {human_bytes(made.uncertainty.high_bytes)})",
     ]
+    if made.parallel:
+        lines += ["", *_parallel_lines(made.parallel)]
     if made.gpu and made.usable_bytes is not None:
         verdict = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
         lines += ["", f"  {made.gpu}: {verdict}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
     return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
+
+
+def _parallel_lines(plan: ParallelPlan) -> list[str]:
+    """What several devices need beside each one's memory."""
+    rank = f", rank {plan.largest_rank} needs most" if plan.distributed_type == "pp" else ""
+    sizes = {
+        "host memory": (plan.host_bytes, "offloaded, a device"),
+        "disk": (plan.disk_bytes, "offloaded, a device"),
+        **{name.replace("_", " "): (size, "sent a device and step") for name, size in plan.communication_bytes_per_step.items()},
+        "saving, device": (plan.saving_device_bytes, "rank 0, gathering one tensor"),
+        "saving, host": (plan.saving_host_bytes, "rank 0, the gathered weights"),
+    }
+    lines = [f"  {plan.num_devices} devices, {plan.distributed_type}: the figures above are one device's{rank}"]
+    return lines + [f"  {name:<18} {human_bytes(size):>16}  {words}" for name, (size, words) in sizes.items() if size]
 
 
 if __name__ == "__main__":

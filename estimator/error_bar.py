@@ -39,8 +39,18 @@ class Uncertainty:
     why: tuple[Problem, ...]
 
 
-def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], context: catalog.Context, paged: int, usable: Any, replayed_bytes: int | None) -> Uncertainty:
-    """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs."""
+def uncertainty(
+    recipe: Recipe,
+    parts: Parts,
+    components: dict[str, int],
+    context: catalog.Context,
+    paged: int,
+    usable: Any,
+    replayed_bytes: int | None,
+    slack_bytes: int = 0,
+) -> Uncertainty:
+    """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs. `slack_bytes` of the
+    components are a bound (`estimator.parallel`), which need not be reached."""
     totals = (Problem("why.total", source=usable.source),) if usable else ()
     around = Problem("why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source)
     padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
@@ -58,11 +68,12 @@ def uncertainty(recipe: Recipe, parts: Parts, components: dict[str, int], contex
         Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error)),
         Problem("why.allocator", low=f"{low:.2f}", high=f"{high:.2f}"),
         *_of_the_batch(padding, unlabelled),
+        *((Problem("why.gathered", size=human_bytes(slack_bytes)),) if slack_bytes else ()),
         around,
         *totals,
     )
     return Uncertainty(
-        round((static + dynamic - error - unlabelled) * low) + context.low_bytes + paged,
+        round((static + dynamic - error - unlabelled - slack_bytes) * low) + context.low_bytes + paged,
         round((static + dynamic + error + padding) * high) + context.high_bytes + paged,
         why,
     )

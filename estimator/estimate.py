@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import catalog, replays
+from estimator import catalog, parallel, replays
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
 from estimator.batches import Batches
 from estimator.calibration import Calibration
 from estimator.catalog import Gpu, Model
 from estimator.error_bar import Uncertainty, calibrated, reserved_over_allocated, uncertainty
+from estimator.parallel import ParallelPlan, Sharded
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
 from estimator.problems import Problem
@@ -48,6 +49,8 @@ class Estimate:
     usable_bytes: int | None
     gpu: str | None
     warnings: tuple[Problem, ...]
+    parallel: ParallelPlan | None = None
+    """Beside several devices (`Recipe.num_processes`); all other bytes are then those of the device that needs most."""
 
     @property
     def is_close(self) -> bool:
@@ -60,7 +63,8 @@ class Estimate:
         return self.device_bytes - self.peak_reserved_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        data = {name: value for name, value in vars(self).items() if name not in ("warnings", "uncertainty")}
+        data = {name: value for name, value in vars(self).items() if name not in ("warnings", "uncertainty", "parallel")}
+        data["parallel"] = self.parallel.to_dict() if self.parallel else None
         bar = {"low_bytes": self.uncertainty.low_bytes, "high_bytes": self.uncertainty.high_bytes}
         return data | {"uncertainty": bar | {"why": _said(self.uncertainty.why)}, "warnings": _said(self.warnings)}
 
@@ -101,13 +105,21 @@ def estimate(
     gpu = catalog.find_gpu(gpu) if isinstance(gpu, str) else gpu
     model, platform = model or open_model(recipe.model), platform or Platform.of(gpu)
     batches = Batches(trained_share, padded)
-    parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
+    several = recipe.num_processes > 1
+    if several and engine == "trace":
+        what = {"value": recipe.num_processes, "other": "engine trace", "allowed": "Use engine law, or one process"}
+        raise Problem("recipe.conflict", field="num_processes", **what)
+    parts = parts_of(parallel.on_device(recipe), model, loop, "cuda", platform, derive, cache_dir, batches)
     if engine == "trace":
         from estimator.exact import traced
 
         exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
         replays.keep(exact.peak_reserved_bytes, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
         made = composed(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace")
+    elif several:
+        sharded = parallel.shard(recipe, parts, loop)
+        row, components = sharded.evaluate(recipe)
+        return composed(recipe, gpu, parts, row.moment, components, sharded=sharded)  # what was measured here ran on one device
     else:
         row, components = parts.evaluate(recipe)
         replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
@@ -126,15 +138,25 @@ def context_of(gpu: Gpu | None) -> catalog.Context:
 
 
 def composed(
-    recipe: Recipe, gpu: Gpu | None, parts: Parts, moment: str, components: dict[str, int], replayed_bytes: int | None = None, engine: str | None = None
+    recipe: Recipe,
+    gpu: Gpu | None,
+    parts: Parts,
+    moment: str,
+    components: dict[str, int],
+    replayed_bytes: int | None = None,
+    engine: str | None = None,
+    sharded: Sharded | None = None,
 ) -> Estimate:
     """The answer for a card whose kernels are those of `parts`. `replayed_bytes` is the reserved memory of a replay, of now or kept;
     without it reserved is a range over the allocated."""
     usable = gpu.usable_bytes() if gpu else None
     context = context_of(gpu)
+    paged, slack = parts.training.paged_bytes, 0
+    if sharded:
+        context, usable = parallel.with_communicator(recipe, context, usable)
+        parts, paged, slack = replace(parts, law=sharded.law), sharded.rank.paged_bytes, sharded.slack_bytes
     allocated = sum(components.values())
     reserved = replayed_bytes or round(allocated * reserved_over_allocated(recipe)[1])
-    paged = parts.training.paged_bytes
     device_bytes = reserved + context.bytes + paged
     fits = None if usable is None else reserved + paged <= usable.bytes
     made = Estimate(
@@ -146,17 +168,18 @@ def composed(
         components=components,
         peak_moment=moment,
         engine=engine or parts.law.engine,
-        uncertainty=uncertainty(recipe, parts, components, context, paged, usable, replayed_bytes),
+        uncertainty=uncertainty(recipe, parts, components, context, paged, usable, replayed_bytes, slack),
         fits=fits,
         headroom_bytes=None if usable is None else usable.bytes - reserved - paged,
         usable_bytes=None if usable is None else usable.bytes,
         gpu=gpu.name if gpu else None,
         warnings=(),
+        parallel=sharded.plan if sharded else None,
     )
-    return replace(made, warnings=tuple(_warnings(recipe, gpu, parts, usable)))
+    return replace(made, warnings=tuple(_warnings(recipe, gpu, parts, usable, paged)) + (sharded.notes if sharded else ()))
 
 
-def _warnings(recipe: Recipe, gpu: Gpu | None, parts: Parts, usable: Any) -> Iterable[Problem]:
+def _warnings(recipe: Recipe, gpu: Gpu | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:
     for code, params in parts.trained.warnings:
         yield Problem(code, **dict(params))
     yield from parts.model.notes
@@ -167,8 +190,8 @@ def _warnings(recipe: Recipe, gpu: Gpu | None, parts: Parts, usable: Any) -> Ite
         yield parts.doubt
     if parts.law.engine == "analytic" and not is_dense(parts.model.spec, parts.model.inventory):
         yield Problem("estimator.approximate", field="model", value=parts.model.spec.model_type)
-    if parts.training.paged_bytes:
-        yield Problem("estimator.paged", field="optim", value=f"{parts.training.paged_bytes:,}")
+    if paged:
+        yield Problem("estimator.paged", field="optim", value=f"{paged:,}")
     if gpu and usable is None:
         yield Problem("gpu.memory_unknown", field="gpu", value=gpu.name)
 

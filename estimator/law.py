@@ -12,6 +12,7 @@ gradients, states) come exact from `estimator.states`; a row says which share of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -106,9 +107,17 @@ class Law:
         return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled, trained)
 
     def evaluate(
-        self, batch: int, sequence: int, rank: int, static: dict[str, int], step_temporary: int, trained_share: float = 1.0
+        self,
+        batch: int,
+        sequence: int,
+        rank: int,
+        static: dict[str, int],
+        step_temporary: int,
+        trained_share: float = 1.0,
+        adjust: Callable[[Row, dict[str, int]], None] | None = None,
     ) -> tuple[Row, dict[str, int]]:
-        """(the row that peaks, bytes by component) at one point. `static` gives bytes of the STATIC components."""
+        """(the row that peaks, bytes by component) at one point. `static` gives bytes of the STATIC components; `adjust`
+        changes a row's bytes in place (`estimator.parallel`)."""
         phi = self.phi(batch, sequence, rank, trained_share)
         best: tuple[int, Row, dict[str, int]] | None = None
         for row in self.rows:
@@ -117,6 +126,8 @@ class Law:
                 parts[name] = round(sum(c * x for c, x in zip(coefficients, phi)))
             if row.holds_step_temporary:
                 parts["temporary"] += step_temporary
+            if adjust:
+                adjust(row, parts)
             total = sum(parts.values())
             if best is None or total > best[0]:
                 best = (total, row, parts)

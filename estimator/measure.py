@@ -69,6 +69,8 @@ def measure(recipe: Recipe, model: Model, *, loop: str = "trl", steps: int = MEA
 
     Raises `Problem` for what this machine has no kernels for, and what the libraries raise but for want of memory.
     """
+    if recipe.num_processes > 1:
+        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="measure, which is one process", allowed="Use 1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # said before the libraries are imported: nothing is downloaded
     from estimator import loops, program
 

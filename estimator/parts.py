@@ -99,7 +99,9 @@ def _closed_form(recipe: Recipe, model: Model, trained: Trainables, loop: Loop, 
 
 
 def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", device: str = "cuda", platform: Platform = Platform()) -> Parts:
-    """The law and the static bytes of a recipe, for sweeps: `law_of(r).law.peaks(...)`."""
+    """The law and the static bytes of a recipe on one device, for sweeps: `law_of(r).law.peaks(...)`. Raises `Problem` for several."""
+    if recipe.num_processes > 1:
+        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a sweep of the law", allowed="Use estimate, or one process")
     return parts_of(recipe, model or open_model(recipe.model), loop, device, platform)
 
 

@@ -69,6 +69,7 @@ def quantization_config(recipe: Recipe) -> BitsAndBytesConfig | None:
         bnb_4bit_quant_type=recipe.quantization,
         bnb_4bit_use_double_quant=recipe.bnb_4bit_use_double_quant,
         bnb_4bit_compute_dtype=dtype(recipe),
+        bnb_4bit_quant_storage=recipe.bnb_4bit_quant_storage,
     )
 
 

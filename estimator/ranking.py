@@ -16,6 +16,7 @@ from estimator.law import Law
 from estimator.money import Cost, cost
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
+from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.rows import Epoch
 from estimator.sources import open_model
@@ -58,7 +59,9 @@ def rank(
     batches: Batches = Batches(),
 ) -> list[Candidate]:
     """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand; `batches`
-    says what the data do to memory."""
+    says what the data do to memory. Raises `Problem` for a recipe on several devices: how they divide the time is not known here."""
+    if recipe.num_processes > 1:
+        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
     model = model or open_model(recipe.model)
     shared: dict[tuple[str, int], tuple[Parts, Any, Load]] = {}
     made = []

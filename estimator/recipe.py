@@ -14,6 +14,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.distributed import DISTRIBUTED_TYPES, OFFLOAD_DEVICES, QUANT_STORAGES, conflicts
 from estimator.fields import FieldInfo, checked, shown
 from estimator.problems import Problem
 
@@ -149,6 +150,23 @@ class Recipe:
     seed: int = _field(42, low=0, high=2**32 - 1)
     """Seeds initialisation, data order and dropout."""
 
+    # Many devices: Accelerate's, DeepSpeed's and FSDP's names; all but the first are read only where it is above one
+    num_processes: int = _field(1, low=1, high=1024, unit="devices")
+    """Devices, one process each, on one machine."""
+    distributed_type: str = _field("ddp", choices=DISTRIBUTED_TYPES)
+    """What they share. `ddp`: nothing; `zero1`, `zero2`, `zero3` (DeepSpeed) and `fsdp` (FSDP2): more and more of the states,
+    gradients and weights; `tp`: each layer; `pp`: the layers."""
+    offload_optimizer_device: str = _field("none", choices=OFFLOAD_DEVICES)
+    """Where DeepSpeed keeps the optimizer's states and steps them."""
+    offload_param_device: str = _field("none", choices=OFFLOAD_DEVICES)
+    """Where the shards of the weights wait (`zero3`, `fsdp`); under `fsdp` gradients and states too."""
+    fsdp_reshard_after_forward: bool = _field(True)
+    """Give a layer's gathered weights back between forward and backward."""
+    ddp_gradient_as_bucket_view: bool = _field(False)
+    """Gradients lie in DDP's buckets (DistributedDataParallelKwargs.gradient_as_bucket_view), not beside them."""
+    bnb_4bit_quant_storage: str = _field("uint8", choices=QUANT_STORAGES)
+    """Type that packed 4-bit weights are stored as. FSDP2 and ZeRO-3 cut them only if it is that of the other weights."""
+
     # What is written down
     logging_steps: int = _field(1, low=1, high=1_000_000)
     """Optimizer steps between two points of the curve."""
@@ -216,7 +234,7 @@ def _check_together(recipe: Recipe) -> None:
     half, adapters, qlora = recipe.dtype != "float32", recipe.has_adapters, recipe.is_quantized
     initial = recipe.init_lora_weights
     reads_weights = initial.startswith("pissa") or initial in ("orthogonal", "mica")
-    conflicts = (
+    refusals = (
         (
             recipe.attn_implementation == "flash_attention_2" and not half and recipe.mixed_precision == "no",
             ("attn_implementation", "dtype float32", "Use sdpa, or dtype bfloat16 or float16"),
@@ -236,7 +254,7 @@ def _check_together(recipe: Recipe) -> None:
         # LoraLayer.pissa_init, mica_init and orthogonal_init take the type of the stored weight, an integer here
         (qlora and reads_weights, ("init_lora_weights", "method qlora", "Use true, gaussian or olora; or method lora")),
     )
-    for refused, (field, other, allowed) in conflicts:
+    for refused, (field, other, allowed) in (*refusals, *conflicts(recipe)):
         if refused:
             raise Problem("recipe.conflict", field=field, value=shown(getattr(recipe, field)), other=other, allowed=allowed)
     _check_tables(recipe)

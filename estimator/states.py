@@ -63,8 +63,7 @@ def base_weights(inventory: Inventory, dtype: str, quantization: str | None, dou
                 quantized += packed * weight.numel
                 largest = max(largest, weight.numel if packed else 0)
                 count -= packed
-            raised = quantization and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
-            weights += count * parameter.numel * (4 if raised else width_bytes(stored_dtype(group, dtype)))
+            weights += count * parameter.numel * width_bytes(parameter_dtype(group, dtype, bool(quantization), upcast))
     return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
 
 
@@ -104,6 +103,12 @@ def stored_dtype(group: Module, dtype: str) -> str:
     return "float32" if group.fp32 == "always" or (group.fp32 == "half" and dtype == "float16") else dtype
 
 
+def parameter_dtype(group: Module, dtype: str, is_quantized: bool, upcast: str) -> str:
+    """The type in which they train: `upcast` raises some beside quantized weights (`Loop.upcasts`)."""
+    raised = is_quantized and (upcast == "all" or (upcast == "norms" and group.kind == "Norm"))
+    return "float32" if raised else stored_dtype(group, dtype)
+
+
 @dataclass(frozen=True)
 class Training:
     """Bytes that come with the trained tensors. `paged_bytes` of the states lie in managed memory, outside torch's view."""
@@ -141,8 +146,8 @@ def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, d
             states, paged = states + count * resident, paged + count * managed
             largest = max(largest, math.prod(shape) * width_bytes(dtype))
         temporary += _foreach_bytes(recipe.optim, tensors, dtype, device)
-    if "8bit" in recipe.optim and states + paged:
-        states += _moments(recipe.optim) * QMAP_8BIT_BYTES
+    if states + paged:
+        states += qmap_bytes(recipe.optim)
     temporary = max(temporary or _single_temporary(recipe.optim, parts), _clip_bytes(recipe, parts, device))
     return Training(new_bytes, gradients, states, paged, temporary, largest)
 
@@ -177,6 +182,11 @@ def _bitsandbytes(optim: str, numel: int, device: str) -> tuple[int, int]:
     scales = _moments(optim) * 4 * -(-numel // BLOCK_8BIT) if eight else 0
     paged = optim.startswith("paged_") and numel >= MIN_PAGED_ELEMENTS and device != "cpu"
     return (scales, moments) if paged else (moments + scales, 0)
+
+
+def qmap_bytes(optim: str) -> int:
+    """bitsandbytes' tables of 256 values, once for each moment of an 8-bit optimizer."""
+    return _moments(optim) * QMAP_8BIT_BYTES if "8bit" in optim else 0
 
 
 def _clip_bytes(recipe: Recipe, parts: list[tuple[Tensors, str]], device: str) -> int:

@@ -42,6 +42,8 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
     Presets and folders are judged whole. A folder's weights and tokenizer are looked at by the trace worker, since
     knowing what Transformers can load needs Transformers.
     """
+    if recipe.num_processes > 1:  # the worker is one process
+        raise Problem("train.many_devices", field="num_processes", value=recipe.num_processes, kind=recipe.distributed_type)
     machine = this_machine()
     check_machine(recipe, machine.device)
     try:

@@ -15,11 +15,11 @@ from estimator import estimate
 from estimator.catalog import gpus, presets_dir
 from estimator.error_bar import replay_error, reserved_over_allocated
 from estimator.sweep_table import read, slug
+from tests.estimator import measured_devices
 from tests.estimator.measured import OTHER_KERNELS, SERIES, Row, rows
 
 APART = {
     "torchtune": "torchtune's own loop and kernels, reserved or active figures",
-    "answerai": "FSDP on several cards: `estimator.parallel` is to come",
     "peft-mm": "reserved over a whole run with generation; lengths vary by batch",
 }
 MIB = 2**20
@@ -47,6 +47,9 @@ def main() -> None:
     for path in sorted((presets_dir() / "measurements").glob("*.csv")):
         if path.name != "published.csv":
             _own(path)
+    print("\nSeveral cards, reserved, and what is unknown of each run:")
+    for line in measured_devices.lines():
+        print(line, flush=True)
     print("\nNot compared:")
     for name, reason in _apart():
         print(f"  {name}: {reason}")
@@ -87,7 +90,7 @@ def _apart() -> Iterable[tuple[str, str]]:
     for line in lines:
         if line["id"].startswith(SERIES) and OTHER_KERNELS in line["other"]:
             yield line["id"], "kernels of its own (fused cross entropy and rope), which no loop here has"
-        elif not line["id"].startswith(SERIES):
+        elif not line["id"].startswith(SERIES) and line["n_gpus"] == "1":
             reason = next(text for name, text in APART.items() if line["id"].startswith(name))
             yield f"{line['id']} ({line['model_hf_id']}, {line['method']}, {line['measured_gib']} GiB)", reason
 
