@@ -20,7 +20,7 @@ from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from estimator.sources import open_model
 
-SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks}
+SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks, "devices": changes.more_devices}
 """Levers with many steps."""
 NEXT_LARGER = 12
 """Presets tried beyond the largest that halving finds."""

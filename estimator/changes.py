@@ -20,6 +20,8 @@ COSTS = ("none", "time", "precision", "data", "quality", "devices")
 learned; more devices."""
 LENGTH_STEP_TOKENS = 64
 """Lengths are proposed in these steps."""
+DEVICE_COUNTS = (2, 3, 4, 6, 8, 16)
+"""Cards that machines and clouds come with."""
 ATTENTION_SETS = (
     (("q_proj", "k_proj", "v_proj", "o_proj"), ("q_proj", "v_proj")),
     (("query_key_value", "dense"), ("query_key_value",)),
@@ -65,6 +67,8 @@ def _optimizers(recipe: Recipe) -> Iterator[Change]:
     """Fused AdamW computes what AdamW does without its temporary; paging and 8-bit states are bitsandbytes'."""
     if recipe.optim == "adamw_torch":
         yield Change("optimizer_fused", {"optim": "adamw_torch_fused"}, "none")
+    if recipe.num_processes > 1:
+        return  # bitsandbytes' optimizers and Adafactor do not go with every way to cut the weights
     if recipe.optim in ("adamw_torch", "adamw_torch_fused"):
         yield Change("optimizer_paged", {"optim": "paged_adamw_32bit"}, "time")
         yield Change("optimizer_8bit", {"optim": "adamw_bnb_8bit"}, "precision")
@@ -135,3 +139,11 @@ def lower_ranks(recipe: Recipe) -> list[Change]:
     """Half the rank, a quarter, and so on."""
     ranks = [recipe.r >> n for n in range(1, recipe.r.bit_length())] if recipe.has_adapters else []
     return [Change("rank", {"r": rank}, "quality") for rank in ranks]
+
+
+def more_devices(recipe: Recipe) -> list[Change]:
+    """FSDP2 over ever more devices; packed weights are cut only where they are stored in a floating type."""
+    if recipe.num_processes > 1:
+        return []
+    stored = {"bnb_4bit_quant_storage": recipe.dtype} if recipe.is_quantized and recipe.quantization != "int8" else {}
+    return [Change("devices", {"num_processes": n, "distributed_type": "fsdp"} | stored, "devices") for n in DEVICE_COUNTS]

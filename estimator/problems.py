@@ -110,6 +110,7 @@ TEMPLATES: dict[str, str] = {
     "advice.targets": "{values}: fewer layers are adapted, so less can be learned.",
     "advice.batch": "{values}: the same rows for each optimizer step in more passes; the same result, less work for the card at once.",
     "advice.length": "{values}: longer rows of the data are dropped.",
+    "advice.devices": "{values}: FSDP2 spreads weights, gradients and states over several cards, which send them to each other at each layer.",
     "advice.rank": "{values}: a lower rank, so less can be learned.",
     "why.efficiency": "Speed: a share of the card's rated speed, {central} (from {low} to {high} in {runs} runs measured on {cards}). The time to launch kernels is not counted: small models on short rows take longer.",
     "time.no_work": "{field}: no traced step of this model is at hand, so its time is not known. Install the train extra: the step is traced then.",
