@@ -225,7 +225,7 @@ def default_context() -> Context:
 @functools.cache
 def communicators() -> tuple[Context, Context]:
     """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of tensor parallel."""
-    made = {r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in _rows("communicators.csv")}
+    made = {r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in rows("communicators.csv")}
     return made["*"], made["tp"]
 
 
