@@ -45,6 +45,12 @@ def is_flat(recipe: Recipe) -> bool:
     return recipe.packing and recipe.packing_strategy in FLAT_PACKING
 
 
+def eval_shape(recipe: Recipe) -> tuple[int, int]:
+    """The same of an evaluation."""
+    rows, length = recipe.eval_batch_size, recipe.max_length
+    return (1, rows * length) if is_flat(recipe) else (rows, length)
+
+
 def shape(recipe: Recipe) -> tuple[int, int]:
     """Rows and tokens a row of a full batch, as the model sees it."""
     rows, length = recipe.per_device_train_batch_size, recipe.max_length

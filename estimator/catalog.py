@@ -28,7 +28,8 @@ def presets_dir() -> Path:
     return installed if installed.is_dir() else here.parent / "presets"
 
 
-def _rows(name: str) -> list[dict[str, str]]:
+def rows(name: str) -> list[dict[str, str]]:
+    """The lines of a table in `presets/`, by column."""
     with (presets_dir() / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -53,6 +54,8 @@ class Gpu:
     fp16_bf16_dense_tflops: float | None = None
     tdp_w: float | None = None
     launch_msrp_usd: float | None = None
+    memory_options_gib: tuple[float, ...] = ()
+    """Sizes it is sold with, where there are several."""
 
     @property
     def is_laptop(self) -> bool:
@@ -120,7 +123,7 @@ _RATES = ("bandwidth_gbs", "fp32_tflops", "fp16_bf16_dense_tflops", "tdp_w", "la
 @functools.cache
 def gpus() -> dict[str, Gpu]:
     """All accelerators by name, in the file's order."""
-    return {row["name"]: _gpu(row) for row in _rows("gpus.csv")}
+    return {row["name"]: _gpu(row) for row in rows("gpus.csv")}
 
 
 def _gpu(row: dict[str, str]) -> Gpu:
@@ -129,6 +132,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
         memory_gib=float(row["memory_gib"]) if row["memory_gib"] else None,
         memory_mib_visible=int(row["memory_mib_visible"]) if row["memory_mib_visible"] else None,
         memory_mib_cuda_total=int(row["memory_mib_cuda_total"]) if row["memory_mib_cuda_total"] else None,
+        memory_options_gib=tuple(float(size) for size in row["memory_options_gib"].split(";") if size),
         bf16_supported={"yes": True, "no": False}.get(row["bf16_supported"]),
         **{name: float(row[name]) if row[name] else None for name in _RATES},
     )
@@ -154,7 +158,7 @@ class Offer:
 def offers() -> dict[str, tuple[Offer, ...]]:
     """All rows of `presets/cloud_prices.csv` by card, in the file's order."""
     made: dict[str, list[Offer]] = {}
-    for row in _rows("cloud_prices.csv"):
+    for row in rows("cloud_prices.csv"):
         prices = {name: float(row[name]) if row[name] else None for name in ("usd_per_hour", "spot_usd_per_hour")}
         made.setdefault(row["gpu"], []).append(Offer(**{**row, **prices, "gpu_count": int(row["gpu_count"])}))
     return {gpu: tuple(rows) for gpu, rows in made.items()}
@@ -203,8 +207,8 @@ def known_gpu(name: str) -> Gpu | None:
 
 @functools.cache
 def _contexts() -> tuple[dict[str, Context], Context]:
-    rows = _rows("contexts.csv")
-    made = {r["gpu"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in rows}
+    table = rows("contexts.csv")
+    made = {r["gpu"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in table}
     return made, made.pop("*")
 
 
@@ -221,7 +225,7 @@ def default_context() -> Context:
 @functools.cache
 def communicators() -> tuple[Context, Context]:
     """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of tensor parallel."""
-    made = {r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in _rows("communicators.csv")}
+    made = {r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in rows("communicators.csv")}
     return made["*"], made["tp"]
 
 
@@ -266,7 +270,7 @@ class ModelPreset:
 @functools.cache
 def models() -> dict[str, ModelPreset]:
     """All model presets by id, in the file's order."""
-    return {row["hf_id"]: _model(row) for row in _rows("models.csv")}
+    return {row["hf_id"]: _model(row) for row in rows("models.csv")}
 
 
 def _model(row: dict[str, str]) -> ModelPreset:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from estimator.calibration import Calibration
-from estimator.catalog import Model, find_gpu
+from estimator.catalog import Model
 from estimator.estimate import ENGINES, Estimate, check, estimate
 from estimator.fields import FieldInfo
 from estimator.law import LOOPS
+from estimator.machines import SYSTEMS, machine
 from estimator.parallel import ParallelPlan
+from estimator.peaks import Peak
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from estimator.recipe_file import in_file, read_recipe
@@ -30,7 +32,7 @@ _SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, without the usage text."""
         self.exit(BAD_INPUT, f"{self.prog}: {message}. See --help.\n")
@@ -38,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] = ()) -> argparse.ArgumentParser:
     """A parser with every field of `Recipe`, and what is asked beside it: a GPU, a loop, JSON."""
-    parser = _Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
+    parser = Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
     for info in FIELDS.values():
         parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
     parser.add_argument("--recipe", *recipe_flags, metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
@@ -50,10 +52,30 @@ def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] 
     return parser
 
 
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what of a card there is to use."""
+    parser.add_argument("--system", help=f"{', '.join(SYSTEMS)}: what the card is used under. Default: native Linux, no screen on it")
+    parser.add_argument("--mig", metavar="PROFILE", help="a slice of the card, such as 3g.40gb")
+    parser.add_argument("--gpu-memory", dest="gpu_memory", metavar="GIB", help="which of the sizes the card is sold with")
+
+
+def machine_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The flags of `add_machine` as `estimate` takes them. Raises `Problem`."""
+    given = {name: options[name] for name in ("system", "mig", "gpu_memory") if options[name] is not None}
+    if given.keys() - {"system"} and not options["gpu"]:
+        raise Problem("recipe.missing", field="gpu", allowed=f"the name of an accelerator, for {', '.join(given)}")
+    try:
+        memory = float(given["gpu_memory"]) if "gpu_memory" in given else None
+    except ValueError:
+        raise Problem("recipe.type", field="gpu_memory", value=given["gpu_memory"][:80], allowed="a number of GiB") from None
+    return {"system": given.get("system"), "mig": given.get("mig"), "memory_gib": memory}
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser("estimate", "Memory of a fine-tune, by component.")
     parser.add_argument("--trained-share", metavar="SHARE", default="1", help="tokens of a batch that have a label, of all its tokens: above 0, at most 1 (default 1)")
     parser.add_argument("--padded", nargs="?", const="true", default="false", help="true: rows of one batch differ in length, so attention gets a mask (default false)")
+    add_machine(parser)
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
 
@@ -81,14 +103,18 @@ def _run(options: dict[str, Any]) -> int:
     with asked(options) as (recipe, model, gpu, loop):
         if options["check"] and not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
-        known = Calibration.of(find_gpu(gpu).name) if gpu else None
-        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=known, **_batches(options))
+        asked_of = machine_of(options | {"gpu": gpu})
+        known = Calibration.of(machine(gpu, **asked_of).gpu.name) if gpu else None
+        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=known, **asked_of, **_batches(options))
         print(made.to_json() if options["json"] else table(recipe, made))
-        if not options["check"]:
-            return FITS
-        if made.fits is None:
-            raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
-        return FITS if made.fits else DOES_NOT_FIT
+        return verdict(made) if options["check"] else FITS
+
+
+def verdict(made: Any) -> int:
+    """The exit code of `--check`. Raises `Problem` where the memory of the card is not known."""
+    if made.fits is None:
+        raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
+    return FITS if made.fits else DOES_NOT_FIT
 
 
 def _batches(options: dict[str, Any]) -> dict[str, Any]:
@@ -235,12 +261,15 @@ def table(recipe: Recipe, made: Estimate) -> str:
         f"  {'peak reserved':<18} {human_bytes(made.peak_reserved_bytes):>16}",
         f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  "
         f"({human_bytes(made.uncertainty.low_bytes)} to {human_bytes(made.uncertainty.high_bytes)})",
+        "",
+        *(_peak_line(peak, peak is made.largest_peak) for peak in made.peaks),
+        f"  {'on the disk':<18} {human_bytes(made.disk.total_bytes):>16}  a checkpoint {human_bytes(made.disk.checkpoint_bytes)}, the result {human_bytes(made.disk.weights_bytes)}",
     ]
     if made.parallel:
         lines += ["", *_parallel_lines(made.parallel)]
     if made.gpu and made.usable_bytes is not None:
-        verdict = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
-        lines += ["", f"  {made.gpu}: {verdict}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+        fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
+        lines += ["", f"  {made.gpu}: {fits}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
     return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
 
 
@@ -256,6 +285,13 @@ def _parallel_lines(plan: ParallelPlan) -> list[str]:
     }
     lines = [f"  {plan.num_devices} devices, {plan.distributed_type}: the figures above are one device's{rank}"]
     return lines + [f"  {name:<18} {human_bytes(size):>16}  {words}" for name, (size, words) in sizes.items() if size]
+
+
+def _peak_line(peak: Peak, is_largest: bool) -> str:
+    """One moment: the device, and the host where it takes something there."""
+    size = "unknown" if peak.device_bytes is None else ("<= " if peak.is_bound else "") + human_bytes(peak.device_bytes)
+    host = f"; host {human_bytes(peak.host_bytes)}" if peak.host_bytes else ""
+    return f"  {peak.name.replace('_', ' '):<18} {size:>16}  at: {peak.when.replace('_', ' ')}{host}{' (the largest of the run)' if is_largest else ''}"
 
 
 if __name__ == "__main__":

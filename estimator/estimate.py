@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from estimator.analytic import is_dense
 from estimator.batches import Batches
 from estimator.calibration import Calibration
 from estimator.catalog import Gpu, Model
+from estimator.disk import Disk, disk_of
 from estimator.error_bar import Uncertainty, calibrated, reserved_over_allocated, uncertainty
+from estimator.machines import Machine, check_system, machine
 from estimator.parallel import ParallelPlan, Sharded
 from estimator.parts import Parts, parts_of
+from estimator.peaks import Peak, Step, largest, later_peaks, run_peaks
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import METHODS, Recipe
@@ -24,6 +28,16 @@ from estimator.sources import open_model
 from estimator.states import base_weights
 
 ENGINES = ("law", "trace")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What an estimate was made of, for those of its figures that are made when they are asked for."""
+
+    recipe: Recipe
+    parts: Parts
+    derive: bool
+    step: Step
 
 
 @dataclass(frozen=True)
@@ -49,21 +63,49 @@ class Estimate:
     usable_bytes: int | None
     gpu: str | None
     warnings: tuple[Problem, ...]
+    run_peaks: tuple[Peak, ...]
+    """Loading, step, evaluation, saving: the largest of them has to fit."""
+    source: Source = field(repr=False, compare=False)
     parallel: ParallelPlan | None = None
     """Beside several devices (`Recipe.num_processes`); all other bytes are then those of the device that needs most."""
+    system: str | None = None
+    usable_low_bytes: int | None = None
+    usable_high_bytes: int | None = None
+    usable_source: str | None = None
+
+    @property
+    def largest_peak(self) -> Peak:
+        """The largest of `run_peaks`."""
+        return largest(self.run_peaks)
+
+    @functools.cached_property
+    def peaks(self) -> tuple[Peak, ...]:
+        """All moments: the run's, then drawing samples, merging and the chat."""
+        return (*self.run_peaks, *later_peaks(self.source.recipe, self.source.parts, self.source.step, self.source.derive))
+
+    @functools.cached_property
+    def disk(self) -> Disk:
+        """What the run writes."""
+        return disk_of(self.source.recipe, self.source.parts)
 
     @property
     def is_close(self) -> bool:
         """Whether the limit lies inside the error bar."""
         u = self.uncertainty
-        return self.usable_bytes is not None and u.low_bytes <= self.usable_bytes + self._context < u.high_bytes
+        beyond = self.largest_peak.device_bytes - self.device_bytes  # the bar is the step's
+        if self.usable_bytes is None:
+            return False
+        low, high = u.low_bytes + beyond - self._context, u.high_bytes + beyond - self._context
+        return low <= self.usable_high_bytes and self.usable_low_bytes < high
 
     @property
     def _context(self) -> int:
         return self.device_bytes - self.peak_reserved_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        data = {name: value for name, value in vars(self).items() if name not in ("warnings", "uncertainty", "parallel")}
+        own = (name for name in self.__dataclass_fields__ if name not in ("warnings", "uncertainty", "run_peaks", "source", "parallel"))
+        data = {name: getattr(self, name) for name in own}
+        data |= {"peaks": [vars(peak) for peak in self.peaks], "largest_peak": self.largest_peak.name, "disk": vars(self.disk)}
         data["parallel"] = self.parallel.to_dict() if self.parallel else None
         bar = {"low_bytes": self.uncertainty.low_bytes, "high_bytes": self.uncertainty.high_bytes}
         return data | {"uncertainty": bar | {"why": _said(self.uncertainty.why)}, "warnings": _said(self.warnings)}
@@ -84,6 +126,9 @@ def estimate(
     loop: str = "trl",
     engine: str = "law",
     platform: Platform | None = None,
+    system: str | None = None,
+    mig: str | None = None,
+    memory_gib: float | None = None,
     derive: bool = False,
     cache_dir: Path | None = None,
     calibration: Calibration | None = None,
@@ -93,6 +138,7 @@ def estimate(
     """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. Well under 1 ms once the law is loaded.
 
     `model` saves looking `recipe.model` up (`estimator.sources.open_model`); `loop` names who trains (`estimator.law.LOOPS`);
+    `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is to use;
     `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
     `derive` also one traced now and kept in `cache_dir`, and else the closed form, with its wider bar. Engine `trace` traces
     this very recipe at full size and replays the allocator (seconds); its reserved memory is kept in
@@ -102,8 +148,9 @@ def estimate(
     """
     if engine not in ENGINES:
         raise Problem("recipe.choice", field="engine", value=engine, allowed=", ".join(ENGINES))
-    gpu = catalog.find_gpu(gpu) if isinstance(gpu, str) else gpu
-    model, platform = model or open_model(recipe.model), platform or Platform.of(gpu)
+    where = machine(gpu, system, mig, memory_gib) if gpu is not None else None
+    check_system(recipe, system)
+    model, platform = model or open_model(recipe.model), platform or Platform.of(where and where.gpu)
     batches = Batches(trained_share, padded)
     several = recipe.num_processes > 1
     if several and engine == "trace":
@@ -115,42 +162,43 @@ def estimate(
 
         exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
         replays.keep(exact.peak_reserved_bytes, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
-        made = composed(recipe, gpu, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace")
+        made = composed(recipe, where, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace", derive=derive)
     elif several:
         sharded = parallel.shard(recipe, parts, loop)
         row, components = sharded.evaluate(recipe)
-        return composed(recipe, gpu, parts, row.moment, components, sharded=sharded)  # what was measured here ran on one device
+        return composed(recipe, where, parts, row.moment, components, sharded=sharded, derive=derive)  # what was measured here ran on one device
     else:
         row, components = parts.evaluate(recipe)
         replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
-        made = composed(recipe, gpu, parts, row.moment, components, replayed)
+        made = composed(recipe, where, parts, row.moment, components, replayed, derive=derive)
     if not calibration or not calibration.records:
         return made
-    context = context_of(gpu)
+    context = context_of(where and where.usable)
     paged = parts.training.paged_bytes
     bar = calibrated(made.uncertainty, recipe, made.peak_reserved_bytes, context, paged, made.engine, loop, calibration)
     return replace(made, uncertainty=bar)
 
 
-def context_of(gpu: Gpu | None) -> catalog.Context:
-    usable = gpu.usable_bytes() if gpu else None
+def context_of(usable: catalog.Usable | None) -> catalog.Context:
     return usable.context if usable else catalog.default_context()
 
 
 def composed(
     recipe: Recipe,
-    gpu: Gpu | None,
+    where: Machine | Gpu | None,
     parts: Parts,
     moment: str,
     components: dict[str, int],
     replayed_bytes: int | None = None,
     engine: str | None = None,
     sharded: Sharded | None = None,
+    derive: bool = False,
 ) -> Estimate:
     """The answer for a card whose kernels are those of `parts`. `replayed_bytes` is the reserved memory of a replay, of now or kept;
     without it reserved is a range over the allocated."""
-    usable = gpu.usable_bytes() if gpu else None
-    context = context_of(gpu)
+    where = machine(where) if isinstance(where, Gpu) else where
+    usable = where.usable if where else None
+    context = context_of(usable)
     paged, slack = parts.training.paged_bytes, 0
     if sharded:
         context, usable = parallel.with_communicator(recipe, context, usable)
@@ -158,7 +206,10 @@ def composed(
     allocated = sum(components.values())
     reserved = replayed_bytes or round(allocated * reserved_over_allocated(recipe)[1])
     device_bytes = reserved + context.bytes + paged
-    fits = None if usable is None else reserved + paged <= usable.bytes
+    source = Source(recipe, parts, derive, Step(device_bytes, moment, reserved / allocated, context.bytes))
+    # of several devices only the step is known: how each of them loads, evaluates and saves is not
+    peaks = (source.step.peak,) if sharded else run_peaks(recipe, parts, source.step)
+    needed = largest(peaks).device_bytes - context.bytes
     made = Estimate(
         total_parameters=parts.model.inventory.total_parameters,
         trainable_parameters=parts.trained.parameters,
@@ -169,17 +220,23 @@ def composed(
         peak_moment=moment,
         engine=engine or parts.law.engine,
         uncertainty=uncertainty(recipe, parts, components, context, paged, usable, replayed_bytes, slack),
-        fits=fits,
-        headroom_bytes=None if usable is None else usable.bytes - reserved - paged,
+        fits=None if usable is None else needed <= usable.bytes,
+        headroom_bytes=None if usable is None else usable.bytes - needed,
         usable_bytes=None if usable is None else usable.bytes,
-        gpu=gpu.name if gpu else None,
+        gpu=where.gpu.name if where else None,
         warnings=(),
+        run_peaks=peaks,
+        source=source,
+        system=where.system if where else None,
+        usable_low_bytes=where.low_bytes if where else None,
+        usable_high_bytes=where.high_bytes if where else None,
+        usable_source=usable.source if usable else None,
         parallel=sharded.plan if sharded else None,
     )
-    return replace(made, warnings=tuple(_warnings(recipe, gpu, parts, usable, paged)) + (sharded.notes if sharded else ()))
+    return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes if sharded else ()))
 
 
-def _warnings(recipe: Recipe, gpu: Gpu | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:
+def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:
     for code, params in parts.trained.warnings:
         yield Problem(code, **dict(params))
     yield from parts.model.notes
@@ -192,8 +249,9 @@ def _warnings(recipe: Recipe, gpu: Gpu | None, parts: Parts, usable: Any, paged:
         yield Problem("estimator.approximate", field="model", value=parts.model.spec.model_type)
     if paged:
         yield Problem("estimator.paged", field="optim", value=f"{paged:,}")
-    if gpu and usable is None:
-        yield Problem("gpu.memory_unknown", field="gpu", value=gpu.name)
+    if where and usable is None:
+        yield Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name)
+    yield from where.notes() if where and where.system else ()
 
 
 def compare_methods(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl") -> dict[str, Estimate | Problem]:

@@ -65,7 +65,7 @@ def checked(info: FieldInfo, value: Any) -> Any:
     choices, low, high, above, pattern = (info.limits.get(key) for key in ("choices", "low", "high", "above", "pattern"))
     if choices and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices):
         raise Problem("recipe.choice", field=info.name, value=shown(value), allowed=info.allowed)
-    if high is not None and not (value <= high and (value > above if above is not None else value >= low)):
+    if high is not None and value is not None and not (value <= high and (value > above if above is not None else value >= low)):
         raise Problem("recipe.range", field=info.name, value=shown(value), allowed=info.allowed)
     is_blank = isinstance(value, (str, tuple)) and not value and not (value == () and info.limits.get("may_be_empty"))
     if is_blank or isinstance(value, tuple) and "" in value:

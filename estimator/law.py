@@ -12,8 +12,10 @@ gradients, states) come exact from `estimator.states`; a row says which share of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import mul
 from typing import Any
 
 from estimator.batches import trained_tokens
@@ -133,6 +135,18 @@ class Law:
                 best = (total, row, parts)
         return best[1], best[2]
 
+    @functools.cached_property
+    def _dynamic(self) -> list[tuple[str, tuple[float, ...]]]:
+        """Each row's moment and the sum of its dynamic components' coefficients."""
+        none = (0.0,) * len(PHI)
+        rows = [(row.moment, [row.coefficients.get(name, none) for name in DYNAMIC]) for row in self.rows]
+        return [(moment, tuple(map(sum, zip(*parts)))) for moment, parts in rows]
+
+    def dynamic_bytes(self, batch: int, sequence: int, rank: int, moment: str | None = None) -> int:
+        """Activations, logits and temporaries at their highest, in all rows or in those of one moment (0 if there is none)."""
+        phi = self.phi(batch, sequence, rank)
+        return round(max((sum(map(mul, terms, phi)) for name, terms in self._dynamic if moment in (None, name)), default=0))
+
     def peaks(self, batch: Any, sequence: Any, rank: Any, static: dict[str, Any], step_temporary: Any = 0, trained_share: float = 1.0) -> Any:
         """Peak bytes at many points at once: numpy arrays (broadcast against each other) in, an array out.
 
@@ -157,7 +171,7 @@ class Law:
         return totals.max(axis=-1)
 
     def to_dict(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if name != "rows"}
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}
         return {"format": FORMAT, "phi": PHI, **own, "rows": [vars(row) for row in self.rows]}
 
     @classmethod

@@ -69,8 +69,11 @@ def _beside(recipe: Recipe, loop: str, batches: Batches) -> dict[str, Any]:
 
 
 def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
-    text = json.dumps(structure(recipe, loop, platform, batches), sort_keys=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashed(structure(recipe, loop, platform, batches))
+
+
+def hashed(structure: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(structure, sort_keys=True, default=list).encode()).hexdigest()[:20]
 
 
 def find(
@@ -79,7 +82,7 @@ def find(
     """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
     key = key_of(recipe, loop, platform, batches)
     law = shipped(models()[model.id].stem).get(key) if model.id in models() else None
-    law = law or (_cached(_path(model, key, cache_dir)) if model.config else None)
+    law = law or (kept(model, key, cache_dir) if model.config else None)
     if law is None and recipe.has_adapters and recipe.gradient_accumulation_steps > 1:
         single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir, batches)
         return single and _accumulating(single)
@@ -93,6 +96,11 @@ def _accumulating(law: Law) -> Law:
     """
     whole = [replace(row, coefficients={name: c for name, c in row.coefficients.items() if name != "gradients"}) for row in law.rows]
     return replace(law, rows=tuple(whole))
+
+
+def kept(model: Model, key: str, cache_dir: Path | None = None) -> Law | None:
+    """A law derived earlier on this machine."""
+    return _cached(_path(model, key, cache_dir))
 
 
 @functools.lru_cache(maxsize=64)
@@ -125,12 +133,12 @@ def derive(
 ) -> Law:
     """Trace the law and keep it. Raises `Problem("law.not_traced")`, also where torch is not installed."""
     law = traced(recipe, model, loop, platform, batches)
-    _keep(_path(model, key_of(recipe, loop, platform, batches), cache_dir), law)
+    keep(model, key_of(recipe, loop, platform, batches), law, cache_dir)
     return law
 
 
-def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches()) -> Law:
-    """A law made now. Raises `Problem("law.not_traced")`."""
+def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False) -> Law:
+    """A law made now, of a step or of an evaluation. Raises `Problem("law.not_traced")`."""
     if not model.config:
         raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
     try:
@@ -138,7 +146,7 @@ def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches:
     except ImportError as error:
         raise Problem("law.not_traced", field="model", value=model.id, reason=f"{error.name} is not installed") from None
     try:
-        known = {"tile_tokens": tile_tokens(loop), "platform": platform, "class_name": model.inventory.class_name, "batches": batches}
+        known = {"tile_tokens": tile_tokens(loop), "platform": platform, "class_name": model.inventory.class_name, "batches": batches, "evaluates": evaluates}
         return fit.derive_law(recipe, model.config, LOOPS[loop], **known)
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -149,8 +157,9 @@ def tile_tokens(loop: str) -> int:
     return TRL_TILE_TOKENS if LOOPS[loop].fused_loss else 0
 
 
-def _keep(path: Path, law: Law) -> None:
+def keep(model: Model, key: str, law: Law, cache_dir: Path | None = None) -> None:
     """A reader never sees half a file; a cache that cannot be written costs time, not the answer."""
+    path = _path(model, key, cache_dir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import laws
+from estimator import evaluations, laws
 from estimator.adapters import Trainables, trainables
 from estimator.analytic import adapter_dtype, analytic_law
 from estimator.batches import Batches, shape
@@ -17,7 +18,7 @@ from estimator.padding import adds_masks, with_padding
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
-from estimator.replay import block_rounding_bytes
+from estimator.replay import loading
 from estimator.sources import open_model
 from estimator.states import Training, Weights, base_weights, training_bytes
 
@@ -40,6 +41,11 @@ class Parts:
     trains_all: bool = False
     """Whether the law is that of batches whose every token trains, for want of one that knows the share."""
     platform: Platform = Platform()
+    evaluation: Law | None = None
+    """The law of an evaluation, where one is at hand; else that of the step bounds it."""
+    adapter_dtype: str = "float32"
+    loading_reserved_bytes: int = 0
+    """What the allocator holds at most while the base is loaded."""
 
     @property
     def static(self) -> dict[str, int]:
@@ -71,10 +77,11 @@ def parts_of(
     trained = trainables(recipe, model.inventory)
     quantization = recipe.quantization if recipe.is_quantized else None
     base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)
-    training = training_bytes(recipe, trained, adapter_dtype=adapter_dtype(recipe, loop), device=device)
+    own_dtype = adapter_dtype(recipe, loop)
+    training = training_bytes(recipe, trained, adapter_dtype=own_dtype, device=device)
     if device != "cuda":  # without Triton TRL's head runs over every position
         batches = replace(batches, trained_share=1.0)
-        return Parts(model, trained, base, training, _closed_form(recipe, model, trained, loop, device, base, batches), batches=batches)
+        return Parts(model, trained, base, training, _closed_form(recipe, model, trained, loop, device, base, batches), batches=batches, adapter_dtype=own_dtype)
     law, doubt = laws.find(recipe, model, loop_name, platform, cache_dir, batches), None
     if law is None and derive:
         try:
@@ -89,8 +96,24 @@ def parts_of(
         law = full and with_padding(full, recipe, model.spec)
     trains_all = trains_all and law is not None
     law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
-    rounding = block_rounding_bytes(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop)
-    return Parts(model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all, platform)
+    loaded, tensors_bytes = loading(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop)
+    evaluation = _evaluation(recipe, model, loop_name, platform, derive, cache_dir, batches)
+    rounding = loaded.allocated_bytes - tensors_bytes
+    return Parts(
+        model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all, platform, evaluation, own_dtype, loaded.peak_reserved_bytes
+    )  # fmt: skip
+
+
+def _evaluation(recipe: Recipe, model: Model, loop: str, platform: Platform, derive: bool, cache_dir: Path | None, batches: Batches) -> Law | None:
+    """The law of an evaluation; where none knows the share of trained tokens, that of batches whose every token trains."""
+    wanted = (batches, replace(batches, trained_share=1.0)) if batches.trained_share < 1 else (batches,)
+    for known in wanted:
+        if law := evaluations.find(recipe, model, loop, platform, cache_dir, known):
+            return law
+    if derive:
+        with contextlib.suppress(Problem):  # the step's law bounds it, and the peak says that it is a bound
+            return evaluations.derive(recipe, model, loop, platform, cache_dir, batches)
+    return None
 
 
 def _closed_form(recipe: Recipe, model: Model, trained: Trainables, loop: Loop, device: str, base: Weights, batches: Batches) -> Law:

@@ -25,7 +25,7 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     config = {**config, "use_cache": False}
     model = build_on_meta(config, class_name, dtype=program.dtype(recipe))
     model.config.use_cache = False
-    _set_attention(model, "eager" if recipe.attn_implementation == "eager" else kernels.ATTENTION)
+    set_attention(model, "eager" if recipe.attn_implementation == "eager" else kernels.ATTENTION)
     if layers:
         _shorten(model, layers)
     if recipe.is_quantized:
@@ -75,7 +75,7 @@ def _upcast(model: nn.Module, dtype: torch.dtype, norms_only: bool) -> None:
             module.weight.data = module.weight.data.to(dtype)
 
 
-def _set_attention(model: nn.Module, name: str) -> None:
+def set_attention(model: nn.Module, name: str) -> None:
     for part in model.modules():
         if isinstance(part, transformers.PreTrainedModel):
             for config in (part.config, part.config.get_text_config()):

@@ -148,7 +148,7 @@ def sft_config(recipe: Recipe, output_dir: Path, *, device: str, evaluates: bool
         output_dir=str(output_dir),
         max_length=recipe.max_length,
         per_device_train_batch_size=recipe.per_device_train_batch_size,
-        per_device_eval_batch_size=recipe.per_device_train_batch_size,
+        per_device_eval_batch_size=recipe.eval_batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         gradient_checkpointing=recipe.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": recipe.use_reentrant} if recipe.gradient_checkpointing else None,

@@ -119,6 +119,8 @@ class Recipe:
     examples apart by their positions; `wrapped` cuts wherever a row is full, and leaves the last one shorter."""
     per_device_train_batch_size: int = _field(2, low=1, high=4096, unit="rows")
     """Rows in one forward pass."""
+    per_device_eval_batch_size: int | None = _field(None, low=1, high=4096, unit="rows")
+    """Rows in one forward pass of an evaluation; none means as many as in training."""
     gradient_accumulation_steps: int = _field(1, low=1, high=4096)
     """Forward passes added up before one optimizer step."""
     gradient_checkpointing: bool = _field(True)
@@ -207,6 +209,10 @@ class Recipe:
         if "model" not in data:
             raise Problem("recipe.missing", field="model", allowed="a preset's id, a local folder or a hub id")
         return cls(**data)
+
+    @property
+    def eval_batch_size(self) -> int:
+        return self.per_device_eval_batch_size or self.per_device_train_batch_size
 
     @property
     def is_quantized(self) -> bool:

@@ -68,15 +68,25 @@ def _static(name: str, parameter: Parameter, kind: str, dtype: str, quantization
 
 
 @functools.lru_cache(maxsize=256)
+def loading(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop) -> tuple[Replay, int]:
+    """(what the allocator holds at most and in the end while the base is loaded, bytes of its tensors).
+
+    Transformers asks for one block of the packed size first, then puts tensor after tensor on the device, and quantizes
+    each there before the next is read (core_model_loading.py: with quantization on the fly no thread reads ahead).
+    """
+    kept = base_statics(inventory, dtype, quantization, double_quant, loop.upcasts)
+    allocator = CachingAllocator()
+    _load(allocator, kept, loop, quantization is not None)
+    return allocator.stats(), sum(sum(static.parts_bytes) for static in kept)
+
+
 def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop) -> int:
     """What the allocator counts for the loaded base beyond its bytes: a block whose rest is under 1 MiB stays whole.
 
     The 20-25 MiB by which QLoRA runs of small models exceed the sum of their tensors (`make accuracy`).
     """
-    kept = base_statics(inventory, dtype, quantization, double_quant, loop.upcasts)
-    allocator = CachingAllocator()
-    _load(allocator, kept, loop, quantization is not None)
-    return allocator.allocated_bytes - sum(sum(static.parts_bytes) for static in kept)
+    loaded, tensors_bytes = loading(inventory, dtype, quantization, double_quant, loop)
+    return loaded.allocated_bytes - tensors_bytes
 
 
 def replay_run(recipe: Recipe, loop: Loop, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, capacity_bytes: float = math.inf) -> Replay:

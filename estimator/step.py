@@ -62,13 +62,15 @@ def trace_step(
     platform: Platform = Platform(),
     class_name: str | None = None,
     batches: Batches = Batches(),
+    evaluates: bool = False,
 ) -> Step:
     """Build `recipe`'s model with `layers` layers (None: all) and record forward, loss and backward.
 
+    With `evaluates` a step of the Trainer's evaluation instead: forward and loss in eval mode, nothing kept for gradients.
     Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has another way then.
     """
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
-    with _as_on_cuda(platform, recipe, batches), quiet():
+    with as_on_cuda(platform, recipe, batches), quiet():
         model = prepared(recipe, config, loop, layers, class_name)
         kept = packed.statics(model, recipe)
         recorder = Recorder(sizes.rank)
@@ -78,14 +80,15 @@ def trace_step(
         inputs = _inputs(sizes, is_flat(recipe))
         for tensor in inputs.values():
             recorder.hold(tensor)
-        if recipe.gradient_accumulation_steps > 1:
+        if recipe.gradient_accumulation_steps > 1 and not evaluates:
             for parameter in trained(model):
                 parameter.grad = torch.empty_like(parameter)
             held = [parameter.grad for parameter in trained(model)]
             for ranked in (True, False):  # apart, so that each sum is a multiple of the rank or none is
                 recorder.hold_together([grad for grad in held if (grad.numel() % sizes.rank == 0) is ranked], "gradients")
+        run = _evaluate if evaluates else _run
         with recorder:
-            outputs = _run(model, recipe, loop, batches, inputs, sizes, recorder)
+            outputs = run(model, recipe, loop, batches, inputs, sizes, recorder)
         for hook in hooks:
             hook.remove()
     events = recorder.finish()
@@ -127,6 +130,16 @@ def _run(
     recorder.place, recorder.work.phase = ("backward", HEAD), "backward"
     loss.backward()
     return outputs
+
+
+def _evaluate(
+    model: nn.Module, recipe: Recipe, loop: Loop, batches: Batches, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder
+) -> Any:
+    """Trainer.evaluation_loop as the studio runs it, without metrics to compute: no logits are accumulated, only losses."""
+    model.eval()
+    arguments = _arguments(model, inputs) | _told_apart(inputs, batches.pads(recipe))
+    with torch.no_grad(), autocast.around(recipe.mixed_precision):
+        return _forward(model, recipe, loop, sizes.trained if batches.trained_share < 1 else None, sizes, recorder)(**arguments)
 
 
 def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -191,7 +204,7 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
 
 
 @contextlib.contextmanager
-def _as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches) -> Iterator[None]:
+def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches) -> Iterator[None]:
     """The paths that Transformers and torch take on CUDA where they differ from those of the meta device."""
     import bitsandbytes
     from transformers import masking_utils

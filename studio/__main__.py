@@ -11,7 +11,13 @@ from pathlib import Path
 
 from estimator.problems import Problem
 
-ESTIMATOR_COMMANDS = {"estimate": "estimator.cli", "advise": "estimator.advise_command", "measure": "estimator.measure", "gpus": "estimator.gpus_command"}
+ESTIMATOR_COMMANDS = {
+    "estimate": "estimator.cli",
+    "advise": "estimator.advise_command",
+    "gpus": "estimator.gpus_command",
+    "serving": "estimator.serving",
+    "measure": "estimator.measure",
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,7 +22,7 @@ BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_tra
 BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
 ADVANCED = ["lora_dropout", "use_dora", "use_rslora", "dtype", "mixed_precision", "attn_implementation"]
 ADVANCED += ["packing", "packing_strategy", "use_reentrant", "autocast_adapter_dtype"]
-ADVANCED += ["gradient_accumulation_steps", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm"]
+ADVANCED += ["gradient_accumulation_steps", "per_device_eval_batch_size", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm"]
 ADVANCED += ["max_steps", "assistant_only_loss", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit"]
 NAMES = BASIC + ADVANCED
 # What suits the embedded base on a CPU; every other default is the recipe's own.

@@ -234,7 +234,7 @@ def test_a_checkpointed_layer_keeps_on_meta_what_it_keeps_on_the_cpu(reentrant):
     """Bytes alive after the forward pass, a layer: its input, by torch's own checkpointing of either kind."""
     from estimator.prepared import prepared
     from estimator.recorder import Recorder
-    from estimator.step import _as_on_cuda
+    from estimator.step import as_on_cuda
 
     recipe = Recipe(model="small", method="lora", dtype="bfloat16", r=8, use_reentrant=reentrant)
 
@@ -253,7 +253,7 @@ def test_a_checkpointed_layer_keeps_on_meta_what_it_keeps_on_the_cpu(reentrant):
         return sum(recorder.finish().delta_bytes)
 
     warnings.simplefilter("ignore")
-    with _as_on_cuda(Platform(), recipe, Batches()):
+    with as_on_cuda(Platform(), recipe, Batches()):
         on_meta = kept(4, "meta") - kept(3, "meta")
     assert on_meta == kept(4, "cpu") - kept(3, "cpu") == ROWS * TOKENS * SIZES["hidden_size"] * 2
 
@@ -263,7 +263,7 @@ def test_an_8bit_layer_keeps_on_meta_what_it_keeps_on_the_cpu():
     import bitsandbytes
     from bitsandbytes.autograd._functions import MatMul8bitLt
 
-    from estimator.step import _as_on_cuda
+    from estimator.step import as_on_cuda
 
     def kept(device: str) -> int:
         weight = torch.empty(96, 64, dtype=torch.int8, device=device).zero_()
@@ -275,6 +275,6 @@ def test_an_8bit_layer_keeps_on_meta_what_it_keeps_on_the_cpu():
         assert out.shape == (2, 32, 96) and out.dtype is torch.bfloat16
         return counter.now
 
-    with _as_on_cuda(Platform(), Recipe(model="small"), Batches()):
+    with as_on_cuda(Platform(), Recipe(model="small"), Batches()):
         on_meta = kept("meta")
     assert on_meta == kept("cpu") == 2 * 32 * (64 + 96) * 2
