@@ -7,8 +7,10 @@ the number of layers: two shallow models give the law of any depth.
 
 from __future__ import annotations
 
+import functools
+import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from estimator.platforms import Platform
 from estimator.prepared import layer_config, layer_stack
 from estimator.recipe import Recipe
 from estimator.recorded import Events, Place
-from estimator.step import HEAD, Sizes, Step, trace_step
+from estimator.step import HEAD, Sizes, Step, layer_programs, trace_step
 from estimator.trace import build_on_meta
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
@@ -46,18 +48,23 @@ def derive_law(
 
     Raises `NotLinear`, or what the libraries raise where the model cannot run on the meta device.
     """
-    sizes = SIZES if shape(recipe)[0] > 1 else replace(SIZES, batch=1)
-    kinds = layer_kinds(config, class_name)
-    total = len(kinds)
-    depths = (None,) if names_layers(recipe) else depths_for(kinds)
-    steps = [trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates) for depth in depths]
+    tokens_a_row = shape(recipe)[1]
+    examined = Recipe(model="any", max_length=tokens_a_row, **{name: getattr(recipe, name) for name in ("attn_implementation", "dtype", "mixed_precision")})
+    plan, tokens = _examined(examined, json.dumps(config), platform, class_name)
+    plan = Plan((None,), plan.total) if names_layers(recipe) else plan
+    sizes = replace(SIZES, batch=SIZES.batch if shape(recipe)[0] > 1 else 1, sequence=tokens)
+    steps = [trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates) for depth in plan.depths]
     tables = [_live(step.events, sizes) for step in steps]
-    rows = _rows(steps[0].events.place, tables[0]) if len(steps) == 1 else _at_depth(steps, tables, total)
+    rows = _rows(steps[0].events.place, tables[0]) if len(steps) == 1 else _at_depth(steps, tables, plan)
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
-    work = {name: _work(steps, name, sizes, total) for name in WORK} if not evaluates else {}
+    work = {name: _work(steps, name, sizes, plan.total) for name in WORK} if not evaluates else {}
+    windows = steps[0].windows
+    passed = [window for window in windows if window <= tokens_a_row and recipe.attn_implementation != "flash_attention_2"]
+    ahead = windows.difference(passed)
+    held = {"fused": steps[0].fused, "from_tokens": max(passed, default=0), "below_tokens": min(ahead, default=0)}
     made = _pruned(rows, tile_tokens)
     made = made[:-1] if evaluates else made  # no optimizer's step
-    return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work)
+    return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work, **held)
 
 
 def layer_kinds(config: dict[str, Any], class_name: str | None = None) -> list[Any]:
@@ -72,8 +79,48 @@ def layer_kinds(config: dict[str, Any], class_name: str | None = None) -> list[A
     return kinds
 
 
-def depths_for(kinds: list[Any]) -> tuple[int | None, ...]:
-    """Two depths whose difference is what repeats, or None for the whole model.
+@dataclass(frozen=True)
+class Plan:
+    """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end."""
+
+    depths: tuple[int | None, ...]
+    total: int
+    start: int = 2
+    end: int = 2
+
+
+@functools.lru_cache(maxsize=64)
+def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: str | None) -> tuple[Plan, int]:
+    """What all structures of a model share: the depths and the length to trace at. Raises `NotLinear`."""
+    config = json.loads(config_json)
+    plan = _plan(recipe, config, platform, class_name)
+    limit = config.get("max_seq_len") or max(LENGTHS_TOKENS)  # MPT's, whose biases are made for that length and no more
+    short, long = sorted(length for length in LENGTHS_TOKENS if length <= limit)[-2:]
+    _check_lengths(recipe, config, platform, class_name, plan.depths[0], short, long)
+    return plan, long
+
+
+LENGTHS_TOKENS = (587, 2027, SIZES.sequence)
+"""Primes that are one more than twice a prime, so that one token less is told from a width too."""
+
+
+def _plan(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> Plan:
+    """By what the configuration tells of the layers, or, where that has a long period or none, by what they run.
+
+    Layers that run the same count as the same, but a shallow model keeps one of each, as it may make a mask for each.
+    """
+    kinds = layer_kinds(config, class_name)
+    plan = plan_for(kinds)
+    if plan.depths[0] and plan.depths[1] - plan.depths[0] == 1:
+        return plan
+    programs = layer_programs(recipe, config, platform, class_name)
+    listed = [kind[2] for kind in kinds]
+    named = [tuple(kind) for kind in zip(*(column for column in zip(*listed) if len(set(column)) < len(column)))] or [()] * len(kinds)
+    return plan_for(list(zip((kind[:2] for kind in kinds), programs, strict=True)), at_least=max(named.index(kind) for kind in named) + 1)
+
+
+def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
+    """Two depths whose difference is what repeats, or the whole model.
 
     After `first` layers of their own kinds the rest repeats with a period; the shallow models keep the same remainder, so
     that they end as the whole one does.
@@ -82,10 +129,36 @@ def depths_for(kinds: list[Any]) -> tuple[int | None, ...]:
     for period in range(1, total // 3 + 1):
         for first in range(min(total - 3 * period, 8)):
             if all(kinds[n] == kinds[n + period] for n in range(first, total - period)):
-                low = first + 2 * period + (total - first) % period
-                low = max(low, 3) if period == 1 else low
-                return (low, low + period) if low + period < total else (None,)
-    return (None,)
+                rest = (total - first) % period
+                low = first + 2 * period + rest
+                low += -(-max(0, max(at_least, 3) - low) // period) * period
+                if low + period < total:
+                    return Plan((low, low + period), total, max(2, first + period), max(2, period + rest))
+                return Plan((None,), total)
+    return Plan((None,), total)
+
+
+def _check_lengths(
+    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, layers: int | None, short: int, long: int
+) -> None:
+    """A law reads one length. Raises `NotLinear` where a shorter row runs other operators, or tensors that are neither of one
+    size nor grow with the row: chunks, padding to their length, choices of so many tokens."""
+    programs = [layer_programs(recipe, config, platform, class_name, layers, length) for length in (short, long)]
+    for number, (first, second) in enumerate(zip(*programs, strict=True)):
+        if [func for func, _ in first] != [func for func, _ in second]:
+            raise NotLinear(f"layer {number} runs {len(first)} operators on {short} tokens and {len(second)} on {long}")
+        for (func, one), (_, other) in zip(first, second, strict=True):
+            if [_grown(shape, short, long) for shape, _ in one] != [shape for shape, _ in other]:
+                raise NotLinear(f"layer {number}: {func} gives {one[0][0]} on {short} tokens and {other[0][0]} on {long}")
+
+
+def _grown(shape: tuple[int, ...], short: int, long: int) -> tuple[int, ...]:
+    """The shape of a tensor of a short row as a long one has it."""
+    grown = []
+    for size in shape:
+        step = next((step for step in (0, -1) if size % (short + step) == 0), None)
+        grown.append(size if step is None or not size else size // (short + step) * (long + step))
+    return tuple(grown)
 
 
 def names_layers(recipe: Recipe) -> bool:
@@ -155,12 +228,12 @@ def _summed(amounts: dict[int, float], sizes: Sizes) -> np.ndarray:
     return sum((times * coefficients(amount, sizes) for amount, times in amounts.items()), np.zeros(len(PHI)))
 
 
-def _at_depth(steps: list[Step], tables: list[np.ndarray], total: int) -> list[tuple[str, np.ndarray]]:
-    """Rows of the model with `total` layers. Raises `NotLinear` where the two steps do not align."""
-    parts = [_anchored(step.events, step.layers) for step in steps]
+def _at_depth(steps: list[Step], tables: list[np.ndarray], plan: Plan) -> list[tuple[str, np.ndarray]]:
+    """Rows of the whole model. Raises `NotLinear` where the two steps do not align."""
+    parts = [_anchored(step.events, step.layers, plan) for step in steps]
     if parts[0].keys() != parts[1].keys():
         raise NotLinear("the two depths visit different places")
-    share = (total - steps[0].layers) / (steps[1].layers - steps[0].layers)
+    share = (plan.total - steps[0].layers) / (steps[1].layers - steps[0].layers)
     rows = []
     for anchor, first in parts[0].items():
         second = parts[1][anchor]
@@ -171,15 +244,15 @@ def _at_depth(steps: list[Step], tables: list[np.ndarray], total: int) -> list[t
     return rows
 
 
-def _anchored(events: Events, layers: int) -> dict[tuple[str, str, int], list[int]]:
+def _anchored(events: Events, layers: int, plan: Plan) -> dict[tuple[str, str, int], list[int]]:
     """Numbers of the allocations (after no other event can a peak stand) by place, a layer counted from start and end."""
     parts: dict[tuple[str, str, int], list[int]] = {}
     for n, (phase, layer) in enumerate(events.place):
         if events.delta_bytes[n] < 0:
             continue
         if 0 <= layer < layers:
-            anchors = [("start", layer)] if layer < 2 else []
-            anchors += [("end", layers - 1 - layer)] if layers - layer <= 2 else []
+            anchors = [("start", layer)] if layer < plan.start else []
+            anchors += [("end", layers - 1 - layer)] if layers - layer <= plan.end else []
         else:
             anchors = [("outside", layer)]
         for anchor in anchors:

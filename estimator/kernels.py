@@ -18,8 +18,6 @@ from estimator.platforms import Platform
 from estimator.states import BLOCK_4BIT
 from estimator.work import note, size_bytes
 
-ATTENTION = "estimator_attention"
-"""The name under which `fused_attention` is registered with Transformers (one with "flash" in it would be looked up on a hub)."""
 FLASH_ROUND = 128
 """flash_attn/flash_api.cpp rounds the sequence of its accumulators up to 128."""
 
@@ -121,8 +119,9 @@ class FusedAttention(torch.autograd.Function):
         note((sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape),), (), query.dtype, ctx.share)
         moved = (grad, query, key, value, out, logsumexp, grad_query, grad_key, grad_value, *held, *held)
         note((), tuple(map(size_bytes, moved)), query.dtype)
+        grad_bias = torch.empty_like(bias) if bias is not None and ctx.needs_input_grad[4] else None
         del held, out, logsumexp, moved, bias
-        return grad_query, grad_key, grad_value, None, None
+        return (grad_query, grad_key, grad_value, None, grad_bias)[: len(ctx.needs_input_grad)]
 
 
 class Gathered(torch.autograd.Function):
@@ -138,39 +137,43 @@ class Gathered(torch.autograd.Function):
         return grad.clone()
 
 
-def attention_on(platform: Platform, unpads: bool = False) -> Callable[..., Any]:
-    """The attention function of Transformers' sdpa interface, or with `unpads` of flash_attention_2, as `platform` runs it."""
+def attention_on(platform: Platform) -> Callable[..., torch.Tensor]:
+    """`scaled_dot_product_attention` as `platform` runs it. Transformers' own function around it, and whatever a model's
+    code asks of the name `sdpa`, stay theirs."""
 
-    def attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any) -> Any:
+    def attention(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None, dropout_p: float = 0.0,
+        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+    ) -> torch.Tensor:  # fmt: skip
         if torch.is_autocast_enabled("cuda"):
-            query, key, value = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (query, key, value))
-        if attention_mask is not None:
-            out = _unpadded(query, key, value) if unpads else _masked(query, key, value, attention_mask)
-            return out.transpose(1, 2).contiguous(), None
-        grouped = key.shape[1] != query.shape[1]
-        if platform.sdpa(str(query.dtype).removeprefix("torch."), grouped, query.shape[-1]) == "math":
-            out = torch.ops.aten._scaled_dot_product_attention_math(query, key, value, None, 0.0, True, enable_gqa=grouped)[0]
-        else:
-            causal = kwargs.get("is_causal")
-            out = FusedAttention.apply(query, key, value, getattr(module, "is_causal", True) if causal is None else causal)
-        return out.transpose(1, 2).contiguous(), None
+            lower = torch.get_autocast_dtype("cuda")
+            query, key, value = (tensor.to(lower) for tensor in (query, key, value))
+            attn_mask = attn_mask if attn_mask is None or attn_mask.dtype is torch.bool else attn_mask.to(lower)
+        kernel = platform.sdpa(str(query.dtype).removeprefix("torch."), key.shape[1] != query.shape[1], query.shape[-1])
+        if kernel == "math" or query.dim() != 4:
+            return torch.ops.aten._scaled_dot_product_attention_math(query, key, value, attn_mask, 0.0, is_causal, enable_gqa=enable_gqa)[0]
+        if attn_mask is not None:
+            attn_mask = _bias(attn_mask, query)
+        return FusedAttention.apply(query, key, value, is_causal, attn_mask)  # with a mask every score is computed
 
     return attention
 
 
-def _unpadded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    return Gathered.apply(FusedAttention.apply(*(Gathered.apply(tensor.transpose(1, 2)).transpose(1, 2) for tensor in (query, key, value))))
+def unpadded(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **_: Any) -> Any:
+    """The attention function of Transformers' flash_attention_2 on rows that are told apart."""
+    if torch.is_autocast_enabled("cuda"):
+        query, key, value = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (query, key, value))
+    if attention_mask is None:
+        out = FusedAttention.apply(query, key, value)
+    else:
+        out = Gathered.apply(FusedAttention.apply(*(Gathered.apply(tensor.transpose(1, 2)).transpose(1, 2) for tensor in (query, key, value))))
+    return out.transpose(1, 2).contiguous(), None
 
 
-def _masked(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Flash takes no mask, so the memory-efficient kernel runs, with k and v repeated to the query's heads (transformers
-    integrations/sdpa_attention.py use_gqa_in_sdpa). Each call makes a mask of numbers out of a boolean one
-    (ATen/native/transformers/attention.cpp convert_boolean_attn_mask), of a width rounded up to 16, which is not counted."""
-    from transformers.integrations.sdpa_attention import repeat_kv
-
-    key, value = (repeat_kv(tensor, query.shape[1] // tensor.shape[1]) for tensor in (key, value))
-    bias = mask.new_empty(mask.shape, dtype=query.dtype) if mask.dtype is torch.bool else mask
-    return FusedAttention.apply(query, key, value, False, bias)  # with a mask every score is computed
+def _bias(mask: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """ATen/native/transformers/attention.cpp convert_boolean_attn_mask: a mask of numbers in the query's type, for the
+    memory-efficient kernel, the only one that takes a mask; of a width rounded up to 16, which is not counted."""
+    return mask.new_empty(mask.shape, dtype=query.dtype) if mask.dtype is torch.bool else mask
 
 
 def _bytes(tensor: torch.Tensor) -> int:

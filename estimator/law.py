@@ -88,7 +88,9 @@ class Row:
 class Law:
     """The rows of one structure. `tile_tokens` bounds the tiled loss; `engine` is `analytic` or `traced`.
 
-    `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows.
+    `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows. `fused`: whether
+    the model has fused attention by SDPA. The law holds from `from_tokens` a row on and below `below_tokens` (0: for all), the
+    windows of local attention, at which SDPA begins to take a mask.
     `flops` and `moved_bytes` are coefficients over PHI of what one forward and backward computes and moves (`estimator.work`), by
     phase (forward, backward, recompute), kind (matrix, adapter: products with the rank as a side, other: no product) and
     type; None where the law was made without them.
@@ -101,6 +103,9 @@ class Law:
     versions: dict[str, str] = field(default_factory=dict)
     flops: dict[str, tuple[float, ...]] | None = None
     moved_bytes: dict[str, tuple[float, ...]] | None = None
+    fused: bool = True
+    from_tokens: int = 0
+    below_tokens: int = 0
 
     def phi(self, batch: float, sequence: float, rank: float, trained_share: float = 1.0) -> tuple[float, ...]:
         tokens = batch * sequence
@@ -182,7 +187,7 @@ class Law:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
         widened = lambda values: (*values, *(0,) * missing)  # noqa: E731
         rows = [row | {"coefficients": {n: widened(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]
-        own = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("rows", *WORK)}
+        own = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("rows", *WORK) and name in data}
         for name in WORK:  # laws older than these fields have none
             own[name] = None if data.get(name) is None else {key: widened(values) for key, values in data[name].items()}
         return cls(rows=tuple(Row(**row) for row in rows), **own)

@@ -51,6 +51,8 @@ def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = 
         made |= {"quantization": recipe.quantization, "double_quant": recipe.bnb_4bit_use_double_quant if four_bit else None}
     if recipe.has_adapters:
         plain = {name: getattr(recipe, name) for name in ADAPTER_FIELDS}
+        if isinstance(recipe.target_modules, (list, tuple)):
+            plain["target_modules"] = sorted(recipe.target_modules)  # in whatever order they are named
         made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value}
     return made | _beside(recipe, loop, batches)
 
@@ -81,12 +83,29 @@ def find(
 ) -> Law | None:
     """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
     key = key_of(recipe, loop, platform, batches)
-    law = shipped(models()[model.id].stem).get(key) if model.id in models() else None
-    law = law or (kept(model, key, cache_dir) if model.config else None)
+    at_hand = shipped(models()[model.id].stem) if model.id in models() else {}
+
+    def law_of(key: str) -> Law | None:
+        return at_hand.get(key) or (kept(model, key, cache_dir) if model.config else None)
+
+    law = law_of(key)
+    if recipe.attn_implementation == "flash_attention_2":
+        law = law if law and law.fused else law_of(f"{key}-flash")
+    else:
+        while law and 0 < law.below_tokens <= shape(recipe)[1]:
+            law = law_of(f"{key}-{law.below_tokens}")
     if law is None and recipe.has_adapters and recipe.gradient_accumulation_steps > 1:
         single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir, batches)
         return single and _accumulating(single)
     return law
+
+
+def place_of(law: Law, recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
+    """The key under which `find` looks for `law` of `recipe`: laws of longer rows, and of flash where SDPA is none, stand apart."""
+    key = key_of(recipe, loop, platform, batches)
+    if law.from_tokens:
+        return f"{key}-{law.from_tokens}"
+    return key if law.fused or recipe.attn_implementation != "flash_attention_2" else f"{key}-flash"
 
 
 def _accumulating(law: Law) -> Law:
@@ -132,9 +151,14 @@ def derive(
     recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
 ) -> Law:
     """Trace the law and keep it. Raises `Problem("law.not_traced")`, also where torch is not installed."""
-    law = traced(recipe, model, loop, platform, batches)
-    keep(model, key_of(recipe, loop, platform, batches), law, cache_dir)
-    return law
+    made = law = traced(recipe, model, loop, platform, batches)
+    keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
+    while law.from_tokens:  # found by way of the laws of shorter rows
+        rows = shape(recipe)[1] // recipe.max_length
+        recipe = recipe.replace(max_length=max(1, (law.from_tokens - 1) // rows))
+        law = traced(recipe, model, loop, platform, batches)
+        keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
+    return made
 
 
 def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False) -> Law:

@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import nn
 
-from estimator import autocast, kernels, packed, program
+from estimator import autocast, packed, program
 from estimator.law import Loop
 from estimator.recipe import Recipe
 from estimator.trace import build_on_meta
@@ -25,7 +25,7 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     config = {**config, "use_cache": False}
     model = build_on_meta(config, class_name, dtype=program.dtype(recipe))
     model.config.use_cache = False
-    set_attention(model, "eager" if recipe.attn_implementation == "eager" else kernels.ATTENTION)
+    set_attention(model, recipe.attn_implementation)
     if layers:
         _shorten(model, layers)
     if recipe.is_quantized:
@@ -76,10 +76,12 @@ def _upcast(model: nn.Module, dtype: torch.dtype, norms_only: bool) -> None:
 
 
 def set_attention(model: nn.Module, name: str) -> None:
+    """`sdpa` stands for all fused kernels; a part that has none computes eagerly, as Transformers lets it."""
     for part in model.modules():
         if isinstance(part, transformers.PreTrainedModel):
+            is_fused = {"sdpa": part._supports_sdpa, "flash_attention_2": part._supports_flash_attn}.get(name, False)
             for config in (part.config, part.config.get_text_config()):
-                config._attn_implementation = name
+                config._attn_implementation = "sdpa" if is_fused else "eager"
 
 
 def layer_config(model: nn.Module) -> Any:

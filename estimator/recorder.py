@@ -13,22 +13,26 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from estimator.answers import Answers
 from estimator.kernels import hidden
 from estimator.recorded import Events, Place
 from estimator.work import Work, enter, leave
 
 
+
 class Recorder(TorchDispatchMode):
     """Records `events` while active; `place` is moved by whoever runs the step."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, device: str = "meta") -> None:
         super().__init__()
+        self.device = device
         self.events = Events()
         self.work = Work(rank)
         self.place: Place = ("forward", -1)
         self.component = "activations"
         self._known: dict[int, tuple[int, Any]] = {}
         self._next = 0
+        self._answers = Answers()
 
     def ignore(self, *tensors: torch.Tensor) -> None:
         """Storages that are counted elsewhere."""
@@ -66,13 +70,16 @@ class Recorder(TorchDispatchMode):
         super().__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.work.count(func, args, kwargs or {}, out)
+        out = self._answers.of(func, args)
+        if out is None:
+            out = func(*args, **(kwargs or {}))
+            self.work.count(func, args, kwargs or {}, out)
+        self._answers.made(func, out)
         component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
         inside = hidden(func, args, kwargs or {})
         held = self._hold_inside(inside.sizes_bytes) if inside.before_output else []
         for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
+            if isinstance(leaf, torch.Tensor) and leaf.device.type == self.device:  # what is made on the host stays there
                 self._seen(leaf, component)
         held = held or self._hold_inside(inside.sizes_bytes)
         for number, size_bytes in held:
@@ -106,3 +113,17 @@ class Recorder(TorchDispatchMode):
     def _freed(self, key: int, number: int, size: int) -> None:
         self._known.pop(key, None)
         self.events.add(number, -size, self.place)
+
+
+class Programs(Recorder):
+    """Keeps each layer's operators with the shapes and types that they give, instead of what is live."""
+
+    def __init__(self) -> None:
+        super().__init__(rank=1)
+        self.programs: dict[int, list[Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        shapes = tuple((tuple(leaf.shape), leaf.dtype) for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+        self.programs.setdefault(self.place[1], []).append((func, shapes))
+        return out

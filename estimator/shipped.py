@@ -1,8 +1,8 @@
-"""Make the model presets: `python -m estimator.shipped [SOURCE]`, with transformers installed.
+"""Make the model presets: `python -m estimator.shipped [SOURCE | --renew]`, with transformers installed.
 
 SOURCE holds models.csv (columns as in presets/models.csv, and `verified`, `file`) and the config.json files it names. Every verified row is built on the meta device, its count
 compared with the row's, and its config and folded inventory written to `presets/`. The bundled base is added from
-`assets/base`, also without a SOURCE. A row whose count differs stops the run: a preset is exact or absent.
+`assets/base`, also without a SOURCE. `--renew` derives every inventory again from the configs that ship. A row whose count differs stops the run: a preset is exact or absent.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ COLUMNS = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Add or renew the rows of SOURCE, if one is named, and the bundled base; other presets stay as they are."""
-    folders = sys.argv[1:] if argv is None else argv
+    """Add or renew the rows of SOURCE, if one is named, and the bundled base; other presets stay as they are, but for `--renew`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    folders = [argument for argument in arguments if argument != "--renew"]
     rows = {row["hf_id"]: row for row in _listed(presets_dir())}
+    for row in rows.values() if "--renew" in arguments else ():
+        config = presets_dir() / "configs" / f"{row['hf_id'].replace('/', '__')}.json"
+        _ship(row, json.loads(config.read_text("utf-8")))
     for source in map(Path, folders):
         for row in _listed(source):
             if row["verified"] == "yes" and "FLAG" not in row["flag"]:

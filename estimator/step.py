@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -19,13 +20,13 @@ import transformers
 from torch import nn
 
 from estimator import autocast, kernels, packed
-from estimator.batches import Batches, is_flat
-from estimator.law import Loop
+from estimator.batches import Batches, is_flat, shape
+from estimator.law import LOOPS, Loop
 from estimator.platforms import Platform
 from estimator.prepared import base_of, layer_stack, prepared, trained
 from estimator.recipe import Recipe
 from estimator.recorded import Events
-from estimator.recorder import Recorder
+from estimator.recorder import Programs, Recorder
 from estimator.replay import Static
 from estimator.trace import quiet
 from estimator.work import Work
@@ -45,12 +46,18 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Step:
-    """A recorded step, how many layers its model had, the tensors that outlive it, and what it computed and moved."""
+    """A recorded step, how many layers its model had, the tensors that outlive it, and what it computed and moved.
+
+    `fused`: the model has fused attention by SDPA. `windows`: sizes of local attention that Transformers was asked a mask for;
+    SDPA takes one from that length on.
+    """
 
     events: Events
     layers: int
     kept: list[Static]
     work: Work
+    fused: bool
+    windows: frozenset[int]
 
 
 def trace_step(
@@ -70,7 +77,8 @@ def trace_step(
     Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has another way then.
     """
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
-    with as_on_cuda(platform, recipe, batches), quiet():
+    windows: set[int] = set()
+    with as_on_cuda(platform, recipe, batches, windows), quiet():
         model = prepared(recipe, config, loop, layers, class_name)
         kept = packed.statics(model, recipe)
         recorder = Recorder(sizes.rank)
@@ -93,7 +101,26 @@ def trace_step(
             hook.remove()
     events = recorder.finish()
     del outputs
-    return Step(events, len(stack), kept, recorder.work)
+    return Step(events, len(stack), kept, recorder.work, base_of(model)._supports_sdpa, frozenset(windows))
+
+
+def layer_programs(
+    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, layers: int | None = None, sequence: int = 67
+) -> list[Any]:
+    """What each layer runs in the forward pass of rows of `sequence` tokens: operators with the shapes they give."""
+    half = {"dtype": "bfloat16"} if recipe.dtype == "float16" else {}  # full fine-tuning takes no float16; the operators are the same
+    plain = recipe.replace(method="full", gradient_checkpointing=False, **half)
+    with as_on_cuda(platform, recipe, Batches()), quiet():
+        model = prepared(plain, config, LOOPS["trainer"], layers, class_name)
+        recorder = Programs()
+        stack = layer_stack(model)
+        _mark(recorder, model, stack)
+        for layer in stack:  # what follows the last layer is not its own
+            layer.register_forward_hook(lambda *_: setattr(recorder, "place", ("forward", HEAD)))
+        inputs = _inputs(Sizes(2, sequence, 1, 1), flat=False)
+        with recorder, autocast.around(recipe.mixed_precision):
+            model.base_model(input_ids=inputs["input_ids"], use_cache=False)
+    return [tuple(recorder.programs.get(number, ())) for number in range(len(stack))]
 
 
 def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
@@ -184,7 +211,7 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
 
     def leave_layer(number: int) -> Any:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple) else output
+            hidden = output[0] if isinstance(output, (tuple, list)) else output
             if recorder.place[0] == "forward" and hidden.requires_grad:
                 hidden.register_hook(lambda _: enter_backward(number))
 
@@ -204,17 +231,17 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
 
 
 @contextlib.contextmanager
-def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches) -> Iterator[None]:
+def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: set[int] | None = None) -> Iterator[None]:
     """The paths that Transformers and torch take on CUDA where they differ from those of the meta device."""
     import bitsandbytes
     from transformers import masking_utils
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    unpads = recipe.attn_implementation == "flash_attention_2"
-    ALL_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, kernels.attention_on(platform, unpads))
-    ALL_MASK_ATTENTION_FUNCTIONS.register(kernels.ATTENTION, _mask_of(unpads, is_flat(recipe) or batches.pads(recipe)))
+    told_apart = is_flat(recipe) or batches.pads(recipe)
+    windows = set() if windows is None else windows
+    checks = ("_ignore_causal_mask_sdpa", "_ignore_bidirectional_mask_sdpa")
+    causal, both = (mock.patch.object(masking_utils, name, _can_skip(name, recipe, told_apart, windows)) for name in checks)
     with (
+        mock.patch.object(nn.functional, "scaled_dot_product_attention", kernels.attention_on(platform)),
         mock.patch.object(nn.functional, "dropout", kernels.dropout),
         mock.patch.object(nn.functional, "softmax", kernels.softmax),
         mock.patch.object(torch, "autocast", _autocast),
@@ -222,22 +249,46 @@ def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches) -> Iterator
         mock.patch.object(torch.ops.bitsandbytes, "int8_mixed_scaled_mm", kernels.int8_mixed_scaled_mm),
         # looks at the ids' values for a warning
         mock.patch.object(transformers.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
+        causal,
+        both,
+        _unpadding(told_apart and recipe.attn_implementation == "flash_attention_2"),
         # asked only where no mask is given, and then of values
         mock.patch.object(masking_utils, "find_packed_sequence_indices", _examples if is_flat(recipe) else lambda *_: None),
     ):
         yield
 
 
-def _mask_of(unpads: bool, told_apart: bool) -> Any:
-    """The mask that Transformers makes for the kernel: none for full rows; the plain one for flash, which takes rows apart
-    by it; else one of every pair (`masking_utils.sdpa_mask`)."""
-    from transformers.masking_utils import sdpa_mask
+def _can_skip(name: str, recipe: Recipe, told_apart: bool, windows: set[int]) -> Callable[..., bool]:
+    """Whether SDPA goes without a mask: where rows are full, and shorter than a window (which is a matter of the recipe's length
+    and not of the traced one). Flash needs none for a window."""
+    from transformers import masking_utils
 
-    if not told_apart:
-        return lambda *_, **__: None
-    if unpads:
-        return lambda *_, attention_mask=None, **__: attention_mask
-    return lambda *arguments, **options: sdpa_mask(*arguments, **options | {"allow_is_causal_skip": False})
+    theirs = inspect.signature(getattr(masking_utils, name))
+
+    def can_skip(*args: Any, **kwargs: Any) -> bool:
+        window = theirs.bind(*args, **kwargs).arguments.get("local_attention_size")
+        windows.update({window} - {None})
+        is_free = window is None or shape(recipe)[1] < window or recipe.attn_implementation == "flash_attention_2"
+        return is_free and not told_apart
+
+    return can_skip
+
+
+@contextlib.contextmanager
+def _unpadding(is_on: bool) -> Iterator[None]:
+    """flash_attention_2 on rows that are told apart, which takes them out of the batch by the plain mask."""
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    if not is_on:
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = kernels.unpadded
+    ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] = lambda *_, attention_mask=None, **__: attention_mask
+    try:
+        yield
+    finally:
+        del ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
 
 
 def _examples(position_ids: torch.Tensor) -> torch.Tensor:

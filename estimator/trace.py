@@ -54,7 +54,8 @@ def build_on_meta(config: dict[str, Any], class_name: str | None = None, dtype: 
     try:
         with torch.device("meta"), quiet():
             made = transformers.AutoConfig.for_model(**without_code(config))
-            return _model_class(made, class_name)._from_config(made, dtype=dtype or torch.float32)
+            model = _model_class(made, class_name)._from_config(made, dtype=dtype or torch.float32)
+            return model.to("meta")  # `torch.normal` and others make their tensors elsewhere
     except Problem:
         raise
     except Exception as error:  # whatever a foreign configuration breaks inside Transformers is the user's to see

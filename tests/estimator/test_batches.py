@@ -245,7 +245,7 @@ def test_a_checkpointed_layer_keeps_on_meta_what_it_keeps_on_the_cpu(reentrant):
         else:
             model = prepared(recipe, SIZES | {"model_type": "llama", "num_hidden_layers": layers}, LOOPS["plain"], None)
         ids = torch.zeros(ROWS, TOKENS, dtype=torch.long, device=device)
-        recorder = Recorder(recipe.r)
+        recorder = Recorder(recipe.r, device=device)
         recorder.ignore(*model.parameters(), *model.buffers(), ids)
         with recorder:
             out = model(input_ids=ids, use_cache=False).logits

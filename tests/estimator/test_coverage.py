@@ -10,7 +10,7 @@ SAMPLE = {
         "deepseek_v3", "granitemoe", "jamba", "qwen3_next", "mamba2", "rwkv", "doge", "xlnet", "bert",
     ),
     "seq2seq-lm": ("t5", "mbart", "pegasus_x", "switch_transformers", "fsmt"),
-    "classification": ("deberta-v2", "modernbert", "canine", "perceiver", "llama", "layoutlm"),
+    "classification": ("t5", "diffllama", "deberta-v2", "modernbert", "canine", "perceiver", "llama", "layoutlm"),
     "embedding": ("roberta", "mt5", "clip_text_model", "mobilebert"),
 }  # fmt: skip
 
@@ -22,6 +22,7 @@ def test_a_class_is_counted_as_it_is(task, model_type):
         assert isinstance(case, coverage.Case), case
         found = coverage.looked_at(case)
     assert not [value for value in found.values() if value.startswith("WRONG")], found
+    assert case.class_name in coverage.NEEDS_DATA or not found["traced"].startswith(coverage.NOT_TRACED), found
 
 
 def test_a_wrong_count_is_seen(monkeypatch):

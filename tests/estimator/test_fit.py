@@ -12,7 +12,7 @@ import torch
 from estimator import laws
 from estimator.catalog import load_preset
 from estimator.exact import traced as traced_whole
-from estimator.fit import SIZES, NotLinear, coefficients, depths_for, names_layers
+from estimator.fit import SIZES, NotLinear, coefficients, names_layers, plan_for
 from estimator.kernels import FusedAttention, HalfSoftmax
 from estimator.law import COMPONENTS, LOOPS, PHI, Law
 from estimator.parts import parts_of
@@ -101,7 +101,7 @@ def test_what_is_no_term_is_refused():
     ],
 )
 def test_depths_keep_what_repeats(kinds, depths):
-    assert depths_for(list(kinds)) == depths
+    assert plan_for(list(kinds)).depths == depths
 
 
 def test_kernels_hold_what_they_say():
