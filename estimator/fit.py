@@ -32,6 +32,8 @@ RELATIVE_ERROR = 0.02
 """Half width of the error bar on the dynamic bytes of a traced law (`make accuracy` prints what published rows show)."""
 GRID = tuple((b, s, r) for b in (1, 2, 3, 8, 64, 1024) for s in (8, 64, 512, 2048, 8192, 131072, 1 << 20) for r in (1, 8, 64, 512, 4096))
 """Points at which a row must be the highest once to stay in the law."""
+USUAL = ((1, 512, 16), (1, 4096, 16), (4, 512, 16), (4, 4096, 16))
+"""Points at which the highest row of each moment stays too."""
 SHARES = (1.0, 0.3, 0.01)
 """Shares of trained tokens at these points, for a law that knows them."""
 
@@ -287,12 +289,20 @@ def _rows(places: list[Place], table: np.ndarray) -> list[tuple[str, np.ndarray]
 
 
 def _pruned(rows: list[tuple[str, np.ndarray]], tile_tokens: int) -> list[Row]:
-    """Rows that are the highest somewhere on the grid, as the law's records, and the optimizer's step."""
+    """Rows that are the highest somewhere on the grid, as the law's records, and the optimizer's step.
+
+    Of each moment the highest at usual sizes is kept too: it is never the peak, and shows the step's course.
+    """
     table = np.array([row.sum(axis=0) for _, row in rows])
     shares = SHARES if table[:, PHI.index("trained")].any() else SHARES[:1]
-    phi = np.array([Law((), tile_tokens, "", 0.0).phi(*point, share) for point in GRID for share in shares])
-    kept = sorted(set((phi @ table.T).argmax(axis=1)))
-    made = [Row(rows[n][0], _by_component(rows[n][1])) for n in kept]
+    blank = Law((), tile_tokens, "", 0.0)
+    heights = np.array([blank.phi(*point, share) for point in GRID for share in shares]) @ table.T
+    usual = np.array([blank.phi(*point) for point in USUAL]) @ table.T
+    kept = set(heights.argmax(axis=1))
+    for name in {name for name, _ in rows}:
+        places = np.array([n for n, (of, _) in enumerate(rows) if of == name])
+        kept |= set(places[usual[:, places].argmax(axis=1)])
+    made = [Row(rows[n][0], _by_component(rows[n][1])) for n in sorted(kept)]
     return [*made, Row("optimizer_step", {}, {}, holds_step_temporary=True)]
 
 

@@ -1,6 +1,6 @@
 """Make the laws that ship: `python -m estimator.shipped_laws [--again] [ID ...]`, for every causal preset or the named ones.
 
-For each the studio's loop on a card with flash attention, bf16: full, LoRA and QLoRA; adapters on {q, v}, {q, k, v, o} and all
+For each the studio's loop on a card with flash attention, bf16: full (gradients accumulated or not), LoRA and QLoRA; adapters on {q, v}, {q, k, v, o} and all
 linear layers, by the architecture's own names; with and without checkpointing; one row and more; each range of lengths where
 attention has windows. A law that cannot be traced is left out, and said. What is there for the installed versions is
 kept, so a run that was stopped goes on where it was; `--again` begins anew. About a minute a model on one core.
@@ -47,6 +47,7 @@ def recipes(id: str) -> Iterator[Recipe]:
     for kept, rows in itertools.product((True, False), (1, 2)):
         plain = Recipe(model=id, gradient_checkpointing=kept, per_device_train_batch_size=rows, max_length=64)
         yield plain.replace(method="full")
+        yield plain.replace(method="full", gradient_accumulation_steps=2)  # of adapters `laws.find` makes it from the others
         for method, targets in itertools.product(("lora", "qlora"), target_sets(load_preset(id))):
             yield plain.replace(method=method, target_modules=targets)
 
