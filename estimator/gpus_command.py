@@ -11,7 +11,7 @@ from typing import Any
 from estimator.batches import Batches
 from estimator.cli import DOES_NOT_FIT, FITS, asked, one_line, recipe_parser, run_command
 from estimator.problems import Problem
-from estimator.ranking import SORTS, Candidate, rank, rent_usd
+from estimator.ranking import RANKED_COUNTS, SORTS, Candidate, rank, rent_usd
 from estimator.recipe import Recipe
 from estimator.rows import Epoch, epoch, packed, read_lengths, uniform
 from estimator.throughput import Range
@@ -125,23 +125,24 @@ def _lines(recipe: Recipe, data: Epoch | None, lengths: list[int] | None, kept: 
             f"  {way.replace('_', ' '):<11} {told['rows']:,} rows, {told['tokens']:,} tokens, {told['wasted']:.1%} padding, "
             f"{told['steps']:,} steps an epoch" + (f"; {told['dropped_rows']:,} longer rows dropped" if told["dropped_rows"] else "")
         )
-    fitting = [one for one in kept if one.estimate.fits]
+    fitting = [one for one in kept if one.devices]
     shown = kept if options["all"] else fitting[:SHOWN]
     price = "run, USD" if data else "USD/M tokens"
-    yield f"  {'card':<42} {'fits':<6} {'room':>10} {'tokens/s':>15} {'hours':>11} {price:>15}  {'cheapest offer, USD':<42} {'to buy, USD':>12}"
+    yield f"  {'card':<42} {'fits':<8} {'room':>10} {'tokens/s':>15} {'hours':>11} {price:>15}  {'cheapest offer, USD':<42} {'to buy, USD':>12}"
     for one in shown:
         yield "  " + _row(one)
     if not fitting:
         yield "  no card here fits" + (" within the budget" if options["budget"] else "")
     elif not options["all"]:
-        yield f"  {len(fitting)} of {len(kept)} cards fit; --all prints every card"
+        yield f"  {len(fitting)} of {len(kept)} cards fit, alone or by FSDP2 over {', '.join(map(str, RANKED_COUNTS))}; --all prints every card"
     for note in _notes(shown):
         yield f"  note: {note}"
 
 
 def _row(one: Candidate) -> str:
     made, rent = one.estimate, one.cost.cheapest
-    fits = UNKNOWN if made.fits is None else ("close" if made.is_close else "yes") if made.fits else "no"
+    fits = UNKNOWN if made.fits is None else ("close" if made.is_close else "yes") if made.fits else f"{one.devices} cards" if one.devices else "no"
+    made = one.sharded or made
     room = human_bytes(made.headroom_bytes) if made.headroom_bytes is not None else UNKNOWN
     usd = UNKNOWN
     if rent and rent.usd_per_million_tokens is not None:
@@ -149,7 +150,7 @@ def _row(one: Candidate) -> str:
     offer = f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})" if rent else "none known"
     buy = UNKNOWN if one.cost.purchase_usd is None else ("~" if one.cost.purchase_is_estimate else "") + f"{one.cost.purchase_usd:,.0f}"
     speed, hours = _span(one.throughput.tokens_per_second, 0), _span(one.throughput.hours, 1)
-    return f"{one.gpu.name:<42} {fits:<6} {room:>10} {speed:>15} {hours:>11} {usd:>15}  {offer:<42} {buy:>12}"
+    return f"{one.gpu.name:<42} {fits:<8} {room:>10} {speed:>15} {hours:>11} {usd:>15}  {offer:<42} {buy:>12}"
 
 
 def _span(value: Range | None, digits: int) -> str:

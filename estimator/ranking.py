@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estimator import laws
+from estimator import laws, parallel
 from estimator.batches import Batches
 from estimator.catalog import Gpu, Model, gpus
-from estimator.estimate import Estimate, composed
+from estimator.changes import Change, more_devices
+from estimator.estimate import Estimate, check, composed
 from estimator.law import Law
 from estimator.money import Cost, cost
+from estimator.parallel import Sharded
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
 from estimator.problems import Problem
@@ -22,16 +24,22 @@ from estimator.rows import Epoch
 from estimator.sources import open_model
 from estimator.throughput import Load, Throughput, load_of, throughput
 
+RANKED_COUNTS = (2, 4, 8)
 SORTS = ("fits", "cost", "hours", "memory")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One card. `devices` is how many of it the recipe needs; None where it does not fit, or its memory is unknown."""
+    """One card. `devices` is how many of it the recipe needs: one, or the fewest of DEVICE_COUNTS over which FSDP2 makes it fit,
+    with `sharded` the estimate of each; None where none of them does, or its memory is unknown.
+
+    Speed and cost are one card's; of several both are unknown, since the links between cards are.
+    """
 
     gpu: Gpu
     estimate: Estimate
     devices: int | None
+    sharded: Estimate | None
     throughput: Throughput
     cost: Cost
 
@@ -41,6 +49,7 @@ class Candidate:
         bar = {"low_bytes": made.uncertainty.low_bytes, "high_bytes": made.uncertainty.high_bytes}
         return {
             "gpu": self.gpu.name, "devices": self.devices, "memory": memory | bar,
+            "sharded": {name: getattr(self.sharded, name) for name in ("device_bytes", "headroom_bytes", "is_close")} if self.sharded else None,
             "throughput": self.throughput.to_dict(), "cost": self.cost.to_dict(),
         }  # fmt: skip
 
@@ -64,6 +73,7 @@ def rank(
         raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
     model = model or open_model(recipe.model)
     shared: dict[tuple[str, int], tuple[Parts, Any, Load]] = {}
+    several = _Several(recipe, model, loop)
     made = []
     for gpu in gpus().values():
         platform = Platform.of(gpu)
@@ -72,11 +82,12 @@ def rank(
             parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
             shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, _single(recipe, model, loop, platform, cache_dir))
         parts, (row, components), load = shared[key]
-        estimate, devices = placed(recipe, gpu, parts, row.moment, components)
+        estimate = composed(recipe, gpu, parts, row.moment, components)
+        devices, sharded = (1, None) if estimate.fits else several.fewest(gpu, key, parts)
         speed = throughput(load, gpu)
         prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh}
-        money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
-        made.append(Candidate(gpu, estimate, devices, speed, money))
+        money = cost(gpu, 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
+        made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
     return sorted(made, key=ORDERS[sort])
 
 
@@ -87,18 +98,53 @@ def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_d
     return laws.find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
 
 
-def placed(recipe: Recipe, gpu: Gpu, parts: Parts, moment: str, components: dict[str, int]) -> tuple[Estimate, int | None]:
-    """The estimate on `gpu` and how many of it are needed: one, or unknown. The one place that sharding over cards has to change."""
-    made = composed(recipe, gpu, parts, moment, components)
-    return made, 1 if made.fits else None
+class _Several:
+    """The recipe spread over 2, 4 and 8 cards by FSDP2; each count is worked out once for cards with the same kernels."""
+
+    def __init__(self, recipe: Recipe, model: Model, loop: str) -> None:
+        self.loop = loop
+        self.recipes = [change for change in map(self._applied(recipe, model), more_devices(recipe)) if change]
+        self._made: dict[tuple[Any, int], tuple[Sharded, str, dict[str, int]]] = {}
+
+    @staticmethod
+    def _applied(recipe: Recipe, model: Model) -> Callable[[Change], Recipe | None]:
+        def applied(change: Change) -> Recipe | None:
+            try:
+                made = recipe.replace(**change.values)
+            except Problem:  # not every recipe can be spread
+                return None
+            return made if made.num_processes in RANKED_COUNTS and not check(made, model=model) else None
+
+        return applied
+
+    def fewest(self, gpu: Gpu, key: Any, parts: Parts) -> tuple[int | None, Estimate | None]:
+        usable = gpu.usable_bytes()
+        for recipe in self.recipes if usable and _goes_together(gpu) else ():
+            sharded, moment, components = self._of(recipe, key, parts)
+            if sum(components.values()) <= usable.bytes and (made := composed(recipe, gpu, parts, moment, components, sharded=sharded)).fits:
+                return recipe.num_processes, made
+        return None, None
+
+    def _of(self, recipe: Recipe, key: Any, parts: Parts) -> tuple[Sharded, str, dict[str, int]]:
+        at = key, recipe.num_processes
+        if at not in self._made:
+            sharded = parallel.shard(recipe, parts, self.loop)
+            row, components = sharded.evaluate(recipe)
+            self._made[at] = sharded, row.moment, components
+        return self._made[at]
+
+
+def _goes_together(gpu: Gpu) -> bool:
+    """Whether machines have several of it: a card with memory of its own, and NCCL or RCCL."""
+    return gpu.vendor in ("NVIDIA", "AMD") and gpu.mem_type.startswith(("HBM", "GDDR")) and not gpu.is_laptop
 
 
 def _fitting(candidate: Candidate) -> int:
-    """Fits surely, fits within the error bar, unknown, does not fit."""
+    """Fits surely, fits within the error bar, fits on several, unknown, does not fit."""
     made = candidate.estimate
-    if made.fits is None:
-        return 2
-    return (1 if made.is_close else 0) if made.fits else 3
+    if made.fits:
+        return 1 if made.is_close else 0
+    return 2 if candidate.devices else 3 if made.fits is None else 4
 
 
 def rent_usd(candidate: Candidate) -> float:

@@ -105,3 +105,15 @@ def test_bad_input_is_one_line(words, said, capsys):
     assert main(["gpus", *FLAGS, *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and all(part in error for part in said)
+
+
+def test_a_card_that_is_too_small_alone_is_counted_in_several():
+    recipe = Recipe(model="meta-llama/Llama-3.1-70B", max_length=4096, per_device_train_batch_size=1)
+    found = {one.gpu.name: one for one in rank(recipe)}
+    card = found["GeForce RTX 4090"]
+    spread = recipe.replace(num_processes=card.devices, distributed_type="fsdp", bnb_4bit_quant_storage=recipe.dtype)
+    assert card.devices > 1 and not card.estimate.fits
+    assert estimate(spread, card.gpu).device_bytes == card.sharded.device_bytes
+    assert not estimate(spread.replace(num_processes=card.devices // 2), card.gpu).fits
+    assert found["A100 SXM4 80GB"].devices == 1 and found["A100 SXM4 80GB"].sharded is None
+    assert {one.devices for one in found.values() if one.gpu.vendor == "Apple" or one.gpu.is_laptop} <= {1, None}
