@@ -13,11 +13,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from estimator import shapes
 from estimator.answers import Answers
 from estimator.kernels import hidden
 from estimator.recorded import Events, Place
 from estimator.work import Work, enter, leave
-
 
 
 class Recorder(TorchDispatchMode):
@@ -72,7 +72,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self._answers.of(func, args)
         if out is None:
-            out = func(*args, **(kwargs or {}))
+            out = shapes.run(func, args, kwargs or {})
             self.work.count(func, args, kwargs or {}, out)
         self._answers.made(func, out)
         component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
