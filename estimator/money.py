@@ -71,10 +71,12 @@ def cost(
     tokens_per_second: Range | None = None,
     hours_per_month: float | None = None,
     usd_per_kwh: float | None = None,
+    own: Sequence[Offer] = (),
 ) -> Cost:
-    """What `hours` of `devices` such cards cost. `hours` and `tokens_per_second` are the throughput's; prices on demand."""
+    """What `hours` of `devices` such cards cost. `hours` and `tokens_per_second` are the throughput's; prices on demand, and of the
+    user's `own`."""
     rents = sorted(
-        (_rent(offer, devices, hours, tokens_per_second, hours_per_month) for offer in _usable(gpu, devices)),
+        (_rent(offer, devices, hours, tokens_per_second, hours_per_month) for offer in (*own, *_usable(gpu, devices))),
         key=lambda rent: rent.offer.usd_per_hour,
     )
     notes = [Problem("money.as_of", date=rents[0].offer.as_of_date)] if rents else [Problem("money.no_offer", field="gpu", value=gpu.name)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from estimator.changes import Change, more_devices
 from estimator.estimate import Estimate, check, composed
 from estimator.law import Law
 from estimator.money import Cost, cost
+from estimator.own_cards import OwnCard
 from estimator.parallel import Sharded
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
@@ -66,16 +67,18 @@ def rank(
     derive: bool = False,
     cache_dir: Path | None = None,
     batches: Batches = Batches(),
+    own: Sequence[OwnCard] = (),
 ) -> list[Candidate]:
     """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand; `batches`
-    says what the data do to memory. Raises `Problem` for a recipe on several devices: how they divide the time is not known here."""
+    says what the data do to memory; `own` are cards and prices of the user's. Raises `Problem` for a recipe on several devices: how they divide the time is not known here."""
     if recipe.num_processes > 1:
         raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
     model = model or open_model(recipe.model)
     shared: dict[tuple[str, int], tuple[Parts, Any, Load]] = {}
     several = _Several(recipe, model, loop)
     made = []
-    for gpu in gpus().values():
+    stated = {card.gpu.name: card for card in own}
+    for gpu in {**gpus(), **{name: card.gpu for name, card in stated.items()}}.values():
         platform = Platform.of(gpu)
         key = platform.kernels, platform.workspace_bytes
         if key not in shared:
@@ -85,8 +88,9 @@ def rank(
         estimate = composed(recipe, gpu, parts, row.moment, components)
         devices, sharded = (1, None) if estimate.fits else several.fewest(gpu, key, parts)
         speed = throughput(load, gpu)
-        prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh}
-        money = cost(gpu, 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
+        prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh, "own": stated[gpu.name].offers if gpu.name in stated else ()}
+        alone = {} if sharded else {"hours": speed.hours, "tokens_per_second": speed.tokens_per_second}
+        money = cost(gpu, devices or 1, **alone, **prices)
         made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
     return sorted(made, key=ORDERS[sort])
 

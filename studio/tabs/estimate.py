@@ -17,7 +17,7 @@ from studio.models import EMBEDDED_ID, find_model
 from studio.tabs import Shared, open_tab
 from studio.tabs.controls import control, recipe_from, values_of
 from studio.tabs.notices import explained, mark_field
-from studio.tabs.panels import Asked, change, fits, take, why
+from studio.tabs.panels import Asked, cards, change, fits, take, why
 from studio.tabs.panels.picture import picture
 
 FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
@@ -26,7 +26,7 @@ BASIC += ["gradient_checkpointing", "optim"]
 ADVANCED = ["dtype", "attn_implementation", "mixed_precision", "lora_dropout", "use_dora", "gradient_accumulation_steps"]
 ADVANCED += ["packing", "use_reentrant", "autocast_adapter_dtype"]
 NAMES = BASIC + ADVANCED
-PANELS = (why, change, fits, take)
+PANELS = (why, change, fits, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 OPEN_PANELS = """(before) => {
@@ -52,12 +52,12 @@ def build(shared: Shared) -> None:
         with gr.Column(elem_classes="ls-right ls-sticky"):
             trouble = gr.HTML(elem_id="estimate-problem")
             shown = gr.HTML(elem_id="estimate-picture")
-            folds, panels = zip(*[_panel(panel) for panel in PANELS], strict=True)
+            folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     # The lists of cards and models stay out of the inputs: Gradio's page copies every input's properties three times a move.
     chosen = {"gpu": gr.State(FIRST["gpu"]), "model": gr.State(FIRST["model"])}
     inputs = [chosen["gpu"], chosen["model"], *(field for name, field in fields.items() if name != "model")]
     _wire_picture(shared, fields, chosen, card, inputs, trouble, shown)
-    _wire_panels(shared, inputs, shown, folds, panels)
+    _wire_panels(shared, inputs, shown, folds, panels, options)
     for html in panels:
         _wire_apply(html, fields, inputs)
     _wire_train(shared, train, inputs, trouble)
@@ -77,10 +77,11 @@ def _gpu_control() -> Any:
     return gr.Dropdown(choices, value=FIRST["gpu"], **words)
 
 
-def _panel(panel: Any) -> tuple[Any, Any]:
+def _panel(panel: Any) -> tuple[Any, Any, dict[str, Any]]:
     with gr.Accordion(marker(f"estimate.panel_{panel.NAME}"), open=False, elem_id=f"estimate-panel-{panel.NAME}") as fold:
+        options = panel.controls() if hasattr(panel, "controls") else {}
         html = gr.HTML(elem_id=f"estimate-{panel.NAME}", js_on_load=getattr(panel, "ON_LOAD", None))
-    return fold, html
+    return fold, html, options
 
 
 def _asked(shared: Shared, gpu: str, values: tuple[Any, ...]) -> Asked:
@@ -109,26 +110,31 @@ def _wire_picture(shared: Shared, fields: dict[str, Any], chosen: dict[str, Any]
     gr.context.Context.root_block.load(draw, inputs, [trouble, shown], **FAST)
 
 
-def _wire_panels(shared: Shared, inputs: list[Any], shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...]) -> None:
-    """Open panels are drawn after each picture and when they open."""
+def _wire_panels(shared: Shared, inputs: list[Any], shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]) -> None:
+    """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
+
+    asked_beside = [control for controls in options for control in controls.values()]
 
     def draw(request: gr.Request, names: str, gpu: str, *values: Any) -> list[Any]:
         lang, open_names = language(request), str(names).partition("|")[0].split(",")
+        beside = iter(values[len(NAMES) :])
+        given = [{name: next(beside) for name in controls} for controls in options]
         try:
-            asked = _asked(shared, gpu, values)
+            asked = _asked(shared, gpu, values[: len(NAMES)])
         except Problem:  # said beside the picture; what was drawn stays
             return [gr.skip()] * len(PANELS)
-        return [_drawn(lang, panel, asked) if panel.NAME in open_names else gr.skip() for panel in PANELS]
+        return [_drawn(lang, panel, asked, own) if panel.NAME in open_names else gr.skip() for panel, own in zip(PANELS, given, strict=True)]
 
-    for event in (shown.change, *(fold.expand for fold in folds)):
+    changes = [control.change for control in asked_beside]
+    for event in (shown.change, *(fold.expand for fold in folds), *changes):
         event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
-    wanted.change(draw, [wanted, *inputs], list(panels), **FAST)
+    wanted.change(draw, [wanted, *inputs, *asked_beside], list(panels), **FAST)
 
 
-def _drawn(lang: str, panel: Any, asked: Asked) -> str:
+def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> str:
     try:
-        return panel.render(lang, asked)
+        return panel.render(lang, asked, **options)
     except Problem as problem:
         return explained(lang, problem)
 

@@ -1,7 +1,8 @@
 """What unfolds below the picture of the Estimate tab. One module a panel.
 
 A panel has a `NAME` (its words are `estimate.panel_<name>`), `render(lang, asked)`, which gives its HTML or raises
-`Problem`, and perhaps `ON_LOAD`, the script of its element. Panels are drawn when they are open, after the picture: a
+`Problem`, and perhaps `ON_LOAD`, the script of its element, and `controls()`, which builds what it asks beside the recipe: their
+values come to `render` under their names. Panels are drawn when they are open, after the picture: a
 picture never waits for them.
 """
 
