@@ -16,7 +16,7 @@ def human_bytes(size_bytes: float) -> str:
     size = abs(size_bytes)
     sign = "-" if size_bytes < 0 else ""
     if size >= GIB:
-        return f"{sign}{size / GIB:.2f} GiB"
+        return f"{sign}{size / GIB:,.2f} GiB"
     if size >= MIB:
         return f"{sign}{size / MIB:.1f} MiB"
     return f"{sign}{size / KIB:.1f} KiB" if size >= KIB else f"{sign}{size:.0f} B"

@@ -148,7 +148,7 @@ def _wanted(one: Candidate, options: dict[str, Any], cards: list[OwnCard]) -> bo
 
 
 def _table(lang: str, shown: list[Candidate]) -> str:
-    names = ("card", "fits", "room", "speed", "hours", "run", "offer", "buy", "even")
+    names = ("card", "fits", "run", "offer", "hours", "buy", "even", "room", "speed")
     head = "".join(f'<th scope="col">{escape(t(lang, f"estimate.cards_{name}"))}</th>' for name in names)
     body = "".join(_row(lang, one) for one in shown)
     label = escape(t(lang, "estimate.panel_cards"))
@@ -175,8 +175,8 @@ def _row(lang: str, one: Candidate) -> str:
         f" ({one.cost.break_even_months:,.1f} {escape(t(lang, 'estimate.months'))})" if one.cost.break_even_months else ""
     )
     cells = [
-        f'<span class="ls-sign-{verdict}">{SIGNS[verdict]} {escape(word)}</span>', room, _span(speed, 0) or unknown, _span(hours, 1) or unknown,
-        f"USD {_span(usd, 2)}" if usd else unknown, offer, buy, even,
+        f'<span class="ls-sign-{verdict}">{SIGNS[verdict]} {escape(word)}</span>', f"USD {_span(usd, 2)}" if usd else unknown, offer,
+        _span(hours, 1) or unknown, buy, even, room, _span(speed, 0) or unknown,
     ]  # fmt: skip
     return f'<tr><th scope="row">{escape(one.gpu.name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 

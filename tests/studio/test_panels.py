@@ -1,0 +1,120 @@
+"""What unfolds below the Estimate tab's picture: what each panel says, in both languages, and what it does with wrong input."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+
+from estimator import Problem, Recipe, estimate, find_gpu, open_model
+from estimator.advise import advise
+from estimator.own_cards import own_card
+from estimator.take_away import from_query
+from studio.i18n import LANGUAGES
+from studio.tabs.panels import Asked, cards, change, fits, take, why
+from studio.tabs.panels.picture import picture
+from studio.widgets.bars_svg import COLOURS
+
+ID = "meta-llama/Llama-3.1-8B"
+PANELS = (why, change, fits, cards, take)
+RANKING = {"sort": "fits", "way": "any", "kinds": [], "whole": False}
+
+
+def asked(card: str = "RTX 4090", **fields) -> Asked:
+    recipe = Recipe(model=ID, **fields)
+    return Asked(recipe, find_gpu(card), open_model(ID))
+
+
+def shown(panel, lang: str, what: Asked, **options) -> str:
+    return panel.render(lang, what, **(RANKING | options if panel is cards else options))
+
+
+def applied(text: str) -> list[dict]:
+    return [json.loads(html.unescape(found)) for found in re.findall(r'data-apply="([^"]*)"', text)]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.NAME)
+@pytest.mark.parametrize("fields", [{}, {"method": "full"}, {"method": "lora", "max_length": 16384, "per_device_train_batch_size": 8}], ids=str)
+def test_every_panel_says_something_for_what_fits_and_what_does_not(panel, lang, fields):
+    text = shown(panel, lang, asked(**fields))
+    assert len(text) > 200 and "None" not in re.sub("<[^>]*>", " ", text)
+
+
+def test_the_first_change_is_the_advice_and_its_button_makes_it_fit():
+    what = asked(method="lora", max_length=8192, per_device_train_batch_size=4)
+    first = applied(shown(change, "en", what))[0]
+    assert first == json.loads(json.dumps(advise(what.recipe, what.gpu).cheapest.values))
+    assert estimate(what.recipe.replace(**first), what.gpu).fits
+
+
+def test_every_cell_of_what_fits_is_its_own_estimate():
+    what = asked()
+    text = shown(fits, "en", what)
+    cells = re.findall(r'<td class="ls-cell-(\w+)"[^>]*><button type="button" data-apply="([^"]*)" aria-label="([^:]*):', text)
+    assert len(cells) > 60
+    for verdict, values, size in cells[:: len(cells) // 12]:
+        made = estimate(what.recipe.replace(**json.loads(html.unescape(values))), what.gpu)
+        assert verdict == ("close" if made.is_close else "fits" if made.fits else "misses")
+        assert size == f"{made.device_bytes / 2**30:,.2f} GiB"
+
+
+def test_formulas_name_every_component_of_the_peak():
+    what = asked()
+    text = shown(why, "en", what)
+    for size in estimate(what.recipe, what.gpu).components.values():
+        assert not size or f"= {size:,} B" in text
+
+
+def test_the_link_gives_the_recipe_back():
+    what = asked(r=7, target_modules=("q_proj",), gradient_checkpointing=False)
+    (link,) = re.findall(r'data-copy="link" data-text="([^"]*)"', shown(take, "en", what))
+    fields, card = from_query(html.unescape(link))
+    assert (Recipe.from_dict(fields), card) == (what.recipe, what.gpu.name)
+
+
+def test_cards_of_ones_own_come_first_and_are_text():
+    mine = {"name": "=<b>mine</b>", "memory_gib": 48, "usd_per_hour": 0.5}
+    text = shown(cards, "en", asked(), own=[mine, {"name": ""}, "broken", {"name": "x", "memory_gib": -1}])
+    assert text.index("=&lt;b&gt;mine") < text.index("<th scope=\"row\">", text.index("=&lt;b&gt;mine"))
+    assert "<b>mine" not in text and "own price" in text
+
+
+@pytest.mark.parametrize(("stated", "field"), [({"name": ""}, "own_name"), ({"name": "new"}, "own_memory_gib"), ({"name": "new", "memory_gib": 0}, "own_memory_gib"), ({"name": "RTX 4090", "usd_per_hour": float("nan")}, "own_usd_per_hour")])
+def test_a_card_of_ones_own_is_checked(stated, field):
+    with pytest.raises(Problem) as said:
+        own_card(stated)
+    assert said.value.field == field
+
+
+def test_a_price_of_ones_own_keeps_the_catalogues_card():
+    card = own_card({"name": "RTX 4090", "purchase_usd": 1000})
+    assert card.gpu.name == "GeForce RTX 4090" and card.gpu.launch_msrp_usd == 1000
+    assert card.gpu.usable_bytes() == find_gpu("RTX 4090").usable_bytes()
+
+
+@pytest.mark.parametrize("options", [{"rows": "many"}, {"rows": "0"}, {"rows": "1e99"}, {"hours_per_month": "-3"}, {"sort": "luck"}], ids=str)
+def test_wrong_options_name_their_field(options):
+    with pytest.raises(Problem) as said:
+        shown(cards, "en", asked(), **options)
+    assert said.value.field == next(iter(options))
+
+
+def test_filters_leave_what_they_say():
+    text = shown(cards, "en", asked(), least_gib="100", kinds=["datacenter"], way="rent")
+    names = re.findall(r'<th scope="row">([^<]*)</th>', text)
+    assert names and all(find_gpu(html.unescape(name)).memory_gib >= 100 for name in names)
+
+
+def test_the_file_has_the_colours_of_the_page():
+    from studio import paths
+
+    tokens = (paths.assets() / "theme" / "tokens.css").read_text()
+    light = tokens.partition(".dark")[0]
+    assert COLOURS == dict(re.findall(r"--ls-(\w+): (#\w+);", light[light.index("--ls-weights") :])) | {}
+
+
+def test_the_picture_of_four_bits_of_the_other_kind_is_its_own():
+    assert picture("en", asked(quantization="fp4", bnb_4bit_use_double_quant=False)) != picture("en", asked())
