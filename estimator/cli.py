@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -94,6 +95,9 @@ def run_command(command: str, parser: argparse.ArgumentParser, run: Callable[[di
         return int(stop.code or 0)
     try:
         return run(options)
+    except BrokenPipeError:  # whoever reads has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FITS
     except Problem as problem:
         print(one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
         return BAD_INPUT
