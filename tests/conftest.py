@@ -6,12 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests share two cores with a browser: threads that spin would starve it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+
+settings.register_profile("any-machine", deadline=None)  # a busy machine is no mistake of the code
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -196,16 +196,18 @@ def test_every_moment_is_named_and_only_the_run_decides():
 
 @pytest.mark.parametrize("quantization", [None, "nf4", "int8"])
 def test_loading_holds_what_is_packed_and_one_layer_in_16_bits(quantization):
-    """Tensor after tensor: what came before is packed, the one at hand is there in 16 bits too; or the warm-up block, which
-    is as large as all packed weights."""
+    """Tensor after tensor by name: what came before is packed, the one at hand is there in 16 bits and packed, with two
+    copies of its scales in fp32 while those are quantized themselves; or the warm-up block, as large as all packed weights."""
     counted = load_preset("Qwen/Qwen3-8B").inventory
     held, tensors = loading(counted, "bfloat16", quantization, True, LOOPS["trl"])
     weights = base_weights(counted, "bfloat16", quantization, True, "none")
     assert tensors == weights.weights_bytes + weights.quantization_state_bytes - counted.buffer_bytes
     before, highest, warm_up = 0, 0, 0
-    for static in base_statics(counted, "bfloat16", quantization, True, "none"):
+    by_name = lambda static: [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in static.name.split(".")]  # noqa: E731
+    for static in sorted(base_statics(counted, "bfloat16", quantization, True, "none"), key=by_name):
         before, warm_up = before + sum(static.parts_bytes), warm_up + static.parts_bytes[0]
-        highest = max(highest, before + (2 * math.prod(static.shape) if len(static.parts_bytes) > 1 else 0))
+        beside = [2 * math.prod(static.shape) + (2 * 4 * scales if quantization == "nf4" else 0) for scales in static.parts_bytes[1:2]]
+        highest = max(highest, before + sum(beside))
     rounding = held.allocated_bytes - tensors
     assert max(highest, warm_up) <= held.peak_allocated_bytes <= max(highest, warm_up) + rounding + 2**20
     assert held.reserved_bytes >= held.peak_allocated_bytes
@@ -221,7 +223,7 @@ def test_merging_holds_two_copies_of_the_largest_difference(name):
 
     recipe, made = parts(name, method="lora")
     model = get_peft_model(build_on_meta(CONFIGS[name], dtype=torch.bfloat16), program.lora_config(recipe), low_cpu_mem_usage=True)
-    recorder = Recorder()
+    recorder = Recorder(rank=1)
     recorder.ignore(*model.parameters(), *model.buffers())
     with recorder:
         model.merge_adapter()
