@@ -103,6 +103,23 @@ _LORA_FIELDS = (
 )
 
 
+def attention(recipe: Recipe, model_class: type[PreTrainedModel]) -> str:
+    """The kernel that a class runs: one without the fused kernel asked for computes eagerly, where Transformers would raise."""
+    fused = {"sdpa": "_supports_sdpa", "flash_attention_2": "_supports_flash_attn"}
+    asked = recipe.attn_implementation
+    return asked if getattr(model_class, fused.get(asked, ""), True) else "eager"
+
+
+def _class_of(folder: Path) -> type[PreTrainedModel]:
+    """What AutoModelForCausalLM makes of a folder's config."""
+    from transformers import AutoConfig, PreTrainedModel
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    found = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), PreTrainedModel)
+    return found[0] if isinstance(found, tuple) else found
+
+
 def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cpu") -> PreTrainedModel:
     """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository.
 
@@ -114,7 +131,7 @@ def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cp
         folder,
         dtype=dtype(recipe),
         quantization_config=quantization_config(recipe),
-        attn_implementation=recipe.attn_implementation,
+        attn_implementation=attention(recipe, _class_of(folder)),
         device_map={"": device},
         use_safetensors=True,
         trust_remote_code=False,

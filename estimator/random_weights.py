@@ -61,7 +61,7 @@ def random_base(recipe: Recipe, model: Model, *, device: str) -> PreTrainedModel
             state_dict=_checkpoint(skeleton, device),
             dtype=program.dtype(recipe),
             quantization_config=program.quantization_config(recipe),
-            attn_implementation=recipe.attn_implementation,
+            attn_implementation=program.attention(recipe, type(skeleton)),
             device_map={"": device},
         )
     base.name_or_path = recipe.model

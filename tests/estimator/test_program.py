@@ -7,6 +7,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import get_peft_model
+from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
 
 from estimator import program
 from estimator.problems import Problem
@@ -124,3 +125,11 @@ def test_the_adapter_names_the_model_not_a_path_of_this_machine(base):
     recipe = Recipe(model=str(base), method="lora", dtype="float32")
     model = program.load_base(recipe.replace(model=str(base)), base, training=True)
     assert model.name_or_path == recipe.model
+
+
+@pytest.mark.parametrize(("config", "kernel"), [(LlamaConfig, "sdpa"), (Gemma2Config, "eager")])
+def test_a_class_without_the_fused_kernel_computes_eagerly(tmp_path, config, kernel):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 64}
+    AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
+    model = program.load_base(Recipe(model=str(tmp_path), method="lora", dtype="float32"), tmp_path, training=True)
+    assert model.config._attn_implementation == kernel
