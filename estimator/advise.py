@@ -19,6 +19,7 @@ from estimator.estimate import Estimate, check, estimate
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from estimator.sources import open_model
+from estimator.throughput import load_of, throughput
 
 SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks, "devices": changes.more_devices}
 """Levers with many steps."""
@@ -36,6 +37,17 @@ class Proposal:
     recipe: Recipe
     estimate: Estimate
     saved_bytes: int
+    before: Estimate
+
+    @property
+    def time_ratio(self) -> float | None:
+        """Seconds a token on the card, against those before; None where the work of either law is not known, on several cards, and
+        between 16-bit and packed weights, whose kernels reach other shares of a card's speed (presets/efficiency.csv)."""
+        was = self.before.source.recipe
+        if max(self.recipe.num_processes, was.num_processes) > 1 or self.recipe.is_quantized is not was.is_quantized:
+            return None
+        before, after = (_seconds_per_token(made) for made in (self.before, self.estimate))
+        return after / before if before and after else None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -52,6 +64,7 @@ class Proposal:
             "changes": [change.to_dict() for change in self.changes],
             "cost": self.cost,
             "saved_bytes": self.saved_bytes,
+            "time_ratio": self.time_ratio,
             "device_bytes": self.estimate.device_bytes,
             "headroom_bytes": self.estimate.headroom_bytes,
             "fits": self.estimate.fits,
@@ -90,11 +103,16 @@ class Advice:
         }
 
 
+def _seconds_per_token(made: Estimate) -> float | None:
+    speed = throughput(load_of(made.source.recipe, made.source.parts), find_gpu(made.gpu)).tokens_per_second
+    return 1 / speed.central if speed else None
+
+
 def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl") -> Advice:
     """Advice for `recipe` on `gpu`. Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into."""
     judge = _judge(recipe, gpu, model, loop)
     singles = tuple(_singles(judge))
-    cheapest = None if judge.start.fits else _gentlest(singles) or _cheapest_set(judge, singles)
+    cheapest = None if judge.start.fits else _cheapest(judge, singles)
     return Advice(judge.start, singles, cheapest, _largest(judge))
 
 
@@ -125,7 +143,7 @@ class Judge:
         if answer is None:
             return None
         recipe, found = answer
-        return Proposal(made, recipe, found, self.start.device_bytes - found.device_bytes)
+        return Proposal(made, recipe, found, self.start.device_bytes - found.device_bytes, self.start)
 
     def try_values(self, values: dict[str, Any]) -> tuple[Recipe, Estimate] | None:
         try:
@@ -147,6 +165,12 @@ def _singles(judge: Judge) -> Iterator[Proposal]:
     found = [judge.propose(change) for change in _choices(judge)]
     saving = [proposal for proposal in found if proposal and proposal.saved_bytes > 0]
     yield from sorted(saving, key=lambda p: (COSTS.index(p.cost), not p.estimate.fits, -p.saved_bytes))
+
+
+def _cheapest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
+    """One change, or a set where its worst cost is milder than that of any change that does it alone."""
+    alone = _gentlest(singles)
+    return _cheapest_set(judge, singles, COSTS.index(alone.cost) if alone else len(COSTS)) or alone
 
 
 def _gentlest(singles: Sequence[Proposal]) -> Proposal | None:
@@ -172,10 +196,11 @@ def _mildest(judge: Judge, steps: Sequence[Change], beside: tuple[Change, ...] =
     return steps[low]
 
 
-def _cheapest_set(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
-    """The set with the mildest worst cost, then fewest changes, then most memory left; None where all together do not fit."""
+def _cheapest_set(judge: Judge, singles: Sequence[Proposal], below: int) -> Proposal | None:
+    """The set with the mildest worst cost, milder than COSTS[below], then fewest changes, then most memory left; None where all
+    together do not fit."""
     levers = _levers(singles)
-    for worst in range(len(COSTS)):
+    for worst in range(below):
         allowed = [change for change in levers if COSTS.index(change.cost) <= worst]
         if allowed and (found := _pair(judge, allowed) or _many(judge, allowed)):
             return _softened(judge, found, singles)

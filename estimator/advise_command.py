@@ -62,7 +62,8 @@ def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
 def _proposal(proposal: Proposal) -> Iterator[str]:
     made = proposal.estimate
     fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
-    yield f"    saves {human_bytes(proposal.saved_bytes):>10}  {fits:<14}  costs: {proposal.cost}"
+    time = f", {proposal.time_ratio:.2f} x the time" if proposal.time_ratio else ""
+    yield f"    saves {human_bytes(proposal.saved_bytes):>10}  {fits:<14}  costs: {proposal.cost}{time}"
     for change in proposal.changes:
         yield f"      {change.note}"
 

@@ -98,6 +98,19 @@ def test_the_largest_model_is_what_a_whole_search_finds() -> None:
     assert _advice(recipe, card.name).largest.model == max(fitting, key=lambda preset: preset.parameters).id
 
 
+def test_a_set_that_costs_time_comes_before_a_change_that_drops_rows() -> None:
+    recipe = Recipe(model=LLAMA, method="lora", max_length=8192, per_device_train_batch_size=4, gradient_checkpointing=False)
+    cheapest = _advice(recipe, "RTX 4090").cheapest
+    assert cheapest.cost == "time" and {"gradient_checkpointing", "per_device_train_batch_size"} <= cheapest.values.keys()
+
+
+def test_checkpointing_costs_the_time_of_one_more_forward_pass() -> None:
+    """Where all weights train, forward is one part of three: the recomputed one makes at most four."""
+    recipe = Recipe(model=LLAMA, method="full", max_length=8192, gradient_checkpointing=False)
+    ratio = next(p.time_ratio for p in _advice(recipe, "A100 SXM4 80GB").singles if p.values == {"gradient_checkpointing": True})
+    assert 1 < ratio <= 4 / 3
+
+
 def test_a_card_of_unknown_memory_has_no_advice() -> None:
     unknown = next(gpu for gpu in gpus().values() if gpu.usable_bytes() is None)
     with pytest.raises(Problem, match="not known"):

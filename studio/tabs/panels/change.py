@@ -43,8 +43,9 @@ def _proposal(lang: str, proposal: Proposal, kind: str = "secondary") -> str:
     notes = "".join(f"<p>{escape(explain(lang, change.note))}</p>" for change in proposal.changes)
     words = {"saved": human_bytes(proposal.saved_bytes), "left": human_bytes(made.device_bytes)}
     values = escape(json.dumps(proposal.values))
+    time = " · " + t(lang, "estimate.change_time", ratio=f"{proposal.time_ratio:.2f}") if proposal.time_ratio else ""
     return (
         f'<div class="ls-change"><div>{notes}<p class="ls-note">{escape(t(lang, "estimate.change_saves", **words))} · '
-        f'{escape(t(lang, f"estimate.cost_{proposal.cost}"))} · <span class="ls-sign-{verdict}">{sign} {escape(t(lang, f"estimate.sign_{verdict}"))}</span></p></div>'
+        f'{escape(t(lang, f"estimate.cost_{proposal.cost}") + time)} · <span class="ls-sign-{verdict}">{sign} {escape(t(lang, f"estimate.sign_{verdict}"))}</span></p></div>'
         f'<button type="button" class="ls-button ls-button-{kind}" data-apply="{values}">{escape(t(lang, "estimate.apply"))}</button></div>'
     )
