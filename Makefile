@@ -1,6 +1,6 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
 # make test      install whatever the tests need and run all of them, two files at a time (JOBS=2)
-# make coverage  count every language model class of the installed Transformers (about two minutes)
+# make coverage  count and trace every language model class of the installed Transformers (about ten minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about two minutes)
 # make gpu-proof measure many recipes on this machine's GPU, into presets/measurements (eight minutes on an H200)
 # make bench     print the speed and memory figures, with ratios taken in one run

@@ -7,15 +7,17 @@ larger sets are made by leaving out of all what is not needed.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from estimator import changes, states
-from estimator.catalog import Gpu, Model, ModelPreset, find_gpu, load_preset, models
+from estimator.catalog import Gpu, Model, ModelPreset, load_preset, models
 from estimator.changes import COSTS, Change
 from estimator.estimate import Estimate, check, estimate
+from estimator.machines import machine
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from estimator.sources import open_model
@@ -104,37 +106,41 @@ class Advice:
 
 
 def _seconds_per_token(made: Estimate) -> float | None:
-    speed = throughput(load_of(made.source.recipe, made.source.parts), find_gpu(made.gpu)).tokens_per_second
+    speed = throughput(load_of(made.source.recipe, made.source.parts), machine(made.gpu).gpu).tokens_per_second
     return 1 / speed.central if speed else None
 
 
-def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl") -> Advice:
-    """Advice for `recipe` on `gpu`. Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into."""
-    judge = _judge(recipe, gpu, model, loop)
+def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Advice:
+    """Advice for `recipe` on `gpu`; `where` may say `system`, `mig` and `memory_gib` as `estimate` takes them.
+
+    Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into.
+    """
+    judge = _judge(recipe, gpu, model, loop, where)
     singles = tuple(_singles(judge))
     cheapest = None if judge.start.fits else _cheapest(judge, singles)
     return Advice(judge.start, singles, cheapest, _largest(judge))
 
 
-def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl") -> Largest:
+def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Largest:
     """The last part of the advice alone. Raises `Problem` as `advise` does."""
-    return _largest(_judge(recipe, gpu, model, loop))
+    return _largest(_judge(recipe, gpu, model, loop, where))
 
 
-def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str) -> Judge:
-    gpu = find_gpu(gpu) if isinstance(gpu, str) else gpu
-    if gpu.usable_bytes() is None:
-        raise Problem("gpu.memory_unknown", field="gpu", value=gpu.name)
-    return Judge(recipe, gpu, model or open_model(recipe.model), loop)
+def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str, where: dict[str, Any]) -> Judge:
+    judge = Judge(recipe, gpu, model or open_model(recipe.model), loop, where)
+    if judge.start.usable_bytes is None:
+        raise Problem("gpu.memory_unknown", field="gpu", value=judge.start.gpu)
+    return judge
 
 
 class Judge:
     """Estimates recipes near one recipe on one card, each once."""
 
-    def __init__(self, recipe: Recipe, gpu: Gpu, model: Model, loop: str) -> None:
-        self.recipe, self.gpu, self.model, self.loop = recipe, gpu, model, loop
+    def __init__(self, recipe: Recipe, gpu: Gpu | str, model: Model, loop: str, where: dict[str, Any]) -> None:
+        self.card = machine(gpu, **where).gpu
+        self.recipe, self.model, self.estimate = recipe, model, functools.partial(estimate, gpu=gpu, loop=loop, **where)
         self._made: dict[str, Estimate | None] = {}
-        self.start = estimate(recipe, gpu, model=model, loop=loop)
+        self.start = self.estimate(recipe, model=model)
 
     def propose(self, *made: Change) -> Proposal | None:
         """The changes applied and estimated; None where the recipe refuses them or the model does."""
@@ -150,7 +156,7 @@ class Judge:
             recipe = self.recipe.replace(**values)
             key = recipe.to_json()
             if key not in self._made:
-                self._made[key] = None if check(recipe, model=self.model) else estimate(recipe, self.gpu, model=self.model, loop=self.loop)
+                self._made[key] = None if check(recipe, model=self.model) else self.estimate(recipe, model=self.model)
         except Problem:
             return None
         return (recipe, self._made[key]) if self._made[key] else None
@@ -180,7 +186,7 @@ def _gentlest(singles: Sequence[Proposal]) -> Proposal | None:
 
 
 def _choices(judge: Judge) -> Iterator[Change]:
-    yield from changes.fixed_changes(judge.recipe, judge.model, judge.gpu)
+    yield from changes.fixed_changes(judge.recipe, judge.model, judge.card)
     for scale in SCALES.values():
         if steps := scale(judge.recipe):
             yield _mildest(judge, steps)
@@ -307,6 +313,6 @@ def _least_bytes(recipe: Recipe) -> float:
 def _fits_model(judge: Judge, preset: ModelPreset) -> bool:
     try:
         model, recipe = load_preset(preset.id), judge.recipe.replace(model=preset.id)
-        return not check(recipe, model=model) and bool(estimate(recipe, judge.gpu, model=model, loop=judge.loop).fits)
+        return not check(recipe, model=model) and bool(judge.estimate(recipe, model=model).fits)
     except Problem:
         return False

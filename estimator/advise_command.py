@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from estimator.advise import Advice, Proposal, advise
-from estimator.cli import DOES_NOT_FIT, FITS, asked, one_line, recipe_parser, run_command
+from estimator.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.units import human_bytes
@@ -16,6 +16,7 @@ from estimator.units import human_bytes
 
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser("advise", "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML file; flags go before it.")
+    add_machine(parser)
     parser.add_argument("file", nargs="?", metavar="RECIPE", help="the same as --recipe")
     return parser
 
@@ -31,7 +32,7 @@ def _run(options: dict[str, Any]) -> int:
     with asked(options) as (recipe, model, gpu, loop):
         if not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, such as 'RTX 4090'")
-        advice = advise(recipe, gpu, model=model, loop=loop)
+        advice = advise(recipe, gpu, model=model, loop=loop, **machine_of(options | {"gpu": gpu}))
     print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(recipe, advice))
     return FITS if advice.estimate.fits else DOES_NOT_FIT
 

@@ -149,7 +149,7 @@ def _row(one: Candidate) -> str:
         usd = _span(rent.usd, 2) if rent.usd else f"{rent.usd_per_million_tokens:.3f}"
     offer = f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})" if rent else "none known"
     buy = UNKNOWN if one.cost.purchase_usd is None else ("~" if one.cost.purchase_is_estimate else "") + f"{one.cost.purchase_usd:,.0f}"
-    speed, hours = (UNKNOWN, UNKNOWN) if one.sharded else (_span(one.throughput.tokens_per_second, 0), _span(one.throughput.hours, 1))
+    speed, hours = _span(one.throughput.tokens_per_second, 0), _span(one.throughput.hours, 1)
     return f"{one.gpu.name:<42} {fits:<8} {room:>10} {speed:>15} {hours:>11} {usd:>15}  {offer:<42} {buy:>12}"
 
 

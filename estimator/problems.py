@@ -117,6 +117,7 @@ TEMPLATES: dict[str, str] = {
     "advice.devices": "{values}: FSDP2 spreads weights, gradients and states over several cards, which send them to each other at each layer.",
     "advice.rank": "{values}: a lower rank, so less can be learned.",
     "why.efficiency": "Speed: a share of the card's rated speed, {central} (from {low} to {high} in {runs} runs measured on {cards}). The time to launch kernels is not counted: small models on short rows take longer.",
+    "time.several_devices": "{field}: the speed of several cards is not known: it depends on the links between them.",
     "time.no_work": "{field}: no traced step of this model is at hand, so its time is not known. Install the train extra: the step is traced then.",
     "time.no_bandwidth": "{field}: the memory bandwidth of {value} is not known, so no time is given.",
     "time.no_tflops": "{field}: the speed of {value} in {dtype} is not known, so no time is given.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from estimator.catalog import Gpu, Model, gpus
 from estimator.changes import Change, more_devices
 from estimator.estimate import Estimate, check, composed
 from estimator.law import Law
+from estimator.machines import check_system
 from estimator.money import Cost, cost
 from estimator.own_cards import OwnCard
 from estimator.parallel import Sharded
@@ -85,14 +86,28 @@ def rank(
             parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
             shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, _single(recipe, model, loop, platform, cache_dir))
         parts, (row, components), load = shared[key]
-        estimate = composed(recipe, gpu, parts, row.moment, components)
+        estimate = _runnable(recipe, gpu, composed(recipe, gpu, parts, row.moment, components))
         devices, sharded = (1, None) if estimate.fits else several.fewest(gpu, key, parts)
-        speed = throughput(load, gpu)
+        speed = _of_several(throughput(load, gpu)) if sharded else throughput(load, gpu)
         prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh, "own": stated[gpu.name].offers if gpu.name in stated else ()}
-        alone = {} if sharded else {"hours": speed.hours, "tokens_per_second": speed.tokens_per_second}
-        money = cost(gpu, devices or 1, **alone, **prices)
+        money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
         made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
     return sorted(made, key=ORDERS[sort])
+
+
+def _of_several(speed: Throughput) -> Throughput:
+    """The work is known, the links between cards are not."""
+    nothing = dict.fromkeys(("seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
+    return replace(speed, **nothing, why=(Problem("time.several_devices", field="gpu"),))
+
+
+def _runnable(recipe: Recipe, gpu: Gpu, made: Estimate) -> Estimate:
+    """The estimate; on Apple's GPUs a recipe that has no kernels there does not fit, and says why."""
+    try:
+        check_system(recipe, "macos" if gpu.vendor == "Apple" else None)
+    except Problem as problem:
+        return replace(made, fits=False, warnings=(*made.warnings, problem))
+    return made
 
 
 def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None) -> Law | None:

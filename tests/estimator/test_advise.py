@@ -117,6 +117,13 @@ def test_a_card_of_unknown_memory_has_no_advice() -> None:
         advise(Recipe(model=LLAMA), unknown)
 
 
+def test_a_slice_and_a_system_leave_less() -> None:
+    recipe = Recipe(model=LLAMA, max_length=4096)
+    whole, part = advise(recipe, "A100 SXM4 40GB").largest, advise(recipe, "A100 SXM4 40GB", mig="2g.10gb").largest
+    assert part.per_device_train_batch_size < whole.per_device_train_batch_size
+    assert advise(recipe, "RTX 4090", system="windows-desktop").largest.max_length < advise(recipe, "RTX 4090").largest.max_length
+
+
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text(f'model = "{LLAMA}"\nmethod = "lora"\nmax_length = 8192\nper_device_train_batch_size = 4\ngpu = "RTX 4090"\n')

@@ -117,3 +117,9 @@ def test_a_card_that_is_too_small_alone_is_counted_in_several():
     assert not estimate(spread.replace(num_processes=card.devices // 2), card.gpu).fits
     assert found["A100 SXM4 80GB"].devices == 1 and found["A100 SXM4 80GB"].sharded is None
     assert {one.devices for one in found.values() if one.gpu.vendor == "Apple" or one.gpu.is_laptop} <= {1, None}
+
+
+def test_what_has_no_kernels_on_a_card_does_not_fit_it():
+    for method, fits in (("qlora", False), ("lora", True)):
+        found = next(one for one in rank(RECIPE.replace(method=method)) if one.gpu.name == "Apple M1 Max")
+        assert found.estimate.fits is fits and bool(found.devices) is fits

@@ -164,7 +164,7 @@ def _row(lang: str, one: Candidate) -> str:
     verdict = "unknown" if one.estimate.fits is None else "several" if one.sharded else "misses" if not made.fits else "close" if made.is_close else "fits"
     word = t(lang, "estimate.cards_several", count=one.devices) if one.sharded else t(lang, f"estimate.sign_{verdict}")
     room = human_bytes(made.headroom_bytes) if made.headroom_bytes is not None else unknown
-    speed, hours = (None, None) if one.sharded else (one.throughput.tokens_per_second, one.throughput.hours)
+    speed, hours = one.throughput.tokens_per_second, one.throughput.hours
     usd = rent.usd if rent and rent.usd else None
     offer = unknown
     if rent:
