@@ -5,12 +5,12 @@ from __future__ import annotations
 import gradio as gr
 from starlette.middleware import Middleware
 
-from studio import i18n, paths, theme
+from studio import api, i18n, paths, theme
 from studio.datasets.store import DatasetStore
 from studio.frame import HEAD, build_header, on_load, remember_tab
 from studio.language import PageLanguage
 from studio.runs.supervisor import Supervisor
-from studio.security import SameOrigin
+from studio.security import SameOrigin, is_loopback
 from studio.tabs import Shared, chat, dataset, estimate, runs, train
 from studio.workers.client import Worker
 
@@ -30,6 +30,7 @@ def build() -> tuple[gr.Blocks, Shared]:
         for name, tab in TABS.items():
             with shared.tab[name]:
                 tab.build(shared)
+        api.register(shared)
         on_load(page, shared)
         remember_tab(shared)
     return page, shared
@@ -38,6 +39,7 @@ def build() -> tuple[gr.Blocks, Shared]:
 def launch(host: str, port: int) -> None:
     """Serve until interrupted."""
     page, shared = build()
+    shared.is_local = is_loopback(host)
     page.queue(max_size=64)
     print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
     middleware = [Middleware(SameOrigin), Middleware(PageLanguage)]

@@ -1,0 +1,142 @@
+"""What programs ask: `/estimate` and `/recommend`, by `gradio_client`, plain HTTP, or as the tools of an MCP server.
+
+Nothing else of the page is public, so these two are also all that `--mcp` shows. Answers are those of the command line's
+`--json`; what the caller can mend comes back as the same sentence, with its code and values as JSON in the error's title.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from estimator.calibration import Calibration
+from estimator.catalog import Model, models, unknown_model
+from estimator.estimate import check
+from estimator.estimate import estimate as estimated
+from estimator.fields import FieldInfo, checked, shown
+from estimator.hubs import parse
+from estimator.machines import machine
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from estimator.recommend import Wish
+from estimator.recommend import recommend as recommended
+from studio import paths
+from studio.models import find_model
+from studio.security import is_loopback
+from studio.tabs import Shared, can_train
+
+FIELDS = {
+    info.name: info
+    for info in (
+        FieldInfo("gpu", str | None, None, {}),
+        FieldInfo("system", str | None, None, {}),
+        FieldInfo("trained_share", float, 1.0, {"above": 0.0, "high": 1.0}),
+        FieldInfo("padded", bool, False, {}),
+    )
+}
+"""What `/estimate` takes beside the recipe; `Wish` checks what `/recommend` does."""
+
+
+class Refusal(gr.Error):
+    """A `Problem` as Gradio sends it to any kind of caller; not a failure of ours, so no traceback in the log."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem), title=json.dumps(problem.to_dict(), ensure_ascii=False, default=str), print_exception=False)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def register(shared: Shared) -> None:
+    """Add the two endpoints to the page that is being built."""
+
+    def estimate(
+        recipe: dict, gpu: str | None = None, system: str | None = None, trained_share: float = 1.0, padded: bool = False, request: gr.Request = None
+    ) -> dict:
+        """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes.
+
+        Parameters:
+            recipe: fields of a recipe by PEFT's and Transformers' names, as {"model": "meta-llama/Llama-3.1-8B", "method": "qlora", "r": 16, "max_length": 2048, "per_device_train_batch_size": 2}; only model is needed
+            gpu: name or unique alias of an accelerator, such as "RTX 4090"; without it no verdict is given
+            system: linux, linux-desktop, windows, windows-desktop, wsl2 or macos; by default native Linux with no screen on the card
+            trained_share: tokens that have a label, of all tokens of a batch: above 0, at most 1
+            padded: true where rows of one batch differ in length
+        """
+        asked = {"gpu": gpu, "system": system, "trained_share": trained_share, "padded": padded}
+        return _answer(request, lambda: _estimate(shared, request, _fields(recipe), asked))
+
+    def recommend(
+        model: str, rows: int | None = None, tokens_per_row: int | None = None, lengths: list[int] | None = None, budget_usd: float | None = None,
+        buy: bool = False, recipe: dict | None = None, plans: int = 5, request: gr.Request = None,
+    ) -> dict:  # fmt: skip
+        """Which GPU and which kind of fine-tune for a model, a dataset and a budget: plans that fit, the cheapest first, with memory, hours and cost.
+
+        Parameters:
+            model: a preset's id or a hub id, such as "meta-llama/Llama-3.1-8B"
+            rows: rows of the dataset
+            tokens_per_row: tokens of each row; by default the recipe's max_length
+            lengths: tokens of each row instead of rows and tokens_per_row
+            budget_usd: most that the run may cost on a rented card, or with buy the card
+            buy: true to rank by the price of the card instead of the run's rent
+            recipe: further fields of the recipe; a method given here is the only one tried
+            plans: how many to return, 1 to 100
+        """
+        given = {"rows": rows, "tokens_per_row": tokens_per_row, "lengths": lengths, "budget_usd": budget_usd, "buy": buy, "plans": plans}
+        return _answer(request, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given))
+
+    # Both answer at once: no place in the queue, and as many as ask.
+    for function in (estimate, recommend):
+        gr.api(function, queue=False, concurrency_limit=None)
+
+
+def _answer(request: Any, ask: Callable[[], dict[str, Any]]) -> Any:
+    """The dict; to an MCP client its JSON, since Gradio would send the text of a Python dict."""
+    try:
+        made = ask()
+    except Problem as problem:
+        raise Refusal(problem) from None
+    return json.dumps(made, ensure_ascii=False) if _is_tool_call(request) else made
+
+
+def _is_tool_call(request: Any) -> bool:
+    return request is not None and "/gradio_api/mcp" in request.url.path
+
+
+def _fields(recipe: Any) -> dict[str, Any]:
+    """The recipe's fields, given as an object or as its JSON text. Raises `Problem`."""
+    if isinstance(recipe, str):
+        try:
+            recipe = json.loads(recipe)
+        except (ValueError, RecursionError):
+            pass  # refused as text
+    if not isinstance(recipe, dict):
+        raise Problem("recipe.type", field="recipe", value=shown(recipe), allowed="an object of recipe fields")
+    return recipe
+
+
+def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    given = {name: checked(FIELDS[name], value) for name, value in asked.items()}
+    recipe = Recipe.from_dict(fields)
+    where = machine(given["gpu"], given["system"]) if given["gpu"] else None
+    model = _model(shared, request, recipe.model)
+    for problem in check(recipe, model=model):
+        raise problem
+    known = Calibration.of(where.gpu.name) if where else None
+    return estimated(recipe, model=model, calibration=known, cache_dir=paths.cache(), **given).to_dict()
+
+
+def _recommend(shared: Shared, request: Any, fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    wish = Wish(**given)
+    model = _model(shared, request, Recipe.from_dict(fields).model)
+    return recommended(fields, wish, model=model, cache_dir=paths.cache()).to_dict()
+
+
+def _model(shared: Shared, request: Any, name: str) -> Model:
+    """A preset or a hub id; a folder only for whoever sits at this machine. Raises `Problem`."""
+    is_local = shared.is_local and request is not None and request.client is not None and is_loopback(request.client.host)
+    if not is_local and name not in models() and not parse(name):
+        raise unknown_model(name)
+    return find_model(name, shared.trace_worker if can_train() else None)
