@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from estimator.calibration import Calibration
-from estimator.catalog import Model, models, unknown_model
+from estimator.catalog import Model, load_preset, models, unknown_model
 from estimator.estimate import check
 from estimator.estimate import estimate as estimated
 from estimator.fields import FieldInfo, checked, shown
@@ -139,4 +139,6 @@ def _model(shared: Shared, request: Any, name: str) -> Model:
     is_local = shared.is_local and request is not None and request.client is not None and is_loopback(request.client.host)
     if not is_local and name not in models() and not parse(name):
         raise unknown_model(name)
+    if name in models():
+        return load_preset(name)
     return find_model(name, shared.trace_worker if can_train() else None)
