@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import anyio.to_thread
 import gradio as gr
 
 from estimator.calibration import Calibration
@@ -20,6 +21,7 @@ from estimator.fields import FieldInfo, checked, shown
 from estimator.hubs import parse
 from estimator.machines import machine
 from estimator.problems import Problem
+from estimator.recipe import FIELDS as RECIPE_FIELDS
 from estimator.recipe import Recipe
 from estimator.recommend import Wish
 from estimator.recommend import recommend as recommended
@@ -38,6 +40,8 @@ FIELDS = {
     )
 }
 """What `/estimate` takes beside the recipe; `Wish` checks what `/recommend` does."""
+PLAIN = {name for name, info in RECIPE_FIELDS.items() if info.limits.get("choices")} | {"model"}
+"""Fields whose text is one of a few words."""
 
 
 class Refusal(gr.Error):
@@ -53,7 +57,7 @@ class Refusal(gr.Error):
 def register(shared: Shared) -> None:
     """Add the two endpoints to the page that is being built."""
 
-    def estimate(
+    async def estimate(
         recipe: dict, gpu: str | None = None, system: str | None = None, trained_share: float = 1.0, padded: bool = False, request: gr.Request = None
     ) -> dict:
         """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes.
@@ -66,9 +70,9 @@ def register(shared: Shared) -> None:
             padded: true where rows of one batch differ in length
         """
         asked = {"gpu": gpu, "system": system, "trained_share": trained_share, "padded": padded}
-        return _answer(request, lambda: _estimate(shared, request, _fields(recipe), asked))
+        return await _answer(request, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked))
 
-    def recommend(
+    async def recommend(
         model: str, rows: int | None = None, tokens_per_row: int | None = None, lengths: list[int] | None = None, budget_usd: float | None = None,
         buy: bool = False, recipe: dict | None = None, plans: int = 5, request: gr.Request = None,
     ) -> dict:  # fmt: skip
@@ -85,20 +89,30 @@ def register(shared: Shared) -> None:
             plans: how many to return, 1 to 100
         """
         given = {"rows": rows, "tokens_per_row": tokens_per_row, "lengths": lengths, "budget_usd": budget_usd, "buy": buy, "plans": plans}
-        return _answer(request, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given))
+        return await _answer(request, False, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given))
 
     # Both answer at once: no place in the queue, and as many as ask.
     for function in (estimate, recommend):
         gr.api(function, queue=False, concurrency_limit=None)
 
 
-def _answer(request: Any, ask: Callable[[], dict[str, Any]]) -> Any:
-    """The dict; to an MCP client its JSON, since Gradio would send the text of a Python dict."""
+async def _answer(request: Any, quick: bool, ask: Callable[[], dict[str, Any]]) -> Any:
+    """The dict; to an MCP client its JSON, since Gradio would send the text of a Python dict.
+
+    A quick answer takes less time than handing it to a thread, which then fights the server's own for the interpreter.
+    """
     try:
-        made = ask()
+        made = ask() if quick else await anyio.to_thread.run_sync(ask)
     except Problem as problem:
         raise Refusal(problem) from None
     return json.dumps(made, ensure_ascii=False) if _is_tool_call(request) else made
+
+
+def _is_quick(recipe: Any) -> bool:
+    """Whether nothing has to be asked of a hub, a worker or a process that matches expressions."""
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("model"), str) or recipe["model"] not in models():
+        return False
+    return all(not isinstance(value, (str, list, dict)) or name in PLAIN or value == "all-linear" for name, value in recipe.items())
 
 
 def _is_tool_call(request: Any) -> bool:
