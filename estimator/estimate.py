@@ -113,6 +113,24 @@ class Estimate:
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: verdict, parts, error bar."""
+        from estimator import notebook
+
+        return notebook.to_html(self)
+
+    def to_frame(self) -> Any:
+        """A pandas frame, a row a part (`estimator.notebook.parts`), in bytes. Raises `Problem` without pandas."""
+        from estimator import notebook
+
+        return notebook.to_frame(self)
+
+    def figure(self) -> Any:
+        """A Plotly figure of the parts, the error bar and the card's edge. Raises `Problem` without Plotly."""
+        from estimator import notebook
+
+        return notebook.figure(self)
+
 
 def _said(notes: Iterable[Problem]) -> list[dict[str, Any]]:
     return [note.to_dict() | {"text": str(note)} for note in notes]

@@ -77,7 +77,7 @@ def _coerced(info: FieldInfo, value: Any) -> Any:
     for kind in info.kinds:
         if kind is type(None) and value is None:
             return None
-        if _kind(kind) in (int, float) and _is_number(value) and not math.isfinite(value):
+        if _kind(kind) in (int, float) and _is_number(value) and not _is_finite(value):
             raise Problem("recipe.range", field=info.name, value=shown(value), allowed=info.allowed)
         made = _as(kind, value)
         if made is not None:
@@ -105,6 +105,13 @@ def _as(kind: Any, value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _words(info: FieldInfo) -> list[str]:

@@ -20,6 +20,7 @@ TEMPLATES: dict[str, str] = {
     "recipe.in_file": "{value}: {reason}",
     "machine.unsupported": "{field}: {value} does not run on this machine ({device}). Use one of: {allowed}.",
     "machine.base_rewritten": "{field}: {value} rewrites the base's weights, which all chats and comparisons share. Train with one of: {allowed}.",
+    "notebook.missing": "{value} is not installed. Install it: pip install {value}.",
     "measure.no_gpu": "{field}: no GPU to measure on ({reason}). Run this where torch finds a CUDA device.",
     "recipe.conflict": "{field}: {value} cannot be combined with {other}. {allowed}.",
     "model.unknown": "{field}: {value} is not a preset, not a folder here and not a hub id (org/name, modelscope:org/name). Close names: {allowed}.",

@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; only this machine's own (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default 7860)")
     parser.add_argument("--data-dir", type=Path, help="where datasets and runs are kept (default: LORA_STUDIO_HOME, else the platform's data folder)")
+    parser.add_argument("--mcp", action="store_true", help="also serve /estimate and /recommend as tools for MCP clients, at /gradio_api/mcp/ (extra: mcp)")
     return parser
 
 
@@ -47,10 +48,12 @@ def serve(options: argparse.Namespace) -> int:
 
     from studio import paths
     from studio.security import is_loopback
-    from studio.startup import import_gradio
+    from studio.startup import has_mcp, import_gradio
 
     if not is_loopback(options.host):
         raise Problem("server.address", value=options.host)
+    if options.mcp and not has_mcp():
+        raise Problem("server.no_mcp")
     if options.data_dir:
         os.environ["LORA_STUDIO_HOME"] = str(options.data_dir.expanduser().resolve())
     root = paths.prepare()
@@ -70,7 +73,7 @@ def serve(options: argparse.Namespace) -> int:
         import_gradio()
         from studio.app import launch
 
-        launch(options.host, options.port)
+        launch(options.host, options.port, options.mcp)
     return 0
 
 

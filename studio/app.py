@@ -36,8 +36,8 @@ def build() -> tuple[gr.Blocks, Shared]:
     return page, shared
 
 
-def launch(host: str, port: int) -> None:
-    """Serve until interrupted."""
+def launch(host: str, port: int, mcp: bool = False) -> None:
+    """Serve until interrupted; with `mcp` also the public endpoints (`studio.api`) as an MCP server's tools."""
     page, shared = build()
     shared.is_local = is_loopback(host)
     page.queue(max_size=64)
@@ -52,6 +52,7 @@ def launch(host: str, port: int) -> None:
             ssr_mode=False,
             run_history=False,
             enable_monitoring=False,
+            mcp_server=mcp,
             show_error=False,
             allowed_paths=[],
             max_file_size="200mb",

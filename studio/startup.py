@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,14 @@ def import_gradio() -> None:
     finally:
         gc.enable()
     gc.freeze()
+
+
+def has_mcp() -> bool:
+    """Whether the `mcp` package is here, of the line that Gradio speaks to (gradio 6.31: `mcp>=1.21,<2`)."""
+    try:
+        return importlib.metadata.version("mcp").split(".")[0] == "1"
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 @contextmanager

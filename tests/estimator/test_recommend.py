@@ -1,0 +1,84 @@
+"""Plans for a model, a dataset and a budget."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from estimator import Problem, Recipe, estimate
+from estimator.catalog import load_preset
+from estimator.ranking import rank, rent_usd
+from estimator.recommend import Wish, recommend
+from estimator.rows import uniform
+
+MODEL = "meta-llama/Llama-3.1-8B"
+WISH = {"rows": 20_000, "tokens_per_row": 1000}
+
+
+def asked(fields=(), **wish):
+    return recommend({"model": MODEL, **dict(fields)}, Wish(**WISH, **wish))
+
+
+def test_no_card_of_any_method_is_cheaper_than_the_first_plan():
+    """The reference ranks each method on its own."""
+    recipes = [Recipe(model=MODEL, method=method, max_length=1024) for method in ("full", "lora", "qlora")]
+    ranked = [one for recipe in recipes for one in rank(recipe, uniform(20_000, 1000, recipe)) if one.estimate.fits]
+    best = asked(plans=100).plans
+    assert best[0].usd == min(map(rent_usd, ranked))
+    assert {plan.candidate.gpu.name for plan in best} == {one.gpu.name for one in ranked if math.isfinite(rent_usd(one))}
+    assert len({plan.candidate.gpu.name for plan in best}) == len(best)
+
+
+def test_a_budget_leaves_out_what_costs_more_and_only_that():
+    everything = [plan.usd for plan in asked(plans=100).plans]
+    budget = everything[len(everything) // 2]
+    assert [plan.usd for plan in asked(plans=100, budget_usd=budget).plans] == [usd for usd in everything if usd <= budget]
+
+
+def test_a_card_to_buy_is_judged_by_its_price():
+    plans = asked(buy=True, budget_usd=2000).plans
+    assert plans and all(plan.usd == plan.candidate.cost.purchase_usd <= 2000 for plan in plans)
+
+
+def test_a_method_that_was_chosen_is_kept():
+    assert {plan.recipe.method for plan in asked({"method": "lora"}).plans} == {"lora"}
+
+
+def test_where_nothing_fits_the_budget_the_recipe_changes_and_says_how():
+    made = asked({"method": "full"}, buy=True, budget_usd=800)
+    assert made.plans and made.nearest is None
+    for plan in made.plans:
+        assert plan.changes and plan.usd <= 800
+        assert plan.recipe == Recipe(model=MODEL, method="full", max_length=1024).replace(**{n: v for c in plan.changes for n, v in c.values.items()})
+        assert estimate(plan.recipe, plan.candidate.gpu).fits
+
+
+def test_a_budget_that_buys_nothing_names_the_nearest():
+    made = asked(budget_usd=0.01)
+    assert made.plans == () and made.nearest.usd == asked().plans[0].usd
+
+
+def test_rows_are_as_long_as_the_data_and_the_model_allow():
+    longest = load_preset("gpt2").spec.max_position_embeddings
+    made = recommend({"model": "gpt2"}, Wish(lengths=[100, 900, 5000], plans=1))
+    assert made.plans[0].recipe.max_length == longest and made.dataset.dropped_rows == 1
+    assert recommend({"model": "gpt2"}, Wish(lengths=[100, 300], plans=1)).plans[0].recipe.max_length == 320
+
+
+def test_a_method_the_model_cannot_take_is_told():
+    made = recommend({"model": MODEL, "dtype": "float16"}, Wish(**WISH))
+    assert set(made.refused) == {"full"} and {plan.recipe.method for plan in made.plans} <= {"lora", "qlora"}
+    with pytest.raises(Problem):
+        recommend({"model": MODEL, "dtype": "float16", "method": "full"}, Wish(**WISH))
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [({}, "rows"), ({"rows": 1.5}, "rows"), ({"lengths": []}, "lengths"), ({"lengths": [0]}, "lengths"), ({"lengths": [5], "rows": 1}, "rows"),
+     ({"rows": 1, "plans": 0}, "plans"), ({"rows": 1, "budget_usd": math.nan}, "budget_usd"), ({"rows": 1, "buy": "no"}, "buy")],
+)  # fmt: skip
+def test_a_wish_names_the_field_at_fault(wish, field):
+    with pytest.raises(Problem) as caught:
+        Wish(**wish)
+    assert caught.value.field == field

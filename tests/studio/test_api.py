@@ -1,0 +1,133 @@
+"""What programs ask of a real server: `/estimate` and `/recommend`."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from estimator import cli
+from estimator.problems import Problem
+from studio import __main__ as command
+from studio import api, startup
+from tests.serving import Studio
+
+MODEL = "meta-llama/Llama-3.1-8B"
+RECIPE = {"model": MODEL, "method": "qlora", "r": 32, "max_length": 2048, "per_device_train_batch_size": 4}
+FLAGS = ["--model", MODEL, "--method", "qlora", "--r", "32", "--max-length", "2048", "--per-device-train-batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    server = Studio(tmp_path_factory.mktemp("api") / "home").wait()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(studio):
+    return Client(studio.url, verbose=False)
+
+
+def posted(studio, name: str, *data: object) -> tuple[int, dict]:
+    """One plain request, as curl makes it."""
+    body = json.dumps({"data": data}).encode()
+    request = urllib.request.Request(f"{studio.url}/gradio_api/run/{name}", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_an_estimate_is_the_command_lines_json(client, capsys):
+    assert cli.main(["estimate", *FLAGS, "--gpu", "RTX 4090", "--json"]) == 0
+    assert client.predict(RECIPE, gpu="RTX 4090", api_name="/estimate") == json.loads(capsys.readouterr().out)
+
+
+def test_all_that_the_command_line_asks_about_a_machine_and_its_data(client, capsys):
+    asked = ["--gpu", "RTX 3060", "--system", "windows-desktop", "--trained-share", "0.5", "--padded", "--json"]
+    assert cli.main(["estimate", *FLAGS, *asked]) == 0
+    said = client.predict(RECIPE, "RTX 3060", "windows-desktop", 0.5, True, api_name="/estimate")
+    assert said == json.loads(capsys.readouterr().out)
+
+
+def test_a_plain_request_gets_the_same_in_one_answer(studio, client):
+    status, answer = posted(studio, "estimate", RECIPE, "RTX 4090", None, 1.0, False)
+    assert status == 200 and answer["data"] == [client.predict(RECIPE, "RTX 4090", api_name="/estimate")]
+    status, answer = posted(studio, "estimate", json.dumps(RECIPE), "RTX 4090", None, 1.0, False)
+    assert status == 200 and answer["data"][0]["fits"] is True
+
+
+BAD = [
+    ({"recipe": {"model": MODEL, "r": 0}}, "recipe.range", "r"),
+    ({"recipe": {"model": MODEL, "r": 10**400}}, "recipe.range", "r"),
+    ({"recipe": {"model": MODEL, "rank": 8}}, "recipe.unknown_field", "rank"),
+    ({"recipe": {"model": MODEL, "method": "dora"}}, "recipe.choice", "method"),
+    ({"recipe": {"model": MODEL, "target_modules": "(a+)+$"}}, "estimator.no_match", "target_modules"),
+    ({"recipe": {"model": [MODEL]}}, "recipe.type", "model"),
+    ({"recipe": {}}, "recipe.missing", "model"),
+    ({"recipe": [1]}, "recipe.type", "recipe"),
+    ({"recipe": "{broken"}, "recipe.type", "recipe"),
+    ({"recipe": {"model": "../../etc/passwd"}}, "model.unknown", "model"),
+    ({"recipe": {"model": "no-such/model"}}, "hub.offline", "model"),
+    ({"gpu": "RTX 9999 Super Ultra"}, "gpu.unknown", "gpu"),
+    ({"gpu": ["RTX 4090"]}, "recipe.type", "gpu"),
+    ({"gpu": "RTX 4090", "system": "beos"}, "recipe.choice", "system"),
+    ({"gpu": "RTX 4090", "system": ["linux"]}, "recipe.type", "system"),
+    ({"trained_share": 0}, "recipe.range", "trained_share"),
+    ({"trained_share": "half"}, "recipe.type", "trained_share"),
+    ({"padded": "yes"}, "recipe.type", "padded"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "code", "field"), BAD)
+def test_a_mistake_names_the_field_its_value_and_what_is_allowed(client, asked, code, field):
+    with pytest.raises(AppError) as caught:
+        client.predict(**{"recipe": RECIPE, **asked}, api_name="/estimate")
+    problem = Problem.from_dict(json.loads(caught.value.title))
+    assert (problem.code, problem.field) == (code, field)
+    assert caught.value.message == str(problem) and "Traceback" not in caught.value.message
+
+
+def test_a_mistake_leaves_no_traceback_in_the_servers_log(studio):
+    status, answer = posted(studio, "estimate", {"model": MODEL, "r": 0}, None, None, 1.0, False)
+    assert status == 500 and answer["error"] == "r: 0 is out of range. Allowed: 1 to 4,096."
+    assert "Traceback" not in studio.log()
+
+
+def test_plans_are_within_the_budget_cheapest_first_and_fit(client):
+    said = client.predict(model=MODEL, rows=20_000, tokens_per_row=1000, budget_usd=20, plans=4, api_name="/recommend")
+    spent = [plan["usd"] for plan in said["plans"]]
+    assert len(spent) == 4 and spent == sorted(spent) and spent[-1] <= 20
+    for plan in said["plans"]:
+        assert client.predict(plan["recipe"], plan["gpu"], api_name="/estimate")["fits"]
+
+
+@pytest.mark.parametrize(("asked", "field"), [({}, "rows"), ({"rows": 0}, "rows"), ({"rows": 5, "lengths": [3]}, "rows"), ({"rows": 5, "budget_usd": -1}, "budget_usd")])
+def test_a_wish_that_cannot_be_is_refused_by_name(client, asked, field):
+    with pytest.raises(AppError) as caught:
+        client.predict(model=MODEL, **asked, api_name="/recommend")
+    assert json.loads(caught.value.title)["params"]["field"] == field
+
+
+def test_programs_see_these_two_and_nothing_else(client):
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/estimate", "/recommend"}
+
+
+@pytest.mark.parametrize(("is_local", "host", "code"), [(True, "127.0.0.1", "model.no_config"), (True, "10.0.0.7", "model.unknown"), (False, "127.0.0.1", "model.unknown")])
+def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, is_local, host, code):
+    request = SimpleNamespace(client=SimpleNamespace(host=host))
+    with pytest.raises(Problem) as caught:
+        api._model(SimpleNamespace(is_local=is_local, trace_worker=None), request, str(tmp_path))
+    assert caught.value.code == code
+
+
+def test_without_its_package_mcp_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(startup, "has_mcp", lambda: False)
+    assert command.main(["--mcp"]) == 2
+    assert capsys.readouterr().err.splitlines() == ['lora-studio: --mcp needs the package mcp, below version 2. Install it: pip install "lora-studio[mcp]".']
