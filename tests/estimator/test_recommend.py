@@ -13,6 +13,7 @@ from estimator.recommend import Wish, recommend
 from estimator.rows import uniform
 
 MODEL = "meta-llama/Llama-3.1-8B"
+GPT2 = "openai-community/gpt2"
 WISH = {"rows": 20_000, "tokens_per_row": 1000}
 
 
@@ -60,10 +61,10 @@ def test_a_budget_that_buys_nothing_names_the_nearest():
 
 
 def test_rows_are_as_long_as_the_data_and_the_model_allow():
-    longest = load_preset("gpt2").spec.max_position_embeddings
-    made = recommend({"model": "gpt2"}, Wish(lengths=[100, 900, 5000], plans=1))
+    longest = load_preset(GPT2).spec.max_position_embeddings
+    made = recommend({"model": GPT2}, Wish(lengths=[100, 900, 5000], plans=1))
     assert made.plans[0].recipe.max_length == longest and made.dataset.dropped_rows == 1
-    assert recommend({"model": "gpt2"}, Wish(lengths=[100, 300], plans=1)).plans[0].recipe.max_length == 320
+    assert recommend({"model": GPT2}, Wish(lengths=[100, 300], plans=1)).plans[0].recipe.max_length == 320
 
 
 def test_a_method_the_model_cannot_take_is_told():
