@@ -87,7 +87,8 @@ class Wish:
         return math.inf if one.cost.purchase_usd is None else one.cost.purchase_usd
 
     def allows(self, one: Candidate) -> bool:
-        return math.isfinite(self.usd(one)) and (self.budget_usd is None or self.usd(one) <= self.budget_usd)
+        """What costs an unknown sum is within no budget."""
+        return self.budget_usd is None or self.usd(one) <= self.budget_usd
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`plans` are within the budget, the cheapest first, the best method of each card. Where there are none, `nearest` is the
-    cheapest plan beyond the budget, if any card of known price fits. `refused` says which method the model cannot take, and why."""
+    """`plans` are within the budget, the cheapest first, the best method of each card. What costs an unknown sum comes last.
+    Where there are none, `nearest` is the cheapest plan beyond the budget, if it fits any card. `refused` says which method the model cannot take, and why."""
 
     dataset: Epoch
     plans: tuple[Plan, ...]
@@ -142,7 +143,7 @@ def recommend(fields: dict[str, Any], wish: Wish, *, model: Model | None = None,
     within = _best_of_each_card(plan for plan in found if wish.allows(plan.candidate))
     if not within:
         within = _best_of_each_card(search.changed(recipes[-1]))
-    beyond = min((plan for plan in found if math.isfinite(plan.usd)), key=_order, default=None)
+    beyond = min(found, key=_order, default=None)
     return Recommendation(wish.epoch(recipes[0]), tuple(within[: wish.plans]), None if within else beyond, refused)
 
 

@@ -27,12 +27,12 @@ def test_no_card_of_any_method_is_cheaper_than_the_first_plan():
     ranked = [one for recipe in recipes for one in rank(recipe, uniform(20_000, 1000, recipe)) if one.estimate.fits]
     best = asked(plans=100).plans
     assert best[0].usd == min(map(rent_usd, ranked))
-    assert {plan.candidate.gpu.name for plan in best} == {one.gpu.name for one in ranked if math.isfinite(rent_usd(one))}
-    assert len({plan.candidate.gpu.name for plan in best}) == len(best)
+    fitting = {one.gpu.name for one in ranked}
+    assert {plan.candidate.gpu.name for plan in best} <= fitting and len({plan.candidate.gpu.name for plan in best}) == min(100, len(fitting))
 
 
 def test_a_budget_leaves_out_what_costs_more_and_only_that():
-    everything = [plan.usd for plan in asked(plans=100).plans]
+    everything = [plan.usd for plan in asked(plans=100).plans if math.isfinite(plan.usd)]
     budget = everything[len(everything) // 2]
     assert [plan.usd for plan in asked(plans=100, budget_usd=budget).plans] == [usd for usd in everything if usd <= budget]
 
@@ -65,6 +65,13 @@ def test_rows_are_as_long_as_the_data_and_the_model_allow():
     made = recommend({"model": GPT2}, Wish(lengths=[100, 900, 5000], plans=1))
     assert made.plans[0].recipe.max_length == longest and made.dataset.dropped_rows == 1
     assert recommend({"model": GPT2}, Wish(lengths=[100, 300], plans=1)).plans[0].recipe.max_length == 320
+
+
+def test_a_cost_that_is_unknown_is_within_no_budget():
+    """No law of this model ships, so its hours are not known."""
+    assert recommend({"model": GPT2}, Wish(rows=10)).plans[0].to_dict()["usd"] is None
+    made = recommend({"model": GPT2}, Wish(rows=10, budget_usd=1e6))
+    assert made.plans == () and made.nearest.to_dict()["usd"] is None
 
 
 def test_a_method_the_model_cannot_take_is_told():
