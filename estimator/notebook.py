@@ -71,14 +71,14 @@ def _svg(made: Estimate) -> str:
         title = f"<title>{escape(name.replace('_', ' '))}: {human_bytes(size)}</title>"
         pieces.append(f'<rect x="{left:.2f}" y="{TOP}" width="{size * scale:.2f}" height="{BAR}" fill="{COLOURS[name]}">{title}</rect>')
         left += size * scale
-    low, high, middle = made.uncertainty.low_bytes * scale, made.uncertainty.high_bytes * scale, TOP + BAR / 2
+    low, high, middle = made.uncertainty.low_bytes * scale, made.uncertainty.high_bytes * scale, TOP + BAR + 9  # below the bar, on the page's own ground
     whisker = f"M{low:.2f} {middle - 5}v10M{low:.2f} {middle}H{high:.2f}M{high:.2f} {middle - 5}v10"
     lines = f'<path d="{whisker}" stroke="currentColor" fill="none"/>'
     if edge:
         x, anchor = edge * scale, "end" if edge * scale > WIDTH / 2 else "start"
-        lines += f'<path d="M{x:.2f} {TOP - 4}v{BAR + 8}" stroke="currentColor" stroke-width="2" stroke-dasharray="4 2"/>'
+        lines += f'<path d="M{x:.2f} {TOP - 4}v{BAR + 18}" stroke="currentColor" stroke-width="2" stroke-dasharray="4 2"/>'
         lines += f'<text x="{x:.2f}" y="9" font-size="10" text-anchor="{anchor}" fill="currentColor">{escape(made.gpu)}: {human_bytes(edge)}</text>'
-    height = TOP + BAR + 6
+    height = TOP + BAR + 18
     return f'<svg role="img" aria-label="{escape(verdict(made))}" viewBox="0 0 {WIDTH} {height}" width="100%">{"".join(pieces)}{lines}</svg>'
 
 
