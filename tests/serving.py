@@ -24,12 +24,12 @@ def free_port() -> int:
 class Studio:
     """`python -m studio`, started and ended by the test."""
 
-    def __init__(self, home: Path, port: int | None = None) -> None:
+    def __init__(self, home: Path, port: int | None = None, options: tuple[str, ...] = ()) -> None:
         self.home, self.port = home, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.started = time.monotonic()
         self._log = (home.parent / f"{home.name}-page.log").open("ab")
-        command = [sys.executable, "-m", "studio", "--port", str(self.port), "--data-dir", str(home)]
+        command = [sys.executable, "-m", "studio", "--port", str(self.port), "--data-dir", str(home), *options]
         # A background shell hands an ignored Ctrl+C down; the page must hear it to end.
         heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment(), preexec_fn=heard)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import urllib.error
 import urllib.request
 from types import SimpleNamespace
 
@@ -125,6 +127,36 @@ def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, is_local, host,
     with pytest.raises(Problem) as caught:
         api._model(SimpleNamespace(is_local=is_local, trace_worker=None), request, str(tmp_path))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("recipe", "quick"),
+    [(RECIPE, True), ({**RECIPE, "target_modules": "all-linear"}, True), ({**RECIPE, "target_modules": "(a+)+$"}, False), ({**RECIPE, "rank_pattern": {"(a+)+$": 4}}, False),
+     ({"model": "org/name"}, False), ({"model": []}, False), ([], False)],
+)  # fmt: skip
+def test_what_may_take_long_is_not_answered_on_the_servers_own_thread(recipe, quick):
+    assert api._is_quick(recipe) is quick
+
+
+def test_the_tools_of_mcp_are_these_two_and_answer_with_json(tmp_path):
+    mcp = pytest.importorskip("mcp", reason="the mcp extra")
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def talk(url: str) -> tuple[set[str], list]:
+        async with streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _), mcp.ClientSession(read, write) as session:
+            await session.initialize()
+            names = {tool.name for tool in (await session.list_tools()).tools}
+            asked = ({"recipe": RECIPE, "gpu": "RTX 4090"}, {"recipe": {"model": MODEL, "r": 0}})
+            return names, [await session.call_tool("estimate", one) for one in asked]
+
+    server = Studio(tmp_path / "home", options=("--mcp",)).wait()
+    try:
+        names, (good, bad) = asyncio.run(talk(server.url))
+    finally:
+        server.stop()
+    assert names == {"estimate", "recommend"}
+    assert json.loads(good.content[0].text) == json.loads(estimate(Recipe(**RECIPE), "RTX 4090").to_json())
+    assert bad.isError and bad.content[0].text == "r: 0 is out of range. Allowed: 1 to 4,096."
 
 
 def test_without_its_package_mcp_says_what_to_install(monkeypatch, capsys):
