@@ -42,7 +42,7 @@ def launch(host: str, port: int, mcp: bool = False) -> None:
     shared.is_local = is_loopback(host)
     page.queue(max_size=64)
     print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
-    middleware = [Middleware(SameOrigin), Middleware(PageLanguage)]
+    middleware = [Middleware(SameOrigin), Middleware(PageLanguage), Middleware(api.OneSession)]
     try:
         page.launch(
             server_name=host,

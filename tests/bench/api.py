@@ -87,8 +87,7 @@ def _questions(n: int) -> Iterator[bytes]:
     for step in itertools.count(n):
         recipe = {"model": MODELS[step % len(MODELS)], "method": ("qlora", "lora", "full")[step % 7 % 3], "r": 8 + step % 57}
         recipe |= {"max_length": 256 * (1 + step % 16), "per_device_train_batch_size": 1 + step % 8}
-        data = [recipe, CARDS[step % len(CARDS)], None, 1.0, False]
-        yield json.dumps({"data": data, "session_hash": f"client-{n}"}).encode()  # each program has a session, as gradio_client's
+        yield json.dumps({"data": [recipe, CARDS[step % len(CARDS)], None, 1.0, False]}).encode()
 
 
 async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, body: bytes) -> dict[str, Any]:
