@@ -5,6 +5,7 @@ Accepts what JSON, TOML and forms deliver for a type (16.0 for 16, a list for a 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -25,7 +26,7 @@ class FieldInfo:
     default: Any
     limits: dict[str, Any]
 
-    @property
+    @functools.cached_property
     def kinds(self) -> tuple[Any, ...]:
         """The types allowed, a union taken apart: `str | None` gives `(str, NoneType)`."""
         if isinstance(self.annotation, types.UnionType):
