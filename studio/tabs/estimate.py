@@ -21,7 +21,7 @@ from studio.models import find_model
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.estimate_form import START, Form, build_form, meant, set_to
-from studio.tabs.notices import explained, mark_field
+from studio.tabs.notices import RETRY, explained, explained_late, mark_field
 from studio.tabs.panels import Asked, cards, change, fits, intents, take, why
 from studio.tabs.panels import picture as bars
 
@@ -43,7 +43,7 @@ def build(shared: Shared) -> None:
             form = build_form()
             train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
-            trouble = gr.HTML(elem_id="estimate-problem")
+            trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     _wire_picture(shared, form, trouble, shown)
@@ -79,7 +79,7 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any) -> None:
         try:
             return "", bars.picture(lang, _asked(shared, request, kept, basic), can_train(), bool(shared.trace_worker.pid))
         except Problem as problem:
-            return explained(lang, problem), gr.skip()
+            return explained_late(lang, problem), gr.skip()
 
     def keeper(name: str) -> Any:
         def keep(request: gr.Request, value: Any, kept: dict[str, Any], *basic: Any) -> tuple[Any, ...]:
@@ -100,7 +100,7 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any) -> None:
     for name, folded in form.folded.items():
         folded.change(keeper(name), [folded, *form.inputs], [form.kept, trouble, shown], **FAST)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
-    gr.context.Context.root_block.load(draw, form.inputs, [trouble, shown], **FAST)
+    gr.on([gr.context.Context.root_block.load, trouble.submit], draw, form.inputs, [trouble, shown], **FAST)
 
     def derive(request: gr.Request, kept: dict[str, Any], *basic: Any) -> None:
         """Let the worker trace what the picture shows approximately; the picture is drawn again after it, whatever it shows then."""
@@ -110,7 +110,11 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any) -> None:
             if made := bars.to_trace(shown_bars, shown_bars[bars.index_of(asked)]):
                 exact.derive(made, shared.trace_worker)
 
-    shown.submit(derive, form.inputs, None, **FAST).then(draw, form.inputs, [trouble, shown], **FAST)
+    def redraw(request: gr.Request, kept: dict[str, Any], *basic: Any) -> Any:
+        """The picture alone: nobody asked for this one, so what is said beside it stays."""
+        return draw(request, kept, *basic)[1]
+
+    shown.submit(derive, form.inputs, None, **FAST).then(redraw, form.inputs, shown, **FAST)
     if can_train():  # what is new comes from these: the worker is warm when it is asked
         gr.on([form.fold.expand, form.pasting.expand, form.model.focus, form.basic["target_modules"].focus], shared.trace_worker.start, **FAST)
 
