@@ -25,6 +25,8 @@ from estimator.throughput import load_of, throughput
 
 SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks, "devices": changes.more_devices}
 """Levers with many steps."""
+MACHINE = ("system", "mig", "memory_gib")
+"""What says which part of a card there is."""
 NEXT_LARGER = 12
 """Presets tried beyond the largest that halving finds."""
 LONGEST_UNKNOWN_TOKENS = 1 << 17
@@ -111,7 +113,7 @@ def _seconds_per_token(made: Estimate) -> float | None:
 
 
 def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Advice:
-    """Advice for `recipe` on `gpu`; `where` may say `system`, `mig` and `memory_gib` as `estimate` takes them.
+    """Advice for `recipe` on `gpu`; `where` may say `system`, `mig`, `memory_gib`, `trained_share` and `padded` as `estimate` takes them.
 
     Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into.
     """
@@ -126,6 +128,12 @@ def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop:
     return _largest(_judge(recipe, gpu, model, loop, where))
 
 
+def highest_length(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> int | None:
+    """Its `max_length` alone. Raises `Problem` as `advise` does."""
+    judge = _judge(recipe, gpu, model, loop, where)
+    return _highest(judge, "max_length", _longest(judge))
+
+
 def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str, where: dict[str, Any]) -> Judge:
     judge = Judge(recipe, gpu, model or open_model(recipe.model), loop, where)
     if judge.start.usable_bytes is None:
@@ -137,7 +145,7 @@ class Judge:
     """Estimates recipes near one recipe on one card, each once."""
 
     def __init__(self, recipe: Recipe, gpu: Gpu | str, model: Model, loop: str, where: dict[str, Any]) -> None:
-        self.card = machine(gpu, **where).gpu
+        self.card = machine(gpu, **{name: where[name] for name in MACHINE if name in where}).gpu
         self.recipe, self.model, self.estimate = recipe, model, functools.partial(estimate, gpu=gpu, loop=loop, **where)
         self._made: dict[str, Estimate | None] = {}
         self.start = self.estimate(recipe, model=model)
@@ -263,13 +271,16 @@ def _softened(judge: Judge, found: Proposal, singles: Sequence[Proposal]) -> Pro
 
 
 def _largest(judge: Judge) -> Largest:
-    longest = judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS
     return Largest(
         per_device_train_batch_size=_highest(judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]),
-        max_length=_highest(judge, "max_length", min(longest, FIELDS["max_length"].limits["high"])),
+        max_length=_highest(judge, "max_length", _longest(judge)),
         r=_highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
         model=_largest_model(judge),
     )
+
+
+def _longest(judge: Judge) -> int:
+    return min(judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS, FIELDS["max_length"].limits["high"])
 
 
 def _highest(judge: Judge, name: str, high: int) -> int | None:

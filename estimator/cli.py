@@ -27,9 +27,9 @@ from estimator.recipe import FIELDS, Recipe
 from estimator.recipe_file import in_file, read_recipe
 from estimator.sources import model_from_config, open_model
 from estimator.spec import MAX_CONFIG_BYTES, parse_config, read_config
+from estimator.texts import SWITCH, is_list, number_or_text, parsed
 from estimator.units import human_bytes
 
-_SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
 
 
@@ -123,10 +123,10 @@ def verdict(made: Any) -> int:
 
 def _batches(options: dict[str, Any]) -> dict[str, Any]:
     """What the user knows of his data. Raises `Problem`."""
-    padded = _SWITCH.get(options["padded"].lower())
+    padded = SWITCH.get(options["padded"].lower())
     if padded is None:
         raise Problem("recipe.type", field="padded", value=options["padded"], allowed="true or false")
-    share = _number_or_text(options["trained_share"])
+    share = number_or_text(options["trained_share"])
     if isinstance(share, str):
         raise Problem("recipe.type", field="trained_share", value=share, allowed="a number")
     return {"trained_share": share, "padded": padded}
@@ -159,7 +159,7 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
 
 def flags_of(options: dict[str, Any]) -> dict[str, Any]:
     """The recipe fields that were given, as their types."""
-    return {name: _parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
+    return {name: parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
 
 
 def _pasted(file: str, name: str) -> Model:
@@ -179,77 +179,19 @@ def _flag(name: str) -> str:
 
 
 def _metavar(info: FieldInfo) -> str:
-    return "LIST" if _is_list(info) else info.name.upper().rpartition("_")[2]
+    return "LIST" if is_list(info) else info.name.upper().rpartition("_")[2]
 
 
 def _arity(info: FieldInfo) -> dict[str, Any]:
     """A switch may stand alone; a list takes several words or one with commas."""
     if bool in info.kinds:
         return {"nargs": "?", "const": "true"}
-    return {"nargs": "+"} if _is_list(info) else {}
-
-
-def _is_list(info: FieldInfo) -> bool:
-    return any(getattr(kind, "__origin__", kind) is tuple for kind in info.kinds)
+    return {"nargs": "+"} if is_list(info) else {}
 
 
 def _help(info: FieldInfo) -> str:
     default = "" if info.name == "model" else f" Default: {info.default}."
     return f"{info.allowed}.{default}".replace("%", "%%")
-
-
-def _parsed(info: FieldInfo, given: str | list[str]) -> Any:
-    """The text of a flag as the field's type; what does not parse is left as text for `Recipe` to refuse by name."""
-    origins = [getattr(kind, "__origin__", kind) for kind in info.kinds]
-    if isinstance(given, list) and dict in origins and given[0].lstrip().startswith("{"):
-        return _parsed_table(" ".join(given))
-    if isinstance(given, list):
-        return _parsed_list(info, given, takes_text=str in origins)
-    if bool in origins:
-        return _SWITCH.get(given.lower(), given)
-    if dict in origins:
-        return _parsed_table(given)
-    for number in (int, float):
-        if number in origins:
-            try:
-                return number(given) if number is float else int(given.replace("_", ""))
-            except ValueError:
-                return _number_or_text(given)
-    return given
-
-
-def _number_or_text(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _parsed_list(info: FieldInfo, words: list[str], takes_text: bool) -> Any:
-    """One word without a comma is a single text (all-linear, a regular expression, a name) where the field takes one."""
-    if takes_text and len(words) == 1 and _is_expression(words[0]):
-        return words[0]
-    parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
-    if any(getattr(kind, "__args__", (None,))[0] is int for kind in info.kinds):
-        return [int(part) if part.lstrip("-").isdigit() else part for part in parts]
-    return parts
-
-
-def _is_expression(word: str) -> bool:
-    return word == "all-linear" or any(sign in word for sign in "*+?[](){}|^$\\")
-
-
-def _parsed_table(text: str) -> Any:
-    """`q_proj=8,v_proj=16`, or a JSON object."""
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    pairs = [part.partition("=") for part in text.split(",")]
-    if not all(sign and value.strip().lstrip("-").isdigit() for _, sign, value in pairs):
-        return text
-    return {key.strip(): int(value) for key, _, value in pairs}
 
 
 def table(recipe: Recipe, made: Estimate) -> str:

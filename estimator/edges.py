@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from estimator.catalog import Gpu, Model
+from estimator.conditions import Conditions
 from estimator.estimate import Estimate, estimate
 from estimator.problems import Problem
 from estimator.recipe import Recipe
@@ -23,26 +24,28 @@ class Cell:
     answer: Estimate | None
 
 
-def batch_length_map(recipe: Recipe, gpu: Gpu, model: Model) -> list[list[Cell]]:
+def batch_length_map(recipe: Recipe, gpu: Gpu, model: Model, conditions: Conditions = Conditions()) -> list[list[Cell]]:
     """Rows by batch, columns by length, the recipe's own among them; no length beyond the model's context."""
     longest = model.spec.max_position_embeddings or LENGTHS_TOKENS[-1]
     lengths = _with([n for n in LENGTHS_TOKENS if n <= longest], recipe.max_length)
     batches = _with(BATCHES, recipe.per_device_train_batch_size)
-    return [[_cell(recipe, gpu, model, per_device_train_batch_size=b, max_length=s) for s in lengths] for b in batches]
+    return [[_cell(recipe, gpu, model, conditions, per_device_train_batch_size=b, max_length=s) for s in lengths] for b in batches]
 
 
-def rank_targets_table(recipe: Recipe, gpu: Gpu, model: Model, targets: Sequence[str | tuple[str, ...]]) -> list[list[Cell]]:
+def rank_targets_table(
+    recipe: Recipe, gpu: Gpu, model: Model, targets: Sequence[str | tuple[str, ...]], conditions: Conditions = Conditions()
+) -> list[list[Cell]]:
     """Rows by targets, columns by rank, the recipe's own among them."""
     chosen = list(targets) + ([] if recipe.target_modules in targets else [recipe.target_modules])
-    return [[_cell(recipe, gpu, model, target_modules=names, r=r) for r in _with(RANKS, recipe.r)] for names in chosen]
+    return [[_cell(recipe, gpu, model, conditions, target_modules=names, r=r) for r in _with(RANKS, recipe.r)] for names in chosen]
 
 
 def _with(values: Sequence[int], own: int) -> list[int]:
     return sorted({*values, own})
 
 
-def _cell(recipe: Recipe, gpu: Gpu, model: Model, **values: object) -> Cell:
+def _cell(recipe: Recipe, gpu: Gpu, model: Model, conditions: Conditions, **values: object) -> Cell:
     try:
-        return Cell(values, estimate(recipe.replace(**values), gpu, model=model))
+        return Cell(values, estimate(recipe.replace(**values), gpu, model=model, **conditions.options))
     except Problem:
         return Cell(values, None)

@@ -64,7 +64,7 @@ def checked(info: FieldInfo, value: Any) -> Any:
     """`value` in its canonical type, or a `Problem`."""
     value = _coerced(info, value)
     choices, low, high, above, pattern = (info.limits.get(key) for key in ("choices", "low", "high", "above", "pattern"))
-    if choices and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices):
+    if choices and value is not None and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices):
         raise Problem("recipe.choice", field=info.name, value=shown(value), allowed=info.allowed)
     if high is not None and value is not None and not (value <= high and (value > above if above is not None else value >= low)):
         raise Problem("recipe.range", field=info.name, value=shown(value), allowed=info.allowed)

@@ -141,6 +141,11 @@ def _cached(path: Path) -> Law | None:
         return None
 
 
+def forget() -> None:
+    """Look into the cache folder again: another process may have kept a law there."""
+    _cached.cache_clear()
+
+
 def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
     text = json.dumps(model.config, sort_keys=True, ensure_ascii=False)
     name = hashlib.sha256(f"{text}\n{key}".encode()).hexdigest()[:32]
@@ -191,4 +196,4 @@ def keep(model: Model, key: str, law: Law, cache_dir: Path | None = None) -> Non
         part.replace(path)
     except OSError:
         return
-    _cached.cache_clear()
+    forget()

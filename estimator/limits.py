@@ -10,8 +10,8 @@ from typing import Any
 
 from estimator.problems import Problem
 
-COUNTING_SECONDS = 60
-"""A model of 400 B parameters takes about 1 s; a configuration that takes a minute is not one to train here."""
+COUNTING_SECONDS = 8
+"""A model of 400 B parameters takes about 1 s; a configuration that takes this long is not one to train here, and a page waits for it."""
 
 
 @contextlib.contextmanager

@@ -53,9 +53,10 @@ def local_folder(name: str) -> Path | None:
         return None
 
 
-def open_source(name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None) -> Source:
-    """The config and the headers of a folder or a hub id; a folder goes first. `token` as in `hub.fetch`. Raises `Problem`."""
-    if folder := local_folder(name):
+def open_source(name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, folders: bool = True) -> Source:
+    """The config and the headers of a folder or a hub id; a folder goes first, where `folders` are allowed. `token` as in
+    `hub.fetch`. Raises `Problem`."""
+    if folders and (folder := local_folder(name)):
         config = read_config(folder)
         ModelSpec.from_config(config)  # what is wrong with the config goes before what is wrong with the weights
         return _with_local_headers(Source(name, config), folder)

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from estimator.conditions import CONDITIONS, Conditions
 from estimator.estimate import Estimate
+from estimator.fields import FieldInfo
 from estimator.law import COMPONENTS
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
@@ -25,10 +27,10 @@ def stated(recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in recipe.to_dict().items() if name == "model" or getattr(recipe, name) != FIELDS[name].default}
 
 
-def command_line(recipe: Recipe, gpu: str | None = None) -> str:
+def command_line(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
     """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell."""
     words = ["lora-studio", "estimate"]
-    for name, value in stated(recipe).items():
+    for name, value in (stated(recipe) | conditions.stated()).items():
         words += ["--" + name.replace("_", "-"), *_words(name, value)]
     return shlex.join(words + (["--gpu", gpu] if gpu else []))
 
@@ -43,16 +45,18 @@ def _words(name: str, value: Any) -> list[str]:
     return [json.dumps(value, ensure_ascii=False)] if isinstance(value, dict) else [str(value)]
 
 
-def python_code(recipe: Recipe, gpu: str | None = None) -> str:
+def python_code(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
     """A program that prints the same estimate."""
     fields = "".join(f"    {name}={value!r},\n" for name, value in stated(recipe).items())
     card = f", {gpu!r}" if gpu else ""
-    return f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}, derive=True).to_json())\n"
+    beside = "".join(f", {name}={value!r}" for name, value in conditions.options.items() if value != Conditions().options[name])
+    return f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}{beside}, derive=True).to_json())\n"
 
 
-def query(recipe: Recipe, gpu: str | None = None) -> str:
-    """A query string that `from_query` reads: one parameter a field, values as JSON but for plain text."""
-    pairs = [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in stated(recipe).items()]
+def query(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
+    """A query string that `from_query` and `conditions_in` read: one parameter a field, values as JSON but for plain text."""
+    values = (stated(recipe) | conditions.stated()).items()
+    pairs = [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in values]
     return urlencode(pairs + ([(GPU, gpu)] if gpu else []))
 
 
@@ -62,13 +66,18 @@ def from_query(text: str | Mapping[str, str]) -> tuple[dict[str, Any], str | Non
     Values are checked by `Recipe`, not here.
     """
     pairs = dict(parse_qsl(text.removeprefix("?"))) if isinstance(text, str) else dict(text)
-    fields = {name: _value(name, value) for name, value in pairs.items() if name in FIELDS}
+    fields = {name: _value(FIELDS[name], value) for name, value in pairs.items() if name in FIELDS}
     return fields, pairs.get(GPU)
 
 
-def _value(name: str, text: str) -> Any:
+def conditions_in(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Of a query string's parameters those that say the conditions; `Conditions` checks them."""
+    return {name: _value(info, pairs[name]) for name, info in CONDITIONS.items() if name in pairs}
+
+
+def _value(info: FieldInfo, text: str) -> Any:
     """JSON where the field takes more than text and it is JSON, else the text."""
-    if FIELDS[name].kinds == (str,):
+    if set(info.kinds) <= {str, type(None)}:
         return text
     try:
         return json.loads(text)

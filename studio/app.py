@@ -11,7 +11,7 @@ from studio.frame import HEAD, build_header, on_load, remember_tab
 from studio.language import PageLanguage
 from studio.runs.supervisor import Supervisor
 from studio.security import SameOrigin, is_loopback
-from studio.tabs import Shared, chat, dataset, estimate, runs, train
+from studio.tabs import Shared, chat, dataset, estimate, parameters, runs, train
 from studio.workers.client import Worker
 
 TABS = {"estimate": estimate, "dataset": dataset, "train": train, "chat": chat, "runs": runs}
@@ -61,7 +61,7 @@ def launch(host: str, port: int, mcp: bool = False) -> None:
             theme=theme.theme(),
             css_paths=theme.style_sheets(),
             head=HEAD,
-            i18n=i18n.for_gradio(),
+            i18n=i18n.for_gradio(parameters.sentences),
             app_kwargs={"middleware": middleware},
         )
     finally:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from estimator import sources
 from estimator.catalog import TINY_BASE, Model, load_preset, models
 from estimator.hubs import parse
 from estimator.inventory import Inventory
 from estimator.problems import Problem
-from studio import paths
+from studio import pasted, paths
 from studio.workers.client import Worker
 
 EMBEDDED_ID = TINY_BASE
+ANSWER_SECONDS = 9.5
+"""After so long a reader is told, whatever a hub or a configuration does."""
+_LIKE_A_PATH = re.compile(r"[/~.\\]|[A-Za-z]:[/\\]")
 REFUSAL_SECONDS = 30.0
 """How long a hub's refusal is repeated without asking again: a page asks at every change of every control."""
 _refusals: dict[str, tuple[float, Problem]] = {}
@@ -29,25 +34,36 @@ def local_folder(name: str) -> Path | None:
     return folder.resolve() if folder else None
 
 
-def find_model(name: str, trace_worker: Worker | None) -> Model:
-    """A preset at once; a folder or a hub id through what was counted before, or else through the trace worker (seconds).
+def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> Model:
+    """A preset at once; a folder, a hub id or a pasted config through what was counted before, or else through the trace
+    worker (seconds, at most `ANSWER_SECONDS` all in all).
 
     A hub is asked in this thread, within `estimator.hub.SECONDS` and without this machine's login: whoever looks at the
-    page sees what anyone may see. Raises `Problem` (`model.*`, `hub.*`).
+    page sees what anyone may see. Without `folders` none is looked at, not even whether it is there. Raises `Problem`
+    (`model.*`, `hub.*`, `worker.*`).
     """
+    until = time.monotonic() + ANSWER_SECONDS
     if name in models():
         return load_preset(name)
-    folder = local_folder(name)
+    if name.startswith(pasted.PREFIX):
+        return _counted(sources.Source(name, pasted.config_of(name)), trace_worker, until, pasted.config_of(name))
+    if name != EMBEDDED_ID and not folders and _LIKE_A_PATH.match(name):
+        raise Problem("model.folder_refused", field="model", value=name)
+    folder = local_folder(name) if folders or name == EMBEDDED_ID else None
     if folder or not parse(name):
-        return _counted(str(folder or name), trace_worker)
+        return _counted(_source(str(folder or name), bool(folder) or folders), trace_worker, until)
     with _asking[hash(name) % len(_asking)]:  # several controls change at once: one of them asks
         _repeat_refusal(name)
         try:
-            return _counted(name, trace_worker)
+            return _counted(_source(name, folders), trace_worker, until)
         except Problem as problem:
             if problem.code.startswith("hub."):
                 _refusals[name] = (time.monotonic(), problem)
             raise
+
+
+def _source(name: str, folders: bool) -> sources.Source:
+    return sources.open_source(name, paths.cache(), token=False, folders=folders)
 
 
 def _repeat_refusal(name: str) -> None:
@@ -58,11 +74,12 @@ def _repeat_refusal(name: str) -> None:
         raise refusal[1]
 
 
-def _counted(name: str, trace_worker: Worker | None) -> Model:
-    source = sources.open_source(name, paths.cache(), token=False)
+def _counted(source: sources.Source, trace_worker: Worker | None, until: float, config: dict[str, Any] | None = None) -> Model:
     inventory = sources.counted_before(source, paths.cache())
     if inventory is None and trace_worker is None:
-        raise Problem("model.not_counted", field="model", value=name)
+        raise Problem("model.not_counted", field="model", value=source.name)
     if inventory is None:
-        inventory = Inventory.from_json(trace_worker.call("inventory", model=name, cache=str(paths.cache())))
+        asked = {"model": source.name, "cache": str(paths.cache())} | ({"config": config} if config else {})
+        left = max(1.0, until - time.monotonic())
+        inventory = Inventory.from_json(trace_worker.call("inventory", within_seconds=left, **asked))
     return source.model(inventory)

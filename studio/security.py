@@ -5,6 +5,7 @@ Gradio's `strict_cors` protects some routes only; uploads and component calls fr
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,6 +17,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def is_loopback(host: str) -> bool:
     return host.strip("[]").lower() in LOOPBACK
+
+
+def from_this_machine(request: Any) -> bool:
+    """Whether the one who asks sits at this very machine: only then its folders are read. `request` is a `gr.Request`.
+
+    A proxy in front would make every visitor look local; it says so in its headers.
+    """
+    client = getattr(request, "client", None)
+    forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")) if request else True
+    return bool(client) and not forwarded and is_loopback(client.host) and is_loopback(_hostname(request.headers.get("host", "")))
 
 
 class SameOrigin:

@@ -14,7 +14,7 @@ def import_gradio() -> None:
     """Import Gradio; what it creates lives as long as the process, so the collector need not look at it again."""
     gc.disable()
     try:
-        with _no_stub_files():
+        with no_stub_files():
             import gradio  # noqa: F401
     finally:
         gc.enable()
@@ -30,7 +30,7 @@ def has_mcp() -> bool:
 
 
 @contextmanager
-def _no_stub_files() -> Iterator[None]:
+def no_stub_files() -> Iterator[None]:
     """Gradio parses the source of each component class at import and writes a `.pyi` beside it.
 
     It leaves out classes whose file cannot be found (`gradio.component_meta.create_or_modify_pyi`), so none is found
@@ -39,7 +39,7 @@ def _no_stub_files() -> Iterator[None]:
     real = inspect.getfile
 
     def getfile(thing: Any) -> str:
-        if isinstance(thing, type) and thing.__module__.startswith("gradio."):
+        if isinstance(thing, type) and thing.__module__.startswith(("gradio.", "studio.")):
             raise OSError("no stub is wanted")
         return real(thing)
 

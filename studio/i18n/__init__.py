@@ -10,6 +10,7 @@ Static labels are translated in the browser by Gradio (`marker(key)`); everythin
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,8 @@ def marker(key: str) -> Any:
     return gr.i18n.I18nData(key)
 
 
-def for_gradio() -> Any:
-    """All sentences as Gradio's `launch(i18n=...)` wants them."""
+def for_gradio(more: Callable[[str], dict[str, str]] = lambda lang: {}) -> Any:
+    """All sentences as Gradio's `launch(i18n=...)` wants them, and those that `more` makes of them for a language."""
     import gradio as gr
 
-    return gr.I18n(**{lang: strings(lang) for lang in LANGUAGES})
+    return gr.I18n(**{lang: strings(lang) | more(lang) for lang in LANGUAGES})

@@ -5,6 +5,7 @@ What tabs share is in `Shared`, and nothing else: stores and workers on the serv
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ def open_tab(shared: Shared, event: Callable[..., Any], name: str, unless: Any =
     event(None, unless, shared.tabs, js=script, api_visibility="private")
 
 
+@functools.cache
 def can_train() -> bool:
     """Whether the whole install is here. Looks for the packages without importing them."""
     return all(importlib.util.find_spec(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets"))

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import gradio as gr
 
-from estimator.catalog import find_gpu, gpus, models
+from estimator.catalog import find_gpu, models
+from estimator.conditions import Conditions
 from estimator.estimate import check
 from estimator.problems import Problem
 from estimator.recipe import Recipe
-from estimator.take_away import from_query
-from estimator.units import human_count
-from studio.i18n import language, marker
-from studio.models import EMBEDDED_ID, find_model
-from studio.tabs import Shared, open_tab
-from studio.tabs.controls import control, recipe_from, values_of
-from studio.tabs.notices import explained, mark_field
-from studio.tabs.panels import Asked, cards, change, fits, take, why
-from studio.tabs.panels.picture import picture
+from estimator.take_away import conditions_in, from_query
+from studio import exact, pasted
+from studio.i18n import language, marker, t
+from studio.models import find_model
+from studio.security import from_this_machine
+from studio.tabs import Shared, can_train, open_tab
+from studio.tabs.estimate_form import START, Form, build_form, meant, set_to
+from studio.tabs.notices import RETRY, explained, explained_late, mark_field
+from studio.tabs.panels import Asked, cards, change, fits, intents, take, why
+from studio.tabs.panels import picture as bars
 
-FIRST = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
-BASIC = ["model", "method", "r", "target_modules", "per_device_train_batch_size", "max_length"]
-BASIC += ["gradient_checkpointing", "optim"]
-ADVANCED = ["dtype", "attn_implementation", "mixed_precision", "lora_dropout", "use_dora", "gradient_accumulation_steps"]
-ADVANCED += ["packing", "use_reentrant", "autocast_adapter_dtype"]
-NAMES = BASIC + ADVANCED
 PANELS = (why, change, fits, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
@@ -38,43 +37,23 @@ OPEN_PANELS = """(before) => {
 
 def build(shared: Shared) -> None:
     """Called inside the tab."""
-    fields: dict[str, Any] = {}
     with gr.Row(elem_classes="ls-split ls-picture-first"):
         with gr.Column(elem_classes="ls-left"):
-            fields["model"] = _model_control()
-            card = _gpu_control()
-            for name in BASIC[1:]:
-                fields[name] = control(name, FIRST.get(name), elem_id=f"estimate-{name}")
-            with gr.Accordion(marker("estimate.advanced"), open=False):
-                for name in ADVANCED:
-                    fields[name] = control(name, elem_id=f"estimate-{name}")
+            wishes = gr.HTML(intents.html(), elem_id="estimate-intents", js_on_load=intents.ON_LOAD)
+            form = build_form()
             train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
-            trouble = gr.HTML(elem_id="estimate-problem")
-            shown = gr.HTML(elem_id="estimate-picture")
+            trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
+            shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
-    # The lists of cards and models stay out of the inputs: Gradio's page copies every input's properties three times a move.
-    chosen = {"gpu": gr.State(FIRST["gpu"]), "model": gr.State(FIRST["model"])}
-    inputs = [chosen["gpu"], chosen["model"], *(field for name, field in fields.items() if name != "model")]
-    _wire_picture(shared, fields, chosen, card, inputs, trouble, shown)
-    _wire_panels(shared, inputs, shown, folds, panels, options)
-    for html in panels:
-        _wire_apply(html, fields, inputs)
-    _wire_train(shared, train, inputs, trouble)
-    _wire_restore(fields, card, trouble)
-
-
-def _model_control() -> Any:
-    words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "estimate-model"}
-    choices: list[Any] = [(marker("common.embedded_base"), EMBEDDED_ID)]
-    choices += [(f"{id} · {human_count(preset.parameters)}", id) for id, preset in models().items() if preset.is_causal and id != EMBEDDED_ID]
-    return gr.Dropdown(choices, value=FIRST["model"], allow_custom_value=True, **words)
-
-
-def _gpu_control() -> Any:
-    words = {"label": marker("estimate.gpu"), "info": marker("estimate.gpu_help"), "elem_id": "estimate-gpu"}
-    choices = [(f"{gpu.name} · {gpu.memory_gib:g} GiB" if gpu.memory_gib else gpu.name, gpu.name) for gpu in gpus().values()]
-    return gr.Dropdown(choices, value=FIRST["gpu"], **words)
+    _wire_picture(shared, form, trouble, shown)
+    _wire_paste(form, trouble)
+    _wire_panels(shared, form, shown, folds, panels, options)
+    for html in (shown, *panels):
+        _wire_apply(html, form, trouble, shared)
+    _wire_apply(wishes, form, trouble, shared, lambda asked, wish: intents.met(asked, wish["intent"]))
+    _wire_train(shared, train, form, trouble)
+    _wire_restore(form, trouble)
 
 
 def _panel(panel: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -84,44 +63,84 @@ def _panel(panel: Any) -> tuple[Any, Any, dict[str, Any]]:
     return fold, html, options
 
 
-def _asked(shared: Shared, gpu: str, values: tuple[Any, ...]) -> Asked:
+def _asked(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> Asked:
     """Raises `Problem` for what no method could make good."""
-    recipe, card = recipe_from(NAMES, values), find_gpu(gpu)
-    model = find_model(recipe.model, shared.trace_worker)
+    recipe, gpu, conditions = meant(kept, basic)
+    model = find_model(recipe.model, shared.trace_worker if can_train() else None, from_this_machine(request))
     for problem in check(recipe, model=model):
         raise problem
-    return Asked(recipe, card, model)
+    return Asked(recipe, find_gpu(gpu), model, conditions)
 
 
-def _wire_picture(shared: Shared, fields: dict[str, Any], chosen: dict[str, Any], card: Any, inputs: list[Any], trouble: Any, shown: Any) -> None:
-    def draw(request: gr.Request, gpu: str, *values: Any) -> tuple[Any, Any]:
+def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any) -> None:
+    def draw(request: gr.Request, kept: dict[str, Any], *basic: Any) -> tuple[Any, Any]:
         """The picture; on a mistake the sentence, and the last good picture stays."""
         lang = language(request)
         try:
-            return "", picture(lang, _asked(shared, gpu, values))
+            return "", bars.picture(lang, _asked(shared, request, kept, basic), can_train(), bool(shared.trace_worker.pid))
         except Problem as problem:
-            return explained(lang, problem), gr.skip()
+            return explained_late(lang, problem), gr.skip()
 
-    gr.on([field.change for name, field in fields.items() if name != "model"], draw, inputs, [trouble, shown], **FAST)
-    for name, list_ in (("gpu", card), ("model", fields["model"])):
-        kept = list_.change(lambda value: value, list_, chosen[name], **FAST)
-        kept.then(draw, inputs, [trouble, shown], **FAST)
+    def keeper(name: str) -> Any:
+        def keep(request: gr.Request, value: Any, kept: dict[str, Any], *basic: Any) -> tuple[Any, ...]:
+            """A folded control's value, into the session's own dict: several may change at once."""
+            kept[name] = value
+            return kept, *draw(request, kept, *basic)
+
+        return keep
+
+    def announce(request: gr.Request, name: Any) -> Any:
+        """A model that is no preset may take seconds."""
+        if name in models() or not name:
+            return gr.skip()
+        return f'<p class="ls-note" role="status">{escape(t(language(request), "estimate.looking", model=str(name)[:80]))}</p>'
+
+    form.model.change(announce, form.model, trouble, **FAST)
+    gr.on([control.change for control in form.basic.values()], draw, form.inputs, [trouble, shown], **FAST)
+    for name, folded in form.folded.items():
+        folded.change(keeper(name), [folded, *form.inputs], [form.kept, trouble, shown], **FAST)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
-    gr.context.Context.root_block.load(draw, inputs, [trouble, shown], **FAST)
+    gr.on([gr.context.Context.root_block.load, trouble.submit], draw, form.inputs, [trouble, shown], **FAST)
+
+    def derive(request: gr.Request, kept: dict[str, Any], *basic: Any) -> None:
+        """Let the worker trace what the picture shows approximately; the picture is drawn again after it, whatever it shows then."""
+        with contextlib.suppress(Problem):
+            asked = _asked(shared, request, kept, basic)
+            shown_bars = bars.bars_of(language(request), asked)
+            if made := bars.to_trace(shown_bars, shown_bars[bars.index_of(asked)]):
+                exact.derive(made, shared.trace_worker)
+
+    def redraw(request: gr.Request, kept: dict[str, Any], *basic: Any) -> Any:
+        """The picture alone: nobody asked for this one, so what is said beside it stays."""
+        return draw(request, kept, *basic)[1]
+
+    shown.submit(derive, form.inputs, None, **FAST).then(redraw, form.inputs, shown, **FAST)
+    if can_train():  # what is new comes from these: the worker is warm when it is asked
+        gr.on([form.fold.expand, form.pasting.expand, form.model.focus, form.basic["target_modules"].focus], shared.trace_worker.start, **FAST)
 
 
-def _wire_panels(shared: Shared, inputs: list[Any], shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]) -> None:
+def _wire_paste(form: Form, trouble: Any) -> None:
+    def paste(request: gr.Request, text: Any) -> tuple[Any, Any]:
+        """A configuration becomes a model of its own name; what is none is said, and nothing changes."""
+        try:
+            return pasted.keep(str(text or "")), gr.skip()
+        except Problem as problem:
+            return gr.skip(), explained(language(request), problem)
+
+    form.paste.click(paste, form.pasted, [form.model, trouble], **FAST)
+
+
+def _wire_panels(shared: Shared, form: Form, shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]) -> None:
     """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
-
     asked_beside = [control for controls in options for control in controls.values()]
 
-    def draw(request: gr.Request, names: str, gpu: str, *values: Any) -> list[Any]:
+    def draw(request: gr.Request, names: str, kept: dict[str, Any], *values: Any) -> list[Any]:
         lang, open_names = language(request), str(names).partition("|")[0].split(",")
-        beside = iter(values[len(NAMES) :])
+        beside = iter(values[len(form.basic) :])
         given = [{name: next(beside) for name in controls} for controls in options]
         try:
-            asked = _asked(shared, gpu, values[: len(NAMES)])
+            asked = _asked(shared, request, kept, values[: len(form.basic)])
         except Problem:  # said beside the picture; what was drawn stays
             return [gr.skip()] * len(PANELS)
         return [_drawn(lang, panel, asked, own) if panel.NAME in open_names else gr.skip() for panel, own in zip(PANELS, given, strict=True)]
@@ -129,7 +148,7 @@ def _wire_panels(shared: Shared, inputs: list[Any], shown: Any, folds: tuple[Any
     changes = [control.change for control in asked_beside]
     for event in (shown.change, *(fold.expand for fold in folds), *changes):
         event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
-    wanted.change(draw, [wanted, *inputs, *asked_beside], list(panels), **FAST)
+    wanted.change(draw, [wanted, *form.inputs, *asked_beside], list(panels), **FAST)
 
 
 def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> str:
@@ -139,44 +158,48 @@ def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> str:
         return explained(lang, problem)
 
 
-def _wire_apply(html: Any, fields: dict[str, Any], inputs: list[Any]) -> None:
-    """A panel's button sets fields; their controls change, and with them the picture."""
+def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[[Asked, dict[str, Any]], Recipe] | None = None) -> None:
+    """A button or a bar sets the fields it names, or with `made` those of the recipe made for it; the controls change, and with
+    them the picture."""
 
-    def apply(request: gr.Request, event: gr.EventData, gpu: str, *values: Any) -> list[Any]:
-        now = recipe_from(NAMES, values)
-        then = now.replace(**dict(event._data or {}))
-        before, after = values_of(now, NAMES), values_of(then, NAMES)
-        return [gr.skip() if a == b else b for a, b in zip(before, after, strict=True)]
+    def apply(request: gr.Request, event: gr.EventData, kept: dict[str, Any], *basic: Any) -> list[Any]:
+        said = dict(event._data or {})
+        try:
+            recipe, gpu, conditions = meant(kept, basic)
+            recipe = made(_asked(shared, request, kept, basic), said) if made else recipe.replace(**said)
+            return [*set_to(kept, basic, recipe, gpu, conditions), gr.skip()]
+        except Problem as problem:
+            return [*[gr.skip()] * len(form.outputs), explained(language(request), problem)]
 
-    html.click(apply, inputs, [fields[name] for name in NAMES], **FAST)
+    html.click(apply, form.inputs, [*form.outputs, trouble], **FAST)
 
 
-def _wire_train(shared: Shared, train: Any, inputs: list[Any], trouble: Any) -> None:
-    def carry(request: gr.Request, gpu: str, *values: Any) -> tuple[Any, ...]:
+def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
+    def carry(request: gr.Request, kept: dict[str, Any], *basic: Any) -> tuple[Any, ...]:
         """Take the recipe to the Train tab."""
         try:
-            return "", recipe_from(NAMES, values).to_dict()
+            return "", meant(kept, basic)[0].to_dict()
         except Problem as problem:
             return explained(language(request), problem), gr.skip()
 
-    carried = train.click(carry, inputs, [trouble, shared.recipe], api_visibility="private")
+    carried = train.click(carry, form.inputs, [trouble, shared.recipe], api_visibility="private")
     open_tab(shared, carried.then, "train", unless=trouble)
 
 
-def _wire_restore(fields: dict[str, Any], card: Any, trouble: Any) -> None:
+def _wire_restore(form: Form, trouble: Any) -> None:
     """An address with recipe fields sets the controls; what is wrong in it is said, and nothing of it is taken."""
 
-    def restore(request: gr.Request) -> list[Any]:
-        asked, gpu = from_query(request.query_params)
-        untouched = [gr.skip()] * (len(NAMES) + 2)
-        if not asked and not gpu:
-            return untouched
+    def restore(request: gr.Request, kept: dict[str, Any], *basic: Any) -> list[Any]:
+        fields, gpu = from_query(request.query_params)
+        beside = conditions_in(request.query_params)
+        untouched = [gr.skip()] * len(form.outputs)
+        if not fields and not gpu and not beside:
+            return [*untouched, gr.skip()]
         try:
-            recipe = Recipe.from_dict({"model": FIRST["model"], **asked})
-            found = find_gpu(gpu).name if gpu else gr.skip()
+            recipe = Recipe.from_dict({"model": START["model"], **fields})
+            name = find_gpu(gpu or START["gpu"]).name
+            return [*set_to(kept, basic, recipe, name, Conditions.from_dict(beside)), gr.skip()]
         except Problem as problem:
-            return [*untouched[:-1], explained(language(request), problem)]
-        return [*values_of(recipe, NAMES), found, gr.skip()]
+            return [*untouched, explained(language(request), problem)]
 
-    outputs = [*(fields[name] for name in NAMES), card, trouble]
-    gr.context.Context.root_block.load(restore, None, outputs, **FAST)
+    gr.context.Context.root_block.load(restore, form.inputs, [*form.outputs, trouble], **FAST)

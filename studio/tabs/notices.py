@@ -23,6 +23,16 @@ def explained(lang: str, problem: Problem) -> str:
     return problem_html(explain(lang, problem), problem.field)
 
 
+def explained_late(lang: str, problem: Problem) -> str:
+    """The same, marked for `RETRY` where the answer is on its way."""
+    said = explained(lang, problem)
+    return said.replace("<p ", "<p data-late ", 1) if problem.code == "worker.late" else said
+
+
+RETRY = """watch('value', () => { if (element.querySelector('[data-late]')) setTimeout(() => trigger('submit'), 2000); });"""
+"""`js_on_load` of the element that shows it: its `submit` event asks once more."""
+
+
 def mark_field(tab: str) -> str:
     """JavaScript for after an event: repeat the tab's problem at the field it names, or take the last mark away.
 

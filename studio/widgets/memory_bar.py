@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -39,8 +41,11 @@ def edge_bytes(answer: Estimate) -> int | None:
     return answer.device_bytes + answer.headroom_bytes
 
 
-def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str) -> str:
-    """The bars, a legend, and the same numbers as a table. `chosen` is the bar whose parts the legend counts."""
+def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices: Sequence[dict[str, str]] = ()) -> str:
+    """The bars, a legend, and the same numbers as a table. `chosen` is the bar whose parts the legend counts.
+
+    With `choices`, the recipe fields that each bar stands for, the bars are radio buttons.
+    """
     answers = [bar.answer for bar in bars if isinstance(bar.answer, Estimate)]
     if not answers:
         return ""
@@ -48,23 +53,32 @@ def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str) -> str:
     # The card's edge never leaves the picture; a bar far beyond it is cut with its number beside it.
     largest = max(answer.uncertainty.high_bytes for answer in answers)
     scale = max(min(largest, 4 * edge), 1.15 * edge) if edge else largest
-    rows = "".join(_row(lang, bar, scale, n == chosen) for n, bar in enumerate(bars))
+    roles = [_role(bar, n == chosen, choices[n]) if choices else "" for n, bar in enumerate(bars)]
+    rows = "".join(_row(lang, bar, scale, n == chosen, roles[n]) for n, bar in enumerate(bars))
     mark = ""
     if edge:
         label = t(lang, "estimate.card_edge", gpu=gpu_label, memory=human_bytes(edge))
         mark = f'<div class="ls-edge" style="--at:{edge / scale:.5f}"><span>{escape(label)}</span></div>'
     label = escape(t(lang, "estimate.bars_label"))
     return (
-        f'<div class="ls-bars" role="group" aria-label="{label}">{rows}{mark}</div>{_legend(lang, bars[chosen])}'
+        f'<div class="ls-bars" role="{"radiogroup" if choices else "group"}" aria-label="{label}">{rows}{mark}</div>{_legend(lang, bars[chosen])}'
         f'<details class="ls-more"><summary>{escape(t(lang, "estimate.table"))}</summary>{_table(lang, bars)}</details>'
     )
 
 
-def _row(lang: str, bar: Bar, scale: float, chosen: bool) -> str:
+def _role(bar: Bar, chosen: bool, values: dict[str, str]) -> str:
+    """Attributes of a radio button; one that cannot be chosen cannot be reached."""
+    if isinstance(bar.answer, Problem):
+        return ' role="radio" aria-checked="false" aria-disabled="true"'
+    checked, tab = ("true", 0) if chosen else ("false", -1)
+    return f' role="radio" aria-checked="{checked}" tabindex="{tab}" data-apply="{escape(json.dumps(values))}"'
+
+
+def _row(lang: str, bar: Bar, scale: float, chosen: bool, role: str = "") -> str:
     name = f'<span class="ls-bar-name">{escape(bar.name)}</span>'
     kind = "ls-bar ls-bar-chosen" if chosen else "ls-bar"
     if isinstance(bar.answer, Problem):
-        return f'<div class="{kind}">{name}<span class="ls-bar-note">{escape(explain(lang, bar.answer))}</span></div>'
+        return f'<div class="{kind}"{role}>{name}<span class="ls-bar-note">{escape(explain(lang, bar.answer))}</span></div>'
     parts = parts_of(bar.answer)
     fills = "".join(
         f'<i style="width:{bytes / scale * 100:.4f}%;background:var(--ls-{part})"></i>' for part, bytes in parts.items() if bytes
@@ -72,10 +86,12 @@ def _row(lang: str, bar: Bar, scale: float, chosen: bool) -> str:
     low, high = bar.answer.uncertainty.low_bytes, bar.answer.uncertainty.high_bytes
     span = f'<i class="ls-range" style="left:{low / scale * 100:.3f}%;width:{(high - low) / scale * 100:.3f}%"></i>'
     word = t(lang, f"estimate.sign_{bar.verdict}")
-    exact = f"{bar.answer.device_bytes:,} B"
+    exact, about = f"{bar.answer.device_bytes:,} B", ""
+    if bar.answer.engine == "analytic":
+        about = f'<abbr title="{escape(t(lang, "estimate.approximate"))}">≈</abbr> '
     return (
-        f'<div class="{kind}" data-verdict="{bar.verdict}">{name}<span class="ls-bar-track">{fills}{span}</span>'
-        f'<b title="{exact}">{human_bytes(bar.answer.device_bytes)}</b>'
+        f'<div class="{kind}"{role} data-verdict="{bar.verdict}">{name}<span class="ls-bar-track">{fills}{span}</span>'
+        f'<b title="{exact}">{about}{human_bytes(bar.answer.device_bytes)}</b>'
         f'<span class="ls-sign ls-sign-{bar.verdict}">{SIGNS[bar.verdict]} <span>{escape(word)}</span></span></div>'
     )
 

@@ -12,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,23 +77,28 @@ class Worker:
                 process.kill()
                 process.wait()
 
-    def call(self, method: str, **params: Any) -> Any:
-        """The result of a request; events are dropped. Raises the worker's `Problem`."""
-        stream = self.stream(method, **params)
+    def call(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Any:
+        """The result of a request; events are dropped. Raises the worker's `Problem`, and `worker.late` after so many seconds:
+        the worker goes on, and what it keeps is there the next time."""
+        stream = self.stream(method, within_seconds=within_seconds, **params)
         while True:
             try:
                 next(stream)
             except StopIteration as stop:
                 return stop.value
 
-    def stream(self, method: str, **params: Any) -> Iterator[Any]:
+    def stream(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Iterator[Any]:
         """Yield a request's events; the generator's return value is the result. Closing it cancels the request."""
+        until = None if within_seconds is None else time.monotonic() + within_seconds
         id, answers = next(self._ids), queue.Queue()
         process = self._send({"id": id, "method": method, "params": params}, id, answers)
         finished = False
         try:
             while True:
-                message = answers.get()
+                try:
+                    message = answers.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    raise Problem("worker.late", worker=self.name, seconds=round(within_seconds or 0)) from None
                 if "event" in message:
                     yield message["event"]
                     continue

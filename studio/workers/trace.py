@@ -1,6 +1,6 @@
-"""The trace worker: counts models that are no preset, so that the page can estimate them without torch.
+"""The trace worker: counts models that are no preset and traces structures that have no law, so that the page needs no torch.
 
-Started when a page asks for a folder it has not seen, and ends when the page's process closes its stdin.
+Started when a page asks for what it has not seen, and ends when the page's process closes its stdin.
 """
 
 from __future__ import annotations
@@ -12,14 +12,36 @@ from studio.workers.serve import Request, serve
 
 
 def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
-    """`{"model": folder or hub id, "cache": folder}` -> `estimator.Inventory` as JSON, kept in the cache folder too.
+    """`{"model": folder or hub id, "cache": folder}` -> `estimator.Inventory` as JSON, kept in the cache folder too. With
+    `config`, the content of a config.json, that is counted and the model only its name.
 
     Weights are neither read nor needed. Of a hub id the page has fetched config and headers into the same cache, so
     the hub is not asked again. Raises `Problem` (`model.*`, `hub.*`).
     """
-    from estimator.sources import open_model
+    from estimator.sources import model_from_config, open_model
 
+    if config := params.get("config"):
+        return model_from_config(config, params["model"], Path(params["cache"])).inventory.to_json()
     return open_model(params["model"], Path(params["cache"]), token=False).inventory.to_json()
+
+
+def law(params: dict[str, Any], request: Request) -> None:
+    """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the law of this structure's step and keep it in
+    the cache folder, if it is not there. Raises `Problem` (`law.not_traced`, `model.*`).
+    """
+    from estimator import laws
+    from estimator.batches import Batches
+    from estimator.catalog import load_preset, models
+    from estimator.platforms import Platform
+    from estimator.recipe import Recipe
+    from estimator.sources import model_from_config
+
+    cache, platform = Path(params["cache"]), params["platform"]
+    model = load_preset(params["model"]) if params["model"] in models() else model_from_config(params["config"], params["model"], cache)
+    platform = Platform(platform["capability"], tuple(platform["torch"]), platform["has_flash"])
+    known = Recipe.from_dict(params["recipe"]), model, "trl", platform, cache, Batches(**params["batches"])
+    if laws.find(*known) is None:
+        laws.derive(*known)
 
 
 def check_base(params: dict[str, Any], request: Request) -> None:
@@ -29,13 +51,14 @@ def check_base(params: dict[str, Any], request: Request) -> None:
     open_base(params["model"])
 
 
-HANDLERS = {"inventory": inventory, "check_base": check_base}
+HANDLERS = {"inventory": inventory, "law": law, "check_base": check_base}
 
 
 def _warm() -> None:
     """Torch, transformers and peft take seconds to load; do it before the first request."""
     import peft.utils.transformers_weight_conversion  # noqa: F401
 
+    import estimator.fit  # noqa: F401
     import estimator.trace  # noqa: F401
 
 

@@ -64,7 +64,7 @@ def test_the_estimate_is_read_and_follows_its_controls(page):
     wait_for_text(page, "#estimate-picture .ls-verdict", "Fits on GeForce RTX 4090 with QLoRA 4-bit")
     number(page, "estimate-r", 32)
     wait_for_text(page, "#estimate-counts", "83,886,080 of 8,030,261,248")
-    page.locator("#estimate-method label", has_text="Full").click()
+    page.locator("#estimate-picture [role=radio]", has_text="Full").click()
     wait_for_text(page, "#estimate-picture .ls-verdict", "Does not fit")
     expect(page.locator("#estimate-picture .ls-bar")).to_have_count(4)
 

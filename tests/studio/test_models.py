@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from estimator import sources
 from estimator.problems import Problem
 from estimator.recipe import Recipe
-from studio import models, paths
+from studio import models, pasted, paths
 from studio.models import find_model
 from studio.runs.preflight import preflight
+from studio.security import from_this_machine
 from studio.workers.client import Worker
 from tests import hub as hubs
 from tests.estimator.repositories import REMOTE, repository
-from tests.estimator.small import inventory
+from tests.estimator.small import CONFIGS, inventory
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +25,7 @@ def online(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_secret")
     monkeypatch.setattr(models, "_refusals", {})
+    monkeypatch.setattr(models, "ANSWER_SECONDS", 60.0)  # a worker starts slowly on a busy machine
     return monkeypatch
 
 
@@ -67,3 +72,58 @@ def test_what_needs_code_is_estimated_but_not_trained(tmp_path, online):
 
 def test_names_that_are_none_are_said():
     assert refused("no such model") == refused("~nobody-here/x") == "model.unknown"
+
+
+def test_a_visitor_learns_nothing_of_this_machines_folders(tmp_path, monkeypatch, online):
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    (tmp_path / "org" / "model" / "config.json").write_text(json.dumps(CONFIGS["llama"]))
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "org" / "model"), str(tmp_path / "nothing"), "~/x", "./org/model", "..\\x", "C:\\x"):
+        with pytest.raises(Problem) as caught:
+            find_model(name, None, folders=False)
+        assert caught.value.code == "model.folder_refused"
+    assert refused("org/model") == "model.not_counted"  # the owner's folder goes before the hub's id
+    with hubs.hub({}) as server:
+        online.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        with pytest.raises(Problem) as caught:
+            find_model("org/model", None, folders=False)
+    assert caught.value.code == "hub.not_found"
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "here"),
+    [
+        ("127.0.0.1", {"host": "localhost:7860"}, True),
+        ("::1", {"host": "[::1]:7860"}, True),
+        ("10.0.0.7", {"host": "localhost:7860"}, False),
+        ("127.0.0.1", {"host": "studio.example"}, False),
+        ("127.0.0.1", {"host": "localhost:7860", "x-forwarded-for": "10.0.0.7"}, False),
+    ],
+)
+def test_who_sits_at_this_machine(client, headers, here):
+    assert from_this_machine(SimpleNamespace(client=SimpleNamespace(host=client), headers=headers)) is here
+
+
+def test_a_pasted_config_is_kept_by_its_content_and_found_by_its_name(monkeypatch):
+    name = pasted.keep(json.dumps(CONFIGS["llama"], indent=4))
+    assert name == pasted.keep(json.dumps(dict(reversed(CONFIGS["llama"].items())))) and name.startswith("config:llama-")
+    assert pasted.config_of(name) == CONFIGS["llama"]
+    assert refused(name) == "model.not_counted"
+    for wrong in (name[:-1], "config:x-" + "0" * 16, "config:../../x", "config:"):
+        assert refused(wrong) == "model.not_pasted"
+    monkeypatch.setattr(pasted, "KEPT", 1)
+    pasted.keep(json.dumps(CONFIGS["gpt2-conv1d"]))
+    assert len(list((paths.cache() / "pasted").glob("*.json"))) == 1
+
+
+def test_a_worker_that_does_not_answer_is_not_waited_for(tmp_path):
+    (tmp_path / "silent.py").write_text("import sys\nfor line in sys.stdin: pass\n")
+    worker = Worker("trace", "silent")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(tmp_path))
+            with pytest.raises(Problem) as caught:
+                worker.call("inventory", within_seconds=0.2, model="x")
+        assert caught.value.code == "worker.late"
+    finally:
+        worker.stop()

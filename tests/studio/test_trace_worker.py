@@ -4,12 +4,14 @@ import itertools
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from estimator import Problem, Recipe, estimate
+from estimator import Problem, Recipe, estimate, sources
 from estimator.inventory import Inventory
 from estimator.sources import load_model
+from studio import exact
 from tests.estimator.small import CONFIGS
 
 
@@ -21,8 +23,9 @@ def ask():
 
     ids = itertools.count()
 
-    def ask(folder, kept):
-        worker.stdin.write(json.dumps({"id": next(ids), "method": "inventory", "params": {"model": str(folder), "cache": str(kept)}}) + "\n")
+    def ask(folder, kept, method="inventory", **params):
+        params |= {"model": str(folder), "cache": str(kept)}
+        worker.stdin.write(json.dumps({"id": next(ids), "method": method, "params": params}) + "\n")
         worker.stdin.flush()
         return json.loads(worker.stdout.readline())
 
@@ -53,3 +56,37 @@ def test_a_config_that_cannot_be_built_is_a_problem_not_a_crash(tmp_path, ask):
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}))
     assert ask(tmp_path, tmp_path / "kept")["problem"]["code"] == "model.bad_value"
     assert ask(tmp_path / "nowhere", tmp_path / "kept")["problem"]["code"] == "model.unknown"
+
+
+def test_the_law_of_a_new_structure_is_kept_where_an_estimate_finds_it(tmp_path, ask, monkeypatch):
+    config, kept = CONFIGS["llama"], tmp_path / "kept"
+    model = sources.model_from_config(config, "config:x", kept)
+    recipe = Recipe(model="config:x", max_length=32, method="lora", lora_dropout=0.1)
+    before = estimate(recipe, model=model, cache_dir=kept)
+    assert exact.can_be_traced(before)
+    monkeypatch.setattr(exact.paths, "cache", lambda: kept)
+    monkeypatch.setattr(exact, "_tried", {})
+    exact.derive(before, SimpleNamespace(call=lambda method, **params: answered(ask(params.pop("model"), params.pop("cache"), method, **params))))
+    after = estimate(recipe, model=model, cache_dir=kept)
+    assert not exact.is_approximate(after)
+    whole = estimate(recipe, model=model, cache_dir=tmp_path / "other", derive=True)
+    assert after.components == whole.components
+
+
+def test_what_cannot_be_traced_is_said_once(monkeypatch):
+    model = sources.model_from_config(CONFIGS["llama"], "config:y")
+    made = estimate(Recipe(model="config:y", max_length=32, method="lora"), model=model)
+    asked = []
+
+    def call(method, **params):
+        asked.append(method)
+        raise Problem("law.not_traced", field="model", value="config:y", reason="no")
+
+    monkeypatch.setattr(exact, "_tried", {})
+    exact.derive(made, SimpleNamespace(call=call))
+    assert asked == ["law"] and not exact.can_be_traced(made) and exact.why_not(made).code == "law.not_traced"
+
+
+def answered(message):
+    assert "result" in message, message
+    return message["result"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estimator.catalog import Gpu, Model
+from estimator.conditions import Conditions
 from estimator.recipe import Recipe
 
 APPLY = """element.addEventListener('click', (event) => {
@@ -22,8 +23,9 @@ APPLY = """element.addEventListener('click', (event) => {
 
 @dataclass(frozen=True)
 class Asked:
-    """What the controls ask: a recipe that its model takes, and a card."""
+    """What the controls ask: a recipe that its model takes, a card, and what is said beside the recipe."""
 
     recipe: Recipe
     gpu: Gpu
     model: Model
+    conditions: Conditions = Conditions()

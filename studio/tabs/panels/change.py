@@ -15,7 +15,7 @@ ON_LOAD = APPLY
 
 
 def render(lang: str, asked: Asked) -> str:
-    advice = advise(asked.recipe, asked.gpu, model=asked.model)
+    advice = advise(asked.recipe, asked.gpu, model=asked.model, **asked.conditions.options)
     return _first(lang, advice) + _singles(lang, advice)
 
 

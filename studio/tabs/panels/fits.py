@@ -20,15 +20,15 @@ SIGNS = {"fits": "✓", "close": "!", "misses": "✕", "unknown": "?"}
 
 
 def render(lang: str, asked: Asked) -> str:
-    recipe, gpu, model = asked.recipe, asked.gpu, asked.model
-    parts = [_largest(lang, asked)] if gpu.usable_bytes() else []
-    rows = batch_length_map(recipe, gpu, model)
+    recipe, gpu, model, conditions = asked.recipe, asked.gpu, asked.model, asked.conditions
+    parts = [_largest(lang, asked)] if conditions.machine(gpu).usable else []
+    rows = batch_length_map(recipe, gpu, model, conditions)
     names = [f"{cell.values['per_device_train_batch_size']:,}" for cell, *_ in rows]
     heads = [f"{cell.values['max_length']:,}" for cell in rows[0]]
     parts.append(_table(lang, "map", rows, names, heads, recipe))
     if recipe.has_adapters:
         targets = [parse_targets(text) for text in TARGETS.values()]
-        rows = rank_targets_table(recipe, gpu, model, targets)
+        rows = rank_targets_table(recipe, gpu, model, targets, conditions)
         names = [targets_text(row[0].values["target_modules"]) for row in rows]
         heads = [f"{cell.values['r']:,}" for cell in rows[0]]
         parts.append(_table(lang, "ranks", rows, names, heads, recipe))
@@ -37,7 +37,7 @@ def render(lang: str, asked: Asked) -> str:
 
 def _largest(lang: str, asked: Asked) -> str:
     """The largest of each with the rest as it is; a button sets it."""
-    found = largest(asked.recipe, asked.gpu, model=asked.model)
+    found = largest(asked.recipe, asked.gpu, model=asked.model, **asked.conditions.options)
     items = "".join(_largest_item(lang, name, value) for name, value in vars(found).items() if name != "r" or asked.recipe.has_adapters)
     return f'<h3>{escape(t(lang, "estimate.largest"))}</h3><dl class="ls-largest">{items}</dl>'
 

@@ -8,23 +8,89 @@ from estimator.catalog import Gpu
 from estimator.estimate import Estimate, estimate
 from estimator.problems import Problem
 from estimator.units import human_bytes
+from studio import exact
 from studio.i18n import explain, strings, t
 from studio.tabs.controls import METHODS, method_key
+from studio.tabs.notices import INSTALL
 from studio.tabs.panels import Asked
 from studio.widgets.memory_bar import Bar, memory_bars
 
+# The bars are the choice of the method, with the keys of a group of radio buttons. A repaint replaces them: the one that had
+# the keyboard gets it back, and what was unfolded stays so.
+ON_LOAD = """let inside = false, unfolded = [];
+const radios = () => [...element.querySelectorAll('[role=radio]:not([aria-disabled])')];
+const choose = (radio) => {
+  radios().forEach((other) => { other.setAttribute('aria-checked', other === radio); other.tabIndex = other === radio ? 0 : -1; });
+  radio.focus();
+  trigger('click', JSON.parse(radio.dataset.apply));
+};
+element.addEventListener('click', (event) => {
+  const radio = event.target.closest('[role=radio]:not([aria-disabled])');
+  if (radio) choose(radio);
+});
+element.addEventListener('keydown', (event) => {
+  const all = radios(), now = all.indexOf(event.target);
+  if (now < 0) return;
+  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+  const to = { Home: all[0], End: all[all.length - 1], ' ': event.target, Enter: event.target }[event.key];
+  const next = step ? all[(now + step + all.length) % all.length] : to;
+  if (!next) return;
+  event.preventDefault();
+  choose(next);
+});
+document.addEventListener('focusin', (event) => { inside = element.contains(event.target) && event.target.matches('[role=radio]'); });
+document.addEventListener('pointerdown', (event) => { inside = inside && element.contains(event.target); });
+element.addEventListener('toggle', () => { unfolded = [...element.querySelectorAll('details')].map((fold) => fold.open); }, true);
+watch('value', () => {
+  element.querySelectorAll('details').forEach((fold, n) => { fold.open = Boolean(unfolded[n]); });
+  if (element.querySelector('[data-law]')) trigger('submit');
+  if (inside && document.activeElement === document.body) element.querySelector('[aria-checked=true]')?.focus();
+});"""
 
-def picture(lang: str, asked: Asked) -> str:
-    """Verdict, counts, bars, reasons. Raises `Problem` for what no method could make good."""
+
+def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False) -> str:
+    """Verdict, counts, bars, reasons. Raises `Problem` for what no method could make good.
+
+    With `traces` there is a worker that can replace approximate figures: the picture then asks for that (`ON_LOAD`), for the
+    bars beside the chosen one only of a worker that runs anyway.
+    """
     bars = bars_of(lang, asked)
-    index = list(METHODS).index(method_key(asked.recipe))
+    index = index_of(asked)
     for n, bar in enumerate(bars):  # a method that the model cannot take says so in its own row; other mistakes are the form's
         if isinstance(bar.answer, Problem) and (n == index or bar.answer.field != "method"):
             raise bar.answer
+    waits = " data-law" if traces and to_trace(bars if is_warm else [], bars[index]) else ""
     return (
-        f'<article class="ls-panel">{_verdict(lang, bars, index, asked.gpu)}{_counts(lang, bars[index].answer)}'
-        f"{memory_bars(lang, bars, index, asked.gpu.name)}{_notes(lang, bars[index].answer)}</article>"
+        f'<article class="ls-panel"{waits}>{_verdict(lang, bars, index, asked.gpu)}{_approximate(lang, bars[index].answer, traces)}'
+        f"{_counts(lang, bars[index].answer)}{memory_bars(lang, bars, index, asked.gpu.name, list(METHODS.values()))}"
+        f"{_notes(lang, bars[index].answer)}</article>"
     )
+
+
+def index_of(asked: Asked) -> int:
+    """Which bar is the recipe's own."""
+    return list(METHODS).index(method_key(asked.recipe))
+
+
+def to_trace(bars: list[Bar], chosen: Bar) -> Estimate | None:
+    """What a trace would make exact: the chosen bar before the others."""
+    answers = (bar.answer for bar in (chosen, *bars))
+    return next((answer for answer in answers if isinstance(answer, Estimate) and exact.can_be_traced(answer)), None)
+
+
+def _approximate(lang: str, answer: Estimate, traces: bool) -> str:
+    """What is said of figures that no trace stands behind."""
+    if not exact.is_approximate(answer):
+        return ""
+    if problem := exact.why_not(answer):
+        text = explain(lang, problem)
+    elif not traces:
+        text = t(lang, "estimate.approximate_missing", install=INSTALL)
+    elif exact.can_be_traced(answer):
+        text = t(lang, "estimate.approximate_tracing")
+    else:
+        return ""
+    return f'<p class="ls-warn" id="estimate-approximate">≈ {escape(text)}</p>'
 
 
 def bars_of(lang: str, asked: Asked) -> list[Bar]:
@@ -39,7 +105,7 @@ def _answer(asked: Asked, key: str) -> Estimate | Problem:
     """The recipe's own method with its own quantization, the others as their rows name them."""
     try:
         recipe = asked.recipe if key == method_key(asked.recipe) else asked.recipe.replace(**METHODS[key])
-        return estimate(recipe, asked.gpu, model=asked.model)
+        return estimate(recipe, asked.gpu, model=asked.model, **asked.conditions.options)
     except Problem as problem:
         return problem
 

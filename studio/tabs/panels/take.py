@@ -38,9 +38,9 @@ ON_LOAD = """element.addEventListener('click', async (event) => {
 
 def render(lang: str, asked: Asked) -> str:
     gpu, bars = asked.gpu.name, bars_of(lang, asked)
-    link = "tab=estimate&" + query(asked.recipe, gpu)
+    link = "tab=estimate&" + query(asked.recipe, gpu, asked.conditions)
     answers = {bar.name: bar.answer.to_dict() for bar in bars}
-    body = json.dumps({"recipe": asked.recipe.to_dict(), "gpu": gpu, "estimates": answers}, indent=2, ensure_ascii=False)
+    body = json.dumps({"recipe": asked.recipe.to_dict(), "gpu": gpu, **asked.conditions.stated(), "estimates": answers}, indent=2, ensure_ascii=False)
     files = [
         ("estimate.json", "application/json", body),
         ("estimate.csv", "text/csv", to_csv([(bar.name, bar.answer) for bar in bars])),
@@ -49,7 +49,7 @@ def render(lang: str, asked: Asked) -> str:
     links = "".join(_file(*file) for file in files) + '<a href="#" data-png role="button">estimate.png</a>'
     return (
         f'<p class="ls-files">{links}</p>{_copied(lang, "link", "?" + link, link, "link")}'
-        f'{_copied(lang, "command", command_line(asked.recipe, gpu))}{_copied(lang, "python", python_code(asked.recipe, gpu))}'
+        f'{_copied(lang, "command", command_line(asked.recipe, gpu, asked.conditions))}{_copied(lang, "python", python_code(asked.recipe, gpu, asked.conditions))}'
     )
 
 

@@ -17,7 +17,7 @@ NAME = "why"
 
 
 def render(lang: str, asked: Asked) -> str:
-    parts = parts_of(asked.recipe, asked.model, "trl", "cuda", Platform.of(asked.gpu))
+    parts = parts_of(asked.recipe, asked.model, "trl", "cuda", Platform.of(asked.gpu), batches=asked.conditions.batches)
     row, _ = parts.evaluate(asked.recipe)
     items = "".join(_formula(lang, formula) for formula in formulas(asked.recipe, parts))
     picture = low_rank(lang, asked.recipe, parts.trained) if asked.recipe.has_adapters else ""

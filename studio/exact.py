@@ -1,0 +1,61 @@
+"""The exact law of a structure that no law is at hand for: asked of the trace worker, which keeps it where estimates look.
+
+The page has shown the closed form by then, marked. What cannot be traced is remembered for as long as this process lives, so
+that it is tried and said once. No torch here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+from estimator import laws, parallel
+from estimator.estimate import Estimate
+from estimator.problems import Problem
+from studio import paths
+from studio.workers.client import Worker
+
+LOOP = "trl"
+REMEMBERED = 1000
+_tried: dict[str, Problem | None] = {}
+_lock = threading.Lock()
+
+
+def is_approximate(made: Estimate) -> bool:
+    """Whether a closed form stands in for a traced law."""
+    return made.engine == "analytic"
+
+
+def can_be_traced(made: Estimate) -> bool:
+    """Whether asking the worker may help: there is a configuration to build, and it was not tried before."""
+    return is_approximate(made) and bool(made.source.parts.model.config) and _key(made) not in _tried
+
+
+def why_not(made: Estimate) -> Problem | None:
+    """Why its structure could not be traced, where that is known."""
+    return _tried.get(_key(made))
+
+
+def derive(made: Estimate, worker: Worker) -> None:
+    """Ask for the law of `made`'s structure and wait for it (a second or two from a warm worker)."""
+    parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
+    key = _key(made)
+    asked = {"model": parts.model.id, "config": parts.model.config, "recipe": recipe.to_dict(), "cache": str(paths.cache())}
+    asked |= {"platform": dataclasses.asdict(parts.platform), "batches": dataclasses.asdict(parts.batches)}
+    try:
+        worker.call("law", **asked)
+        problem = None
+    except Problem as found:
+        problem = found
+    laws.forget()
+    with _lock:
+        if len(_tried) >= REMEMBERED:
+            _tried.clear()
+        _tried[key] = problem
+
+
+def _key(made: Estimate) -> str:
+    """Of the structure and its size: windows of attention make other laws for longer rows."""
+    parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
+    structure = laws.key_of(recipe, LOOP, parts.platform, parts.batches)
+    return f"{parts.model.id} {structure} {recipe.max_length.bit_length()}"

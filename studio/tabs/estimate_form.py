@@ -1,0 +1,122 @@
+"""The Estimate tab's controls: six that everybody sees, all others folded away, and what handlers read of them.
+
+Gradio's page copies every input of an event three times a move, so only the sliders and the targets are inputs. What the
+others say, the lists of models and cards too, is kept on the server in one dict, `kept`, by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from estimator.catalog import gpus, models
+from estimator.conditions import Conditions
+from estimator.recipe import FIELDS, Recipe
+from estimator.texts import shown_in_box
+from estimator.units import human_count
+from studio.i18n import marker
+from studio.models import EMBEDDED_ID
+from studio.tabs.controls import BOXES, control, read, recipe_from, values_of
+from studio.tabs.parameters import ADVANCED, BASIC, FIRST, GROUPS, INFOS
+
+START = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
+"""What the page opens with where it is not the recipe's default."""
+RECIPE_NAMES = [name for name in ("model", *BASIC, *ADVANCED) if name in FIELDS]
+
+
+@dataclass
+class Form:
+    """`inputs` of every handler: what is kept, then the basic controls; `outputs`: what is kept, then every control."""
+
+    model: Any = None
+    gpu: Any = None
+    basic: dict[str, Any] = field(default_factory=dict)
+    advanced: dict[str, Any] = field(default_factory=dict)
+    kept: Any = None
+    fold: Any = None
+    pasting: Any = None
+    pasted: Any = None
+    paste: Any = None
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.kept, *self.basic.values()]
+
+    @property
+    def folded(self) -> dict[str, Any]:
+        """The controls that are kept, by name."""
+        return {"model": self.model, "gpu": self.gpu, **self.advanced}
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.kept, *self.folded.values(), *self.basic.values()]
+
+
+def build_form() -> Form:
+    """Called inside the column of decisions."""
+    form = Form(kept=gr.State({}))
+    form.model = _model_control()
+    with gr.Accordion(marker("estimate.paste"), open=False, elem_id="estimate-pasting") as form.pasting:
+        words = {"label": marker("estimate.paste"), "info": marker("estimate.paste_help")}
+        form.pasted = gr.Textbox(lines=5, max_lines=12, container=False, elem_id="estimate-pasted", **words)
+        form.paste = gr.Button(marker("estimate.paste_use"), size="sm", elem_id="estimate-paste")
+    form.gpu = _gpu_control()
+    for name in BASIC:
+        form.basic[name] = control(name, START.get(name), elem_id=f"estimate-{name}")
+    with gr.Accordion(gr.i18n.I18nData("parameter.advanced"), open=False, elem_id="estimate-advanced") as form.fold:
+        for name in FIRST:
+            form.advanced[name] = control(name, elem_id=f"estimate-{name}")
+        for group, names in GROUPS.items():
+            with gr.Accordion(marker(f"estimate.group_{group}"), open=False, elem_id=f"estimate-group-{group}"):
+                for name in names:
+                    form.advanced[name] = control(name, elem_id=f"estimate-{name}")
+    return form
+
+
+def _model_control() -> Any:
+    words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "estimate-model"}
+    choices: list[Any] = [(marker("common.embedded_base"), EMBEDDED_ID)]
+    choices += [(f"{id} · {human_count(preset.parameters)}", id) for id, preset in models().items() if preset.is_causal and id != EMBEDDED_ID]
+    return gr.Dropdown(choices, value=START["model"], allow_custom_value=True, **words)
+
+
+def _gpu_control() -> Any:
+    words = {"label": marker("estimate.gpu"), "info": marker("estimate.gpu_help"), "elem_id": "estimate-gpu"}
+    choices = [(f"{gpu.name} · {gpu.memory_gib:g} GiB" if gpu.memory_gib else gpu.name, gpu.name) for gpu in gpus().values()]
+    return gr.Dropdown(choices, value=START["gpu"], **words)
+
+
+def stated(kept: dict[str, Any], basic: tuple[Any, ...]) -> dict[str, Any]:
+    """What every control holds, by name."""
+    return {**_FIRST_HELD, **kept, **dict(zip(BASIC, basic, strict=True))}
+
+
+def meant(kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Recipe, str, Conditions]:
+    """The recipe, the card's name and the conditions that the controls say. Raises `Problem` naming the field."""
+    held = stated(kept, basic)
+    recipe = recipe_from(RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES))
+    return recipe, held["gpu"], Conditions.from_dict({name: read(name, held[name]) for name in GROUPS["data"]})
+
+
+def held_for(recipe: Recipe, gpu: str, conditions: Conditions) -> dict[str, Any]:
+    """The opposite: what every control holds for these."""
+    held = dict(zip(RECIPE_NAMES, values_of(recipe, RECIPE_NAMES), strict=True)) | {"gpu": gpu}
+    for name in GROUPS["data"]:
+        value = getattr(conditions, name)
+        held[name] = shown_in_box(value) if name in BOXES or value is None else value
+    return held
+
+
+def set_to(kept: dict[str, Any], basic: tuple[Any, ...], recipe: Recipe, gpu: str, conditions: Conditions) -> list[Any]:
+    """Values for `Form.outputs`; controls that stay as they are are not sent."""
+    before, after = stated(kept, basic), held_for(recipe, gpu, conditions)
+    folded = {name: value for name, value in after.items() if name not in BASIC}
+    changed = lambda name: gr.skip() if before[name] == after[name] else after[name]  # noqa: E731
+    return [folded, *(changed(name) for name in ("model", "gpu", *ADVANCED, *BASIC))]
+
+
+_FIRST_HELD = held_for(Recipe(model=START["model"]), START["gpu"], Conditions())
+
+assert set(_FIRST_HELD) == {"gpu", *INFOS}

@@ -1,0 +1,38 @@
+"""Presets of intent: a row of buttons above the controls; each sets a few fields and says why, with the source."""
+
+from __future__ import annotations
+
+from html import escape
+
+from estimator.intents import intents, meet
+from estimator.problems import Problem
+from estimator.recipe import Recipe
+from studio.i18n import LANGUAGES, t
+from studio.tabs.panels import Asked
+
+# Which was pressed last is the page's own affair; the server gets its name.
+ON_LOAD = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-intent]');
+  if (!button) return;
+  element.querySelectorAll('[data-intent]').forEach((other) => other.setAttribute('aria-pressed', other === button));
+  element.querySelectorAll('[data-why]').forEach((why) => { why.hidden = why.dataset.why !== button.dataset.intent; });
+  trigger('click', { intent: button.dataset.intent });
+});"""
+
+
+def html() -> str:
+    """In both languages; the style sheet shows the one of the page."""
+    buttons = "".join(f'<button type="button" data-intent="{name}" aria-pressed="false">{_both(f"intent_{name}")}</button>' for name in intents())
+    reasons = "".join(f'<p data-why="{name}" hidden>{_both(f"intent_{name}_why")} <small>{escape(intent.source)}</small></p>' for name, intent in intents().items())
+    return f'<section class="ls-intents"><h2>{_both("intents")}</h2><div>{buttons}</div><div aria-live="polite">{reasons}</div></section>'
+
+
+def met(asked: Asked, name: str) -> Recipe:
+    """Raises `Problem`."""
+    if name not in intents():
+        raise Problem("recipe.choice", field="intent", value=str(name)[:40], allowed=", ".join(intents()))
+    return meet(intents()[name], asked.recipe, asked.gpu, asked.model, asked.conditions)
+
+
+def _both(key: str) -> str:
+    return "".join(f'<span data-lang="{lang}">{escape(t(lang, f"estimate.{key}"))}</span>' for lang in LANGUAGES)
