@@ -82,7 +82,7 @@ def analytic_law(
     dequantized = largest_linear * widths.w if recipe.is_quantized else 0
     dora = _dora_temporary(trained, widths) if recipe.use_dora else 0
     inside = functools.partial(_row, temporary=dequantized + dora)  # no layer is at work while the loss is
-    boundary = {"BS": float(widths.e * spec.hidden_size)}
+    boundary = {"BS": float(widths.e * (spec.hidden_size + _held_by_int8(recipe, spec)))}
     kept = boundary if recipe.gradient_checkpointing else layer.saved
     own = boundary if recipe.gradient_checkpointing else {}
     mask = _mask(recipe, widths, masked)
@@ -231,6 +231,14 @@ def _in_attention(recipe: Recipe, spec: ModelSpec, widths: Widths) -> dict[str, 
         return {}
     scores = (12.0 if widths.e == 4 else 8.0) * spec.num_attention_heads
     return {"BS": float(widths.e * spec.hidden_size), "BSS": scores}
+
+
+def _held_by_int8(recipe: Recipe, spec: ModelSpec) -> int:
+    """Width of what LLM.int8 holds of a layer in spite of checkpointing: bitsandbytes keeps each projection's input as an attribute
+    (autograd/_functions.py MatMul8bitLt.forward, `ctx.tensors`), where torch's non-reentrant checkpointing does not see it."""
+    if not recipe.is_quantized or recipe.quantization != "int8" or not recipe.gradient_checkpointing or recipe.use_reentrant:
+        return 0
+    return 2 * spec.hidden_size + spec.num_attention_heads * spec.head_dim + active_width(spec)
 
 
 def active_width(spec: ModelSpec) -> int:

@@ -178,3 +178,16 @@ def test_gradients_that_are_added_up_take_what_a_law_of_their_own_says(method: s
     parts = parts_of(recipe, model, "trl", "cuda")
     own = dataclasses.replace(parts, law=laws.traced(recipe, model, "trl", Platform()))
     assert sum(parts.evaluate(recipe)[1].values()) == sum(own.evaluate(recipe)[1].values())
+
+
+def test_checkpointing_does_not_free_what_int8_holds() -> None:
+    """bitsandbytes keeps the inputs of its projections where non-reentrant checkpointing does not see them: the traced law has
+    them, and the closed form."""
+    model = load_preset("Qwen/Qwen2.5-0.5B")
+    recipe = Recipe(model=model.id, quantization="int8", max_length=2048)
+    closed = parts_of(recipe, model, "trl", "cuda")
+    traced = dataclasses.replace(closed, law=laws.traced(recipe, model, "trl", Platform()))
+    again = dataclasses.replace(closed, law=laws.traced(recipe.replace(use_reentrant=True), model, "trl", Platform()))
+    peak = lambda parts: sum(parts.evaluate(recipe)[1].values())  # noqa: E731
+    assert peak(again) < 0.7 * peak(traced)
+    assert peak(closed) == pytest.approx(peak(traced), rel=closed.law.relative_error)
