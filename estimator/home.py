@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def home() -> Path:
@@ -18,3 +20,16 @@ def home() -> Path:
 def cache() -> Path:
     """Derived files: everything here can be made again."""
     return home() / "cache"
+
+
+def keep_json(path: Path, data: Any) -> bool:
+    """Write a derived file; whether it could be. A reader never sees half of it, and a cache that cannot be written costs time,
+    not the answer."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(data), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        return False
+    return True

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,12 +120,5 @@ def _kept(path: Path) -> KvCache | None:
 
 
 def _keep(path: Path, made: KvCache) -> None:
-    """A reader never sees half a file; a cache that cannot be written costs time, not the answer."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(made.to_list()), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        return
+    home.keep_json(path, made.to_list())
     _kept.cache_clear()

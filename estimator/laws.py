@@ -10,7 +10,6 @@ import functools
 import gzip
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,13 +186,5 @@ def tile_tokens(loop: str) -> int:
 
 
 def keep(model: Model, key: str, law: Law, cache_dir: Path | None = None) -> None:
-    """A reader never sees half a file; a cache that cannot be written costs time, not the answer."""
-    path = _path(model, key, cache_dir)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(law.to_dict()), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        return
+    home.keep_json(_path(model, key, cache_dir), law.to_dict())
     forget()

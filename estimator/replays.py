@@ -25,16 +25,13 @@ def find(recipe: Recipe, model: Model, loop: str, platform: Platform, versions: 
 
 
 def keep(reserved_bytes: int, recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None = None, batches: Batches = Batches()) -> None:
-    """Beside the other sizes of its structure. A cache that cannot be written costs time, not the answer."""
+    """Beside the other sizes of its structure."""
     path = _path(recipe, model, loop, platform, versions, cache_dir, batches)
     try:
         kept = dict(_read(path, os.stat(path).st_mtime_ns)) if path.is_file() else {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")  # a reader never sees half a file
-        part.write_text(json.dumps(kept | {_sizes(recipe, platform, batches): reserved_bytes}), encoding="utf-8")
-        part.replace(path)
     except OSError:
         return
+    home.keep_json(path, kept | {_sizes(recipe, platform, batches): reserved_bytes})
     _read.cache_clear()
 
 
