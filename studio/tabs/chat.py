@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from html import escape
 from typing import Any
 
@@ -15,6 +15,7 @@ from studio import conversation
 from studio.conversation import Turn
 from studio.i18n import language, marker, t
 from studio.models import EMBEDDED_ID
+from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train
 from studio.tabs.answering import Answering
 from studio.tabs.notices import explained, needs_train
@@ -92,8 +93,9 @@ class Page:
 
     def _wire(self) -> None:
         outputs = [self.panes, self.status, self.prompt, self.turns, self.draft, self.restored, self.send, self.stop]
+        outputs += [self.choice, self.followed]
         settings = [self.temperature, self.longest, self.seed]
-        asked = [self.prompt, self.turns, self.choice, *settings]
+        asked = [self.prompt, self.turns, self.choice, self.shared.run, self.followed, *settings]
         gr.on([self.send.click, self.prompt.submit], self._answer, asked, outputs, concurrency_limit=8, **QUIET)
         self.stop.click(self._stop, None, None, queue=False, **QUIET)
         self.clear.click(self._clear, self.choice, [self.panes, self.status, self.turns], **QUIET)
@@ -116,14 +118,20 @@ class Page:
     def _choices(self, chosen: str | None, wanted: str | None, followed: str | None, request: gr.Request) -> tuple[Any, Any]:
         """Finished runs, then the bases alone. A run newly opened elsewhere is preselected; else the choice stays."""
         lang = language(request)
-        runs = [view for view in self.shared.runs.list() if view.has_result]
+        runs = self._finished()
         named = [(f"{view.name} · {view.dataset_name}", view.id) for view in runs]
         models = dict.fromkeys([EMBEDDED_ID, *(view.recipe.model for view in runs)])
         bases = [(t(lang, "chat.base_only", name=short_name(model)), BASE + model) for model in models]
         known = [value for _, value in named + bases]
-        follow = wanted in known and wanted != followed
-        value = wanted if follow else next(value for value in (chosen, *known) if value in known)
-        return gr.Dropdown(named + bases, value=value), wanted if follow else followed
+        chosen, followed = self._follow(chosen, wanted, followed, known)
+        return gr.Dropdown(named + bases, value=chosen if chosen in known else known[0]), followed
+
+    def _finished(self) -> list[RunView]:
+        return [view for view in self.shared.runs.list() if view.has_result]
+
+    def _follow(self, chosen: str | None, wanted: str | None, followed: str | None, known: Container[str]) -> tuple[str | None, str | None]:
+        """The choice and the run followed so far: a run newly opened is chosen once; then the reader's choice stays."""
+        return (wanted, wanted) if wanted in known and wanted != followed else (chosen, followed)
 
     def _empty(self, restored: bool, request: gr.Request) -> Any:
         return gr.skip() if restored else self._html(language(request), [], None)
@@ -137,7 +145,7 @@ class Page:
 
     def _html(self, lang: str, turns: list[Turn], choice: str | None) -> str:
         if not turns:
-            return empty_html(lang, any(view.has_result for view in self.shared.runs.list()))
+            return empty_html(lang, bool(self._finished()))
         return panes_html(lang, turns, two=bool(choice) and not choice.startswith(BASE))
 
     def _clear(self, choice: str | None, request: gr.Request) -> tuple[Any, ...]:
@@ -157,16 +165,20 @@ class Page:
             stop.set()
 
     def _answer(
-        self, prompt: str, kept: Any, choice: str | None, temperature: Any, longest: Any, seed: Any, request: gr.Request
+        self, request: gr.Request, prompt: str, kept: Any, choice: str | None, wanted: str | None, followed: str | None, *settings: Any
     ) -> Iterator[dict[Any, Any]]:
         """Stream both answers; whatever goes wrong, the conversation stays and the prompt comes back."""
         lang, turns, turn = language(request), conversation.restore(kept), conversation.new_turn(prompt)
-        draft = {"prompt": prompt, "temperature": temperature, "max_new_tokens": longest, "seed": seed}
+        draft = dict(zip(("prompt", "temperature", "max_new_tokens", "seed"), (prompt, *settings)))
         stop = self._stops[request.session_hash] = threading.Event()
+        # A prompt may be sent before the list that preselects a run has come: the answer is that run's all the same.
+        preselected = self._follow(choice, wanted, followed, {view.id for view in self._finished()})
+        changed = dict(zip((self.choice, self.followed), preselected)) if preselected != (choice, followed) else {}
+        choice = preselected[0]
         try:
             params = _request(turns, choice or BASE + EMBEDDED_ID, draft)
             shown = self._showing(lang, [*turns, turn], choice)
-            yield {**shown(save=True), **self._busy(True), self.prompt: "", self.draft: {**draft, "prompt": ""}, self.restored: True}
+            yield {**shown(save=True), **self._busy(True), self.prompt: "", self.draft: {**draft, "prompt": ""}, self.restored: True, **changed}
             saved = time.monotonic()
             for status in Answering(self.shared.chat_worker, params, turn, stop).statuses(lang):
                 keep = time.monotonic() - saved > SAVE_SECONDS

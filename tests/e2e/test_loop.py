@@ -117,6 +117,7 @@ def test_the_two_panes_differ_as_they_should(page, trained):
     expect(page.locator("#chat-stop")).to_be_hidden(timeout=120_000)
     assert judge(row, answers["adapter"].inner_text()), answers["adapter"].inner_text()
     assert answers["base"].inner_text().strip() and not judge(row, answers["base"].inner_text())
+    expect(page.locator("#chat-run input")).to_have_value(re.compile(re.escape(SAMPLE.name)))
 
 
 def test_runs_lists_it_and_its_adapter_can_be_taken_away(page, trained, tmp_path):

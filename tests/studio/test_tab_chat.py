@@ -14,7 +14,7 @@ from estimator.problems import Problem
 from studio import conversation
 from studio.i18n import LANGUAGES, explain, strings
 from studio.tabs.answering import Answering
-from studio.tabs.chat import BASE, _request
+from studio.tabs.chat import BASE, Page, _request
 from studio.tabs.streaming import with_ticks
 from studio.widgets.compare import marked_html, word_differences, words
 from studio.widgets.panes import empty_html, panes_html, short_name
@@ -46,6 +46,23 @@ class Tags(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+# --- which run answers
+
+
+@pytest.mark.parametrize(
+    ("chosen", "wanted", "followed", "becomes"),
+    [
+        (BASE + "tiny", "new", None, ("new", "new")),  # sent before the list that preselects the run has come
+        (BASE + "tiny", "new", "old", ("new", "new")),
+        (BASE + "tiny", "new", "new", (BASE + "tiny", "new")),  # the reader chose the base since
+        ("old", "unfinished", "old", ("old", "old")),
+        (None, None, None, (None, None)),
+    ],
+)
+def test_a_run_newly_opened_is_chosen_once(chosen, wanted, followed, becomes):
+    assert Page(None)._follow(chosen, wanted, followed, {"old", "new"}) == becomes
 
 
 # --- differing words
