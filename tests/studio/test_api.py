@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
 
 from estimator import Recipe, cli, estimate
 from estimator.problems import Problem
@@ -149,11 +151,8 @@ def test_what_may_take_long_is_not_answered_on_the_servers_own_thread(recipe, qu
 
 
 def test_the_tools_of_mcp_are_these_two_and_answer_with_json(tmp_path):
-    mcp = pytest.importorskip("mcp", reason="the mcp extra")
-    from mcp.client.streamable_http import streamablehttp_client
-
     async def talk(url: str) -> tuple[set[str], list]:
-        async with streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _), mcp.ClientSession(read, write) as session:
+        async with streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             names = {tool.name for tool in (await session.list_tools()).tools}
             asked = ({"recipe": RECIPE, "gpu": "RTX 4090"}, {"recipe": {"model": MODEL, "r": 0}})
