@@ -315,10 +315,16 @@ def unknown_model(id: str) -> Problem:
 
 
 def close_names(id: str) -> str:
-    """Presets whose ids look like `id`, closest first, for a sentence."""
-    known = {name.lower(): name for name in models()}
-    close = difflib.get_close_matches(id.lower().removeprefix("modelscope:"), known, n=5, cutoff=0.3)
-    return ", ".join([known[name] for name in close] or list(models())[:5])
+    """Presets whose ids look like `id`, closest first, for a sentence. A model and its instruct version count the same."""
+    known: dict[str, list[str]] = {}
+    for name in models():
+        known.setdefault(_plain(name), []).append(name)
+    close = difflib.get_close_matches(_plain(id), known, n=5, cutoff=0.5)
+    return ", ".join([name for plain in close for name in known[plain]][:5] or list(models())[:5])
+
+
+def _plain(id: str) -> str:
+    return re.sub(r"-(instruct|it|chat|base|hf|v[\d.]+)\b", "", id.lower().rpartition("/")[2])
 
 
 def _json(path: Path) -> Any:

@@ -159,17 +159,19 @@ def _within(seconds: float, work: Callable[[Callable[[Fetched], None]], Fetched]
 
 def _refused(hub: Hub, name: str, error: Refused) -> Problem:
     code = hub.refusal(error)
-    if not code:
-        return Problem("hub.unreachable", field="model", value=name, hub=hub.title, reason=str(error))
-    return Problem(code, field="model", value=name, hub=hub.title, allowed=close_names(name))
+    return _problem(code, hub, name) if code else _problem("hub.unreachable", hub, name, reason=str(error))
 
 
 def _unreached(hub: Hub, name: str, error: Unreached) -> Problem:
     if isinstance(error, Offline):
-        return Problem("hub.offline", field="model", value=name, hub=hub.title, allowed=close_names(name))
+        return _problem("hub.offline", hub, name)
     if isinstance(error, Late):
-        return Problem("hub.late", field="model", value=name, hub=hub.title)
-    return Problem("hub.unreachable", field="model", value=name, hub=hub.title, reason=str(error))
+        return _problem("hub.late", hub, name)
+    return _problem("hub.unreachable", hub, name, reason=str(error))
+
+
+def _problem(code: str, hub: Hub, name: str, **params: str) -> Problem:
+    return Problem(code, field="model", value=name, hub=hub.title, allowed=close_names(name), **params)
 
 
 def _shown(files: list[str]) -> str:

@@ -25,6 +25,6 @@ def human_bytes(size_bytes: float) -> str:
 def human_count(number: float) -> str:
     """`8.03 B`, `41.9 M`, `512`."""
     for limit, word in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if abs(number) >= limit:
-            return f"{number / limit:.3g} {word}"
+        if float(f"{abs(number):.3g}") >= limit:
+            return f"{float(f'{number / limit:.3g}'):g} {word}"
     return f"{number:.0f}"

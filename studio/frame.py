@@ -33,6 +33,28 @@ function lsOpened(name) {
   lsAsked = null;
   if (!isFirst) lsInAddress("tab", name);
 }
+// The estimate's question, so that a reload or the other language keeps it. Browsers refuse an address that changes at every move.
+const LS_OWN = ["tab", "run", "lang", "__theme"];
+let lsQuestionSoon;
+function lsQuestion(text) {
+  clearTimeout(lsQuestionSoon);
+  lsQuestionSoon = setTimeout(() => {
+    const address = new URL(location.href);
+    const own = [...address.searchParams].filter(([name]) => LS_OWN.includes(name));
+    address.search = new URLSearchParams([...own, ...new URLSearchParams(text)]);
+    if (address.href !== location.href) history.replaceState(history.state, "", address);
+  }, 300);
+}
+// Gradio's slider forces what was typed beside it into its own range when the box is left (6.31): another number, unsaid.
+document.addEventListener("blur", (event) => {
+  if (event.target.matches?.("input[data-testid=number-input]")) event.stopImmediatePropagation();
+}, true);
+// Typing into a list replaces what stands there; Gradio would add to it, and then nothing matches.
+document.addEventListener("focusin", ({ target }) => {
+  if (!target.matches("input[role=combobox]")) return;
+  target.select();
+  addEventListener("pointerup", () => document.activeElement === target && target.select(), { once: true });
+});
 function lsMarkField(tab) {
   document.querySelectorAll(".ls-at-fault").forEach((field) => { field.classList.remove("ls-at-fault"); delete field.dataset.problem; });
   const problem = document.querySelector(`#${tab}-problem [data-field]`);

@@ -16,17 +16,20 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.take_away import conditions_in, from_query
 from studio import exact, pasted
-from studio.i18n import language, marker, t
+from studio.i18n import explain, language, marker, t
 from studio.models import find_model
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, open_tab
-from studio.tabs.estimate_form import START, Form, build_form, meant, set_to
+from studio.tabs.estimate_form import START, Form, build_form, held_for, meant, set_to
 from studio.tabs.notices import RETRY, explained, explained_late, mark_field
 from studio.tabs.panels import Asked, cards, change, fits, intents, take, why
 from studio.tabs.panels import picture as bars
 
 PANELS = (why, change, fits, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+UNDO = "_undo"
+"""In what the session keeps: the fields that the intent pressed last has changed."""
+CLOSE = "element.addEventListener('click', (event) => { if (event.target.closest('.ls-close')) element.innerHTML = ''; });"
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 OPEN_PANELS = """(before) => {
   const open = [...document.querySelectorAll("[id^=estimate-panel-]")].filter((fold) => fold.querySelector("button.open"));
@@ -43,17 +46,17 @@ def build(shared: Shared) -> None:
             form = build_form()
             train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
+            link = gr.HTML(elem_id="estimate-link", js_on_load=CLOSE)
             trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
-    _wire_picture(shared, form, trouble, shown)
+    _wire_picture(shared, form, trouble, shown, link)
     _wire_paste(form, trouble)
     _wire_panels(shared, form, shown, folds, panels, options)
     for html in (shown, *panels):
         _wire_apply(html, form, trouble, shared)
-    _wire_apply(wishes, form, trouble, shared, lambda asked, wish: intents.met(asked, wish["intent"]))
+    _wire_apply(wishes, form, trouble, shared, lambda asked, wish, undo: intents.met(asked, wish["intent"], undo))
     _wire_train(shared, train, form, trouble)
-    _wire_restore(form, trouble)
 
 
 def _panel(panel: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -72,7 +75,7 @@ def _asked(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: tup
     return Asked(recipe, find_gpu(gpu), model, conditions)
 
 
-def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any) -> None:
+def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: Any) -> None:
     def draw(request: gr.Request, kept: dict[str, Any], *basic: Any) -> tuple[Any, Any]:
         """The picture; on a mistake the sentence, and the last good picture stays."""
         lang = language(request)
@@ -100,7 +103,17 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any) -> None:
     for name, folded in form.folded.items():
         folded.change(keeper(name), [folded, *form.inputs], [form.kept, trouble, shown], **FAST)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
-    gr.on([gr.context.Context.root_block.load, trouble.submit], draw, form.inputs, [trouble, shown], **FAST)
+    trouble.submit(draw, form.inputs, [trouble, shown], **FAST)
+
+    def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> list[Any]:
+        """The first picture, of what the address asks: drawn apart, the one without it could come last."""
+        held, said = _of_address(request)
+        values = set_to(kept, basic, *held) if held else [gr.skip()] * len(form.outputs)
+        if held:
+            kept, basic = values[0], tuple(held_for(*held)[name] for name in form.basic)
+        return [*values, said, *draw(request, kept, *basic)]
+
+    gr.context.Context.root_block.load(open_page, form.inputs, [*form.outputs, link, trouble, shown], **FAST)
 
     def derive(request: gr.Request, kept: dict[str, Any], *basic: Any) -> None:
         """Let the worker trace what the picture shows approximately; the picture is drawn again after it, whatever it shows then."""
@@ -158,16 +171,19 @@ def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> str:
         return explained(lang, problem)
 
 
-def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[[Asked, dict[str, Any]], Recipe] | None = None) -> None:
-    """A button or a bar sets the fields it names, or with `made` those of the recipe made for it; the controls change, and with
-    them the picture."""
+def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None) -> None:
+    """A button or a bar sets the fields it names, or with `made` those of the recipe made for it (and keeps how to undo it); the
+    controls change, and with them the picture."""
 
     def apply(request: gr.Request, event: gr.EventData, kept: dict[str, Any], *basic: Any) -> list[Any]:
         said = dict(event._data or {})
         try:
             recipe, gpu, conditions = meant(kept, basic)
-            recipe = made(_asked(shared, request, kept, basic), said) if made else recipe.replace(**said)
-            return [*set_to(kept, basic, recipe, gpu, conditions), gr.skip()]
+            undo = kept.get(UNDO, {})
+            recipe, undo = made(_asked(shared, request, kept, basic), said, undo) if made else (recipe.replace(**said), undo)
+            values = set_to(kept, basic, recipe, gpu, conditions)
+            values[0][UNDO] = undo
+            return [*values, gr.skip()]
         except Problem as problem:
             return [*[gr.skip()] * len(form.outputs), explained(language(request), problem)]
 
@@ -186,20 +202,27 @@ def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
     open_tab(shared, carried.then, "train", unless=trouble)
 
 
-def _wire_restore(form: Form, trouble: Any) -> None:
-    """An address with recipe fields sets the controls; what is wrong in it is said, and nothing of it is taken."""
-
-    def restore(request: gr.Request, kept: dict[str, Any], *basic: Any) -> list[Any]:
-        fields, gpu = from_query(request.query_params)
-        beside = conditions_in(request.query_params)
-        untouched = [gr.skip()] * len(form.outputs)
-        if not fields and not gpu and not beside:
-            return [*untouched, gr.skip()]
+def _of_address(request: gr.Request) -> tuple[tuple[Recipe, str, Conditions] | None, Any]:
+    """(what the address asks, what is said of it): None where it asks nothing. A value that cannot be is said and left out; the
+    rest is taken."""
+    (fields, gpu), beside = from_query(request.query_params), conditions_in(request.query_params)
+    refused: list[Problem] = []
+    while fields or gpu or beside:
         try:
-            recipe = Recipe.from_dict({"model": START["model"], **fields})
-            name = find_gpu(gpu or START["gpu"]).name
-            return [*set_to(kept, basic, recipe, name, Conditions.from_dict(beside)), gr.skip()]
+            asked = Recipe.from_dict({"model": START["model"], **fields}), find_gpu(gpu or START["gpu"]).name, Conditions.from_dict(beside)
+            return asked, _refused(language(request), refused)
         except Problem as problem:
-            return [*untouched, explained(language(request), problem)]
+            refused.append(problem)
+            if problem.field == "gpu":
+                gpu = None
+            elif fields.pop(problem.field, refused) is refused and beside.pop(problem.field, refused) is refused:
+                break
+    return None, _refused(language(request), refused)
 
-    gr.context.Context.root_block.load(restore, form.inputs, [*form.outputs, trouble], **FAST)
+
+def _refused(lang: str, refused: list[Problem]) -> Any:
+    if not refused:
+        return gr.skip()
+    sentences = "".join(f"<li>{escape(explain(lang, problem))}</li>" for problem in refused)
+    close = f'<button type="button" class="ls-close" aria-label="{escape(t(lang, "common.close"))}">×</button>'
+    return f'<div class="ls-warn ls-link" role="alert">{close}! {escape(t(lang, "estimate.link_refused"))}<ul>{sentences}</ul></div>'

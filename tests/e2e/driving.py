@@ -8,6 +8,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def open_page(browser: Any, url: str, *, width: int = 1440, height: int = 1000, dark: bool = False) -> Page:

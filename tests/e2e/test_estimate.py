@@ -105,6 +105,46 @@ def test_what_is_folded_travels_with_the_link(page, studio):
     other.context.close()
 
 
+def test_a_number_beyond_the_slider_is_taken_and_one_beyond_the_field_is_said(page):
+    number(page, "estimate-max_length", 65_536)
+    wait_for_text(page, COUNTS, "2 × 65,536 tokens")
+    expect(page.locator("#estimate-max_length input[type=number]")).to_have_value("65536")
+    expect(page.locator(".ls-stale")).to_be_hidden()
+    number(page, "estimate-max_length", 2_000_000)
+    wait_for_text(page, PROBLEM, "2000000 is out of range. Allowed: 8 to 1,048,576")
+    expect(page.locator(".ls-stale")).to_contain_text("2 × 65,536 tokens")  # the picture says that it is not of this number
+    number(page, "estimate-max_length", 2048)
+    expect(page.locator(PROBLEM)).to_be_empty()
+
+
+def test_typing_into_a_list_replaces_what_stands_there(page):
+    page.click("#estimate-gpu input")
+    page.keyboard.type("3060 12")
+    page.keyboard.press("Enter")
+    wait_for_text(page, VERDICT, "GeForce RTX 3060 12GB")
+
+
+def test_a_reload_and_the_other_language_keep_the_question(page):
+    expect(page).to_have_url(re.compile("gpu=GeForce[+]RTX[+]3060[+]12GB"))
+    page.click("[data-set-lang='zh-CN']")
+    wait_for_text(page, VERDICT, "GeForce RTX 3060 12GB 装得下 QLoRA 4 位")
+    page.click("[data-set-lang='en']")
+    wait_for_text(page, VERDICT, "Fits on GeForce RTX 3060 12GB")
+    choose(page, "estimate-gpu", "RTX 4090 · 24")
+    wait_for_text(page, VERDICT, "Fits on GeForce RTX 4090")
+    expect(page).not_to_have_url(re.compile("gpu="))  # what the page opens with needs no words
+
+
+def test_what_is_wrong_in_a_link_is_said_and_the_rest_is_taken(page, studio):
+    other = open_page(page.context.browser, f"{studio.url}/?tab=estimate&model=Qwen/Qwen2.5-0.5B&r=0&max_length=512&gpu=H100")
+    wait_for_text(other, "#estimate-link", "r: 0 is out of range. Allowed: 1 to 4,096.")
+    expect(other.locator("#estimate-link")).to_contain_text("gpu: H100 may be any of: H100 PCIe 80GB")
+    wait_for_text(other, COUNTS, "Qwen/Qwen2.5-0.5B · 2 × 512 tokens")
+    other.click("#estimate-link button")
+    expect(other.locator("#estimate-link")).to_be_empty()
+    other.context.close()
+
+
 def test_an_intent_sets_fields_and_says_why(page):
     page.click("#estimate-intents [data-intent=longest_context]")
     expect(page.locator("#estimate-intents [data-why=longest_context]")).to_contain_text("the longest sequence that this card holds")
@@ -115,6 +155,7 @@ def test_an_intent_sets_fields_and_says_why(page):
     expect(page.locator(VERDICT)).not_to_contain_text("Does not fit")
     page.click("#estimate-intents [data-intent=small_data]")
     expect(page.locator("#estimate-r input[type=number]")).to_have_value("8")
+    expect(tokens).to_have_value("2048")  # the longest context is taken back: the order of pressing does not matter
     expect(page.locator("#estimate-intents [aria-pressed=true]")).to_have_text(re.compile("Small data"))
     number(page, "estimate-max_length", 64)
 

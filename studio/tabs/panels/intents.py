@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 from estimator.intents import intents, meet
 from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.recipe import FIELDS, Recipe
 from studio.i18n import LANGUAGES, t
 from studio.tabs.panels import Asked
 
@@ -27,11 +28,15 @@ def html() -> str:
     return f'<section class="ls-intents"><h2>{_both("intents")}</h2><div>{buttons}</div><div aria-live="polite">{reasons}</div></section>'
 
 
-def met(asked: Asked, name: str) -> Recipe:
-    """Raises `Problem`."""
+def met(asked: Asked, name: str, undo: dict[str, tuple[Any, Any]]) -> tuple[Recipe, dict[str, tuple[Any, Any]]]:
+    """The recipe of an intent, and each field that it changes as (before, after). `undo` is that of the intent pressed before: what still
+    stands as it was set is first put back, so that the order of pressing does not matter. Raises `Problem`."""
     if name not in intents():
         raise Problem("recipe.choice", field="intent", value=str(name)[:40], allowed=", ".join(intents()))
-    return meet(intents()[name], asked.recipe, asked.gpu, asked.model, asked.conditions)
+    recipe = asked.recipe.replace(**{field: before for field, (before, after) in undo.items() if getattr(asked.recipe, field) == after})
+    made = meet(intents()[name], recipe, asked.gpu, asked.model, asked.conditions)
+    fields = [field for field in FIELDS if getattr(recipe, field) != getattr(made, field)]
+    return made, {field: (getattr(recipe, field), getattr(made, field)) for field in fields}
 
 
 def _both(key: str) -> str:

@@ -7,10 +7,13 @@ from html import escape
 from estimator.catalog import Gpu
 from estimator.estimate import Estimate, estimate
 from estimator.problems import Problem
+from estimator.recipe import Recipe
+from estimator.take_away import query
 from estimator.units import human_bytes
 from studio import exact
 from studio.i18n import explain, strings, t
 from studio.tabs.controls import METHODS, method_key
+from studio.tabs.estimate_form import START
 from studio.tabs.notices import INSTALL
 from studio.tabs.panels import Asked
 from studio.widgets.memory_bar import Bar, memory_bars
@@ -44,6 +47,8 @@ element.addEventListener('toggle', () => { unfolded = [...element.querySelectorA
 watch('value', () => {
   element.querySelectorAll('details').forEach((fold, n) => { fold.open = Boolean(unfolded[n]); });
   if (element.querySelector('[data-law]')) trigger('submit');
+  const article = element.querySelector('[data-question]');
+  if (article) lsQuestion(article.dataset.question);
   if (inside && document.activeElement === document.body) element.querySelector('[aria-checked=true]')?.focus();
 });"""
 
@@ -61,8 +66,8 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
             raise bar.answer
     waits = " data-law" if traces and to_trace(bars if is_warm else [], bars[index]) else ""
     return (
-        f'<article class="ls-panel"{waits}>{_verdict(lang, bars, index, asked.gpu)}{_approximate(lang, bars[index].answer, traces)}'
-        f"{_counts(lang, bars[index].answer)}{memory_bars(lang, bars, index, asked.gpu.name, list(METHODS.values()))}"
+        f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{_stale(lang, asked)}{_verdict(lang, bars, index, asked.gpu)}{_approximate(lang, bars[index].answer, traces)}'
+        f"{_counts(lang, asked.recipe, bars[index].answer)}{memory_bars(lang, bars, index, asked.gpu.name, list(METHODS.values()))}"
         f"{_notes(lang, bars[index].answer)}</article>"
     )
 
@@ -123,15 +128,32 @@ def _verdict(lang: str, bars: list[Bar], index: int, gpu: Gpu) -> str:
         text += t(lang, "estimate.others_fit", methods=", ".join(others)) if others else t(lang, "estimate.none_fits")
         kind, sign = "ls-problem", "✕"
     else:
-        text = t(lang, f"estimate.{bar.verdict}", headroom=human_bytes(bar.answer.headroom_bytes), **words)
+        key = bar.verdict if bar.answer.fits else "close_over"
+        text = t(lang, f"estimate.{key}", headroom=human_bytes(bar.answer.headroom_bytes), **words)
         kind, sign = ("ls-good", "✓") if bar.verdict == "fits" else ("ls-warn", "!")
     return f'<p class="ls-verdict {kind}" role="status">{sign} {escape(text)}</p>'
 
 
-def _counts(lang: str, answer: Estimate) -> str:
+def _question(asked: Asked) -> str:
+    """The query string that asks the same; nothing for what the page opens with."""
+    question = query(asked.recipe, asked.gpu.name, asked.conditions)
+    return "" if question == _FIRST_QUESTION else question
+
+
+def _stale(lang: str, asked: Asked) -> str:
+    """Shown (by the style sheet) while the controls hold a mistake: this picture is not of them."""
+    return f'<p class="ls-stale">{escape(t(lang, "estimate.last_good", model=asked.recipe.model, rows=_rows(lang, asked.recipe)))}</p>'
+
+
+def _rows(lang: str, recipe: Recipe) -> str:
+    return t(lang, "estimate.rows", batch=f"{recipe.per_device_train_batch_size:,}", length=f"{recipe.max_length:,}")
+
+
+def _counts(lang: str, recipe: Recipe, answer: Estimate) -> str:
     share = f"{answer.trainable_parameters / answer.total_parameters:.3%}"
     words = {"trainable": f"{answer.trainable_parameters:,}", "total": f"{answer.total_parameters:,}", "share": share}
-    return f'<p class="ls-note" id="estimate-counts">{escape(t(lang, "estimate.parameters", **words))}</p>'
+    asked = f"{recipe.model} · {_rows(lang, recipe)}"
+    return f'<p class="ls-note" id="estimate-counts"><b>{escape(asked)}</b> · {escape(t(lang, "estimate.parameters", **words))}</p>'
 
 
 def _notes(lang: str, answer: Estimate) -> str:
@@ -145,4 +167,5 @@ def _notes(lang: str, answer: Estimate) -> str:
     )
 
 
+_FIRST_QUESTION = query(Recipe(model=START["model"], max_length=START["max_length"]), START["gpu"])
 assert all(f"recipe.method_{key}" in strings("en") for key in METHODS)
