@@ -54,6 +54,7 @@ class Gpu:
     fp16_bf16_dense_tflops: float | None = None
     tdp_w: float | None = None
     launch_msrp_usd: float | None = None
+    interconnect: str = ""
     memory_options_gib: tuple[float, ...] = ()
     """Sizes it is sold with, where there are several."""
 
@@ -128,7 +129,7 @@ def gpus() -> dict[str, Gpu]:
 
 def _gpu(row: dict[str, str]) -> Gpu:
     return Gpu(
-        **{k: row[k] for k in ("name", "vendor", "family", "architecture", "compute_capability", "mem_type", "notes")},
+        **{k: row[k] for k in ("name", "vendor", "family", "architecture", "compute_capability", "mem_type", "interconnect", "notes")},
         memory_gib=float(row["memory_gib"]) if row["memory_gib"] else None,
         memory_mib_visible=int(row["memory_mib_visible"]) if row["memory_mib_visible"] else None,
         memory_mib_cuda_total=int(row["memory_mib_cuda_total"]) if row["memory_mib_cuda_total"] else None,

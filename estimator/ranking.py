@@ -24,7 +24,7 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.rows import Epoch
 from estimator.sources import open_model
-from estimator.throughput import Load, Throughput, load_of, throughput
+from estimator.throughput import Load, Spread, Throughput, load_of, throughput, throughput_of_several
 
 RANKED_COUNTS = (2, 4, 8)
 SORTS = ("fits", "cost", "hours", "memory")
@@ -35,7 +35,7 @@ class Candidate:
     """One card. `devices` is how many of it the recipe needs: one, or the fewest of DEVICE_COUNTS over which FSDP2 makes it fit,
     with `sharded` the estimate of each; None where none of them does, or its memory is unknown.
 
-    Speed and cost are one card's; of several both are unknown, since the links between cards are.
+    Speed and cost are of one card, or of all of several together.
     """
 
     gpu: Gpu
@@ -75,8 +75,8 @@ def rank(
     if recipe.num_processes > 1:
         raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
     model = model or open_model(recipe.model)
-    shared: dict[tuple[str, int], tuple[Parts, Any, Load]] = {}
-    several = _Several(recipe, model, loop)
+    shared: dict[tuple[str, int], tuple[Parts, Any, Load, Law | None]] = {}
+    several = _Several(recipe, model, loop, epoch)
     made = []
     stated = {card.gpu.name: card for card in own}
     for gpu in {**gpus(), **{name: card.gpu for name, card in stated.items()}}.values():
@@ -84,21 +84,16 @@ def rank(
         key = platform.kernels, platform.workspace_bytes
         if key not in shared:
             parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
-            shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, _single(recipe, model, loop, platform, cache_dir))
-        parts, (row, components), load = shared[key]
+            single = _single(recipe, model, loop, platform, cache_dir)
+            shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, single), single
+        parts, (row, components), load, single = shared[key]
         estimate = _runnable(recipe, gpu, composed(recipe, gpu, parts, row.moment, components))
         devices, sharded = (1, None) if estimate.fits else several.fewest(gpu, key, parts)
-        speed = _of_several(throughput(load, gpu)) if sharded else throughput(load, gpu)
+        speed = throughput_of_several(several.spread(devices, key, parts, single), gpu) if sharded else throughput(load, gpu)
         prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh, "own": stated[gpu.name].offers if gpu.name in stated else ()}
         money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
         made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
     return sorted(made, key=ORDERS[sort])
-
-
-def _of_several(speed: Throughput) -> Throughput:
-    """The work is known, the links between cards are not."""
-    nothing = dict.fromkeys(("seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
-    return replace(speed, **nothing, why=(Problem("time.several_devices", field="gpu"),))
 
 
 def _runnable(recipe: Recipe, gpu: Gpu, made: Estimate) -> Estimate:
@@ -120,10 +115,11 @@ def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_d
 class _Several:
     """The recipe spread over 2, 4 and 8 cards by FSDP2; each count is worked out once for cards with the same kernels."""
 
-    def __init__(self, recipe: Recipe, model: Model, loop: str) -> None:
-        self.loop = loop
+    def __init__(self, recipe: Recipe, model: Model, loop: str, epoch: Epoch | None) -> None:
+        self.recipe, self.loop, self.epoch = recipe, loop, epoch
         self.recipes = [change for change in map(self._applied(recipe, model), more_devices(recipe)) if change]
         self._made: dict[tuple[Any, int], tuple[Sharded, str, dict[str, int]]] = {}
+        self._spread: dict[tuple[Any, int], Spread] = {}
 
     @staticmethod
     def _applied(recipe: Recipe, model: Model) -> Callable[[Change], Recipe | None]:
@@ -143,6 +139,18 @@ class _Several:
             if sum(components.values()) <= usable.bytes and (made := composed(recipe, gpu, parts, moment, components, sharded=sharded)).fits:
                 return recipe.num_processes, made
         return None, None
+
+    def spread(self, devices: int, key: Any, parts: Parts, single: Law | None) -> Spread:
+        """The work of each of `devices`, asked for only where `fewest` found that many."""
+        at = key, devices
+        if at not in self._spread:
+            sharded = self._made[at][0]
+            epoch = self.epoch.shared_by(devices, self.recipe) if self.epoch else None
+            load = load_of(self.recipe, parts, epoch, single)
+            share = sharded.gradient_share  # of what the optimizer reads and writes
+            load = replace(load, step_bytes=share * load.step_bytes, run_bytes=share * load.run_bytes)
+            self._spread[at] = Spread(devices, load, sum(sharded.plan.communication_bytes_per_step.values()))
+        return self._spread[at]
 
     def _of(self, recipe: Recipe, key: Any, parts: Parts) -> tuple[Sharded, str, dict[str, int]]:
         at = key, recipe.num_processes
@@ -180,13 +188,15 @@ def _seconds(candidate: Candidate) -> float:
 
 
 def _room(candidate: Candidate) -> float:
-    return candidate.estimate.usable_bytes if candidate.estimate.usable_bytes is not None else math.inf
+    """Bytes of all cards together."""
+    each = candidate.estimate.usable_bytes
+    return math.inf if each is None else each * (candidate.devices or 1)
 
 
 ORDERS: dict[str, Callable[[Candidate], tuple[float, ...]]] = {
     "fits": lambda one: (_fitting(one), rent_usd(one), _seconds(one), _room(one)),
-    "cost": lambda one: (_fitting(one) > 1, rent_usd(one), _seconds(one)),
-    "hours": lambda one: (_fitting(one) > 1, _seconds(one), rent_usd(one)),
-    "memory": lambda one: (_fitting(one) > 1, _room(one), rent_usd(one)),
+    "cost": lambda one: (_fitting(one) > 2, rent_usd(one), _seconds(one)),
+    "hours": lambda one: (_fitting(one) > 2, _seconds(one), rent_usd(one)),
+    "memory": lambda one: (_fitting(one) > 2, _room(one), rent_usd(one)),
 }
 """What comes first under each choice; cards that do not fit come last under all."""

@@ -10,7 +10,7 @@ import bisect
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from estimator.batches import is_flat
@@ -31,13 +31,26 @@ class Epoch:
     dropped_rows: int
     tokens: int
     padded_tokens: int
-    batches: dict[tuple[int, int], int]
+    batches: dict[tuple[int, int], float]
     steps: int
 
     @property
     def wasted(self) -> float:
         """Share of what is computed that is padding."""
         return 1 - self.tokens / self.padded_tokens
+
+    def shared_by(self, devices: int, recipe: Recipe) -> Epoch:
+        """What each of `devices` has to do, or wait for. They take random batches at the same time and all wait for the longest,
+        so that `batches` are the expected longest of `devices`."""
+        count = round(sum(self.batches.values()))
+        turns = -(-count // devices)
+        longest, below, drawn = {}, 0.0, 0
+        for size, times in sorted(self.batches.items(), key=lambda item: math.prod(item[0])):
+            drawn += round(times)
+            up_to = _none_longer(drawn, count, devices)
+            longest[size] = turns * (up_to - below)
+            below = up_to
+        return replace(self, batches=longest, steps=math.ceil(turns / recipe.gradient_accumulation_steps))
 
     def phi(self, law: Law, recipe: Recipe) -> list[float]:
         """The sum of `law.phi` over all batches, as the model sees them."""
@@ -47,6 +60,14 @@ class Epoch:
             for n, value in enumerate(law.phi(*seen, recipe.r)):
                 sums[n] += times * value
         return sums
+
+
+def _none_longer(shorter: int, count: int, devices: int) -> float:
+    """The chance that `devices` of `count` batches, drawn at random, are all among the `shorter` ones; with less than one for
+    each device the last are drawn again (DistributedSampler)."""
+    if count < devices:
+        return (shorter / count) ** devices
+    return math.prod((shorter - n) / (count - n) for n in range(devices)) if shorter >= devices else 0.0
 
 
 def epoch(lengths: Sequence[int], recipe: Recipe, order: str = "random") -> Epoch:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.batches import shape
 from estimator.catalog import Gpu
 from estimator.efficiency import efficiency_of
 from estimator.law import Law
+from estimator.links import link_of
 from estimator.parts import Parts
 from estimator.problems import Problem
 from estimator.recipe import Recipe
-from estimator.roofline import Amounts, amounts, seconds, step_bytes, unrated
+from estimator.roofline import GIGA, Amounts, amounts, seconds, step_bytes, unrated
 from estimator.rows import Epoch
 
 SECONDS_PER_HOUR = 3600
@@ -33,6 +34,10 @@ class Range:
 
     def inverse(self) -> Range:
         return Range(1 / self.high, 1 / self.central, 1 / self.low)
+
+    def beside(self, other: Range) -> Range:
+        """Seconds of both: at the least the longer alone, else one after the other."""
+        return Range(max(self.low, other.low), self.central + other.central, self.high + other.high)
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,39 @@ def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None, single: La
     steps = math.ceil(epoch.steps * recipe.num_train_epochs) if recipe.max_steps < 0 else recipe.max_steps
     run = amounts(law, [steps / epoch.steps * x for x in epoch.phi(law, recipe)])
     return Load(passes * batch * length, step, moved, epoch, run, steps, steps * moved)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The same recipe on several cards, each with rows of its own: the `load` of one of them, and the bytes it sends in an optimizer step
+    (`ParallelPlan.communication_bytes_per_step`)."""
+
+    devices: int
+    load: Load
+    sent_bytes: float
+
+
+def throughput_of_several(spread: Spread, gpu: Gpu) -> Throughput:
+    """`spread` on as many of `gpu` in one machine. Collectives may run beside the arithmetic, as FSDP gathers ahead: wholly at the
+    low end, not at all in the rest."""
+    one, link = throughput(spread.load, gpu), link_of(gpu, spread.devices)
+    if one.seconds_per_step is None:
+        return one
+    if link is None:
+        nothing = dict.fromkeys(("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
+        return replace(one, **nothing, why=(Problem("time.no_link", field="gpu", value=gpu.name), *one.why))
+    sending = Range(*(spread.sent_bytes / (speed * GIGA) for speed in (link.high_gbs, link.gbs, link.low_gbs)))
+    per_step = one.seconds_per_step.beside(sending)
+    hours = one.hours.beside(sending.scaled(one.steps / SECONDS_PER_HOUR)) if one.hours else None
+    return replace(
+        one,
+        arithmetic_share=None,
+        seconds_per_step=per_step,
+        tokens_per_second=per_step.inverse().scaled(spread.devices * spread.load.tokens_per_step),
+        hours=hours,
+        energy_kwh_at_most=gpu.tdp_w * spread.devices * hours.high / 1000 if hours and gpu.tdp_w else None,
+        why=(*one.why, link.why),
+    )
 
 
 def throughput(load: Load, gpu: Gpu) -> Throughput:

@@ -50,6 +50,9 @@ def main() -> None:
     print("\nSeveral cards, reserved, and what is unknown of each run:")
     for line in measured_devices.lines():
         print(line, flush=True)
+    print("\nSeveral cards, seconds of 1,024 rows, central figure and range:")
+    for line in measured_devices.time_lines():
+        print(line, flush=True)
     print("\nNot compared:")
     for name, reason in _apart():
         print(f"  {name}: {reason}")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from estimator import Estimate, Recipe, estimate
-from estimator.catalog import presets_dir
+from estimator import Estimate, Recipe, estimate, parallel
+from estimator.catalog import find_gpu, load_preset, presets_dir
+from estimator.efficiency import traced_parts
 from estimator.law import LOOPS, Loop
+from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
+from estimator.throughput import Range, Spread, load_of, throughput_of_several
 
 # fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March 2024
 # copied the shifted logits. FSDP1 keeps a layer's tensors in one flat buffer; `fsdp` here means FSDP2.
@@ -24,6 +30,58 @@ SAME_STRUCTURE = {"mistralai/Mistral-7B-v0.2 (base)": "mistralai/Mistral-7B-v0.1
 ALL = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj", "gate_proj")
 
 
+def _run(model: str, method: str, rank: int, batch: int, length: int) -> Recipe:
+    """One process of its train.py, which quantizes without double quantization and adds dropout by default."""
+    return Recipe(
+        model=model,
+        method=method,
+        r=rank,
+        lora_dropout=0.1,
+        autocast_adapter_dtype=False,  # PEFT before 0.12 knew no other
+        bnb_4bit_use_double_quant=False,
+        target_modules=ALL,
+        per_device_train_batch_size=batch,
+        max_length=length,
+    )
+
+
+class Timed(NamedTuple):
+    """Seconds of 1,024 rows on several cards under FSDP, full shard, without offload."""
+
+    gpu: str
+    devices: int
+    model: str
+    method: str
+    batch: int
+    length: int
+    seconds: int
+
+
+_7B, _70B = "meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-70b-hf"
+TIMED_ROWS = 1024
+TIMED = (
+    Timed("GeForce RTX 3090", 2, _7B, "qlora", 1, 512, 1082),
+    Timed("GeForce RTX 3090", 2, _7B, "qlora", 1, 2048, 1564),
+    Timed("GeForce RTX 3090", 2, _7B, "lora", 1, 512, 2597),
+    Timed("GeForce RTX 3090", 2, _7B, "lora", 1, 2048, 3090),
+    Timed("GeForce RTX 3090", 2, _7B, "qlora", 4, 2048, 998),
+    Timed("GeForce RTX 3090", 2, _7B, "qlora", 10, 2048, 936),
+    Timed("GeForce RTX 3090", 2, _7B, "lora", 4, 2048, 1366),
+    Timed("GeForce RTX 3090", 2, _7B, "lora", 6, 2048, 1199),
+    Timed("GeForce RTX 4090", 2, _7B, "lora", 6, 2048, 481),
+    Timed("GeForce RTX 4090", 2, _7B, "qlora", 10, 2048, 466),
+    Timed("RTX A5000", 4, _70B, "qlora", 1, 2048, 4829),
+    Timed("RTX A5000", 8, _70B, "qlora", 1, 2048, 2613),
+    Timed("RTX 6000 Ada", 2, _70B, "qlora", 2, 2048, 5867),
+    Timed("RTX 6000 Ada", 4, _70B, "qlora", 3, 2048, 2904),
+    Timed("A100 SXM4 40GB", 2, _70B, "qlora", 1, 2048, 3277),
+    Timed("A100 SXM4 40GB", 4, _70B, "qlora", 4, 2048, 1266),
+    Timed("A100 SXM4 40GB", 8, _70B, "qlora", 4, 2048, 672),
+    Timed("H100 SXM5 80GB", 4, _70B, "qlora", 8, 2048, 667),
+)
+"""https://github.com/AnswerDotAI/fsdp_qlora/blob/main/benchmarks_03_2024.md"""
+
+
 def rows() -> Iterator[tuple[str, Recipe | None, float, str]]:
     """(id, recipe if it can be said, measured bytes, what is unknown) of each run on more than one card."""
     with (presets_dir() / "measurements" / "published.csv").open(encoding="utf-8", newline="") as file:
@@ -36,21 +94,37 @@ def rows() -> Iterator[tuple[str, Recipe | None, float, str]]:
 def _recipe(line: dict[str, str]) -> Recipe:
     """A run of fsdp_qlora."""
     is_ddp, quantized = "DDP mode" in line["other"], line["method"] == "qlora"
-    return Recipe(
-        model=SAME_STRUCTURE.get(line["model_hf_id"], line["model_hf_id"]),
-        method=line["method"],
-        r=int(line["rank"]),
-        lora_dropout=0.1,  # its train.py's default
-        autocast_adapter_dtype=False,  # PEFT before 0.12 knew no other
-        target_modules=ALL,
-        per_device_train_batch_size=int(line["micro_batch"]),
-        max_length=int(line["seq_len"]),
+    model, batch, length = SAME_STRUCTURE.get(line["model_hf_id"], line["model_hf_id"]), int(line["micro_batch"]), int(line["seq_len"])
+    return _run(model, line["method"], int(line["rank"]), batch, length).replace(
         gradient_checkpointing=line["grad_checkpointing"].startswith("true"),
         num_processes=int(line["n_gpus"]),
         distributed_type="ddp" if is_ddp else "fsdp",
         offload_param_device="cpu" if "cpu_offload=True" in line["other"] else "none",
         bnb_4bit_quant_storage="bfloat16" if quantized else "uint8",
     )
+
+
+def seconds(line: Timed) -> Range:
+    """What the estimate says of a timed run."""
+    gpu = find_gpu(line.gpu)
+    one = _run(line.model, line.method, 64, line.batch, line.length)
+    stored = {"bnb_4bit_quant_storage": "bfloat16"} if one.is_quantized else {}
+    spread = one.replace(num_processes=line.devices, distributed_type="fsdp", **stored)
+    sharded = parallel.shard(spread, _traced(one, Platform.of(gpu)), "fsdp_qlora")
+    load = load_of(one, _traced(one, Platform.of(gpu)))
+    load = replace(load, step_bytes=sharded.gradient_share * load.step_bytes)
+    sent = sum(sharded.plan.communication_bytes_per_step.values())
+    made = throughput_of_several(Spread(line.devices, load, sent), gpu)
+    return made.seconds_per_step.scaled(math.ceil(TIMED_ROWS / (line.devices * line.batch)))
+
+
+_LAWS: dict[Any, Parts] = {}
+
+
+def _traced(recipe: Recipe, platform: Platform) -> Parts:
+    key = recipe.model, recipe.method, recipe.per_device_train_batch_size == 1
+    _LAWS[key] = _LAWS.get(key) or traced_parts(recipe, LOOPS["fsdp_qlora"], platform)
+    return replace(parts_of(recipe, load_preset(recipe.model), "trl", "cuda", platform), law=_LAWS[key].law)
 
 
 def answer(recipe: Recipe) -> Estimate:
@@ -66,3 +140,11 @@ def lines() -> Iterator[str]:
         what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {recipe.distributed_type} x{recipe.num_processes}, {recipe.per_device_train_batch_size} x {recipe.max_length}"
         error = made.peak_reserved_bytes / measured - 1
         yield f"  {name} ({what}): {measured / 2**30:.2f} GiB a card, {error:+.1%} ({made.engine}). Unknown: {unknown}"
+
+
+def time_lines() -> Iterator[str]:
+    for line in TIMED:
+        made = seconds(line)
+        what = f"{line.gpu} x{line.devices}, {line.model.rpartition('/')[2]} {line.method}, {line.batch} x {line.length}"
+        where = "inside" if made.low <= line.seconds <= made.high else "OUTSIDE"
+        yield f"  {what}: {line.seconds:,} s, {made.central / line.seconds - 1:+.0%} ({made.low:,.0f} to {made.high:,.0f}: {where})"

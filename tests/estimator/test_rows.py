@@ -85,3 +85,23 @@ def test_a_bad_file_of_lengths_names_the_line(text, said, tmp_path):
         read_lengths(str(tmp_path / "none.txt"))
     path.write_text("12\n\n7\n")
     assert read_lengths(str(path)) == [12, 7]
+
+
+def test_cards_that_work_together_wait_for_the_longest_row():
+    one = recipe(per_device_train_batch_size=1)
+    made = epoch([10, 20, 30], one).shared_by(2, one)
+    # of three pairs two have the longest; two turns, the second with a batch drawn again
+    assert {size: pytest.approx(times) for size, times in made.batches.items()} == {(1, 10): 0, (1, 20): 2 / 3, (1, 30): 4 / 3}
+    assert made.steps == 2
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=40), st.integers(1, 9))
+def test_shared_work_is_no_less_than_its_part_and_no_more_than_the_longest_each_time(lengths, devices):
+    asked = recipe(per_device_train_batch_size=1)
+    whole = epoch(lengths, asked)
+    made = whole.shared_by(devices, asked)
+    turns = -(-len(lengths) // devices)
+    assert sum(made.batches.values()) == pytest.approx(turns)
+    waited = sum(length * times for (_, length), times in made.batches.items())
+    assert sum(lengths) / devices <= waited * (1 + 1e-9) and waited <= turns * max(lengths) * (1 + 1e-9)
+    assert sum(length * times for (_, length), times in whole.shared_by(1, asked).batches.items()) == pytest.approx(whole.padded_tokens)

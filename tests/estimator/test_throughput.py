@@ -9,14 +9,16 @@ from dataclasses import replace
 import pytest
 
 from estimator import efficiency, sweep_table
-from estimator.catalog import find_gpu, gpus, load_preset
+from estimator.catalog import find_gpu, gpus, load_preset, rows
 from estimator.law import PHI, Law
+from estimator.links import link_of
 from estimator.parts import parts_of
 from estimator.recipe import Recipe
 from estimator.roofline import Amounts, Group, amounts, seconds, step_bytes, unrated
 from estimator.rows import uniform
 from estimator.sweep_recipes import SweepRow
-from estimator.throughput import load_of, throughput
+from estimator.throughput import Spread, load_of, throughput, throughput_of_several
+from tests.estimator import measured_devices
 
 ID = "meta-llama/Llama-3.2-3B"
 A100 = find_gpu("A100 SXM4 80GB")
@@ -158,3 +160,42 @@ def test_no_power_no_energy():
     recipe = Recipe(model=ID, method="full")
     made = throughput(load_of(recipe, parts(recipe), uniform(100, 1000, recipe)), replace(A100, tdp_w=None))
     assert made.hours and made.energy_kwh_at_most is None and not math.isnan(made.hours.low) and made.why[-1].code == "time.no_power"
+
+
+def test_the_table_of_links_names_cards_interconnects_and_orders_its_speeds():
+    known = {part for gpu in gpus().values() for part in gpu.interconnect.split("; ")}
+    for line in rows("links.csv"):
+        assert line["interconnect"] in known and line["source"] and line["gpu"] in {"", *gpus()}
+        assert "bridge" in line["interconnect"] or 0 < float(line["low_gbs"]) <= float(line["gbs"]) <= float(line["high_gbs"])
+    assert link_of(find_gpu("H800 SXM5"), 2) is None  # sold with fewer links; how fast was not found
+    pair, four = (link_of(find_gpu("RTX 3090"), devices) for devices in (2, 4))
+    assert pair.high_gbs > four.high_gbs and pair.gbs == four.gbs  # a bridge joins two
+    assert link_of(find_gpu("L40S"), 2).low_gbs > link_of(find_gpu("RTX 4090"), 2).low_gbs
+
+
+def test_several_cards_share_the_rows_and_send_between_nothing_and_everything_beside():
+    recipe = Recipe(model=ID, method="full", max_length=1000, per_device_train_batch_size=4, num_train_epochs=1.0)
+    made, link = parts(recipe), link_of(A100, 4)
+    epoch = uniform(4000, 1000, recipe)
+    alone = throughput(load_of(recipe, made, epoch), A100)
+    load = load_of(recipe, made, epoch.shared_by(4, recipe))
+    free, sent = (throughput_of_several(Spread(4, load, sent), A100) for sent in (0, 1e11))
+    assert free.steps == 250 and free.hours.central == pytest.approx(alone.hours.central / 4)
+    assert free.tokens_per_second.central == pytest.approx(4 * alone.tokens_per_second.central)
+    assert sent.seconds_per_step.central == pytest.approx(free.seconds_per_step.central + 100 / link.gbs)
+    assert sent.seconds_per_step.high == pytest.approx(free.seconds_per_step.high + 100 / link.low_gbs)
+    assert sent.seconds_per_step.low == max(free.seconds_per_step.low, 100 / link.high_gbs)
+    assert sent.hours.central * 3600 == pytest.approx(250 * sent.seconds_per_step.central)
+    assert sent.energy_kwh_at_most == 4 * A100.tdp_w * sent.hours.high / 1000
+    assert [note.code for note in sent.why] == ["why.efficiency", "why.link"]
+    unknown = throughput_of_several(Spread(4, load, 1e11), replace(A100, interconnect="NVLink"))
+    assert unknown.hours is None and unknown.why[0].code == "time.no_link"
+
+
+def test_published_runs_over_two_cards_lie_in_the_stated_range():
+    """Runs of FSDP on boards that are known to be fast and slow; `make accuracy` prints all of them."""
+    lines = [line for line in measured_devices.TIMED if line.method == "lora" and line.batch > 1]
+    assert {line.gpu for line in lines} == {"GeForce RTX 3090", "GeForce RTX 4090"}
+    for line in lines:
+        made = measured_devices.seconds(line)
+        assert made.low <= line.seconds <= made.high, line
