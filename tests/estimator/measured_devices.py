@@ -15,18 +15,20 @@ from estimator.law import LOOPS, Loop
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform
 from estimator.throughput import Range, Spread, load_of, throughput_of_several
+from tests.estimator import fsdp1
 
 # fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March 2024
-# copied the shifted logits. FSDP1 keeps a layer's tensors in one flat buffer; `fsdp` here means FSDP2.
-_OLD = {"fused_loss": False, "upcasts": "none", "keeps_outputs": True, "half_adapters": True, "copies_logits": True}
+# copied the shifted logits. Its FSDP1 is replayed by `tests.estimator.fsdp1`; the estimator's `fsdp` is FSDP2.
+_OLD = {"fused_loss": False, "upcasts": "none", "keeps_outputs": True, "half_adapters": True, "copies_logits": True, "ends_with_step": True}
 LOOPS.setdefault("fsdp_qlora", Loop("fsdp_qlora", **_OLD))
 UNKNOWN = {
-    "answerai-": "FSDP1, not 2; reserved includes what loading left, which was whole on each card; which attention kernel and versions",
+    "answerai-": "versions, of which the attention kernel and its mask depend",
     "torchtune-021": "its rows' lengths: full rows of 2,048 tokens, kept without checkpointing, would not fit the card; FSDP1: not compared",
     "torchtune-025": "FSDP1 with bitsandbytes' PagedAdamW, which FSDP2 does not run: not compared",
 }
 # The checkpoint's structure under the id that is a preset.
 SAME_STRUCTURE = {"mistralai/Mistral-7B-v0.2 (base)": "mistralai/Mistral-7B-v0.1"}
+PLATFORM = Platform(8.6, (2, 2))
 ALL = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj", "gate_proj")
 
 
@@ -82,13 +84,13 @@ TIMED = (
 """https://github.com/AnswerDotAI/fsdp_qlora/blob/main/benchmarks_03_2024.md"""
 
 
-def rows() -> Iterator[tuple[str, Recipe | None, float, str]]:
-    """(id, recipe if it can be said, measured bytes, what is unknown) of each run on more than one card."""
+def rows() -> Iterator[tuple[str, str, Recipe | None, float, str]]:
+    """(id, card, recipe if it can be said, measured bytes, what is unknown) of each run on more than one card."""
     with (presets_dir() / "measurements" / "published.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             unknown = next((text for name, text in UNKNOWN.items() if line["id"].startswith(name)), None)
             if unknown and int(line["n_gpus"]) > 1:
-                yield line["id"], None if "not compared" in unknown else _recipe(line), float(line["measured_gib"]) * 2**30, unknown
+                yield line["id"], line["gpu"], None if "not compared" in unknown else _recipe(line), float(line["measured_gib"]) * 2**30, unknown
 
 
 def _recipe(line: dict[str, str]) -> Recipe:
@@ -128,18 +130,19 @@ def _traced(recipe: Recipe, platform: Platform) -> Parts:
 
 
 def answer(recipe: Recipe) -> Estimate:
-    return estimate(recipe, loop="fsdp_qlora", platform=Platform(8.6, (2, 2)), derive=True)
+    return estimate(recipe, loop="fsdp_qlora", platform=PLATFORM, derive=True)
 
 
 def lines() -> Iterator[str]:
-    for name, recipe, measured, unknown in rows():
+    for name, gpu, recipe, measured, unknown in rows():
         if recipe is None:
             yield f"  {name}: {measured / 2**30:.2f} GiB a card. {unknown}"
             continue
         made = answer(recipe)
+        old = fsdp1.replayed(recipe, load_preset(recipe.model), LOOPS["fsdp_qlora"], PLATFORM, find_gpu(gpu).usable_bytes().bytes)
         what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {recipe.distributed_type} x{recipe.num_processes}, {recipe.per_device_train_batch_size} x {recipe.max_length}"
-        error = made.peak_reserved_bytes / measured - 1
-        yield f"  {name} ({what}): {measured / 2**30:.2f} GiB a card, {error:+.1%} ({made.engine}). Unknown: {unknown}"
+        errors = [reserved / measured - 1 for reserved in (old.peak_reserved_bytes, made.peak_reserved_bytes)]
+        yield f"  {name} ({what}): {measured / 2**30:.2f} GiB a card, {errors[0]:+.1%} replayed as FSDP1, {errors[1]:+.1%} by the law of {recipe.distributed_type}. Unknown: {unknown}"
 
 
 def time_lines() -> Iterator[str]:
