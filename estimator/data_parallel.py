@@ -138,8 +138,15 @@ def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
         data_plan(recipe, rank, sent, (max(full), sum(t.count * size for t, size in zip(kept, full)))),
         gradient_share=rank.gradients / max(1, parts.training.gradients_bytes),
         backward_gradients_bytes=accumulated,
+        loading_bytes=arriving(recipe, made),
         notes=_uncut(recipe, made),
     )
+
+
+def arriving(recipe: Recipe, made: Fsdp) -> int:
+    """Accelerate sends tensor after tensor; packed weights come with their whole unit (`fully_shard`'s `_move_states_to_device`)."""
+    sizes = by_unit(made.all, lambda t: t.numel * width_bytes(made.stored(t)) if made.is_cut(t) else 0)
+    return max(sizes.values()) if recipe.is_quantized else max((t.numel * width_bytes(made.stored(t)) for t in made.all if made.is_cut(t)), default=0)
 
 
 def _uncut(recipe: Recipe, made: Fsdp) -> tuple[Problem, ...]:

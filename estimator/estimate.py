@@ -21,6 +21,7 @@ from estimator.machines import Machine, check_system, machine
 from estimator.parallel import ParallelPlan, Sharded
 from estimator.parts import Parts, parts_of
 from estimator.peaks import Peak, Step, largest, later_peaks, run_peaks
+from estimator.peaks_of_several import loads_whole, run_peaks_of_several
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import METHODS, Recipe
@@ -225,8 +226,7 @@ def composed(
     reserved = replayed_bytes or round(allocated * reserved_over_allocated(recipe)[1])
     device_bytes = reserved + context.bytes + paged
     source = Source(recipe, parts, derive, Step(device_bytes, moment, reserved / allocated, context.bytes))
-    # of several devices only the step is known: how each of them loads, evaluates and saves is not
-    peaks = (source.step.peak,) if sharded else run_peaks(recipe, parts, source.step)
+    peaks = run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
     needed = largest(peaks).device_bytes - context.bytes
     made = Estimate(
         total_parameters=parts.model.inventory.total_parameters,
@@ -251,7 +251,7 @@ def composed(
         usable_source=usable.source if usable else None,
         parallel=sharded.plan if sharded else None,
     )
-    return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes if sharded else ()))
+    return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()))
 
 
 def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:

@@ -85,6 +85,8 @@ class Sharded:
     gradient_share: float | None = 1.0
     backward_gradients_bytes: int | None = None
     slack_bytes: int = 0
+    loading_bytes: int = 0
+    """What a rank that gets its part of each weight holds beside these while it does: the largest that comes whole."""
     notes: tuple[Problem, ...] = field(default=())
 
     def evaluate(self, recipe: Recipe) -> tuple[Row, dict[str, int]]:

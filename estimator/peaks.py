@@ -59,23 +59,25 @@ class Step:
 
 def run_peaks(recipe: Recipe, parts: Parts, step: Step) -> tuple[Peak, ...]:
     """The peaks of RUN, in that order."""
-    law, is_bound = _evaluation(parts)
+    law, is_bound = evaluation_law(parts)
     kept, paged = _kept_bytes(parts), parts.training.paged_bytes
     dynamic = law.dynamic_bytes(*eval_shape(recipe), recipe.r)
     return (
         _loading(recipe, parts, step),
         step.peak,
         Peak("evaluation", step.shown_bytes(kept + dynamic) + paged, 0, "forward", is_bound=is_bound),
-        Peak("saving", step.shown_bytes(kept) + paged, _saving_host_bytes(recipe, parts), "checkpoint"),
+        Peak("saving", step.shown_bytes(kept) + paged, saving_host_bytes(recipe, parts), "checkpoint"),
     )
 
 
 def later_peaks(recipe: Recipe, parts: Parts, step: Step, derive: bool) -> tuple[Peak, ...]:
-    """Samples drawn while the run's states are there (the studio draws none), merging, and the chat."""
-    law, _ = _evaluation(parts)
+    """Samples drawn while the run's states are there (the studio draws none; of several devices it is not known), merging, and the
+    chat, on one device."""
+    law, _ = evaluation_law(parts)
     cache = _cache_of(parts.model, derive)
+    sampled = cache if recipe.num_processes == 1 else None
     return (
-        _generating("generation", parts, step, law, cache, _kept_bytes(parts) + parts.training.paged_bytes, recipe, 1),
+        _generating("generation", parts, step, law, sampled, _kept_bytes(parts) + parts.training.paged_bytes, recipe, 1),
         _merging(recipe, parts, step),
         _chat(recipe, parts, step, law, cache),
     )
@@ -88,11 +90,11 @@ def _kept_bytes(parts: Parts) -> int:
 
 
 def largest(peaks: tuple[Peak, ...]) -> Peak:
-    """The largest of a run's peaks on the device."""
-    return max((peak for peak in peaks if peak.name in RUN), key=lambda peak: peak.device_bytes)
+    """The largest of a run's peaks on the device, of those that are known."""
+    return max((peak for peak in peaks if peak.name in RUN and peak.device_bytes is not None), key=lambda peak: peak.device_bytes)
 
 
-def _evaluation(parts: Parts) -> tuple[Law, bool]:
+def evaluation_law(parts: Parts) -> tuple[Law, bool]:
     """The evaluation's own law; without one the step's, which holds all that an evaluation holds and more: a bound."""
     return (parts.evaluation, False) if parts.evaluation else (parts.law, True)
 
@@ -116,7 +118,7 @@ def _loading(recipe: Recipe, parts: Parts, step: Step) -> Peak:
     return Peak("loading", parts.loading_reserved_bytes + step.context_bytes, host, when, mapped)
 
 
-def _saving_host_bytes(recipe: Recipe, parts: Parts) -> int:
+def saving_host_bytes(recipe: Recipe, parts: Parts) -> int:
     """safetensors copies the tensors of one file to the host before it writes (`_flatten_as_ptr`); `torch.save` one by one."""
     saved = parts.training.adapters_bytes if recipe.has_adapters else parts.base.weights_bytes
     return max(min(saved, disk.MAX_SHARD_BYTES), parts.training.largest_gradient_bytes)

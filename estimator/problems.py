@@ -78,6 +78,7 @@ TEMPLATES: dict[str, str] = {
     "why.analytic": "Activations: from a closed form, not from a trace, +-{percent} %.",
     "why.replay": "The step was traced whole and replayed through the allocator; published runs lie {low} to {high} around.",
     "why.gathered": "ZeRO-3 may hold {size} of gathered weights more than it needs at least; the estimate counts them.",
+    "parallel.loads_whole": "{field}: Transformers puts the packed weights whole on each device before they are cut, {bytes} of it. Where that is too much, load them with device_map={{'': 'cpu'}}: each process then holds them in host memory, from where they come to the device piece by piece.",
     "parallel.not_cut": "{field}: packed weights stored as {value} stay whole on every device, FSDP2 cuts none of them. Give {allowed}.",
     "law.not_traced": "{field}: the step of {value} could not be traced ({reason}); the closed form answers instead, with a wider range.",
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",

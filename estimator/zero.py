@@ -157,4 +157,4 @@ def _stage_3(made: Zero, parts: Any, rank: RankBytes, step: int, gradients: int)
     sizes = [(t.count, t.numel * made.element_bytes(t)) for t in cut]
     saving = (max(size for _, size in sizes), sum(count * size for count, size in sizes))
     plan = data_plan(recipe, rank, sent, saving)
-    return Sharded(parts.law, rank, step, added, plan, gradient_share=None, slack_bytes=gathered - least)
+    return Sharded(parts.law, rank, step, added, plan, gradient_share=None, slack_bytes=gathered - least, loading_bytes=saving[0])

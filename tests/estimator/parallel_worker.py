@@ -33,9 +33,11 @@ def main(folder: Path) -> int:
 def run(rank: int, folder: Path) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(WORLD), LOCAL_WORLD_SIZE=str(WORLD))
     import torch
+    from accelerate import PartialState
 
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
+    PartialState(cpu=True)  # Accelerate's first rank writes a log
     answers = {}
     for name, case in json.loads((folder / "cases.json").read_text()).items():
         torch.manual_seed(0)
@@ -106,25 +108,30 @@ def optimizer_of(model: Any, optim: str) -> Any:
 
 
 def fsdp(case: dict[str, Any]) -> dict[str, int]:
-    """As Accelerate wraps it; its own state knows no FSDP without an accelerator, so only what the function reads is given."""
+    """As Accelerate wraps it, the weights sent by the first rank where it does that; its own state knows no FSDP without an accelerator, so
+    only what the function reads is given. `arriving` is the largest tensor that is sent."""
     from types import SimpleNamespace
+    from unittest.mock import patch
 
+    import torch
     from accelerate import FullyShardedDataParallelPlugin
     from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 
     model, recipe = built(case)
-    policy = {"fsdp_version": 2, "auto_wrap_policy": "transformer_based_wrap", "cpu_ram_efficient_loading": False}
+    policy = {"fsdp_version": 2, "auto_wrap_policy": "transformer_based_wrap", "cpu_ram_efficient_loading": True}
     plugin = FullyShardedDataParallelPlugin(reshard_after_forward=recipe.fsdp_reshard_after_forward, **policy)
     if recipe.mixed_precision != "no":
         plugin.set_mixed_precision(recipe.mixed_precision)
-    said = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision=recipe.mixed_precision, is_main_process=False, device="cpu")
-    model = fsdp2_prepare_model(said, model)
+    said = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision=recipe.mixed_precision, is_main_process=torch.distributed.get_rank() == 0, device="cpu")
+    with patch("torch.distributed.broadcast", wraps=torch.distributed.broadcast) as sent:
+        model = fsdp2_prepare_model(said, model)
+    arriving = max((call.args[0].nbytes for call in sent.call_args_list), default=0)
     optimizer = optimizer_of(model, case.get("optim", recipe.optim))
     try:
         step(model, optimizer, case["config"]["vocab_size"])
     except RuntimeError as error:
         return {"error": str(error)[:200]}
-    return held(model, optimizer)
+    return held(model, optimizer) | {"arriving": arriving}
 
 
 def ddp(case: dict[str, Any]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,13 +17,14 @@ import pytest
 from estimator import Recipe, estimate
 from estimator.adapters import trainables
 from estimator.analytic import adapter_dtype
-from estimator.catalog import tp_plans
-from estimator.data_parallel import Fsdp
+from estimator.catalog import default_context, tp_plans
+from estimator.data_parallel import Fsdp, arriving
 from estimator.estimate import Estimate
 from estimator.inventory import Inventory
 from estimator.law import LOOPS
 from estimator.model_parallel import pp_rank, stage_layers, tp_rank
 from estimator.parts import law_of
+from estimator.peaks import RUN, Peak
 from estimator.problems import Problem
 from estimator.sharding import flat_numel, local, padded, tensors
 from estimator.sources import open_model
@@ -106,6 +108,9 @@ def test_every_rank_holds_the_bytes_of_the_estimate(real, name):
             own = Fsdp(recipe, all).rank(rank, "cpu") if recipe.distributed_type == "fsdp" else tp_rank(recipe, all, inventory, rank, "cpu")
             made = {"parameters": own.weights + own.adapters, "quantization_state": own.quantization_state}
             made |= {"gradients": own.gradients, "optimizer_states": own.optimizer_states}
+            if recipe.distributed_type == "fsdp":  # packed weights are not sent, and on a CPU not moved either
+                arrived = found.pop("arriving")
+                assert arrived == (0 if recipe.is_quantized else arriving(recipe, Fsdp(recipe, all)))
             if recipe.distributed_type == "tp" and recipe.has_adapters:
                 found, made = found["parameters"], made["parameters"]  # the step itself does not run (see the worker)
         assert found == made
@@ -268,7 +273,7 @@ def test_fsdp_offload_takes_shards_gradients_and_states_to_the_host():
 
 def test_packed_bytes_stay_whole_under_fsdp_and_the_answer_says_so():
     whole, cut = devices("fsdp", 4), devices("fsdp", 4, bnb_4bit_quant_storage="bfloat16")
-    assert [note.code for note in whole.warnings] == ["parallel.not_cut"] and not cut.warnings
+    assert [note.code for note in whole.warnings] == ["parallel.not_cut"] and "parallel.not_cut" not in [note.code for note in cut.warnings]
     assert whole.components["weights"] > 2 * cut.components["weights"]
     assert whole.components["quantization_state"] == cut.components["quantization_state"]  # on every device
 
@@ -348,3 +353,45 @@ def test_plans_of_tensor_parallel_are_transformers_own():
     for model_type, plan in tp_plans().items():
         own = transformers.CONFIG_MAPPING[model_type]().get_text_config().base_model_tp_plan
         assert {name.replace("layers.*.", ""): style for name, style in own.items()}.items() <= plan.items(), model_type
+
+
+def test_each_process_loads_whole_models_unless_they_are_cut():
+    """Host memory and device, for 16-bit and packed weights."""
+    inventory = open_model(LLAMA).inventory
+    weights, largest = 2 * inventory.total_parameters + inventory.buffer_bytes, 2 * max(math.prod(p.shape) for group in inventory.groups for p in group.parameters)
+    single, ddp = estimate(Recipe(model=LLAMA, method="lora")), devices("ddp", 4, method="lora")
+    whole, part, cut = (peak_of(devices(kind, 4, method="lora"), "loading") for kind in ("ddp", "zero3", "fsdp"))
+    assert whole.device_bytes == peak_of(single, "loading").device_bytes + ddp.parallel.communicator_bytes
+    assert whole.host_bytes == weights <= cut.host_bytes < 1.02 * weights
+    own = cut.device_bytes - largest - default_context().bytes - ddp.parallel.communicator_bytes
+    assert weights / 4 < own < 1.02 * weights / 4 and part.device_bytes < whole.device_bytes
+    packed = devices("fsdp", 4, bnb_4bit_quant_storage="bfloat16")
+    assert peak_of(packed, "loading").device_bytes < peak_of(devices("ddp", 4), "loading").device_bytes
+    assert peak_of(devices("ddp", 4), "loading").host_bytes == 0  # straight to each device
+
+
+def test_packed_weights_that_come_whole_first_are_told():
+    small, large = (devices("fsdp", 8, max_length=length, bnb_4bit_quant_storage="bfloat16", per_device_train_batch_size=1) for length in (128, 16384))
+    said = [[note.code for note in made.warnings] for made in (small, large)]
+    assert "parallel.loads_whole" in said[0] and "parallel.loads_whole" not in said[1]
+    assert not any(note.code == "parallel.loads_whole" for note in devices("fsdp", 8, method="lora", max_length=128).warnings)
+    cards = [estimate(small.source.recipe, gpu) for gpu in ("RTX 4090", "GeForce RTX 2060 6GB")]  # one has room for all of it
+    assert [any(note.code == "parallel.loads_whole" for note in made.warnings) for made in cards] == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["ddp", "zero2", "zero3", "fsdp", "tp", "pp"])
+def test_the_other_moments_of_several_devices(kind):
+    made = devices(kind, 4, method="full")
+    assert [peak.name for peak in made.run_peaks] == list(RUN)
+    known = [peak.device_bytes for peak in made.run_peaks if peak.device_bytes is not None]
+    assert made.largest_peak.device_bytes == max(known) and len(known) == (3 if kind in ("tp", "pp") else 4)
+    assert peak_of(made, "saving").device_bytes < made.device_bytes  # gradients are gone
+    assert peak_of(made, "saving").host_bytes >= made.parallel.saving_host_bytes
+    assert json.loads(made.to_json())["largest_peak"] == made.largest_peak.name
+    if kind == "ddp":
+        alone = estimate(Recipe(model=LLAMA, method="full"))
+        assert peak_of(made, "evaluation").device_bytes > peak_of(alone, "evaluation").device_bytes  # the buckets stay
+
+
+def peak_of(made: Estimate, name: str) -> Peak:
+    return next(peak for peak in made.run_peaks if peak.name == name)
