@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.allocator import CachingAllocator
 from estimator.law import LOOPS
 from estimator.parallel import BACKWARD, HALF, MOMENTS, ParallelPlan, RankBytes, Sharded, ring
 from estimator.problems import Problem
@@ -118,9 +119,11 @@ def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     if recipe.fsdp_reshard_after_forward:
         added = {"forward": 2 * layer, "loss": tail + max(tail, layer) + trained[TAIL]}
         added |= dict.fromkeys(BACKWARD, 2 * layer + moving)
+        buffers = {"forward": layer, "loss": max(tail, layer)} | dict.fromkeys(BACKWARD, layer)
     else:
         added = {"forward": everything + layer, "loss": everything + trained[TAIL]}
         added |= {"last_layer_backward": everything + moving, "first_layer_backward": layer + moving}
+        buffers = {"forward": layer}
     whole = sum(trained.values())
     # Trainer's no_sync leaves gradients whole until the last pass of an accumulation (set_requires_gradient_sync)
     accumulated = whole if recipe.gradient_accumulation_steps > 1 else None
@@ -138,9 +141,26 @@ def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
         data_plan(recipe, rank, sent, (max(full), sum(t.count * size for t, size in zip(kept, full)))),
         gradient_share=rank.gradients / max(1, parts.training.gradients_bytes),
         backward_gradients_bytes=accumulated,
+        gathering_bytes=_gathering(made, units),
+        gathering_added=buffers,
         loading_bytes=arriving(recipe, made),
         notes=_uncut(recipe, made),
     )
+
+
+def _gathering(made: Fsdp, units: dict[str, int]) -> int:
+    """What the stream of the gathered buffers reserves in a forward pass: each is made while the one before is still there
+    (`FSDPParamGroup.wait_for_unshard`), with a copy of the rank's part where that is stored in another type. The backward pass has one at a time."""
+    casts = by_unit((t for t in made.all if made.is_cut(t) and made.stored(t) != made.gathered(t)), made.whole_bytes)
+    allocator, before = CachingAllocator(), None
+    for unit in (EMBEDDING, *(name for name in units if name not in (EMBEDDING, TAIL)), TAIL):
+        allocator.allocate("part", casts.get(unit, 0) // made.ranks)
+        allocator.allocate(unit, units[unit])
+        allocator.free("part")
+        if before:
+            allocator.free(before)
+        before = unit
+    return allocator.peak_reserved_bytes
 
 
 def arriving(recipe: Recipe, made: Fsdp) -> int:

@@ -218,14 +218,15 @@ def composed(
     where = machine(where) if isinstance(where, Gpu) else where
     usable = where.usable if where else None
     context = context_of(usable)
-    paged, slack = parts.training.paged_bytes, 0
+    paged, slack, apart, own = parts.training.paged_bytes, 0, 0, components
     if sharded:
         context, usable = parallel.with_communicator(recipe, context, usable)
         parts, paged, slack = replace(parts, law=sharded.law), sharded.rank.paged_bytes, sharded.slack_bytes
+        apart, own = sharded.gathering_bytes, sharded.own_components or components
     allocated = sum(components.values())
-    reserved = replayed_bytes or round(allocated * reserved_over_allocated(recipe)[1])
+    reserved = replayed_bytes or round(sum(own.values()) * reserved_over_allocated(recipe)[1]) + apart
     device_bytes = reserved + context.bytes + paged
-    source = Source(recipe, parts, derive, Step(device_bytes, moment, reserved / allocated, context.bytes))
+    source = Source(recipe, parts, derive, Step(device_bytes, moment, (reserved - apart) / sum(own.values()), context.bytes))
     peaks = run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
     needed = largest(peaks).device_bytes - context.bytes
     made = Estimate(
@@ -237,7 +238,7 @@ def composed(
         components=components,
         peak_moment=moment,
         engine=engine or parts.law.engine,
-        uncertainty=uncertainty(recipe, parts, components, context, paged, usable, replayed_bytes, slack),
+        uncertainty=uncertainty(recipe, parts, own, context, paged + apart, usable, replayed_bytes, slack),
         fits=None if usable is None else needed <= usable.bytes,
         headroom_bytes=None if usable is None else usable.bytes - needed,
         usable_bytes=None if usable is None else usable.bytes,

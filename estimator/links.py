@@ -46,5 +46,10 @@ def link_of(gpu: Gpu, devices: int) -> Link | None:
 def _row_for(gpu: Gpu, interconnect: str, devices: int) -> dict[str, str] | None:
     """The most particular row: the card's own, its family's, everybody's."""
     said = {"gpu": gpu.name, "family": gpu.family, "devices": str(devices)}
-    fitting = [row for row in rows("links.csv") if row["interconnect"] == interconnect and all(row[key] in ("", value) for key, value in said.items())]
+    fitting = [row for row in _rows() if row["interconnect"] == interconnect and all(row[key] in ("", value) for key, value in said.items())]
     return max(fitting, key=lambda row: [bool(row[key]) for key in said], default=None)
+
+
+@functools.cache
+def _rows() -> list[dict[str, str]]:
+    return rows("links.csv")

@@ -85,6 +85,13 @@ class Sharded:
     gradient_share: float | None = 1.0
     backward_gradients_bytes: int | None = None
     slack_bytes: int = 0
+    gathering_bytes: int = 0
+    """What the allocator reserves for the stream on which weights are gathered: it hands no block of one stream to another
+    (c10/cuda/CUDACachingAllocator.cpp), so this comes beside what the step's own stream reserves."""
+    gathering_added: Mapping[str, int] = field(default_factory=dict)
+    """How much of `added_bytes` lies on that stream."""
+    own_components: Mapping[str, int] | None = None
+    """The highest moment of the step's own stream, by component (`shard` fills it in); None where there is no other."""
     loading_bytes: int = 0
     """What a rank that gets its part of each weight holds beside these while it does: the largest that comes whole."""
     notes: tuple[Problem, ...] = field(default=())
@@ -140,7 +147,13 @@ def shard(recipe: Recipe, parts: Any, loop_name: str, device: str = "cuda") -> S
     made = makers.get(recipe.distributed_type, zero.zero)(recipe, parts, loop_name, device)
     communicator = communicators()[recipe.distributed_type == "tp"]
     plan = replace(made.plan, gathered_bytes=max(made.added_bytes.values(), default=0), communicator_bytes=communicator.bytes)
-    return replace(made, plan=plan, workspace_bytes=parts.workspace_bytes, trained_share=parts.batches.trained_share)
+    made = replace(made, plan=plan, workspace_bytes=parts.workspace_bytes, trained_share=parts.batches.trained_share)
+    return replace(made, own_components=_own_stream(made, recipe)) if made.gathering_bytes else made
+
+
+def _own_stream(made: Sharded, recipe: Recipe) -> dict[str, int]:
+    added = {moment: size - made.gathering_added.get(moment, 0) for moment, size in made.added_bytes.items()}
+    return replace(made, added_bytes=added).evaluate(recipe)[1]
 
 
 def with_communicator(recipe: Recipe, context: Context, usable: Usable | None) -> tuple[Context, Usable | None]:

@@ -58,18 +58,23 @@ def _kept_bytes(sharded: Sharded) -> int:
     return rank.weights + rank.quantization_state + rank.adapters + rank.optimizer_states + sharded.workspace_bytes
 
 
+def _shown_bytes(allocated_bytes: float, sharded: Sharded, step: Step) -> int:
+    """With what stays reserved for the gathering stream."""
+    return step.shown_bytes(allocated_bytes) + sharded.gathering_bytes + sharded.rank.paged_bytes
+
+
 def _evaluation(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> Peak:
     """What one device alone would hold, over a rank's own tensors and what it gathers in a forward pass and its loss: a bound."""
     if recipe.distributed_type in ("tp", "pp"):
         return Peak("evaluation", None, 0, "forward")
     law, _ = evaluation_law(parts)
-    gathered = max(sharded.added_bytes.get(moment, 0) for moment in ("forward", "loss"))
+    gathered = max(sharded.added_bytes.get(moment, 0) - sharded.gathering_added.get(moment, 0) for moment in ("forward", "loss"))
     held = _kept_bytes(sharded) + gathered + law.dynamic_bytes(*eval_shape(recipe), recipe.r)
-    return Peak("evaluation", step.shown_bytes(held) + sharded.rank.paged_bytes, 0, "forward", is_bound=True)
+    return Peak("evaluation", _shown_bytes(held, sharded, step), 0, "forward", is_bound=True)
 
 
 def _saving(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> Peak:
     """The first rank, which gathers one tensor after another where they are cut."""
     held = _kept_bytes(sharded) + sharded.plan.saving_device_bytes
     host = sharded.plan.saving_host_bytes or saving_host_bytes(recipe, parts)
-    return Peak("saving", step.shown_bytes(held) + sharded.rank.paged_bytes, host, "checkpoint")
+    return Peak("saving", _shown_bytes(held, sharded, step), host, "checkpoint")

@@ -18,15 +18,17 @@ from estimator import Recipe, estimate
 from estimator.adapters import trainables
 from estimator.analytic import adapter_dtype
 from estimator.catalog import default_context, tp_plans
-from estimator.data_parallel import Fsdp, arriving
+from estimator.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
+from estimator.error_bar import reserved_over_allocated
 from estimator.estimate import Estimate
 from estimator.inventory import Inventory
 from estimator.law import LOOPS
 from estimator.model_parallel import pp_rank, stage_layers, tp_rank
-from estimator.parts import law_of
+from estimator.parallel import on_device, shard
+from estimator.parts import law_of, parts_of
 from estimator.peaks import RUN, Peak
 from estimator.problems import Problem
-from estimator.sharding import flat_numel, local, padded, tensors
+from estimator.sharding import EMBEDDING, TAIL, flat_numel, local, padded, tensors
 from estimator.sources import open_model
 from estimator.states import base_weights, training_bytes
 from estimator.zero import Zero
@@ -391,6 +393,21 @@ def test_the_other_moments_of_several_devices(kind):
     if kind == "ddp":
         alone = estimate(Recipe(model=LLAMA, method="full"))
         assert peak_of(made, "evaluation").device_bytes > peak_of(alone, "evaluation").device_bytes  # the buckets stay
+
+
+def test_gathered_weights_are_reserved_beside_the_steps_own_stream():
+    recipe = Recipe(model=LLAMA, method="lora", num_processes=4, distributed_type="fsdp")
+    parts = parts_of(on_device(recipe), open_model(LLAMA), "trl", "cuda")
+    made = shard(recipe, parts, "trl")
+    fsdp = Fsdp(recipe, all_tensors(recipe, parts, "trl"))
+    units = by_unit(fsdp.all, fsdp.whole_bytes)
+    layer, tail, embedding = largest_layer(units), units[TAIL], units[EMBEDDING]
+    # each buffer is made while the one before is there: the embedding and a layer, two layers, a layer and the tail
+    assert max(embedding + layer, layer + tail) <= made.gathering_bytes <= embedding + 2 * layer + tail + (8 << 20)
+    total, own = sum(made.evaluate(recipe)[1].values()), sum(made.own_components.values())
+    assert total - own == max(tail, layer)
+    answer, (_, ratio, _) = estimate(recipe), reserved_over_allocated(recipe)
+    assert answer.peak_reserved_bytes == round(own * ratio) + made.gathering_bytes > answer.peak_allocated_bytes
 
 
 def peak_of(made: Estimate, name: str) -> Peak:
