@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,126 +13,20 @@ from estimator.analytic import is_dense
 from estimator.batches import Batches
 from estimator.calibration import Calibration
 from estimator.catalog import Gpu, Model
-from estimator.disk import Disk, disk_of
-from estimator.error_bar import Uncertainty, calibrated, reserved_over_allocated, uncertainty
+from estimator.error_bar import calibrated, reserved_over_allocated, uncertainty
 from estimator.machines import Machine, check_system, machine
-from estimator.parallel import ParallelPlan, Sharded
+from estimator.parallel import Sharded
 from estimator.parts import Parts, parts_of
-from estimator.peaks import Peak, Step, largest, later_peaks, run_peaks
+from estimator.peaks import Step, largest, run_peaks
 from estimator.peaks_of_several import loads_whole, run_peaks_of_several
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import METHODS, Recipe
+from estimator.result import Estimate, Source
 from estimator.sources import open_model
 from estimator.states import base_weights
 
 ENGINES = ("law", "trace")
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """What an estimate was made of, for those of its figures that are made when they are asked for."""
-
-    recipe: Recipe
-    parts: Parts
-    derive: bool
-    step: Step
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Memory of one fine-tune on one device. Bytes throughout; `components` sum to `peak_allocated_bytes`.
-
-    `peak_reserved_bytes` is what the caching allocator holds, `device_bytes` what the device shows: reserved, context,
-    and paged optimizer states while they fit. `fits` is None without a GPU or where its memory is unknown, and where
-    the error bar spans the limit it still states the central figure (a warning says so).
-    """
-
-    total_parameters: int
-    trainable_parameters: int
-    peak_allocated_bytes: int
-    peak_reserved_bytes: int
-    device_bytes: int
-    components: dict[str, int]
-    peak_moment: str
-    engine: str
-    uncertainty: Uncertainty
-    fits: bool | None
-    headroom_bytes: int | None
-    usable_bytes: int | None
-    gpu: str | None
-    warnings: tuple[Problem, ...]
-    run_peaks: tuple[Peak, ...]
-    """Loading, step, evaluation, saving: the largest of them has to fit."""
-    source: Source = field(repr=False, compare=False)
-    parallel: ParallelPlan | None = None
-    """Beside several devices (`Recipe.num_processes`); all other bytes are then those of the device that needs most."""
-    system: str | None = None
-    usable_low_bytes: int | None = None
-    usable_high_bytes: int | None = None
-    usable_source: str | None = None
-
-    @property
-    def largest_peak(self) -> Peak:
-        """The largest of `run_peaks`."""
-        return largest(self.run_peaks)
-
-    @functools.cached_property
-    def peaks(self) -> tuple[Peak, ...]:
-        """All moments: the run's, then drawing samples, merging and the chat."""
-        return (*self.run_peaks, *later_peaks(self.source.recipe, self.source.parts, self.source.step, self.source.derive))
-
-    @functools.cached_property
-    def disk(self) -> Disk:
-        """What the run writes."""
-        return disk_of(self.source.recipe, self.source.parts)
-
-    @property
-    def is_close(self) -> bool:
-        """Whether the limit lies inside the error bar."""
-        u = self.uncertainty
-        beyond = self.largest_peak.device_bytes - self.device_bytes  # the bar is the step's
-        if self.usable_bytes is None:
-            return False
-        low, high = u.low_bytes + beyond - self._context, u.high_bytes + beyond - self._context
-        return low <= self.usable_high_bytes and self.usable_low_bytes < high
-
-    @property
-    def _context(self) -> int:
-        return self.device_bytes - self.peak_reserved_bytes
-
-    def to_dict(self) -> dict[str, Any]:
-        own = (name for name in self.__dataclass_fields__ if name not in ("warnings", "uncertainty", "run_peaks", "source", "parallel"))
-        data = {name: getattr(self, name) for name in own}
-        data |= {"peaks": [vars(peak) for peak in self.peaks], "largest_peak": self.largest_peak.name, "disk": vars(self.disk)}
-        data["parallel"] = self.parallel.to_dict() if self.parallel else None
-        bar = {"low_bytes": self.uncertainty.low_bytes, "high_bytes": self.uncertainty.high_bytes}
-        return data | {"uncertainty": bar | {"why": _said(self.uncertainty.why)}, "warnings": _said(self.warnings)}
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: verdict, parts, error bar."""
-        from estimator import notebook
-
-        return notebook.to_html(self)
-
-    def to_frame(self) -> Any:
-        """A pandas frame, a row a part (`estimator.notebook.parts`), in bytes. Raises `Problem` without pandas."""
-        from estimator import notebook
-
-        return notebook.to_frame(self)
-
-    def figure(self) -> Any:
-        """A Plotly figure of the parts, the error bar and the card's edge. Raises `Problem` without Plotly."""
-        from estimator import notebook
-
-        return notebook.figure(self)
-
-
-def _said(notes: Iterable[Problem]) -> list[dict[str, Any]]:
-    return [note.to_dict() | {"text": str(note)} for note in notes]
 
 
 def estimate(
