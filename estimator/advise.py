@@ -1,7 +1,6 @@
-"""What to change so that a recipe fits a card, and the largest that fits. Every proposal is estimated, none is guessed.
+"""What to change so that a recipe fits a card, and the largest that fits (`estimator.largest`). Every proposal is estimated, none is guessed.
 
-The search relies on one thing: a smaller batch, length or rank never takes more memory, so the largest that fits is found
-by halving. Sets of changes are judged by the worst kind of cost in them, then by how many they are: all pairs are tried, and
+The search relies on one thing: a smaller batch, length or rank never takes more memory. Sets of changes are judged by the worst kind of cost in them, then by how many they are: all pairs are tried, and
 larger sets are made by leaving out of all what is not needed.
 """
 
@@ -10,106 +9,23 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from estimator import changes, states
-from estimator.catalog import Gpu, Model, ModelPreset, load_preset, models
+from estimator import changes
+from estimator.catalog import Gpu, Model
 from estimator.changes import COSTS, Change
 from estimator.estimate import Estimate, check, estimate
+from estimator.largest import highest, largest_of, longest_tokens
 from estimator.machines import machine
 from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.proposals import Advice, Largest, Proposal
+from estimator.recipe import Recipe
 from estimator.sources import open_model
-from estimator.throughput import load_of, throughput
 
 SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks, "devices": changes.more_devices}
 """Levers with many steps."""
 MACHINE = ("system", "mig", "memory_gib")
 """What says which part of a card there is."""
-NEXT_LARGER = 12
-"""Presets tried beyond the largest that halving finds."""
-LONGEST_UNKNOWN_TOKENS = 1 << 17
-"""Where a model states no context, no longer length is looked for."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Changes to a recipe, the recipe they make and its estimate. `saved_bytes` is on the device, against the recipe as it was."""
-
-    changes: tuple[Change, ...]
-    recipe: Recipe
-    estimate: Estimate
-    saved_bytes: int
-    before: Estimate
-
-    @property
-    def time_ratio(self) -> float | None:
-        """Seconds a token on the card, against those before; None where the work of either law is not known, on several cards, and
-        between 16-bit and packed weights, whose kernels reach other shares of a card's speed (presets/efficiency.csv)."""
-        was = self.before.source.recipe
-        if max(self.recipe.num_processes, was.num_processes) > 1 or self.recipe.is_quantized is not was.is_quantized:
-            return None
-        before, after = (_seconds_per_token(made) for made in (self.before, self.estimate))
-        return after / before if before and after else None
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What to set, all changes together."""
-        return {name: value for change in self.changes for name, value in change.values.items()}
-
-    @property
-    def cost(self) -> str:
-        """The worst kind of cost in it."""
-        return max((change.cost for change in self.changes), key=COSTS.index)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "changes": [change.to_dict() for change in self.changes],
-            "cost": self.cost,
-            "saved_bytes": self.saved_bytes,
-            "time_ratio": self.time_ratio,
-            "device_bytes": self.estimate.device_bytes,
-            "headroom_bytes": self.estimate.headroom_bytes,
-            "fits": self.estimate.fits,
-            "is_close": self.estimate.is_close,
-        }
-
-
-@dataclass(frozen=True)
-class Largest:
-    """The largest value of each field that fits with the rest as it is; None where not even the smallest does.
-
-    `model` is the preset with most parameters that fits; a value at its field's own limit is not the card's.
-    """
-
-    per_device_train_batch_size: int | None
-    max_length: int | None
-    r: int | None
-    model: str | None
-
-
-@dataclass(frozen=True)
-class Advice:
-    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit."""
-
-    estimate: Estimate
-    singles: tuple[Proposal, ...]
-    cheapest: Proposal | None
-    largest: Largest
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "estimate": self.estimate.to_dict(),
-            "singles": [proposal.to_dict() for proposal in self.singles],
-            "cheapest": self.cheapest.to_dict() if self.cheapest else None,
-            "largest": vars(self.largest),
-        }
-
-
-def _seconds_per_token(made: Estimate) -> float | None:
-    speed = throughput(load_of(made.source.recipe, made.source.parts), machine(made.gpu).gpu).tokens_per_second
-    return 1 / speed.central if speed else None
 
 
 def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Advice:
@@ -120,18 +36,18 @@ def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: 
     judge = _judge(recipe, gpu, model, loop, where)
     singles = tuple(_singles(judge))
     cheapest = None if judge.start.fits else _cheapest(judge, singles)
-    return Advice(judge.start, singles, cheapest, _largest(judge))
+    return Advice(judge.start, singles, cheapest, largest_of(judge))
 
 
 def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Largest:
     """The last part of the advice alone. Raises `Problem` as `advise` does."""
-    return _largest(_judge(recipe, gpu, model, loop, where))
+    return largest_of(_judge(recipe, gpu, model, loop, where))
 
 
 def highest_length(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> int | None:
     """Its `max_length` alone. Raises `Problem` as `advise` does."""
     judge = _judge(recipe, gpu, model, loop, where)
-    return _highest(judge, "max_length", _longest(judge))
+    return highest(judge, "max_length", longest_tokens(judge))
 
 
 def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str, where: dict[str, Any]) -> Judge:
@@ -268,62 +184,3 @@ def _softened(judge: Judge, found: Proposal, singles: Sequence[Proposal]) -> Pro
         ladder = sorted(milder, key=lambda c: (COSTS.index(c.cost), judge.propose(c).saved_bytes))
         made[n] = next((c for c in ladder if (p := judge.propose(*beside, c)) and p.estimate.fits), change)
     return judge.propose(*made) or found
-
-
-def _largest(judge: Judge) -> Largest:
-    return Largest(
-        per_device_train_batch_size=_highest(judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]),
-        max_length=_highest(judge, "max_length", _longest(judge)),
-        r=_highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
-        model=_largest_model(judge),
-    )
-
-
-def _longest(judge: Judge) -> int:
-    return min(judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS, FIELDS["max_length"].limits["high"])
-
-
-def _highest(judge: Judge, name: str, high: int) -> int | None:
-    """The highest value of a field that fits: doubled up from what is, then halved in."""
-    low = FIELDS[name].limits["low"]
-    if not judge.fits(**{name: low}):
-        return None
-    step = max(low, min(getattr(judge.recipe, name), high))
-    while low < high:
-        probe = min(high, max(step, low + 1))
-        if judge.fits(**{name: probe}):
-            low, step = probe, probe * 2
-        else:
-            high, step = probe - 1, (low + probe) // 2
-    return low
-
-
-def _largest_model(judge: Judge) -> str | None:
-    """The preset with most parameters that fits.
-
-    More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried too;
-    those whose stored weights alone do not fit are passed over.
-    """
-    room = judge.start.usable_bytes / _least_bytes(judge.recipe)
-    presets = sorted((p for p in models().values() if p.is_causal and p.parameters <= room), key=lambda p: p.parameters)
-    low, high = 0, len(presets)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if _fits_model(judge, presets[middle]) else (low, middle)
-    around = presets[max(0, low - 1) : low + NEXT_LARGER]
-    return next((preset.id for preset in reversed(around) if _fits_model(judge, preset)), None)
-
-
-def _least_bytes(recipe: Recipe) -> float:
-    """Bytes a parameter takes at the very least: its weight as stored, and its gradient where all train."""
-    if recipe.is_quantized:
-        return 0.5 if recipe.quantization != "int8" else 1.0
-    return states.width_bytes(recipe.dtype) * (2 if recipe.method == "full" else 1)
-
-
-def _fits_model(judge: Judge, preset: ModelPreset) -> bool:
-    try:
-        model, recipe = load_preset(preset.id), judge.recipe.replace(model=preset.id)
-        return not check(recipe, model=model) and bool(judge.estimate(recipe, model=model).fits)
-    except Problem:
-        return False

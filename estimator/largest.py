@@ -1,0 +1,79 @@
+"""The largest batch, length, rank and model that fit a card, each found by halving: a smaller one never takes more memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimator import states
+from estimator.catalog import ModelPreset, load_preset, models
+from estimator.estimate import check
+from estimator.problems import Problem
+from estimator.proposals import Largest
+from estimator.recipe import FIELDS, Recipe
+
+if TYPE_CHECKING:
+    from estimator.advise import Judge
+
+NEXT_LARGER = 12
+"""Presets tried beyond the largest that halving finds."""
+LONGEST_UNKNOWN_TOKENS = 1 << 17
+"""Where a model states no context, no longer length is looked for."""
+
+
+def largest_of(judge: Judge) -> Largest:
+    return Largest(
+        per_device_train_batch_size=highest(judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]),
+        max_length=highest(judge, "max_length", longest_tokens(judge)),
+        r=highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
+        model=_largest_model(judge),
+    )
+
+
+def longest_tokens(judge: Judge) -> int:
+    return min(judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS, FIELDS["max_length"].limits["high"])
+
+
+def highest(judge: Judge, name: str, high: int) -> int | None:
+    """The highest value of a field that fits: doubled up from what is, then halved in."""
+    low = FIELDS[name].limits["low"]
+    if not judge.fits(**{name: low}):
+        return None
+    step = max(low, min(getattr(judge.recipe, name), high))
+    while low < high:
+        probe = min(high, max(step, low + 1))
+        if judge.fits(**{name: probe}):
+            low, step = probe, probe * 2
+        else:
+            high, step = probe - 1, (low + probe) // 2
+    return low
+
+
+def _largest_model(judge: Judge) -> str | None:
+    """The preset with most parameters that fits.
+
+    More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried too;
+    those whose stored weights alone do not fit are passed over.
+    """
+    room = judge.start.usable_bytes / _least_bytes(judge.recipe)
+    presets = sorted((p for p in models().values() if p.is_causal and p.parameters <= room), key=lambda p: p.parameters)
+    low, high = 0, len(presets)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if _fits_model(judge, presets[middle]) else (low, middle)
+    around = presets[max(0, low - 1) : low + NEXT_LARGER]
+    return next((preset.id for preset in reversed(around) if _fits_model(judge, preset)), None)
+
+
+def _least_bytes(recipe: Recipe) -> float:
+    """Bytes a parameter takes at the very least: its weight as stored, and its gradient where all train."""
+    if recipe.is_quantized:
+        return 0.5 if recipe.quantization != "int8" else 1.0
+    return states.width_bytes(recipe.dtype) * (2 if recipe.method == "full" else 1)
+
+
+def _fits_model(judge: Judge, preset: ModelPreset) -> bool:
+    try:
+        model, recipe = load_preset(preset.id), judge.recipe.replace(model=preset.id)
+        return not check(recipe, model=model) and bool(judge.estimate(recipe, model=model).fits)
+    except Problem:
+        return False

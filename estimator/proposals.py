@@ -1,0 +1,91 @@
+"""What `estimator.advise` answers: changes with what they save and cost, and the largest that fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from estimator.changes import COSTS, Change
+from estimator.estimate import Estimate
+from estimator.machines import machine
+from estimator.recipe import Recipe
+from estimator.throughput import load_of, throughput
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Changes to a recipe, the recipe they make and its estimate. `saved_bytes` is on the device, against the recipe as it was."""
+
+    changes: tuple[Change, ...]
+    recipe: Recipe
+    estimate: Estimate
+    saved_bytes: int
+    before: Estimate
+
+    @property
+    def time_ratio(self) -> float | None:
+        """Seconds a token on the card, against those before; None where the work of either law is not known, on several cards, and
+        between 16-bit and packed weights, whose kernels reach other shares of a card's speed (presets/efficiency.csv)."""
+        was = self.before.source.recipe
+        if max(self.recipe.num_processes, was.num_processes) > 1 or self.recipe.is_quantized is not was.is_quantized:
+            return None
+        before, after = (_seconds_per_token(made) for made in (self.before, self.estimate))
+        return after / before if before and after else None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What to set, all changes together."""
+        return {name: value for change in self.changes for name, value in change.values.items()}
+
+    @property
+    def cost(self) -> str:
+        """The worst kind of cost in it."""
+        return max((change.cost for change in self.changes), key=COSTS.index)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "changes": [change.to_dict() for change in self.changes],
+            "cost": self.cost,
+            "saved_bytes": self.saved_bytes,
+            "time_ratio": self.time_ratio,
+            "device_bytes": self.estimate.device_bytes,
+            "headroom_bytes": self.estimate.headroom_bytes,
+            "fits": self.estimate.fits,
+            "is_close": self.estimate.is_close,
+        }
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest value of each field that fits with the rest as it is; None where not even the smallest does.
+
+    `model` is the preset with most parameters that fits; a value at its field's own limit is not the card's.
+    """
+
+    per_device_train_batch_size: int | None
+    max_length: int | None
+    r: int | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit."""
+
+    estimate: Estimate
+    singles: tuple[Proposal, ...]
+    cheapest: Proposal | None
+    largest: Largest
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "estimate": self.estimate.to_dict(),
+            "singles": [proposal.to_dict() for proposal in self.singles],
+            "cheapest": self.cheapest.to_dict() if self.cheapest else None,
+            "largest": vars(self.largest),
+        }
+
+
+def _seconds_per_token(made: Estimate) -> float | None:
+    speed = throughput(load_of(made.source.recipe, made.source.parts), machine(made.gpu).gpu).tokens_per_second
+    return 1 / speed.central if speed else None
