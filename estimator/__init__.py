@@ -1,6 +1,7 @@
 """How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only where a model is built or traced (`trace`, `step`, `fit`, ...)."""
 
-from estimator.catalog import find_gpu, gpus, models
+from estimator.cards import find_gpu, gpus
+from estimator.catalog import models
 from estimator.estimate import Estimate, check, compare_methods, estimate
 from estimator.parts import cpu_growth
 from estimator.problems import Problem

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from estimator import changes
-from estimator.catalog import Gpu, Model
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.changes import COSTS, Change
 from estimator.estimate import Estimate, check, estimate
 from estimator.largest import highest, largest_of, longest_tokens

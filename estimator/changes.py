@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator.adapters import trainables
-from estimator.catalog import Gpu, Model
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator.batches import Batches
-from estimator.catalog import Gpu
+from estimator.cards import Gpu
 from estimator.fields import FieldInfo, checked
 from estimator.machines import SYSTEMS, Machine, machine
 

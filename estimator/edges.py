@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from estimator.catalog import Gpu, Model
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.conditions import Conditions
 from estimator.estimate import Estimate, estimate
 from estimator.problems import Problem

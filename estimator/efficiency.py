@@ -19,7 +19,8 @@ from typing import Any
 
 from estimator import sweep_table
 from estimator.batches import shape
-from estimator.catalog import Gpu, find_gpu, known_gpu, load_preset, presets_dir
+from estimator.cards import Gpu, find_gpu, known_gpu
+from estimator.catalog import load_preset, presets_dir
 from estimator.law import LOOPS, TRL_TILE_TOKENS, Loop
 from estimator.parts import Parts, parts_of
 from estimator.platforms import Platform

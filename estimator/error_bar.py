@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from estimator import catalog
+from estimator import cards
 from estimator.calibration import RESERVED, Calibration, narrowed
 from estimator.padding import padding_bytes
 from estimator.parts import Parts
@@ -43,7 +43,7 @@ def uncertainty(
     recipe: Recipe,
     parts: Parts,
     components: dict[str, int],
-    context: catalog.Context,
+    context: cards.Context,
     paged: int,
     usable: Any,
     replayed_bytes: int | None,
@@ -86,7 +86,7 @@ def _of_the_batch(padding_bytes: float, unlabelled_bytes: float) -> tuple[Proble
     return (*more, *less)
 
 
-def calibrated(bar: Uncertainty, recipe: Recipe, reserved: int, context: catalog.Context, paged: int, engine: str, loop: str, known: Calibration) -> Uncertainty:
+def calibrated(bar: Uncertainty, recipe: Recipe, reserved: int, context: cards.Context, paged: int, engine: str, loop: str, known: Calibration) -> Uncertainty:
     """The bar with what this machine measured on the same card: its contexts, and how far reserved memory was off."""
     ratios, contexts = known.ratios(recipe, RESERVED, reserved, engine=engine, loop=loop), known.contexts() or [context.low_bytes, context.high_bytes]
     low, high = narrowed(bar.low_bytes - context.low_bytes - paged, bar.high_bytes - context.high_bytes - paged, reserved, ratios)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from estimator import catalog, parallel, replays
+from estimator import cards, parallel, replays
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
 from estimator.batches import Batches
 from estimator.calibration import Calibration
-from estimator.catalog import Gpu, Model
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.error_bar import calibrated, reserved_over_allocated, uncertainty
 from estimator.machines import Machine, check_system, machine
 from estimator.parallel import Sharded
@@ -90,8 +91,8 @@ def estimate(
     return replace(made, uncertainty=bar)
 
 
-def context_of(usable: catalog.Usable | None) -> catalog.Context:
-    return usable.context if usable else catalog.default_context()
+def context_of(usable: cards.Usable | None) -> cards.Context:
+    return usable.context if usable else cards.default_context()
 
 
 def composed(

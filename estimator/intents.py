@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator import advise
-from estimator.catalog import Gpu, Model, presets_dir
+from estimator.cards import Gpu
+from estimator.catalog import Model, presets_dir
 from estimator.conditions import Conditions
 from estimator.estimate import estimate
 from estimator.recipe import Recipe

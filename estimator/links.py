@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 
-from estimator.catalog import Gpu, rows
+from estimator.cards import Gpu
+from estimator.catalog import rows
 from estimator.problems import Problem
 
 

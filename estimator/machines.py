@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator import catalog
-from estimator.catalog import Gpu, Usable
+from estimator.cards import Context, Gpu, Usable, context_for, find_gpu
 from estimator.problems import Problem
 from estimator.program import check_machine
 from estimator.recipe import Recipe
@@ -57,7 +57,7 @@ def machine(name: str | Gpu, system: str | None = None, mig: str | None = None, 
         raise Problem("recipe.choice", field="system", value=str(system)[:80], allowed=", ".join(SYSTEMS))
     if isinstance(name, str):
         name, stated = _slice_of(name)
-        mig, name = mig or stated, catalog.find_gpu(name)
+        mig, name = mig or stated, find_gpu(name)
     if system is not None and (name.vendor == "Apple") != (system == "macos"):
         allowed = "macos" if name.vendor == "Apple" else ", ".join(SYSTEMS[:-1])
         raise Problem("recipe.choice", field="system", value=f"{system} ({name.name})", allowed=allowed)
@@ -97,7 +97,7 @@ def _sliced(gpu: Gpu, system: str | None, profile: str) -> Machine:
     if row is None:
         cards = ", ".join(dict.fromkeys(row["gpu"] for row in _rows("mig.csv")))
         raise Problem("recipe.choice", field="mig", value=f"{profile[:40]} ({gpu.name})", allowed=", ".join(profiles) or f"slices of {cards}")
-    usable = Usable(int(float(row["gib"]) * GIB), catalog.context_for(gpu), row["source"])
+    usable = Usable(int(float(row["gib"]) * GIB), context_for(gpu), row["source"])
     gpu = replace(gpu, name=f"{gpu.name} MIG {row['profile']}", memory_gib=float(row["gib"]))
     return Machine(gpu, system, usable, usable.bytes, usable.bytes)
 
@@ -111,7 +111,7 @@ def _whole(gpu: Gpu, system: str) -> Machine:
     total = gpu.total_bytes() if row["total"] == "cuda" else _visible(gpu)
     if total is None:
         return Machine(gpu, system, None, None, None)
-    context = catalog.context_for(gpu)
+    context = context_for(gpu)
     held = [int(row[key]) * MIB for key in ("held_low_mib", "held_mib", "held_high_mib")]
     held[2] = max(held[2], round(total[0] * float(row["held_high_share"] or 0)))
     source = total[1] if system == "linux" else f"{total[1]}; {row['source']}"
@@ -122,9 +122,9 @@ def _whole(gpu: Gpu, system: str) -> Machine:
 def _fixed(gpu: Gpu, system: str, row: dict[str, str]) -> Machine:
     """A row that states the limit itself (low, middle, high in MiB)."""
     low, middle, high = (int(number) * MIB for number in row["total"].removeprefix("fixed:").split(","))
-    context = catalog.context_for(gpu)
+    context = context_for(gpu)
     if system == "macos":
-        context = catalog.Context(FRAMEWORK_BYTES, FRAMEWORK_BYTES, FRAMEWORK_BYTES, "1 GiB kept back for the framework (presets/README.md)")
+        context = Context(FRAMEWORK_BYTES, FRAMEWORK_BYTES, FRAMEWORK_BYTES, "1 GiB kept back for the framework (presets/README.md)")
     usable = Usable(middle, context, row["source"])
     return Machine(gpu, system, usable, low - context.bytes, high - context.bytes)
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import calibration, catalog
-from estimator.catalog import Gpu, Model
+from estimator import calibration, cards
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.cli import asked, recipe_parser, run_command
 from estimator.estimate import Estimate, estimate
 from estimator.meter import Driver, Meter, forget
@@ -211,7 +212,7 @@ def _run(options: dict[str, Any]) -> int:
     check_device(options["device"])
     with asked(options) as (recipe, model, gpu, loop):
         made = measure(recipe, model, loop=loop, steps=options["steps"], device=options["device"])
-        card = catalog.find_gpu(gpu) if gpu else catalog.known_gpu(made.gpu) if made.gpu else None
+        card = cards.find_gpu(gpu) if gpu else cards.known_gpu(made.gpu) if made.gpu else None
         engines = ("law", "trace") if options["engine"] == "trace" else ("law",)
         beside = estimates(recipe, model, loop, card, engines, this_platform(options["device"]))
         calibration.note(records(recipe, made, beside, card))

@@ -6,11 +6,13 @@ assumed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.catalog import Gpu, Offer, offers
+from estimator.cards import Gpu
+from estimator.catalog import rows
 from estimator.problems import Problem
 from estimator.throughput import Range
 
@@ -19,6 +21,32 @@ ESTIMATED_PRICE = "price is a market estimate"
 NOT_FOR_TRAINING = "not for training runs", "short function calls only"
 """How `presets/cloud_prices.csv` marks what cannot hold a run."""
 WATTS_PER_KILOWATT = 1000
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A dated price of renting an instance, on demand and, where known, interruptible; USD an hour for the whole of it."""
+
+    provider: str
+    instance_or_flavor: str
+    gpu: str
+    gpu_count: int
+    usd_per_hour: float | None
+    spot_usd_per_hour: float | None
+    as_of_date: str
+    source_url: str
+    region: str
+    notes: str
+
+
+@functools.cache
+def offers() -> dict[str, tuple[Offer, ...]]:
+    """All rows of `presets/cloud_prices.csv` by card, in the file's order."""
+    made: dict[str, list[Offer]] = {}
+    for row in rows("cloud_prices.csv"):
+        prices = {name: float(row[name]) if row[name] else None for name in ("usd_per_hour", "spot_usd_per_hour")}
+        made.setdefault(row["gpu"], []).append(Offer(**{**row, **prices, "gpu_count": int(row["gpu_count"])}))
+    return {gpu: tuple(rows) for gpu, rows in made.items()}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimator.catalog import Gpu, Offer, find_gpu
+from estimator.cards import Gpu, find_gpu
+from estimator.money import Offer
 from estimator.problems import Problem
 
 LIMITS = {"memory_gib": 100_000, "usd_per_hour": 100_000, "purchase_usd": 100_000_000, "bandwidth_gbs": 1_000_000, "fp16_bf16_dense_tflops": 1_000_000}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from estimator.catalog import Context, Usable, communicators
+from estimator.cards import Context, Usable, communicators
 from estimator.distributed import is_zero
 from estimator.law import Law, Row
 from estimator.problems import Problem

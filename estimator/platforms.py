@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estimator.catalog import Gpu
+from estimator.cards import Gpu
 
 CUBLAS_WORKSPACE_BYTES = {"hopper": 32 * 2**20, "before": 8_519_680}
 """Per handle and stream (PyTorch CUDABlas getChosenWorkspaceSize); two: the forward thread's and autograd's."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from estimator import laws, parallel
 from estimator.batches import Batches
-from estimator.catalog import Gpu, Model, gpus
+from estimator.cards import Gpu, gpus
+from estimator.catalog import Model
 from estimator.changes import Change, more_devices
 from estimator.estimate import Estimate, check, composed
 from estimator.law import Law

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from estimator.catalog import Gpu
+from estimator.cards import Gpu
 from estimator.law import Law
 from estimator.parts import Parts
 from estimator.problems import Problem

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estimator import catalog, cli, evaluations, kv_cache
+from estimator import cards, cli, evaluations, kv_cache
 from estimator.adapters import trainables
 from estimator.analytic import analytic_law
-from estimator.catalog import Gpu, Model
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.error_bar import reserved_over_allocated
 from estimator.law import LOOPS, Law
 from estimator.machines import Machine, machine
@@ -158,7 +159,7 @@ def _law(recipe: Recipe, model: Model, platform: Platform) -> Law | None:
 
 def _sized(served: _Served, where: Machine | None, quantization: str, adapters: int, users: int, tokens: int) -> Serving:
     usable = where.usable if where else None
-    context = usable.context if usable else catalog.default_context()
+    context = usable.context if usable else cards.default_context()
     low, middle, high = reserved_over_allocated(served.recipe)
 
     def reserved(users: int, tokens: int) -> int:

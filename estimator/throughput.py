@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.batches import shape
-from estimator.catalog import Gpu
+from estimator.cards import Gpu
 from estimator.efficiency import efficiency_of
 from estimator.law import Law
 from estimator.links import link_of

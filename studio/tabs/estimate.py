@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.catalog import find_gpu, models
+from estimator.cards import find_gpu
+from estimator.catalog import models
 from estimator.conditions import Conditions
 from estimator.estimate import check
 from estimator.problems import Problem

@@ -11,7 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.catalog import gpus, models
+from estimator.cards import gpus
+from estimator.catalog import models
 from estimator.conditions import Conditions
 from estimator.recipe import FIELDS, Recipe
 from estimator.texts import shown_in_box

@@ -42,7 +42,7 @@ class Meter:
         """The catalogue's name of the card, else torch's."""
         import torch
 
-        from estimator.catalog import known_gpu
+        from estimator.cards import known_gpu
 
         name = torch.cuda.get_device_name()
         known = known_gpu(name)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from estimator import estimate
-from estimator.catalog import gpus, presets_dir
+from estimator.cards import gpus
+from estimator.catalog import presets_dir
 from estimator.error_bar import replay_error, reserved_over_allocated
 from estimator.sweep_table import read, slug
 from tests.estimator import measured_devices

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from estimator import Estimate, Recipe, estimate, parallel
-from estimator.catalog import find_gpu, load_preset, presets_dir
+from estimator.cards import find_gpu
+from estimator.catalog import load_preset, presets_dir
 from estimator.efficiency import traced_parts
 from estimator.law import LOOPS, Loop
 from estimator.parts import Parts, parts_of

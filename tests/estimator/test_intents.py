@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from estimator.catalog import find_gpu, load_preset
+from estimator.cards import find_gpu
+from estimator.catalog import load_preset
 from estimator.estimate import check, estimate
 from estimator.intents import intents, meet
 from estimator.recipe import Recipe

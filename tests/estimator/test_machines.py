@@ -6,7 +6,8 @@ import json
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.catalog import find_gpu, gpus, presets_dir
+from estimator.cards import find_gpu, gpus
+from estimator.catalog import presets_dir
 from estimator.cli import main
 from estimator.machines import SYSTEMS, machine
 from estimator.units import GIB, MIB

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from estimator import catalog, loops, measure, sweep, sweep_table
+from estimator import cards, loops, measure, sweep, sweep_table
 from estimator.catalog import TINY_BASE, models
 from estimator.estimate import check, estimate
 from estimator.law import LOOPS
@@ -134,7 +134,7 @@ def test_figures_of_a_gpu(monkeypatch):
     ],
 )
 def test_the_drivers_names_are_found_in_the_catalog(name, card):
-    found = catalog.known_gpu(name)
+    found = cards.known_gpu(name)
     assert (found.name if found else None) == card
 
 

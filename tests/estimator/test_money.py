@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from estimator.catalog import find_gpu, gpus, offers
+from estimator.cards import find_gpu, gpus
+from estimator.money import offers
 from estimator.money import cost
 from estimator.throughput import Range
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from estimator import Problem, Recipe, estimate, notebook
-from estimator.catalog import gpus
+from estimator.cards import gpus
 from estimator.units import GIB, human_bytes
 
 RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", max_length=2048)

@@ -17,7 +17,8 @@ import pytest
 from estimator import Recipe, estimate
 from estimator.adapters import trainables
 from estimator.analytic import adapter_dtype
-from estimator.catalog import default_context, tp_plans
+from estimator.cards import default_context
+from estimator.catalog import tp_plans
 from estimator.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
 from estimator.error_bar import reserved_over_allocated
 from estimator.estimate import Estimate

@@ -2,7 +2,7 @@
 
 import pytest
 
-from estimator import catalog
+from estimator import cards, catalog
 from estimator.adapters import trainables
 from estimator.estimate import estimate
 from estimator.problems import Problem
@@ -45,23 +45,23 @@ def test_totals_are_the_published_ones_or_the_difference_is_explained():
 
 
 def test_every_gpu_is_found_by_its_own_name_and_unknown_stays_unknown():
-    for name, gpu in catalog.gpus().items():
-        assert catalog.find_gpu(name) is gpu
+    for name, gpu in cards.gpus().items():
+        assert cards.find_gpu(name) is gpu
         usable = gpu.usable_bytes()
         if usable is not None:
             assert 0 < usable.bytes < usable.total_bytes <= gpu.memory_gib * 2**30
-    assert catalog.find_gpu("Gaudi 3").usable_bytes() is None
+    assert cards.find_gpu("Gaudi 3").usable_bytes() is None
 
 
 @pytest.mark.parametrize(("alias", "name"), [("RTX 4090", "GeForce RTX 4090"), ("rtx 4090", "GeForce RTX 4090"), ("T4", "Tesla T4"), ("NVIDIA L4", "L4"), ("B200", "B200 SXM 180GB")])
 def test_a_unique_alias_names_one_card(alias, name):
-    assert catalog.find_gpu(alias).name == name
+    assert cards.find_gpu(alias).name == name
 
 
 def test_an_ambiguous_card_lists_the_candidates():
     with pytest.raises(Problem) as caught:
-        catalog.find_gpu("A100 80GB")
+        cards.find_gpu("A100 80GB")
     assert caught.value.code == "gpu.ambiguous"
     assert "A100 PCIe 80GB, A100 SXM4 80GB" in str(caught.value)
     with pytest.raises(Problem, match="no accelerator is called Voodoo 2"):
-        catalog.find_gpu("Voodoo 2")
+        cards.find_gpu("Voodoo 2")

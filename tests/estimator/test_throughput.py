@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from estimator import efficiency, sweep_table
-from estimator.catalog import find_gpu, gpus, load_preset, rows
+from estimator.cards import find_gpu, gpus
+from estimator.catalog import load_preset, rows
 from estimator.law import PHI, Law
 from estimator.links import link_of
 from estimator.parts import parts_of

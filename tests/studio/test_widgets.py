@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from estimator.catalog import find_gpu
+from estimator.cards import find_gpu
 from estimator.estimate import estimate
 from estimator.recipe import Recipe
 from studio.widgets.curves import MOST_POINTS, Line, loss_curve, nice_ticks, picture, smoothed, thinned

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estimator.catalog import Gpu, Model
+from estimator.cards import Gpu
+from estimator.catalog import Model
 from estimator.conditions import Conditions
 from estimator.recipe import Recipe
 

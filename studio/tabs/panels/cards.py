@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.catalog import gpus
+from estimator.cards import gpus
 from estimator.own_cards import OwnCard, own_card
 from estimator.problems import Problem
 from estimator.ranking import SORTS, Candidate, rank

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.catalog import Gpu
+from estimator.cards import Gpu
 from estimator.estimate import Estimate, estimate
 from estimator.problems import Problem
 from estimator.recipe import Recipe
