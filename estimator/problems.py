@@ -119,6 +119,7 @@ TEMPLATES: dict[str, str] = {
     "advice.devices": "{values}: FSDP2 spreads weights, gradients and states over several cards, which send them to each other at each layer.",
     "advice.rank": "{values}: a lower rank, so less can be learned.",
     "why.efficiency": "Speed: a share of the card's rated speed, {central} (from {low} to {high} in {runs} runs measured on {cards}). The time to launch kernels is not counted: small models on short rows take longer.",
+    "why.int8": "Products in 8 bits are counted as fast as in 16: the card is faster, LLM.int8 around them was measured slower, and no published run says how much.",
     "why.link": "Several cards: {link} carries {central} GB/s from each card ({low} to {high}, by the board and by how many send at once). The shorter time hides all of it behind the arithmetic.",
     "time.no_link": "{field}: how fast several {value} send each other data is not known, so no time is given.",
     "time.no_work": "{field}: no traced step of this model is at hand, so its time is not known. Install the train extra: the step is traced then.",

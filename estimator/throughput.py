@@ -173,5 +173,5 @@ def throughput(load: Load, gpu: Gpu) -> Throughput:
         tokens_per_second=per_step.inverse().scaled(load.tokens_per_step),
         hours=hours,
         energy_kwh_at_most=energy,
-        why=(share.why, *notes, *unknown_power),
+        why=(share.why, *([Problem("why.int8")] if "int8" in load.dtypes else []), *notes, *unknown_power),
     )

@@ -200,3 +200,12 @@ def test_published_runs_over_two_cards_lie_in_the_stated_range():
     for line in lines:
         made = measured_devices.seconds(line)
         assert made.low <= line.seconds <= made.high, line
+
+
+def test_llm_int8_counts_its_products_as_fast_as_16_bits_where_bitsandbytes_has_them():
+    law = Law((), 0, "traced", 0.0, flops={"forward.matrix.int8": row(BS=6e9)}, moved_bytes={"forward.matrix.int8": row(BS=1e6)})
+    work = amounts(law, law.phi(2, 500, 16))
+    assert seconds(work, A100)[1] == pytest.approx(6e12 / 312e12)
+    assert unrated(A100, ("int8",)) is None
+    for name in ("Tesla V100 SXM2 16GB", "Instinct MI300X"):
+        assert unrated(find_gpu(name), ("int8",)).code == "time.no_tflops"
