@@ -168,9 +168,9 @@ def _contexts() -> tuple[dict[str, Context], Context]:
 
 
 def context_for(gpu: Gpu) -> Context:
-    """The measured context of a card, else the wide default of `presets/contexts.csv`."""
+    """The measured context of a card, else its vendor's, else the wide default of `presets/contexts.csv`."""
     measured, default = _contexts()
-    return measured.get(gpu.name, default)
+    return measured.get(gpu.name) or measured.get(gpu.vendor, default)
 
 
 def default_context() -> Context:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.cards import find_gpu, gpus
+from estimator.cards import context_for, find_gpu, gpus
 from estimator.catalog import presets_dir
 from estimator.cli import main
 from estimator.machines import SYSTEMS, machine
@@ -25,6 +25,16 @@ def test_every_row_has_a_source_and_names_what_there_is():
     assert {row["system"] for row in table("systems.csv")} == set(SYSTEMS)
     for row in table("systems.csv") + table("mig.csv"):
         assert len(row["source"]) > 20 and (not row["gpu"] or row["gpu"] in gpus())
+
+
+def test_a_context_is_the_cards_own_else_its_vendors_else_everybodys():
+    rows = {row["gpu"]: row for row in table("contexts.csv")}
+    assert rows.keys() <= {"*", *gpus(), *(gpu.vendor for gpu in gpus().values())}
+    named = {"Radeon RX 7900 XTX": "Radeon RX 7900 XTX", "Instinct MI300X": "AMD", "GeForce RTX 4090": "*", "Tesla T4": "Tesla T4"}
+    for card, row in named.items():
+        found = context_for(find_gpu(card))
+        assert (found.source, found.bytes) == (rows[row]["source"], int(float(rows[row]["mib"]) * MIB))
+        assert found.low_bytes <= found.bytes <= found.high_bytes
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
