@@ -15,6 +15,10 @@ from estimator.catalog import rows
 from estimator.problems import Problem
 
 
+MACHINE_CARDS = 8
+"""More are in several machines (but for NVL72's racks), whose network nobody stated."""
+
+
 @dataclass(frozen=True)
 class Link:
     """What joins cards: GB/s that each sends, central, lowest and highest."""
@@ -35,7 +39,7 @@ def link_of(gpu: Gpu, devices: int) -> Link | None:
     """The link between `devices` of `gpu` in one machine; None where no row says. A bridge between two moves the high end only."""
     name, *bridges = gpu.interconnect.split("; ")
     row = _row_for(gpu, name, devices)
-    if row is None:
+    if row is None or (devices > MACHINE_CARDS and "NVL72" not in name):
         return None
     link = Link(name, float(row["low_gbs"]), float(row["gbs"]), float(row["high_gbs"]), row["source"])
     for bridge in bridges:

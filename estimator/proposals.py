@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.changes import COSTS, Change
 from estimator.estimate import Estimate
 from estimator.machines import machine
 from estimator.recipe import Recipe
-from estimator.throughput import load_of, throughput
+from estimator.throughput import Spread, load_of, throughput, throughput_of_several
+
+TIMED = ("ddp", "fsdp")
+"""What has every device do the whole step on rows of its own."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,10 @@ class Proposal:
 
     @property
     def time_ratio(self) -> float | None:
-        """Seconds a token on the card, against those before; None where the work of either law is not known, on several cards, and
-        between 16-bit and packed weights, whose kernels reach other shares of a card's speed (presets/efficiency.csv)."""
-        was = self.before.source.recipe
-        if max(self.recipe.num_processes, was.num_processes) > 1 or self.recipe.is_quantized is not was.is_quantized:
+        """Seconds a token on the card, against those before; None where the work of either law is not known, nor how several
+        cards divide it (all but TIMED, and offloading), and between 16-bit and packed weights, whose kernels reach other shares of a card's
+        speed (presets/efficiency.csv)."""
+        if self.recipe.is_quantized is not self.before.source.recipe.is_quantized:
             return None
         before, after = (_seconds_per_token(made) for made in (self.before, self.estimate))
         return after / before if before and after else None
@@ -87,5 +90,14 @@ class Advice:
 
 
 def _seconds_per_token(made: Estimate) -> float | None:
-    speed = throughput(load_of(made.source.recipe, made.source.parts), machine(made.gpu).gpu).tokens_per_second
+    recipe, plan, gpu = made.source.recipe, made.parallel, machine(made.gpu).gpu
+    load = load_of(recipe, made.source.parts)
+    if plan is None:
+        speed = throughput(load, gpu).tokens_per_second
+    elif plan.distributed_type not in TIMED or recipe.offload_param_device != "none":
+        return None
+    else:
+        stepped = load.step_bytes if plan.distributed_type == "ddp" else load.step_bytes / plan.num_devices
+        sent = sum(plan.communication_bytes_per_step.values())
+        speed = throughput_of_several(Spread(plan.num_devices, replace(load, step_bytes=stepped), sent), gpu).tokens_per_second
     return 1 / speed.central if speed else None

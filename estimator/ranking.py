@@ -72,7 +72,7 @@ def rank(
     own: Sequence[OwnCard] = (),
 ) -> list[Candidate]:
     """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand; `batches`
-    says what the data do to memory; `own` are cards and prices of the user's. Raises `Problem` for a recipe on several devices: how they divide the time is not known here."""
+    says what the data do to memory; `own` are cards and prices of the user's. Raises `Problem` for a recipe on several devices: the ranking spreads it itself."""
     if recipe.num_processes > 1:
         raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
     model = model or open_model(recipe.model)

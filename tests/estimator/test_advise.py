@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from estimator import Problem, Recipe, check, estimate, find_gpu, gpus, models
 from estimator.advise import Advice, advise
 from estimator.advise_command import main
-from estimator.changes import COSTS
+from estimator.changes import COSTS, Change
+from estimator.proposals import Proposal
 
 LLAMA = "meta-llama/Llama-3.1-8B"
 MODELS = (LLAMA, "Qwen/Qwen2.5-0.5B", "mistralai/Mistral-7B-v0.1", "Qwen/Qwen1.5-MoE-A2.7B", "openai-community/gpt2")
@@ -137,3 +138,16 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
     assert main(["--model", LLAMA]) == 2
     assert "gpu: a value is needed" in capsys.readouterr().err
     assert main([str(file), "--recipe", str(file)]) == 2
+
+
+def test_more_cards_take_less_time_and_no_less_than_their_share_of_it() -> None:
+    recipe, gpu = Recipe(model=LLAMA, method="lora", max_length=2048, per_device_train_batch_size=2), "A100 SXM4 40GB"
+    before = estimate(recipe, gpu)
+
+    def ratio(**values: object) -> float | None:
+        spread = recipe.replace(distributed_type="fsdp", **values)
+        return Proposal((Change("devices", values, "devices"),), spread, estimate(spread, gpu), 0, before).time_ratio
+
+    assert all(1 / n < ratio(num_processes=n) < 1 for n in (2, 8))
+    assert ratio(num_processes=16) is None  # two machines
+    assert ratio(num_processes=2, offload_param_device="cpu") is None

@@ -169,6 +169,7 @@ def test_the_table_of_links_names_cards_interconnects_and_orders_its_speeds():
         assert line["interconnect"] in known and line["source"] and line["gpu"] in {"", *gpus()}
         assert "bridge" in line["interconnect"] or 0 < float(line["low_gbs"]) <= float(line["gbs"]) <= float(line["high_gbs"])
     assert link_of(find_gpu("H800 SXM5"), 2) is None  # sold with fewer links; how fast was not found
+    assert link_of(A100, 16) is None and link_of(find_gpu("GB200"), 16)  # several machines, and one rack
     pair, four = (link_of(find_gpu("RTX 3090"), devices) for devices in (2, 4))
     assert pair.high_gbs > four.high_gbs and pair.gbs == four.gbs  # a bridge joins two
     assert link_of(find_gpu("L40S"), 2).low_gbs > link_of(find_gpu("RTX 4090"), 2).low_gbs
