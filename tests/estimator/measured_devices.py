@@ -141,9 +141,11 @@ def lines() -> Iterator[str]:
             continue
         made = answer(recipe)
         old = fsdp1.replayed(recipe, load_preset(recipe.model), LOOPS["fsdp_qlora"], PLATFORM, find_gpu(gpu).usable_bytes().bytes)
-        what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {recipe.distributed_type} x{recipe.num_processes}, {recipe.per_device_train_batch_size} x {recipe.max_length}"
+        rows_of = f"{recipe.per_device_train_batch_size} x {recipe.max_length}"
+        what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {recipe.distributed_type} x{recipe.num_processes}, {rows_of}"
         errors = [reserved / measured - 1 for reserved in (old.peak_reserved_bytes, made.peak_reserved_bytes)]
-        yield f"  {name} ({what}): {measured / 2**30:.2f} GiB a card, {errors[0]:+.1%} replayed as FSDP1, {errors[1]:+.1%} by the law of {recipe.distributed_type}. Unknown: {unknown}"
+        found = f"{errors[0]:+.1%} replayed as FSDP1, {errors[1]:+.1%} by the law of {recipe.distributed_type}"
+        yield f"  {name} ({what}): {measured / 2**30:.2f} GiB a card, {found}. Unknown: {unknown}"
 
 
 def time_lines() -> Iterator[str]:
