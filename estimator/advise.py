@@ -6,6 +6,7 @@ larger sets are made by leaving out of all what is not needed.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,11 @@ def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: 
     judge = _judge(recipe, gpu, model, loop, where)
     singles = tuple(_singles(judge))
     cheapest = None if judge.start.fits else _cheapest(judge, singles)
-    return Advice(judge.start, singles, cheapest, largest_of(judge))
+    best, surest = cheapest.estimate if cheapest else judge.start, None
+    if best.fits and best.is_close:
+        stricter = judge.beyond_doubt()
+        surest = _cheapest(stricter, tuple(_singles(stricter)))
+    return Advice(judge.start, singles, cheapest, surest, largest_of(judge))
 
 
 def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Largest:
@@ -59,13 +64,24 @@ def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str, where
 
 
 class Judge:
-    """Estimates recipes near one recipe on one card, each once."""
+    """Estimates recipes near one recipe on one card, each once; says what is enough of a fit."""
+
+    is_strict = False
 
     def __init__(self, recipe: Recipe, gpu: Gpu | str, model: Model, loop: str, where: dict[str, Any]) -> None:
         self.card = machine(gpu, **{name: where[name] for name in MACHINE if name in where}).gpu
         self.recipe, self.model, self.estimate = recipe, model, functools.partial(estimate, gpu=gpu, loop=loop, **where)
         self._made: dict[str, Estimate | None] = {}
         self.start = self.estimate(recipe, model=model)
+
+    def beyond_doubt(self) -> Judge:
+        """The same, for whom a limit inside the error bar is no fit. What was estimated serves both."""
+        made = copy.copy(self)
+        made.is_strict = True
+        return made
+
+    def is_enough(self, made: Estimate) -> bool:
+        return bool(made.fits and not (self.is_strict and made.is_close))
 
     def propose(self, *made: Change) -> Proposal | None:
         """The changes applied and estimated; None where the recipe refuses them or the model does."""
@@ -100,13 +116,13 @@ def _singles(judge: Judge) -> Iterator[Proposal]:
 
 def _cheapest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
     """One change, or a set where its worst cost is milder than that of any change that does it alone."""
-    alone = _gentlest(singles)
+    alone = _gentlest(judge, singles)
     return _cheapest_set(judge, singles, COSTS.index(alone.cost) if alone else len(COSTS)) or alone
 
 
-def _gentlest(singles: Sequence[Proposal]) -> Proposal | None:
+def _gentlest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
     """Of the single changes that fit, the one of the mildest cost; among equals one that fits beyond doubt and changes least."""
-    fitting = [proposal for proposal in singles if proposal.estimate.fits]
+    fitting = [proposal for proposal in singles if judge.is_enough(proposal.estimate)]
     return min(fitting, key=lambda p: (COSTS.index(p.cost), p.estimate.is_close, p.saved_bytes), default=None)
 
 
@@ -123,7 +139,7 @@ def _mildest(judge: Judge, steps: Sequence[Change], beside: tuple[Change, ...] =
     while low < high:
         middle = (low + high) // 2
         proposal = judge.propose(*beside, steps[middle])
-        low, high = (low, middle) if proposal and proposal.estimate.fits else (middle + 1, high)
+        low, high = (low, middle) if proposal and judge.is_enough(proposal.estimate) else (middle + 1, high)
     return steps[low]
 
 
@@ -156,7 +172,7 @@ def _go_together(made: Sequence[Change]) -> bool:
 def _pair(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
     """The two changes that fit together and leave most memory."""
     pairs = [judge.propose(*made) for made in itertools.combinations(allowed, 2) if _go_together(made)]
-    return min((p for p in pairs if p and p.estimate.fits), key=lambda p: (COSTS.index(p.cost), p.estimate.device_bytes), default=None)
+    return min((p for p in pairs if p and judge.is_enough(p.estimate)), key=lambda p: (COSTS.index(p.cost), p.estimate.device_bytes), default=None)
 
 
 def _many(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
@@ -165,11 +181,11 @@ def _many(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
     for change in sorted(allowed, key=lambda c: -COSTS.index(c.cost)):
         kept += [change] if _go_together([*kept, change]) else []
     found = judge.propose(*kept)
-    if not found or not found.estimate.fits:
+    if not found or not judge.is_enough(found.estimate):
         return None
     for change in found.changes:
         fewer = judge.propose(*(other for other in found.changes if other is not change))
-        found = fewer if fewer and fewer.estimate.fits else found
+        found = fewer if fewer and judge.is_enough(fewer.estimate) else found
     return found
 
 
@@ -183,5 +199,5 @@ def _softened(judge: Judge, found: Proposal, singles: Sequence[Proposal]) -> Pro
             continue
         milder = [p.changes[0] for p in singles if p.changes[0].values.keys() == change.values.keys() and p.saved_bytes > 0]
         ladder = sorted(milder, key=lambda c: (COSTS.index(c.cost), judge.propose(c).saved_bytes))
-        made[n] = next((c for c in ladder if (p := judge.propose(*beside, c)) and p.estimate.fits), change)
+        made[n] = next((c for c in ladder if (p := judge.propose(*beside, c)) and judge.is_enough(p.estimate)), change)
     return judge.propose(*made) or found

@@ -45,13 +45,16 @@ def table(recipe: Recipe, advice: Advice) -> str:
 def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
     made = advice.estimate
     room = human_bytes(abs(made.headroom_bytes))
-    verdict = f"fits, {room} left" if made.fits else f"does not fit, {room} over"
+    verdict = (f"fits, {room} left" if made.fits else f"does not fit, {room} over") + (", within the error bar" if made.is_close else "")
     yield f"{recipe.model}  {recipe.method} on {made.gpu}: {verdict}; takes {human_bytes(made.device_bytes)}"
     if advice.cheapest:
         yield "  the mildest that makes it fit:" + ("" if len(advice.cheapest.changes) == 1 else " all of")
         yield from _proposal(advice.cheapest)
     elif not made.fits:
         yield "  nothing known here makes it fit: take a larger card or a smaller model"
+    if advice.surest:
+        yield "  the mildest that makes it fit beyond doubt:" + ("" if len(advice.surest.changes) == 1 else " all of")
+        yield from _proposal(advice.surest)
     yield "  single changes, mildest first:"
     for proposal in advice.singles:
         yield from _proposal(proposal)

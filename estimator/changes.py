@@ -6,7 +6,7 @@ anything else inside a kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,11 @@ class Change:
 
     @property
     def note(self) -> Problem:
-        values = ", ".join(f"{name} = {_shown(value)}" for name, value in self.values.items())
+        return self.note_in(lambda field: field)
+
+    def note_in(self, word: Callable[[str], str]) -> Problem:
+        """The note with each field called by its `word`."""
+        values = ", ".join(f"{word(name)} = {_shown(value)}" for name, value in self.values.items())
         return Problem(f"advice.{self.kind}", values=values)
 
     def to_dict(self) -> dict[str, Any]:

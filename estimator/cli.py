@@ -214,7 +214,7 @@ def table(recipe: Recipe, made: Estimate) -> str:
         lines += ["", *_parallel_lines(made.parallel)]
     if made.gpu and made.usable_bytes is not None:
         fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
-        lines += ["", f"  {made.gpu}: {fits}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+        lines += ["", f"  {made.gpu}: {fits}; offers {human_bytes(made.edge_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
     return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
 
 

@@ -43,11 +43,6 @@ def verdict(made: Estimate) -> str:
     return f"{'!' if made.is_close else '✓' if made.fits else '✕'} {made.gpu}: {word}{close}, {room}; {takes}"
 
 
-def edge_bytes(made: Estimate) -> int | None:
-    """All of the card that the run can have, context included: comparable with `device_bytes`."""
-    return None if made.headroom_bytes is None else made.headroom_bytes + made.largest_peak.device_bytes
-
-
 def to_html(made: Estimate) -> str:
     """The verdict, the parts as one bar with the error bar and the card's edge, and the same numbers as a table."""
     bar = made.uncertainty
@@ -64,7 +59,7 @@ def to_html(made: Estimate) -> str:
 
 def _svg(made: Estimate) -> str:
     """Text and lines take the page's own colour, so that both themes can read them."""
-    edge = edge_bytes(made)
+    edge = made.edge_bytes
     scale = WIDTH / (1.05 * max(made.uncertainty.high_bytes, edge or 0))
     pieces, left = [], 0.0
     for name, size in parts(made).items():
@@ -110,7 +105,7 @@ def figure(made: Estimate) -> Any:
     bar, size = made.uncertainty, made.device_bytes
     ends = {"type": "data", "symmetric": False, "array": [(bar.high_bytes - size) / GIB], "arrayminus": [(size - bar.low_bytes) / GIB]}
     drawn.add_scatter(x=[size / GIB], y=[""], mode="markers", name="likely range", error_x=ends, marker={"color": "black", "symbol": "line-ns-open"})
-    if edge := edge_bytes(made):
+    if edge := made.edge_bytes:
         drawn.add_vline(x=edge / GIB, line_dash="dash", annotation_text=made.gpu)
     return drawn
 

@@ -73,11 +73,13 @@ class Largest:
 
 @dataclass(frozen=True)
 class Advice:
-    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit."""
+    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit. Where the
+    limit lies inside the error bar of what fits, `surest` is the mildest that fits beyond doubt; None where nothing does."""
 
     estimate: Estimate
     singles: tuple[Proposal, ...]
     cheapest: Proposal | None
+    surest: Proposal | None
     largest: Largest
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +87,7 @@ class Advice:
             "estimate": self.estimate.to_dict(),
             "singles": [proposal.to_dict() for proposal in self.singles],
             "cheapest": self.cheapest.to_dict() if self.cheapest else None,
+            "surest": self.surest.to_dict() if self.surest else None,
             "largest": vars(self.largest),
         }
 

@@ -76,6 +76,11 @@ class Estimate:
         return disk_of(self.source.recipe, self.source.parts)
 
     @property
+    def edge_bytes(self) -> int | None:
+        """All of the card that the run can have, the context included: comparable with `device_bytes`. None where it is unknown."""
+        return None if self.headroom_bytes is None else self.headroom_bytes + self.largest_peak.device_bytes
+
+    @property
     def is_close(self) -> bool:
         """Whether the limit lies inside the error bar."""
         u = self.uncertainty

@@ -268,7 +268,7 @@ def table(made: Serving) -> str:
     ]
     if made.gpu and made.usable_bytes is not None:
         verdict = "fits" if made.fits else "does not fit"
-        lines += ["", f"  {made.gpu}: {verdict}; usable {human_bytes(made.usable_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+        lines += ["", f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
         lines += [f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} users: {made.max_context_tokens:,} tokens"]
     return "\n".join(map(cli.one_line, lines + [f"  note: {note}" for note in made.notes]))
 

@@ -91,11 +91,11 @@ def to_csv(rows: Iterable[tuple[str, Estimate | Problem]]) -> str:
     made = [(name, answer) for name, answer in named if isinstance(answer, Estimate)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    lines: list[list[Any]] = [["bytes", *(name for name, _ in made)]]
+    lines: list[list[Any]] = [["figure", *(name for name, _ in made)]]
     lines += [[part, *(answer.components[part] for _, answer in made)] for part in COMPONENTS]
-    for figure in ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "usable_bytes", "headroom_bytes", "total_parameters", "trainable_parameters"):
+    for figure in ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "edge_bytes", "headroom_bytes", "total_parameters", "trainable_parameters"):
         lines.append([figure, *(getattr(answer, figure) for _, answer in made)])
-    lines.append(["fits", *({True: "yes", False: "no", None: "unknown"}[answer.fits] for _, answer in made)])
+    lines.append(["fits", *({True: "yes", False: "no", None: "unknown"}[answer.fits] + (", within the error bar" if answer.is_close else "") for _, answer in made)])
     writer.writerows([[neutral(cell) for cell in line] for line in lines])
     return out.getvalue()
 

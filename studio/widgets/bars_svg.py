@@ -7,7 +7,7 @@ from html import escape
 from estimator.problems import Problem
 from estimator.units import human_bytes
 from studio.i18n import explain, t
-from studio.widgets.memory_bar import PARTS, SIGNS, Bar, edge_bytes, parts_of
+from studio.widgets.memory_bar import PARTS, SIGNS, Bar, parts_of
 
 WIDTH, LEFT, RIGHT, ROW = 960, 130, 200, 44
 # The light colours of assets/theme/tokens.css; a file has no theme. tests/studio/test_widgets.py holds them equal.
@@ -28,7 +28,7 @@ COLOURS = {
 def bars_svg(lang: str, bars: list[Bar], title: str) -> str:
     """`bars` on one scale with the card's edge; a method without an estimate says why."""
     answers = [bar.answer for bar in bars if not isinstance(bar.answer, Problem)]
-    edge = edge_bytes(answers[0]) if answers else None
+    edge = answers[0].edge_bytes if answers else None
     scale = max([answer.device_bytes for answer in answers] + [edge or 1]) * 1.02
     wide, height = WIDTH - LEFT - RIGHT, 48 + ROW * len(bars) + 76
     rows = "".join(_row(lang, bar, 48 + n * ROW, wide / scale) for n, bar in enumerate(bars))

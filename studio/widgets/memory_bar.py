@@ -34,13 +34,6 @@ class Bar:
         return "fits" if self.answer.fits else "misses"
 
 
-def edge_bytes(answer: Estimate) -> int | None:
-    """All of the card that a process can have, its context included: comparable with `device_bytes`."""
-    if answer.usable_bytes is None:
-        return None
-    return answer.device_bytes + answer.headroom_bytes
-
-
 def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices: Sequence[dict[str, str]] = ()) -> str:
     """The bars, a legend, and the same numbers as a table. `chosen` is the bar whose parts the legend counts.
 
@@ -49,7 +42,7 @@ def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices
     answers = [bar.answer for bar in bars if isinstance(bar.answer, Estimate)]
     if not answers:
         return ""
-    edge = edge_bytes(answers[0])
+    edge = answers[0].edge_bytes
     # The card's edge never leaves the picture; a bar far beyond it is cut with its number beside it.
     largest = max(answer.uncertainty.high_bytes for answer in answers)
     scale = max(min(largest, 4 * edge), 1.15 * edge) if edge else largest

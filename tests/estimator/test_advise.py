@@ -68,6 +68,24 @@ def test_the_cheapest_set_fits_and_needs_each_of_its_changes(recipe: Recipe, car
     assert not milder
 
 
+@settings(max_examples=12, deadline=None)
+@given(recipes, cards)
+def test_the_surest_is_asked_for_where_the_best_is_close_and_needs_each_of_its_changes(recipe: Recipe, card: str) -> None:
+    advice = _advice(recipe, card)
+    best = advice.cheapest.estimate if advice.cheapest else advice.estimate
+    sure = lambda made: made.fits and not made.is_close  # noqa: E731
+    if not best.fits or sure(best):
+        assert advice.surest is None
+        return
+    if advice.surest is None:
+        assert not any(sure(p.estimate) for p in advice.singles)
+        return
+    assert sure(advice.surest.estimate)
+    for fewer in itertools.combinations(advice.surest.changes, len(advice.surest.changes) - 1):
+        values = {name: value for change in fewer for name, value in change.values.items()}
+        assert not sure(estimate(recipe.replace(**values), card))
+
+
 @settings(max_examples=8, deadline=None)
 @given(recipes, cards)
 def test_the_largest_fits_and_one_more_does_not(recipe: Recipe, card: str) -> None:

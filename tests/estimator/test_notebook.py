@@ -74,8 +74,8 @@ def test_the_verdict_is_in_words():
 
 def test_the_cards_edge_is_where_the_headroom_ends():
     made = CASES[0]
-    assert notebook.edge_bytes(made) - made.largest_peak.device_bytes == made.headroom_bytes
-    assert notebook.edge_bytes(CASES[3]) is None
+    assert made.edge_bytes - made.largest_peak.device_bytes == made.headroom_bytes
+    assert CASES[3].edge_bytes is None
 
 
 def test_a_card_whose_memory_is_unknown_says_so():

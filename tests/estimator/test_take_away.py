@@ -69,6 +69,6 @@ def test_cells_that_begin_like_formulas_are_text(cell: str) -> None:
 def test_a_table_holds_every_component() -> None:
     made = estimate(Recipe(model="Qwen/Qwen2.5-0.5B"), CARD)
     lines = dict(line.split(",") for line in to_csv([("=cmd|x", made)]).splitlines())
-    assert lines["bytes"] == "'=cmd|x"
+    assert lines["figure"] == "'=cmd|x"
     assert {name: int(lines[name]) for name in made.components} == made.components
     assert lines["fits"] == "yes" and int(lines["device_bytes"]) == made.device_bytes

@@ -12,7 +12,7 @@ from estimator.cards import find_gpu
 from estimator.estimate import estimate
 from estimator.recipe import Recipe
 from studio.widgets.curves import MOST_POINTS, Line, loss_curve, nice_ticks, picture, smoothed, thinned
-from studio.widgets.memory_bar import Bar, edge_bytes, memory_bars, parts_of
+from studio.widgets.memory_bar import Bar, memory_bars, parts_of
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -57,11 +57,11 @@ def test_names_are_escaped_everywhere():
 def test_the_parts_of_a_bar_sum_to_what_the_device_shows():
     answer = estimate(Recipe(model="meta-llama/Llama-3.1-8B"), find_gpu("RTX 4090"))
     assert sum(parts_of(answer).values()) == answer.device_bytes
-    assert edge_bytes(answer) - answer.device_bytes == answer.headroom_bytes
+    assert answer.edge_bytes - answer.device_bytes == answer.headroom_bytes
     html = memory_bars("en", [Bar("QLoRA", answer)], 0, "RTX 4090")
     widths = [float(width) for width in re.findall(r'<i style="width:([\d.]+)%', html)]
     edge = float(re.search(r"--at:([\d.]+)", html).group(1))
-    assert sum(widths) / 100 / edge == pytest.approx(answer.device_bytes / edge_bytes(answer), rel=1e-3)
+    assert sum(widths) / 100 / edge == pytest.approx(answer.device_bytes / answer.edge_bytes, rel=1e-3)
 
 
 def test_both_languages_draw():
