@@ -17,11 +17,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from estimator.calibration import Calibration
-from estimator.catalog import Model, load_preset, models, unknown_model
+from estimator.catalog import Model, models
 from estimator.estimate import check
 from estimator.estimate import estimate as estimated
 from estimator.fields import FieldInfo, checked, shown
-from estimator.hubs import parse
 from estimator.machines import machine
 from estimator.problems import Problem
 from estimator.recipe import FIELDS as RECIPE_FIELDS
@@ -30,7 +29,7 @@ from estimator.recommend import Wish
 from estimator.recommend import recommend as recommended
 from studio import paths
 from studio.models import find_model
-from studio.security import is_loopback
+from studio.security import from_this_machine
 from studio.tabs import Shared, can_train
 
 FIELDS = {
@@ -189,9 +188,4 @@ def _recommend(shared: Shared, request: Any, fields: dict[str, Any], given: dict
 
 def _model(shared: Shared, request: Any, name: str) -> Model:
     """A preset or a hub id; a folder only for whoever sits at this machine. Raises `Problem`."""
-    is_local = shared.is_local and request is not None and request.client is not None and is_loopback(request.client.host)
-    if not is_local and name not in models() and not parse(name):
-        raise unknown_model(name)
-    if name in models():
-        return load_preset(name)
-    return find_model(name, shared.trace_worker if can_train() else None)
+    return find_model(name, shared.trace_worker if can_train() else None, from_this_machine(request))

@@ -10,7 +10,7 @@ from studio.datasets.store import DatasetStore
 from studio.frame import HEAD, build_header, on_load, remember_tab
 from studio.language import PageLanguage
 from studio.runs.supervisor import Supervisor
-from studio.security import SameOrigin, is_loopback
+from studio.security import SameOrigin
 from studio.tabs import Shared, chat, dataset, estimate, parameters, runs, train
 from studio.workers.client import Worker
 
@@ -39,7 +39,6 @@ def build() -> tuple[gr.Blocks, Shared]:
 def launch(host: str, port: int, mcp: bool = False) -> None:
     """Serve until interrupted; with `mcp` also the public endpoints (`studio.api`) as an MCP server's tools."""
     page, shared = build()
-    shared.is_local = is_loopback(host)
     page.queue(max_size=64)
     print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
     middleware = [Middleware(SameOrigin), Middleware(PageLanguage), Middleware(api.OneSession)]

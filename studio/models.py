@@ -34,6 +34,25 @@ def local_folder(name: str) -> Path | None:
     return folder.resolve() if folder else None
 
 
+def base_name(name: str, folders: bool) -> str:
+    """What a worker is told of a base: a folder by its whole path, since a worker stands in another one; a preset or a hub id as
+    it is. Without `folders` none is looked at. Raises `Problem`: `model.folder_refused`, `base.config_only`."""
+    if not isinstance(name, str) or name in models() or name == EMBEDDED_ID:
+        return name
+    if name.startswith(pasted.PREFIX):
+        raise Problem("base.config_only", field="model", value=name[:80])
+    if not folders:
+        refuse_folder(name)
+        return name
+    return str(local_folder(name) or name)
+
+
+def refuse_folder(name: str) -> None:
+    """Raises `Problem("model.folder_refused")` for what looks like a folder, whether or not it is there."""
+    if name != EMBEDDED_ID and _LIKE_A_PATH.match(name):
+        raise Problem("model.folder_refused", field="model", value=name[:80])
+
+
 def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> Model:
     """A preset at once; a folder, a hub id or a pasted config through what was counted before, or else through the trace
     worker (seconds, at most `ANSWER_SECONDS` all in all).
@@ -47,8 +66,8 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
         return load_preset(name)
     if name.startswith(pasted.PREFIX):
         return _counted(sources.Source(name, pasted.config_of(name)), trace_worker, until, pasted.config_of(name))
-    if name != EMBEDDED_ID and not folders and _LIKE_A_PATH.match(name):
-        raise Problem("model.folder_refused", field="model", value=name)
+    if not folders:
+        refuse_folder(name)
     folder = local_folder(name) if folders or name == EMBEDDED_ID else None
     if folder or not parse(name):
         return _counted(_source(str(folder or name), bool(folder) or folders), trace_worker, until)

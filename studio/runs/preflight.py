@@ -36,8 +36,8 @@ class Prediction:
         }
 
 
-def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
-    """Raises `Problem` for what cannot run here; otherwise the prediction.
+def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction:
+    """Raises `Problem` for what cannot run here; otherwise the prediction. Without `folders` (a visitor asks) none is looked at.
 
     Presets and folders are judged whole. A folder's weights and tokenizer are looked at by the trace worker, since
     knowing what Transformers can load needs Transformers.
@@ -47,7 +47,7 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
     machine = this_machine()
     check_machine(recipe, machine.device)
     try:
-        model = find_model(recipe.model, trace_worker)
+        model = find_model(recipe.model, trace_worker, folders)
     except Problem as problem:
         if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
             return Prediction(machine, None, problem)
@@ -55,7 +55,7 @@ def preflight(recipe: Recipe, trace_worker: Worker) -> Prediction:
     if any(note.code == "model.from_headers" for note in model.notes):  # before its weights are downloaded
         raise Problem("base.remote_code", field="model", value=recipe.model, files=f"model_type {model.spec.model_type}")
     prediction = judge(recipe, model, machine)
-    if (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
+    if folders and (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
         trace_worker.call("check_base", model=str(folder))
     return prediction
 

@@ -25,8 +25,6 @@ class Shared:
     data_worker: Worker
     chat_worker: Worker
     trace_worker: Worker
-    is_local: bool = False
-    """Whether only this machine can reach the page, so that a caller on it may name its folders."""
     tabs: Any = None
     """The `gr.Tabs`; only `open_tab` has it as an output."""
     tab: dict[str, Any] = field(default_factory=dict)

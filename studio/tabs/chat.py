@@ -14,8 +14,9 @@ from estimator.problems import Problem
 from studio import conversation
 from studio.conversation import Turn
 from studio.i18n import language, marker, t
-from studio.models import EMBEDDED_ID
+from studio.models import EMBEDDED_ID, base_name
 from studio.runs.supervisor import RunView
+from studio.security import from_this_machine
 from studio.tabs import Shared, can_train
 from studio.tabs.answering import Answering
 from studio.tabs.notices import explained, needs_train
@@ -126,6 +127,13 @@ class Page:
         chosen, followed = self._follow(chosen, wanted, followed, known)
         return gr.Dropdown(named + bases, value=chosen if chosen in known else known[0]), followed
 
+    def _allowed(self, request: gr.Request, choice: str) -> str:
+        """A run, or a base that is offered; a page may send others too. Raises `Problem` for a folder named from elsewhere."""
+        name = choice.removeprefix(BASE)
+        if choice == name or any(view.recipe.model == name for view in self._finished()):
+            return choice
+        return BASE + base_name(name, from_this_machine(request))
+
     def _finished(self) -> list[RunView]:
         return [view for view in self.shared.runs.list() if view.has_result]
 
@@ -176,7 +184,7 @@ class Page:
         changed = dict(zip((self.choice, self.followed), preselected)) if preselected != (choice, followed) else {}
         choice = preselected[0]
         try:
-            params = _request(turns, choice or BASE + EMBEDDED_ID, draft)
+            params = _request(turns, self._allowed(request, choice or BASE + EMBEDDED_ID), draft)
             shown = self._showing(lang, [*turns, turn], choice)
             yield {**shown(save=True), **self._busy(True), self.prompt: "", self.draft: {**draft, "prompt": ""}, self.restored: True, **changed}
             saved = time.monotonic()

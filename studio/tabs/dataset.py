@@ -6,6 +6,7 @@ nothing: the dataset shown before stays.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples
 from studio.datasets.words import problem_text
 from studio.i18n import LANGUAGES, language, marker, t
-from studio.models import EMBEDDED_ID
+from studio.models import EMBEDDED_ID, base_name
+from studio.security import from_this_machine
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control
 from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, stored_choices, trouble_html, waiting
@@ -106,7 +108,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     def take(request: gr.Request, path: str | Path, *settings: Any) -> tuple[Any, ...]:
         lang, file, session = language(request), Path(path).name, request.session_hash
         try:
-            stream = shared.data_worker.stream("ingest", path=str(path), name=file, **_ingest_params(*settings))
+            stream = shared.data_worker.stream("ingest", path=str(path), name=file, **_ingest_params(request, *settings))
             info = readings.follow(session, stream, file)
         except Problem as problem:
             return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list())), gr.skip(), None
@@ -160,11 +162,15 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     right["cancel"].click(cancel, None, None, queue=False, **QUIET)
 
 
-def _ingest_params(percent: Any, model: Any, max_length: Any, assistant_only_loss: Any) -> dict[str, Any]:
-    """The form's values as the worker takes them; what is not a number goes on as it is and is refused there."""
+def _ingest_params(request: gr.Request, percent: Any, model: Any, max_length: Any, assistant_only_loss: Any) -> dict[str, Any]:
+    """The form's values as the worker takes them; what is not a number goes on as it is and is refused there. A base that is not
+    for who asks is no fault of the data; the preview says so."""
     is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
     share = percent / 100 if is_number else percent
-    return {"eval_share": share, "model": model, "max_length": max_length, "assistant_only_loss": assistant_only_loss}
+    params = {"eval_share": share, "max_length": max_length, "assistant_only_loss": assistant_only_loss}
+    with contextlib.suppress(Problem):
+        params["model"] = base_name(model, from_this_machine(request))
+    return params
 
 
 def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -237,8 +243,9 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         lang, info = language(request), _info(shared, id)
         if info is None or not is_open:
             return unchanged if info else nothing(lang)
-        what = {"dataset_id": info.id, "model": model, "max_length": max_length, "assistant_only_loss": assistant_only}
+        what = {"dataset_id": info.id, "max_length": max_length, "assistant_only_loss": assistant_only}
         try:
+            what["model"] = base_name(model, from_this_machine(request))
             seen = shared.data_worker.call("preview", **what, offset=at, count=ROWS_A_PAGE)
         except Problem as problem:
             trouble = trouble_html(lang, problem_text(lang, problem), kept=False)

@@ -10,9 +10,10 @@ import gradio as gr
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
-from studio.models import EMBEDDED_ID
+from studio.models import EMBEDDED_ID, base_name
 from studio.runs.preflight import Prediction, preflight
 from studio.runs.supervisor import RunView
+from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.controls import control, recipe_from, values_of
 from studio.tabs.notices import explained, mark_field, needs_train
@@ -84,11 +85,13 @@ def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, 
     def begin(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> tuple[Any, Any]:
         lang = language(request)
         try:
+            folders = from_this_machine(request)
             recipe = recipe_from(NAMES, values)
+            recipe = recipe.replace(model=base_name(recipe.model, folders))
             if not dataset_id:
                 raise Problem("train.no_dataset", field="dataset")
             dataset = shared.datasets.get(dataset_id)
-            prediction = preflight(recipe, shared.trace_worker)
+            prediction = preflight(recipe, shared.trace_worker, folders)
             view = shared.runs.start(recipe, dataset, run_name or "", prediction.predicted_bytes)
         except Problem as problem:
             return explained(lang, problem), gr.skip()
@@ -100,11 +103,16 @@ def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, 
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
         return gr.Dropdown([(f"{info.name} · {info.train_rows:,}", info.id) for info in stored], value=value)
 
-    def load(recipe: dict[str, Any] | None) -> list[Any]:
-        """A recipe brought over from another tab."""
+    def load(request: gr.Request, recipe: dict[str, Any] | None) -> list[Any]:
+        """A recipe brought over from another tab; a base that nobody can train is said at once."""
         if not recipe:
-            return [gr.skip()] * len(NAMES)
-        return values_of(Recipe.from_dict(recipe), NAMES)
+            return [gr.skip()] * (1 + len(NAMES))
+        try:
+            base_name(recipe["model"], from_this_machine(request))
+            said = ""
+        except Problem as problem:
+            said = explained(language(request), problem)
+        return [said, *values_of(Recipe.from_dict(recipe), NAMES)]
 
     begun = start.click(begin, inputs, [trouble, shared.run], api_visibility="private", concurrency_limit=1)
     begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
@@ -112,7 +120,8 @@ def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, 
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
-    shared.recipe.change(load, shared.recipe, list(fields.values()), show_progress="hidden", api_visibility="private")
+    brought = shared.recipe.change(load, shared.recipe, [trouble, *fields.values()], show_progress="hidden", api_visibility="private")
+    brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
 
 
 def prediction_html(lang: str, prediction: Prediction) -> str:

@@ -148,6 +148,7 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
+                    cwd=paths.logs(),  # no name of a model is a folder there: whose folders are read is decided by the page
                     text=True,
                     encoding="utf-8",
                     env=worker_environment(),

@@ -19,6 +19,7 @@ from estimator.problems import Problem
 from studio import __main__ as command
 from studio import api, startup
 from tests.serving import Studio
+from tests.studio.requests import HERE, PROXIED, VISITOR
 
 MODEL = "meta-llama/Llama-3.1-8B"
 RECIPE = {"model": MODEL, "method": "qlora", "r": 32, "max_length": 2048, "per_device_train_batch_size": 4}
@@ -133,11 +134,10 @@ def test_programs_see_these_two_and_nothing_else(client):
     assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/estimate", "/recommend"}
 
 
-@pytest.mark.parametrize(("is_local", "host", "code"), [(True, "127.0.0.1", "model.no_config"), (True, "10.0.0.7", "model.unknown"), (False, "127.0.0.1", "model.unknown")])
-def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, is_local, host, code):
-    request = SimpleNamespace(client=SimpleNamespace(host=host))
+@pytest.mark.parametrize(("request_", "code"), [(HERE, "model.no_config"), (VISITOR, "model.folder_refused"), (PROXIED, "model.folder_refused"), (None, "model.folder_refused")])
+def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, request_, code):
     with pytest.raises(Problem) as caught:
-        api._model(SimpleNamespace(is_local=is_local, trace_worker=None), request, str(tmp_path))
+        api._model(SimpleNamespace(trace_worker=None), request_, str(tmp_path))
     assert caught.value.code == code
 
 

@@ -66,7 +66,7 @@ def test_what_needs_code_is_estimated_but_not_trained(tmp_path, online):
         sources.open_model("org/model", paths.cache(), token=False)
         assert [note.code for note in find_model("org/model", None).notes] == ["model.from_headers"]
         with pytest.raises(Problem) as caught:
-            preflight(Recipe(model="org/model", method="lora", dtype="float32"), None)
+            preflight(Recipe(model="org/model", method="lora", dtype="float32"), None, folders=True)
     assert caught.value.code == "base.remote_code" and "homemade" in str(caught.value)
 
 

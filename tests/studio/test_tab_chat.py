@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from studio.tabs.chat import BASE, Page, _request
 from studio.tabs.streaming import with_ticks
 from studio.widgets.compare import marked_html, word_differences, words
 from studio.widgets.panes import empty_html, panes_html, short_name
+from tests.studio.requests import HERE, VISITOR
 
 EVIL = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
 LABEL = {"model": "/models/tiny-base", "storage": "nf4", "run": None}
@@ -63,6 +65,17 @@ class Tags(HTMLParser):
 )
 def test_a_run_newly_opened_is_chosen_once(chosen, wanted, followed, becomes):
     assert Page(None)._follow(chosen, wanted, followed, {"old", "new"}) == becomes
+
+
+def test_a_base_that_is_not_offered_may_be_a_folder_for_this_machine_alone(tmp_path):
+    offered = SimpleNamespace(has_result=True, recipe=SimpleNamespace(model="/trained/on"))
+    page = Page(SimpleNamespace(runs=SimpleNamespace(list=lambda: [offered])))
+    for choice in ("a-run", BASE + "/trained/on", BASE + "org/name"):
+        assert page._allowed(VISITOR, choice) == choice
+    assert page._allowed(HERE, BASE + str(tmp_path)) == BASE + str(tmp_path)
+    with pytest.raises(Problem) as caught:
+        page._allowed(VISITOR, BASE + str(tmp_path))
+    assert caught.value.code == "model.folder_refused"
 
 
 # --- differing words
