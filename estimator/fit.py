@@ -17,14 +17,14 @@ import numpy as np
 import torch
 import transformers
 
+from estimator import program
 from estimator.batches import Batches, shape
 from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
 from estimator.platforms import Platform
-from estimator.prepared import layer_config, layer_stack
+from estimator.prepared import built, layer_config, layer_stack
 from estimator.recipe import Recipe
 from estimator.recorded import Events, Place
 from estimator.step import HEAD, Sizes, Step, layer_programs, trace_step
-from estimator.trace import build_on_meta
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
 """Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1, 10008 = 8 x 9 x 139 for S + 1."""
@@ -69,9 +69,9 @@ def derive_law(
     return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work, **held)
 
 
-def layer_kinds(config: dict[str, Any], class_name: str | None = None) -> list[Any]:
+def layer_kinds(config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype = torch.bfloat16) -> list[Any]:
     """What tells each layer of the model from others: its modules' tensors, and its place in the config's own lists."""
-    model = build_on_meta(config, class_name)
+    model = built(json.dumps(config), class_name, dtype)
     text = layer_config(model)
     lists = [value for value in vars(text).values() if isinstance(value, (list, tuple)) and len(value) == text.num_hidden_layers]
     kinds = []
@@ -111,7 +111,7 @@ def _plan(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name
 
     Layers that run the same count as the same, but a shallow model keeps one of each, as it may make a mask for each.
     """
-    kinds = layer_kinds(config, class_name)
+    kinds = layer_kinds(config, class_name, program.dtype(recipe))
     plan = plan_for(kinds)
     if plan.depths[0] and plan.depths[1] - plan.depths[0] == 1:
         return plan
@@ -165,9 +165,9 @@ def _grown(shape: tuple[int, ...], short: int, long: int) -> tuple[int, ...]:
 
 def names_layers(recipe: Recipe) -> bool:
     """Whether layers may differ by the recipe's own choice: it numbers them, or names modules by path or expression."""
-    if recipe.layers_to_transform or recipe.rank_pattern:
+    if recipe.layers_to_transform:
         return True
-    chosen = (recipe.target_modules, recipe.exclude_modules, recipe.modules_to_save, recipe.target_parameters)
+    chosen = (recipe.target_modules, recipe.exclude_modules, recipe.modules_to_save, recipe.target_parameters, tuple(recipe.rank_pattern or ()))
     names = [name for field in chosen for name in ([field] if isinstance(field, str) else field or ())]
     return not all(name == "all-linear" or re.fullmatch(r"[A-Za-z_]\w*", name) for name in names)
 

@@ -6,7 +6,9 @@ Transformers, PEFT and bitsandbytes build it; imported where torch is, by `estim
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
+import json
 from typing import Any
 
 import torch
@@ -22,12 +24,9 @@ from estimator.work import recomputing
 
 def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None) -> nn.Module:
     """The model as the loop trains it: dtype, quantized layers, adapters, checkpointing."""
-    config = {**config, "use_cache": False}
-    model = build_on_meta(config, class_name, dtype=program.dtype(recipe))
+    model = _copied(built(json.dumps(config), class_name, program.dtype(recipe)), layers)
     model.config.use_cache = False
     set_attention(model, recipe.attn_implementation)
-    if layers:
-        _shorten(model, layers)
     if recipe.is_quantized:
         model = packed.quantized(model, recipe)
     model.train()
@@ -40,6 +39,28 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     elif recipe.gradient_checkpointing:
         model.enable_input_require_grads()
     return model
+
+
+@functools.lru_cache(maxsize=2)
+def built(config_json: str, class_name: str | None, dtype: torch.dtype) -> nn.Module:
+    """The whole model, built once for the steps of a law and for the laws of a model; to be copied, not changed."""
+    return build_on_meta({**json.loads(config_json), "use_cache": False}, class_name, dtype=dtype)
+
+
+def _copied(model: nn.Module, layers: int | None) -> nn.Module:
+    """A model of one's own, with the first `layers` layers (None: all); the configuration keeps its lists, of which only the first
+    entries are read."""
+    stack = layer_stack(model)
+    whole = stack._modules
+    try:
+        stack._modules = dict(list(whole.items())[:layers])
+        copied = copy.deepcopy(model)
+    finally:
+        stack._modules = whole
+    for part in copied.modules() if layers else ():
+        if isinstance(part, transformers.PreTrainedModel):
+            part.config.get_text_config().num_hidden_layers = layers
+    return copied
 
 
 def _checkpoint(model: nn.Module, recipe: Recipe) -> None:
@@ -95,15 +116,6 @@ def layer_stack(model: nn.Module) -> nn.ModuleList:
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
     stated = [module for module in lists if len(module) == getattr(config, "num_hidden_layers", None)]
     return max(stated or lists, key=lambda module: sum(p.numel() for p in module.parameters()))
-
-
-def _shorten(model: nn.Module, layers: int) -> None:
-    """Keep the first `layers` layers; the configuration keeps its lists, of which only the first entries are read."""
-    stack = layer_stack(model)
-    del stack[layers:]
-    for part in model.modules():
-        if isinstance(part, transformers.PreTrainedModel):
-            part.config.get_text_config().num_hidden_layers = layers
 
 
 def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:

@@ -34,6 +34,11 @@ class Recorder(TorchDispatchMode):
         self._next = 0
         self._answers = Answers()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; torch would wrap every call to say so, which takes longer than most of them."""
+        return False
+
     def ignore(self, *tensors: torch.Tensor) -> None:
         """Storages that are counted elsewhere."""
         for tensor in tensors:
@@ -72,13 +77,13 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self._answers.of(func, args)
         if out is None:
-            out = shapes.run(func, args, kwargs or {})
-            self.work.count(func, args, kwargs or {}, out)
+            out, key = shapes.run(func, args, kwargs or {})
+            self.work.count(func, args, kwargs or {}, out, key)
         self._answers.made(func, out)
         component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
         inside = hidden(func, args, kwargs or {})
         held = self._hold_inside(inside.sizes_bytes) if inside.before_output else []
-        for leaf in tree_leaves(out):
+        for leaf in (out,) if isinstance(out, torch.Tensor) else tree_leaves(out):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == self.device:  # what is made on the host stays there
                 self._seen(leaf, component)
         held = held or self._hold_inside(inside.sizes_bytes)
@@ -115,15 +120,23 @@ class Recorder(TorchDispatchMode):
         self.events.add(number, -size, self.place)
 
 
-class Programs(Recorder):
-    """Keeps each layer's operators with the shapes and types that they give, instead of what is live."""
+class Programs(TorchDispatchMode):
+    """Keeps each layer's operators with the shapes and types that they give; `place` is moved as a `Recorder`'s is."""
+
+    _should_skip_dynamo = Recorder._should_skip_dynamo
 
     def __init__(self) -> None:
-        super().__init__(rank=1)
+        super().__init__()
+        self.place: Place = ("forward", -1)
+        self.component = ""
         self.programs: dict[int, list[Any]] = {}
+        self._answers = Answers()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = super().__torch_dispatch__(func, types, args, kwargs)
-        shapes = tuple((tuple(leaf.shape), leaf.dtype) for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
-        self.programs.setdefault(self.place[1], []).append((func, shapes))
+        out = self._answers.of(func, args)
+        if out is None:
+            out, _ = shapes.run(func, args, kwargs or {})
+        self._answers.made(func, out)
+        leaves = (out,) if isinstance(out, torch.Tensor) else tree_leaves(out)
+        self.programs.setdefault(self.place[1], []).append((func, tuple((tuple(leaf.shape), leaf.dtype) for leaf in leaves if isinstance(leaf, torch.Tensor))))
         return out

@@ -10,25 +10,35 @@ import functools
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_leaves
+from torch.utils._pytree import tree_leaves
 
 MOST = 50_000
 """Remembered calls; a model's laws take a few thousand."""
 _known: dict[Any, tuple[torch.Size, tuple[int, ...], torch.dtype]] = {}
 
 
-def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`func(*args, **kwargs)`, its result made anew where a call like it is remembered."""
-    key = _key(func, args, kwargs) if _makes_one(func) else None
-    if key is None:
-        return func(*args, **kwargs)
-    if (known := _known.get(key)) is not None:
+def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """`func(*args, **kwargs)`, its result made anew where a call like it is remembered; and what calls like it have in common, None
+    where that is not known."""
+    if not _makes_one(func):
+        return func(*args, **kwargs), None
+    try:
+        key = (func, _part(args), _part(tuple(kwargs.items())))
+        known = _known.get(key)
+    except (_Unknowable, TypeError):  # what cannot be hashed
+        return func(*args, **kwargs), None
+    if known is not None:
         size, stride, dtype = known
-        return torch.empty_strided(size, stride, dtype=dtype, device="meta")
+        return torch.empty_strided(size, stride, dtype=dtype, device="meta"), key
     out = func(*args, **kwargs)
-    if len(_known) < MOST and _is_fresh(out, args):
-        _known[key] = (out.shape, out.stride(), out.dtype)
-    return out
+    if len(_known) >= MOST or not _is_fresh(out, args):
+        return out, None
+    _known[key] = (out.shape, out.stride(), out.dtype)
+    return out, key
+
+
+class _Unknowable(Exception):
+    """A value might decide the result."""
 
 
 @functools.cache
@@ -41,23 +51,15 @@ def _makes_one(func: Any) -> bool:
     return func.namespace == "aten" and not any(entry.alias_info for entry in aliased) and torch.Tag.dynamic_output_shape not in func.tags
 
 
-def _key(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What decides the result; None where a value might."""
-    leaves, structure = tree_flatten((args, kwargs))
-    parts: list[Any] = [func, structure]
-    for leaf in leaves:
-        if isinstance(leaf, torch.Tensor):
-            if leaf.device.type != "meta" or not leaf.dim() or leaf.dtype.is_complex or leaf.is_neg():
-                return None  # a scalar may be a Python number in disguise, which promotes otherwise
-            parts.append((leaf.shape, leaf.stride(), leaf.dtype))
-        else:
-            parts.append((type(leaf), leaf))
-    key = tuple(parts)
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
+def _part(value: Any) -> Any:
+    """What of an argument decides the result. Raises `_Unknowable`."""
+    if isinstance(value, torch.Tensor):
+        if value.device.type != "meta" or not value.dim() or value.dtype.is_complex or value.is_neg():
+            raise _Unknowable  # a scalar may be a Python number in disguise, which promotes otherwise
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, (tuple, list)):
+        return (type(value), *map(_part, value))
+    return type(value), value
 
 
 def _is_fresh(out: Any, args: tuple[Any, ...]) -> bool:

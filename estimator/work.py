@@ -40,17 +40,19 @@ class Work:
         self.moved_bytes: dict[str, Counter[int]] = {}
         """Likewise; `forward.other` is what is no product."""
 
-    def count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """One operator as the dispatcher sees it."""
-        moves, formula = _plan(func)
-        if not moves:
-            return
-        flops = formula(*args, **kwargs, out_val=out) if formula else 0
+    def count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, key: Any = None) -> None:
+        """One operator as the dispatcher sees it; what stands under `key` is worked out once (`estimator.shapes`)."""
+        known = _known.get(key) if key is not None else None
+        if known is None:
+            known = _amounts(func, args, kwargs, out)
+            if key is not None:
+                _known[key] = known
+        flops, dtype, moved = known
         name = self.phase + ".other"
         if flops:
-            name = self._product(flops, next(_tensors(args)).dtype)
+            name = self._product(flops, dtype)
             self._add(self.flops, name, flops)
-        for amount in moves(args, out):
+        for amount in moved:
             self._add(self.moved_bytes, name, amount)
 
     def note(self, flops: tuple[int, ...], moved_bytes: tuple[int, ...], dtype: torch.dtype, share: float = 1.0, *, product: bool = True) -> None:
@@ -68,7 +70,22 @@ class Work:
     @staticmethod
     def _add(table: dict[str, Counter[int]], name: str, amount: int, share: float = 1.0) -> None:
         if amount:
-            table.setdefault(name, Counter())[amount] += share
+            if name not in table:
+                table[name] = Counter()
+            table[name][amount] += share
+
+
+_known: dict[Any, tuple[int, torch.dtype | None, tuple[int, ...]]] = {}
+"""`_amounts` of calls that `estimator.shapes` remembers."""
+
+
+def _amounts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[int, torch.dtype | None, tuple[int, ...]]:
+    """(operations, the type of their product, bytes moved) of one operator."""
+    moves, formula = _plan(func)
+    if not moves:
+        return 0, None, ()
+    flops = formula(*args, **kwargs, out_val=out) if formula else 0
+    return flops, next(_tensors(args)).dtype if flops else None, tuple(moves(args, out))
 
 
 _current: list[Work] = []
