@@ -54,7 +54,7 @@ def _file() -> dict[str, Any]:
 
 
 def derive(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()) -> Law:
-    """Trace the law and keep it. Raises `Problem("law.not_traced")`, also where torch is not installed."""
+    """Trace the law and keep it. Raises `Problem` (`estimator.untraced`), also where torch is not installed."""
     law = traced(recipe, model, loop, platform, batches)
     laws.keep(model, key_of(recipe, loop, platform, batches), law, cache_dir)
     return law

@@ -8,8 +8,8 @@ from estimator.batches import Batches, shape
 from estimator.catalog import Model
 from estimator.law import COMPONENTS, LOOPS
 from estimator.platforms import Platform
-from estimator.problems import Problem
 from estimator.recipe import Recipe
+from estimator.untraced import no_config, untraced
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,16 @@ class Exact:
 
 
 def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, static: dict[str, int], step_temporary_bytes: int, batches: Batches = Batches()) -> Exact:
-    """Trace and replay. Seconds for an 8B model. Raises `Problem("law.not_traced")` with the reason."""
+    """Trace and replay. Seconds for an 8B model. Raises `Problem` (`estimator.untraced`)."""
     if not model.config:
-        raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
+        raise no_config(model.id)
     try:
         from estimator import fit, replay, step
 
         sizes = step.Sizes(*shape(recipe), recipe.r, fit.tile_of(recipe, loop, batches), batches.trained_tokens(recipe))
         made = step.trace_step(recipe, model.config, LOOPS[loop], sizes, None, platform, model.inventory.class_name, batches)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error
+        raise untraced(model.id, error) from error
     run = replay.replay_run(recipe, LOOPS[loop], made.kept, made.events, platform.workspace_bytes, step_temporary_bytes=step_temporary_bytes)
     components, place = made.events.peak()
     fixed = {name: static[name] for name in ("weights", "quantization_state", "adapters", "optimizer_states", "workspace")}

@@ -25,6 +25,7 @@ from estimator.prepared import built, layer_config, layer_stack
 from estimator.recipe import Recipe
 from estimator.recorded import Events, Place
 from estimator.step import HEAD, Sizes, Step, layer_programs, trace_step
+from estimator.untraced import NotLinear
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
 """Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1, 10008 = 8 x 9 x 139 for S + 1."""
@@ -36,10 +37,6 @@ USUAL = ((1, 512, 16), (1, 4096, 16), (4, 512, 16), (4, 4096, 16))
 """Points at which the highest row of each moment stays too."""
 SHARES = (1.0, 0.3, 0.01)
 """Shares of trained tokens at these points, for a law that knows them."""
-
-
-class NotLinear(Exception):
-    """A storage whose bytes are no sum of the law's terms, or steps that do not align."""
 
 
 def derive_law(

@@ -21,6 +21,7 @@ from estimator.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from estimator.untraced import no_config, untraced
 
 ADAPTER_FIELDS = (
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save", "bias",
@@ -154,7 +155,7 @@ def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
 def derive(
     recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
 ) -> Law:
-    """Trace the law and keep it. Raises `Problem("law.not_traced")`, also where torch is not installed."""
+    """Trace the law and keep it. Raises `Problem` (`estimator.untraced`), also where torch is not installed."""
     made = law = traced(recipe, model, loop, platform, batches)
     keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
     while law.from_tokens:  # found by way of the laws of shorter rows
@@ -166,19 +167,16 @@ def derive(
 
 
 def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False) -> Law:
-    """A law made now, of a step or of an evaluation. Raises `Problem("law.not_traced")`."""
+    """A law made now, of a step or of an evaluation. Raises `Problem` (`estimator.untraced`)."""
     if not model.config:
-        raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
+        raise no_config(model.id)
     try:
         from estimator import fit
-    except ImportError as error:
-        raise Problem("law.not_traced", field="model", value=model.id, reason=f"{error.name} is not installed") from None
-    try:
+
         known = {"tile_tokens": tile_tokens(loop), "platform": platform, "class_name": model.inventory.class_name, "batches": batches, "evaluates": evaluates}
         return fit.derive_law(recipe, model.config, LOOPS[loop], **known)
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise Problem("law.not_traced", field="model", value=model.id, reason=reason) from error
+        raise untraced(model.id, error) from error
 
 
 def tile_tokens(loop: str) -> int:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from estimator import program
 from estimator.catalog import Model
-from estimator.problems import Problem
 from estimator.recipe import Recipe
+from estimator.untraced import no_config
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ def random_base(recipe: Recipe, model: Model, *, device: str) -> PreTrainedModel
     from estimator.spec import without_code
 
     if not model.config:
-        raise Problem("law.not_traced", field="model", value=model.id, reason="its configuration is not at hand")
+        raise no_config(model.id)
     skeleton = trace.build_on_meta(model.config, model.inventory.class_name, dtype=program.dtype(recipe))
     config = transformers.AutoConfig.for_model(**without_code(model.config))
     with quiet():

@@ -5,9 +5,12 @@ Started when a page asks for what it has not seen, and ends when the page's proc
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from estimator.problems import Problem
 from studio.workers.serve import Request, serve
 
 
@@ -27,7 +30,7 @@ def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
 
 def law(params: dict[str, Any], request: Request) -> None:
     """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the law of this structure's step and keep it in
-    the cache folder, if it is not there. Raises `Problem` (`law.not_traced`, `model.*`).
+    the cache folder, if it is not there. Raises `Problem` (`law.*`, `model.*`).
     """
     from estimator import laws
     from estimator.batches import Batches
@@ -40,8 +43,13 @@ def law(params: dict[str, Any], request: Request) -> None:
     model = load_preset(params["model"]) if params["model"] in models() else model_from_config(params["config"], params["model"], cache)
     platform = Platform(platform["capability"], tuple(platform["torch"]), platform["has_flash"])
     known = Recipe.from_dict(params["recipe"]), model, "trl", platform, cache, Batches(**params["batches"])
-    if laws.find(*known) is None:
+    if laws.find(*known) is not None:
+        return
+    try:
         laws.derive(*known)
+    except Problem as problem:  # what the library said is for the log
+        print(f"{problem.code}: {params['model']}: {problem.params.get('reason')}", file=sys.stderr, flush=True)
+        raise
 
 
 def check_base(params: dict[str, Any], request: Request) -> None:
@@ -56,6 +64,13 @@ HANDLERS = {"inventory": inventory, "law": law, "check_base": check_base}
 
 def _warm() -> None:
     """Torch, transformers and peft take seconds to load; do it before the first request."""
+    import torch
+
+    # bitsandbytes has kernels for the CPU compiled as they are called; nothing is called here, and the compiler alone takes
+    # a quarter of all this.
+    with mock.patch.object(torch, "compile", lambda function=None, **_: function or (lambda kernel: kernel)):
+        import bitsandbytes  # noqa: F401
+
     import peft.utils.transformers_weight_conversion  # noqa: F401
 
     import estimator.fit  # noqa: F401

@@ -14,7 +14,7 @@ from estimator.catalog import load_preset
 from estimator.exact import traced as traced_whole
 from estimator.fit import SIZES, NotLinear, coefficients, names_layers, plan_for
 from estimator.kernels import FusedAttention, HalfSoftmax
-from estimator.law import COMPONENTS, LOOPS, PHI, Law
+from estimator.law import COMPONENTS, LOOPS, PHI, STATIC, Law
 from estimator.parts import parts_of
 from estimator.platforms import Platform
 from estimator.recipe import Recipe
@@ -163,11 +163,26 @@ def test_what_cannot_be_traced_falls_back_and_says_so(tmp_path):
         ({"target_modules": r".*layers\.(0|1)\..*proj"}, True),
         ({"target_modules": ["layers.3.self_attn.q_proj"]}, True),
         ({"layers_to_transform": [1]}, True),
-        ({"rank_pattern": {"q_proj": 4}}, True),
+        ({"rank_pattern": {"q_proj": 4}}, False),
+        ({"rank_pattern": {"layers.1.self_attn.q_proj": 4}}, True),
     ],
 )
 def test_a_recipe_that_tells_layers_apart_is_traced_whole(fields, named):
     assert names_layers(Recipe(model="any", **fields)) is named
+
+
+def test_ranks_by_bare_names_hold_for_every_layer_alike(monkeypatch):
+    recipe = Recipe(model="Qwen/Qwen2.5-0.5B", rank_pattern={"q_proj": 8, "down_proj": 128}, gradient_checkpointing=False)
+    model, laws_made = load_preset(recipe.model), []
+    for tells_apart in (False, True):
+        monkeypatch.setattr("estimator.fit.names_layers", lambda _, said=tells_apart: said)
+        laws_made.append(laws.traced(recipe, model, "trl", Platform()))
+    static, (by_depth, whole) = dict.fromkeys(STATIC, 0), laws_made
+    for point in ((2, 64, 8), (3, 700, 16), (64, 8192, 64)):
+        heights = [sum(law.evaluate(*point, static, 0)[1].values()) for law in (by_depth, whole)]
+        assert heights[0] == heights[1]
+    for one, other in ((by_depth.flops, whole.flops), (by_depth.moved_bytes, whole.moved_bytes)):
+        assert one == {name: pytest.approx(terms) for name, terms in other.items()}
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
