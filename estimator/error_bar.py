@@ -65,7 +65,7 @@ def uncertainty(
     low, _, high = reserved_over_allocated(recipe)
     unlabelled = (1 - parts.batches.trained_share) * components["logits_and_loss"] if parts.trains_all else 0.0
     why = (
-        Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error)),
+        Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error), **({"law": parts.stands_on} if parts.stands_on else {})),
         Problem("why.allocator", low=f"{low:.2f}", high=f"{high:.2f}"),
         *_of_the_batch(padding, unlabelled),
         *((Problem("why.gathered", size=human_bytes(slack_bytes)),) if slack_bytes else ()),

@@ -52,7 +52,8 @@ def estimate(
     `model` saves looking `recipe.model` up (`estimator.sources.open_model`); `loop` names who trains (`estimator.law.LOOPS`);
     `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is to use;
     `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
-    `derive` also one traced now and kept in `cache_dir`, and else the closed form, with its wider bar. Engine `trace` traces
+    `derive` also one traced now and kept in `cache_dir`, else the nearest at hand (`estimator.nearest`), and else the closed form,
+    each with its wider bar. Engine `trace` traces
     this very recipe at full size and replays the allocator (seconds); its reserved memory is kept in
     `cache_dir` too, and answers with the law from then on. `trained_share` and `padded` say what the data do to
     a batch (`estimator.batches.Batches`). `calibration` is what runs on this very card measured: the error bar follows it,
@@ -144,6 +145,7 @@ def composed(
         usable_high_bytes=where.high_bytes if where else None,
         usable_source=usable.source if usable else None,
         parallel=sharded.plan if sharded else None,
+        stands_on=parts.stands_on or None,
     )
     return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()))
 

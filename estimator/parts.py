@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import evaluations, laws
+from estimator import evaluations, laws, nearest
 from estimator.adapters import Trainables, trainables
 from estimator.analytic import adapter_dtype, analytic_law
 from estimator.batches import Batches, shape
@@ -46,6 +46,8 @@ class Parts:
     adapter_dtype: str = "float32"
     loading_reserved_bytes: int = 0
     """What the allocator holds at most while the base is loaded."""
+    stands_on: str = ""
+    """The settings of the law that a `nearest` one was made from, where they differ."""
 
     @property
     def static(self) -> dict[str, int]:
@@ -94,14 +96,31 @@ def parts_of(
     if law is None and batches.pads(recipe) and as_wide and adds_masks(recipe, model.spec, platform):
         full = laws.find(recipe, model, loop_name, platform, cache_dir)
         law = full and with_padding(full, recipe, model.spec)
+    stands_on = ""
+    if law is None and recipe.num_processes == 1 and (found := _nearest(recipe, model, loop_name, platform, cache_dir, batches)):
+        law, stands_on = found
     trains_all = trains_all and law is not None
     law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
     loaded, tensors_bytes = loading(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop)
     evaluation = _evaluation(recipe, model, loop_name, platform, derive, cache_dir, batches)
     rounding = loaded.allocated_bytes - tensors_bytes
     return Parts(
-        model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all, platform, evaluation, own_dtype, loaded.peak_reserved_bytes
+        model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all, platform, evaluation, own_dtype, loaded.peak_reserved_bytes, stands_on
     )  # fmt: skip
+
+
+def _nearest(recipe: Recipe, model: Model, loop_name: str, platform: Platform, cache_dir: Path | None, batches: Batches) -> tuple[Law, str] | None:
+    """By laws of batches whose every token trains, where none knows the share."""
+    loop, every = LOOPS[loop_name], replace(batches, trained_share=1.0)
+
+    def side(one: Recipe) -> nearest.Side:
+        trained = trainables(one, model.inventory)
+        training = training_bytes(one, trained, adapter_dtype=adapter_dtype(one, loop), device="cuda")
+        quantization = one.quantization if one.is_quantized else None
+        base = base_weights(model.inventory, one.dtype, quantization, one.bnb_4bit_use_double_quant, loop.upcasts)
+        return nearest.Side(one, _closed_form(one, model, trained, loop, "cuda", base, every), training.gradients_bytes, trained)
+
+    return nearest.nearest(recipe, model, lambda one: laws.find(one, model, loop_name, platform, cache_dir, every), side)
 
 
 def _evaluation(recipe: Recipe, model: Model, loop: str, platform: Platform, derive: bool, cache_dir: Path | None, batches: Batches) -> Law | None:

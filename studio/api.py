@@ -6,10 +6,13 @@ Nothing else of the page is public, so these two are also all that `--mcp` shows
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
+import anyio
 import anyio.to_thread
 import gradio as gr
 from starlette.datastructures import MutableHeaders
@@ -18,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from estimator.calibration import Calibration
 from estimator.catalog import Model, models
-from estimator.estimate import check
+from estimator.estimate import Estimate, check
 from estimator.estimate import estimate as estimated
 from estimator.fields import FieldInfo, checked, shown
 from estimator.machines import machine
@@ -27,11 +30,12 @@ from estimator.recipe import FIELDS as RECIPE_FIELDS
 from estimator.recipe import Recipe
 from estimator.recommend import Wish
 from estimator.recommend import recommend as recommended
-from studio import paths
+from studio import exact, paths
 from studio.models import find_model
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train
 
+T = TypeVar("T")
 FIELDS = {
     info.name: info
     for info in (
@@ -44,6 +48,7 @@ FIELDS = {
 """What `/estimate` takes beside the recipe; `Wish` checks what `/recommend` does."""
 PATHS = {f"/gradio_api/{way}/{name}" for way in ("run", "api") for name in ("estimate", "recommend")}
 MAX_BODY_BYTES = 16 * 2**20
+DERIVE_SECONDS = 10.0
 PLAIN = {name for name, info in RECIPE_FIELDS.items() if info.limits.get("choices")} | {"model"}
 """Fields whose text is one of a few words."""
 
@@ -98,7 +103,7 @@ def register(shared: Shared) -> None:
     async def estimate(
         recipe: dict, gpu: str | None = None, system: str | None = None, trained_share: float = 1.0, padded: bool = False, request: gr.Request = None
     ) -> dict:
-        """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes.
+        """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes. "engine" says what the figures stand on: traced, or approximately nearest (the law of "stands_on") or analytic; a new structure is traced first, which takes a second or two and at most 10.
 
         Parameters:
             recipe: fields of a recipe by PEFT's and Transformers' names, as {"model": "meta-llama/Llama-3.1-8B", "method": "qlora", "r": 16, "max_length": 2048, "per_device_train_batch_size": 2}; only model is needed
@@ -108,7 +113,7 @@ def register(shared: Shared) -> None:
             padded: true where rows of one batch differ in length
         """
         asked = {"gpu": gpu, "system": system, "trained_share": trained_share, "padded": padded}
-        return await _answer(request, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked))
+        return await _answer(request, _derived(shared, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked)))
 
     async def recommend(
         model: str, rows: int | None = None, tokens_per_row: int | None = None, lengths: list[int] | None = None, budget_usd: float | None = None,
@@ -127,23 +132,45 @@ def register(shared: Shared) -> None:
             plans: how many to return, 1 to 100
         """
         given = {"rows": rows, "tokens_per_row": tokens_per_row, "lengths": lengths, "budget_usd": budget_usd, "buy": buy, "plans": plans}
-        return await _answer(request, False, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given))
+        return await _answer(request, _run(False, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given)))
 
     # Both answer at once: no place in the queue, and as many as ask.
     for function in (estimate, recommend):
         gr.api(function, queue=False, concurrency_limit=None)
 
 
-async def _answer(request: Any, quick: bool, ask: Callable[[], dict[str, Any]]) -> Any:
-    """The dict; to an MCP client its JSON, since Gradio would send the text of a Python dict.
-
-    A quick answer takes less time than handing it to a thread, which then fights the server's own for the interpreter.
-    """
+async def _answer(request: Any, made: Awaitable[dict[str, Any]]) -> Any:
+    """The dict; to an MCP client its JSON, since Gradio would send the text of a Python dict."""
     try:
-        made = ask() if quick else await anyio.to_thread.run_sync(ask)
+        said = await made
     except Problem as problem:
         raise Refusal(problem) from None
-    return json.dumps(made, ensure_ascii=False) if _is_tool_call(request) else made
+    return json.dumps(said, ensure_ascii=False) if _is_tool_call(request) else said
+
+
+async def _run(quick: bool, ask: Callable[[], T]) -> T:
+    """A quick answer takes less time than handing it to a thread, which then fights the server's own for the interpreter."""
+    return ask() if quick else await anyio.to_thread.run_sync(ask)
+
+
+async def _derived(shared: Shared, quick: bool, ask: Callable[[], Estimate]) -> dict[str, Any]:
+    """The estimate, by a law traced now where none is at hand. Who waits for the trace worker takes none of the threads that
+    answer the others, and gets the approximate answer when `DERIVE_SECONDS` are over: the worker goes on, so the next one is exact."""
+    made = await _run(quick, ask)
+    if can_train() and exact.can_be_traced(made):
+        with anyio.move_on_after(DERIVE_SECONDS):
+            derived = functools.partial(exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS)
+            await anyio.to_thread.run_sync(derived, abandon_on_cancel=True, limiter=_waiting())
+        made = await _run(quick, ask)
+    if problem := exact.why_not(made):
+        made = replace(made, warnings=(*made.warnings, problem))
+    return await _run(quick, made.to_dict)
+
+
+@functools.cache
+def _waiting() -> anyio.CapacityLimiter:
+    """For a worker that answers one after another."""
+    return anyio.CapacityLimiter(8)
 
 
 def _is_quick(recipe: Any) -> bool:
@@ -169,7 +196,8 @@ def _fields(recipe: Any) -> dict[str, Any]:
     return recipe
 
 
-def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[str, Any]) -> Estimate:
+    """By the law at hand."""
     given = {name: checked(FIELDS[name], value) for name, value in asked.items()}
     recipe = Recipe.from_dict(fields)
     where = machine(given["gpu"], given["system"]) if given["gpu"] else None
@@ -177,7 +205,7 @@ def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[
     for problem in check(recipe, model=model):
         raise problem
     known = Calibration.of(where.gpu.name) if where else None
-    return estimated(recipe, model=model, calibration=known, cache_dir=paths.cache(), **given).to_dict()
+    return estimated(recipe, model=model, calibration=known, cache_dir=paths.cache(), **given)
 
 
 def _recommend(shared: Shared, request: Any, fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

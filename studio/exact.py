@@ -22,8 +22,8 @@ _lock = threading.Lock()
 
 
 def is_approximate(made: Estimate) -> bool:
-    """Whether a closed form stands in for a traced law."""
-    return made.engine == "analytic"
+    """Whether a closed form, or a neighbour's law, stands in for a traced one of its own."""
+    return made.engine in ("analytic", "nearest")
 
 
 def can_be_traced(made: Estimate) -> bool:
@@ -36,16 +36,18 @@ def why_not(made: Estimate) -> Problem | None:
     return _tried.get(_key(made))
 
 
-def derive(made: Estimate, worker: Worker) -> None:
-    """Ask for the law of `made`'s structure and wait for it (a second or two from a warm worker)."""
+def derive(made: Estimate, worker: Worker, within_seconds: float | None = None) -> None:
+    """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long."""
     parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
     key = _key(made)
     asked = {"model": parts.model.id, "config": parts.model.config, "recipe": recipe.to_dict(), "cache": str(paths.cache())}
     asked |= {"platform": dataclasses.asdict(parts.platform), "batches": dataclasses.asdict(parts.batches)}
     try:
-        worker.call("law", **asked)
+        worker.call("law", within_seconds=within_seconds, **asked)
         problem = None
     except Problem as found:
+        if found.code == "worker.late":  # it goes on, and whoever asks again finds the law
+            return
         problem = found
     laws.forget()
     with _lock:

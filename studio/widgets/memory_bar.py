@@ -80,7 +80,7 @@ def _row(lang: str, bar: Bar, scale: float, chosen: bool, role: str = "") -> str
     span = f'<i class="ls-range" style="left:{low / scale * 100:.3f}%;width:{(high - low) / scale * 100:.3f}%"></i>'
     word = t(lang, f"estimate.sign_{bar.verdict}")
     exact, about = f"{bar.answer.device_bytes:,} B", ""
-    if bar.answer.engine == "analytic":
+    if bar.answer.engine in ("analytic", "nearest"):
         about = f'<abbr title="{escape(t(lang, "estimate.approximate"))}">≈</abbr> '
     return (
         f'<div class="{kind}"{role} data-verdict="{bar.verdict}">{name}<span class="ls-bar-track">{fills}{span}</span>'

@@ -5,6 +5,7 @@ Started when a page asks for what it has not seen, and ends when the page's proc
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
 
 
 def law(params: dict[str, Any], request: Request) -> None:
-    """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the law of this structure's step and keep it in
-    the cache folder, if it is not there. Raises `Problem` (`law.*`, `model.*`).
+    """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the laws of this structure's step and of its evaluation, and
+    keep those that are not there in the cache folder. Raises `Problem` (`law.*`, `model.*`) for the step's.
     """
-    from estimator import laws
+    from estimator import evaluations, laws
     from estimator.batches import Batches
     from estimator.catalog import load_preset, models
     from estimator.platforms import Platform
@@ -43,13 +44,15 @@ def law(params: dict[str, Any], request: Request) -> None:
     model = load_preset(params["model"]) if params["model"] in models() else model_from_config(params["config"], params["model"], cache)
     platform = Platform(platform["capability"], tuple(platform["torch"]), platform["has_flash"])
     known = Recipe.from_dict(params["recipe"]), model, "trl", platform, cache, Batches(**params["batches"])
-    if laws.find(*known) is not None:
-        return
     try:
-        laws.derive(*known)
+        if laws.find(*known) is None:
+            laws.derive(*known)
     except Problem as problem:  # what the library said is for the log
         print(f"{problem.code}: {params['model']}: {problem.params.get('reason')}", file=sys.stderr, flush=True)
         raise
+    if evaluations.find(*known) is None:
+        with contextlib.suppress(Problem):  # the step's law bounds it
+            evaluations.derive(*known)
 
 
 def check_base(params: dict[str, Any], request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import urllib.error
 import urllib.request
@@ -54,8 +55,18 @@ def test_an_estimate_is_the_command_lines_json(client, capsys):
     assert client.predict(RECIPE, gpu="RTX 4090", api_name="/estimate") == json.loads(capsys.readouterr().out)
 
 
+def test_a_new_structure_is_traced_for_who_asks_as_the_command_traces_it(client, capsys):
+    asked = {"model": "Qwen/Qwen2.5-0.5B", "lora_dropout": 0.1, "per_device_train_batch_size": 3}
+    for _ in range(10):  # the worker has to start, on a machine that tests share
+        said = client.predict(asked, api_name="/estimate")
+        if said["engine"] == "traced":
+            break
+        assert (said["engine"], said["stands_on"]) == ("nearest", "lora_dropout 0.0")
+    assert cli.main(["estimate", *itertools.chain(*((f"--{name.replace('_', '-')}", str(value)) for name, value in asked.items())), "--json"]) == 0
+    assert said["engine"] == "traced" and said == json.loads(capsys.readouterr().out)
+
+
 def test_the_machine_and_the_data_count(client):
-    """Laws that are not at hand are not traced for a caller, so the reference is not the command, which traces."""
     said = client.predict(RECIPE, "GeForce RTX 3060 12GB", "windows-desktop", 0.5, True, api_name="/estimate")
     made = estimate(Recipe(**RECIPE), "GeForce RTX 3060 12GB", system="windows-desktop", trained_share=0.5, padded=True)
     assert said == json.loads(made.to_json())

@@ -95,6 +95,8 @@ def _approximate(lang: str, answer: Estimate, traces: bool) -> str:
         text = t(lang, "estimate.approximate_tracing")
     else:
         return ""
+    if answer.stands_on:
+        text += " " + t(lang, "estimate.approximate_nearest", law=answer.stands_on)
     return f'<p class="ls-warn" id="estimate-approximate">≈ {escape(text)}</p>'
 
 
