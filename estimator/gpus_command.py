@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from estimator.batches import Batches
-from estimator.cli import DOES_NOT_FIT, FITS, asked, one_line, recipe_parser, run_command
+from estimator.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
+from estimator.conditions import Conditions
 from estimator.problems import Problem
 from estimator.ranking import RANKED_COUNTS, SORTS, Candidate, rank, rent_usd
 from estimator.recipe import Recipe
@@ -23,6 +24,7 @@ UNKNOWN = "unknown"
 
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser("gpus", "Every accelerator for one recipe: does it fit, how fast is it, what does it cost.", recipe_flags=("--for",))
+    add_machine(parser)
     parser.add_argument("--rows", metavar="N", help="rows of the dataset, all of --tokens-per-row")
     parser.add_argument("--tokens-per-row", metavar="T", help="tokens a row (default: max_length)")
     parser.add_argument("--lengths", metavar="FILE", help="tokens of each row instead, one number a line")
@@ -45,16 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: dict[str, Any]) -> int:
     numbers = {name: _number(name, options[name]) for name in ("budget", "hours_per_month", "usd_per_kwh")}
     with asked(options) as (recipe, model, gpu, loop):
+        given_machine = machine_of(options | {"gpu": "any"})
+        conditions = Conditions(system=given_machine["system"], mig=given_machine["mig"], gpu_memory=given_machine["memory_gib"])
         if gpu:
             raise Problem("recipe.conflict", field="gpu", value=gpu, other="gpus", allowed="All cards are ranked; ask estimate about one")
         lengths = read_lengths(options["lengths"]) if options["lengths"] is not None else None
         data = _dataset(options, recipe, lengths)
         given = {name: numbers[name] for name in ("hours_per_month", "usd_per_kwh")}
         batches = Batches(padded=data is not None and data.padded_tokens > data.tokens and not recipe.packing)
-        ranked = rank(recipe, data, model=model, loop=loop, sort=options["sort"], derive=True, batches=batches, **given)
+        ranked = rank(recipe, data, model=model, loop=loop, sort=options["sort"], derive=True, batches=batches, conditions=conditions, **given)
     kept = [one for one in ranked if _wanted(one, options["rent"], options["buy"], numbers["budget"], data is not None)]
     if options["json"]:
-        told = {"recipe": recipe.to_dict(), "dataset": _told(data, recipe, lengths), "gpus": [one.to_dict() for one in kept]}
+        told = {"recipe": recipe.to_dict(), **conditions.stated(), "dataset": _told(data, recipe, lengths), "gpus": [one.to_dict() for one in kept]}
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         print("\n".join(map(one_line, _lines(recipe, data, lengths, kept, options))))
@@ -159,7 +163,8 @@ def _span(value: Range | None, digits: int) -> str:
 
 def _notes(shown: list[Candidate]) -> Iterator[str]:
     """What the ranges come from and what is not counted, each once."""
-    said = dict.fromkeys(str(note) for one in shown for note in one.throughput.why if note.field != "gpu")
+    said = dict.fromkeys(str(note) for one in shown for note in one.throughput.why if note.field != "gpu" or note.code == "time.slice")
+    said |= dict.fromkeys(str(note) for one in shown for note in one.estimate.warnings if note.code == "gpu.spills")
     said |= dict.fromkeys(str(note) for one in shown for note in one.cost.why if note.field != "gpu" and note.code != "money.as_of")
     yield from said
 

@@ -2,9 +2,9 @@
 form says the settings change. No torch.
 
 Dropout, biases, other targets and the reentrant way of checkpointing change what is beside a layer's own tensors, which the closed form
-knows to the byte; so its mistakes, large on anything but dense decoders, are the same on both sides and fall out. Measured against exact
-traces of five architectures (tests/estimator/test_nearest.py): at most 7 % off on the dynamic bytes, where the closed form alone is up to
-100 % off. DoRA, LLM.int8, eager attention and other types change the layer itself: there it was no nearer, and they keep the closed form.
+knows to the byte; so its mistakes, large on anything but dense decoders, are the same on both sides and fall out. Against exact
+traces of a dozen models (tests/estimator/test_nearest.py has four) it was at most 13 % off on the dynamic bytes, mostly below 1 %, where the closed form
+alone was up to 109 % off. DoRA, LLM.int8, eager attention and other types change the layer itself: there it was no nearer, and they keep the closed form.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from estimator.recipe import FIELDS, Recipe
 from estimator.shipped_laws import target_sets
 
 ENGINE = "nearest"
-RELATIVE_ERROR = 0.1
-"""Half width of the error bar on the dynamic bytes: the worst of the traces above is 7 %."""
+RELATIVE_ERROR = 0.15
+"""Half width of the error bar on the dynamic bytes: the worst of the traces above is 13 %."""
 MILD = ("lora_dropout", "bias", "lora_bias", "rank_pattern", "layers_to_transform", "layers_pattern", "exclude_modules", "use_reentrant")
 MOMENTS = {"forward": "loss"}
 """Whose change a moment takes that the closed form does not tell apart: all layers have run at both."""

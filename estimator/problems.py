@@ -129,6 +129,7 @@ TEMPLATES: dict[str, str] = {
     "why.int8": "Products in 8 bits are counted as fast as in 16: the card is faster, LLM.int8 around them was measured slower, and no published run says how much.",
     "why.link": "Several cards: {link} carries {central} GB/s from each card ({low} to {high}, by the board and by how many send at once). The shorter time hides all of it behind the arithmetic.",
     "time.no_link": "{field}: how fast several {value} send each other data is not known, so no time is given.",
+    "time.slice": "{field}: the speed of a slice of a card is not known.",
     "time.no_work": "{field}: no traced step of this model is at hand, so its time is not known. Install the train extra: the step is traced then.",
     "time.no_bandwidth": "{field}: the memory bandwidth of {value} is not known, so no time is given.",
     "time.no_tflops": "{field}: the speed of {value} in {dtype} is not known, so no time is given.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from estimator.batches import Batches
 from estimator.cards import Gpu, gpus
 from estimator.catalog import Model
 from estimator.changes import Change, more_devices
+from estimator.conditions import Conditions
 from estimator.estimate import Estimate, check, composed
 from estimator.law import Law
-from estimator.machines import check_system
+from estimator.machines import Machine, check_system
 from estimator.money import Cost, cost
 from estimator.own_cards import OwnCard
 from estimator.parallel import Sharded
@@ -70,9 +71,12 @@ def rank(
     cache_dir: Path | None = None,
     batches: Batches = Batches(),
     own: Sequence[OwnCard] = (),
+    conditions: Conditions = Conditions(),
 ) -> list[Candidate]:
     """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand; `batches`
-    says what the data do to memory; `own` are cards and prices of the user's. Raises `Problem` for a recipe on several devices: the ranking spreads it itself."""
+    says what the data do to memory; `own` are cards and prices of the user's. Of `conditions` the system, the slice and the size count:
+    cards that have none such are left out. Raises `Problem` for a recipe on several devices (the ranking spreads it itself), and where
+    no card is left."""
     if recipe.num_processes > 1:
         raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
     model = model or open_model(recipe.model)
@@ -80,7 +84,8 @@ def rank(
     several = _Several(recipe, model, loop, epoch)
     made = []
     stated = {card.gpu.name: card for card in own}
-    for gpu in {**gpus(), **{name: card.gpu for name, card in stated.items()}}.values():
+    for where in _machines({**gpus(), **{name: card.gpu for name, card in stated.items()}}.values(), conditions):
+        gpu = where.gpu
         platform = Platform.of(gpu)
         key = platform.kernels, platform.workspace_bytes
         if key not in shared:
@@ -88,13 +93,33 @@ def rank(
             single = _single(recipe, model, loop, platform, cache_dir)
             shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, single), single
         parts, (row, components), load, single = shared[key]
-        estimate = _runnable(recipe, gpu, composed(recipe, gpu, parts, row.moment, components))
-        devices, sharded = (1, None) if estimate.fits else several.fewest(gpu, key, parts)
+        estimate = _runnable(recipe, gpu, composed(recipe, where, parts, row.moment, components))
+        devices, sharded = (1, None) if estimate.fits else (None, None) if conditions.mig else several.fewest(where, key, parts)
         speed = throughput_of_several(several.spread(devices, key, parts, single), gpu) if sharded else throughput(load, gpu)
+        speed = _of_a_slice(speed) if conditions.mig else speed
         prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh, "own": stated[gpu.name].offers if gpu.name in stated else ()}
         money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
         made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
     return sorted(made, key=ORDERS[sort])
+
+
+def _machines(cards: Iterable[Gpu], conditions: Conditions) -> list[Machine]:
+    """The cards that there are so. Raises the last's `Problem` where there is none."""
+    made, problem = [], None
+    for gpu in cards:
+        try:
+            made.append(conditions.machine(gpu))
+        except Problem as found:
+            problem = found
+    if not made and problem:
+        raise problem
+    return made
+
+
+def _of_a_slice(speed: Throughput) -> Throughput:
+    """The work is known; what of a card's speed a slice has is not."""
+    nothing = dict.fromkeys(("seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
+    return replace(speed, **nothing, why=(Problem("time.slice", field="gpu"),))
 
 
 def _runnable(recipe: Recipe, gpu: Gpu, made: Estimate) -> Estimate:
@@ -133,11 +158,10 @@ class _Several:
 
         return applied
 
-    def fewest(self, gpu: Gpu, key: Any, parts: Parts) -> tuple[int | None, Estimate | None]:
-        usable = gpu.usable_bytes()
-        for recipe in self.recipes if usable and _goes_together(gpu) else ():
+    def fewest(self, where: Machine, key: Any, parts: Parts) -> tuple[int | None, Estimate | None]:
+        for recipe in self.recipes if where.usable and _goes_together(where) else ():
             sharded, moment, components = self._of(recipe, key, parts)
-            if sum(components.values()) <= usable.bytes and (made := composed(recipe, gpu, parts, moment, components, sharded=sharded)).fits:
+            if sum(components.values()) <= where.usable.bytes and (made := composed(recipe, where, parts, moment, components, sharded=sharded)).fits:
                 return recipe.num_processes, made
         return None, None
 
@@ -162,8 +186,11 @@ class _Several:
         return self._made[at]
 
 
-def _goes_together(gpu: Gpu) -> bool:
-    """Whether machines have several of it: a card with memory of its own, and NCCL or RCCL."""
+def _goes_together(where: Machine) -> bool:
+    """Whether machines have several of it: a card with memory of its own, and NCCL or RCCL, which there are for Linux alone."""
+    gpu = where.gpu
+    if (where.system or "").startswith("windows"):
+        return False
     return gpu.vendor in ("NVIDIA", "AMD") and gpu.mem_type.startswith(("HBM", "GDDR")) and not gpu.is_laptop
 
 

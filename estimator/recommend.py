@@ -7,7 +7,7 @@ asked of `advise` for the cheapest of these cards.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe on a card that holds it. `changes` are what had to change in the recipe asked for, `usd` what the budget is for."""
+    """A recipe on a card that holds it, or on the fewest cards over which FSDP2 spreads it. `changes` are what had to change in the
+    recipe asked for, `usd` what the budget is for: unknown for the rent of several, since their hours are."""
 
     recipe: Recipe
     candidate: Candidate
@@ -112,7 +113,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`plans` are within the budget, the cheapest first, the best method of each card. What costs an unknown sum comes last.
+    """`plans` are within the budget, the cheapest first, the best method of each card. What costs an unknown sum comes last, few cards
+    before many.
     Where there are none, `nearest` is the cheapest plan beyond the budget, if it fits any card. `refused` says which method the model cannot take, and why."""
 
     dataset: Epoch
@@ -140,9 +142,10 @@ def recommend(fields: dict[str, Any], wish: Wish, *, model: Model | None = None,
     search = _Search(wish, model, loop, cache_dir)
     recipes, refused = _recipes(base, model, (base.method,) if "method" in fields else METHODS)
     found = [plan for recipe in recipes for plan in search.plans(recipe)]
-    within = _best_of_each_card(plan for plan in found if wish.allows(plan.candidate))
-    if not within:
-        within = _best_of_each_card(search.changed(recipes[-1]))
+    allowed = [plan for plan in found if wish.allows(plan.candidate)]
+    if all(plan.candidate.devices > 1 for plan in allowed):  # a change may spare the other cards
+        allowed += search.changed(recipes[-1])
+    within = _best_of_each_card(allowed)
     beyond = min(found, key=_order, default=None)
     return Recommendation(wish.epoch(recipes[0]), tuple(within[: wish.plans]), None if within else beyond, refused)
 
@@ -181,10 +184,12 @@ class _Search:
         return rank(recipe, data, model=self.model, loop=self.loop, cache_dir=self.cache_dir, batches=batches)
 
     def plans(self, recipe: Recipe) -> Iterator[Plan]:
-        """Every card that holds the recipe alone; the rest are kept for `changed`."""
+        """Every card that holds the recipe, alone or several of it; those that do not alone are kept for `changed`."""
         ranked = self._ranked(recipe)
         self._unfit = [one for one in ranked if one.estimate.fits is False]
-        yield from (Plan(recipe, one, self.wish.usd(one)) for one in ranked if one.estimate.fits)
+        for one in ranked:
+            if one.devices:
+                yield Plan(one.sharded.source.recipe if one.sharded else recipe, one, self.wish.usd(one))
 
     def changed(self, recipe: Recipe) -> Iterator[Plan]:
         """The recipe with the mildest changes that make it fit the cheapest cards on which it does not; `recipe` was asked last."""
@@ -198,7 +203,7 @@ class _Search:
                     yield Plan(proposal.recipe, again, self.wish.usd(again), proposal.changes)
 
 
-def _best_of_each_card(plans: Iterator[Plan]) -> list[Plan]:
+def _best_of_each_card(plans: Iterable[Plan]) -> list[Plan]:
     best: dict[str, Plan] = {}
     for plan in sorted(plans, key=_order):
         best.setdefault(plan.candidate.gpu.name, plan)
@@ -206,6 +211,6 @@ def _best_of_each_card(plans: Iterator[Plan]) -> list[Plan]:
 
 
 def _order(plan: Plan) -> tuple[float, ...]:
-    """Cheapest first; at one price what fits beyond doubt, then the fastest."""
-    hours = plan.candidate.throughput.hours
-    return plan.usd, plan.candidate.estimate.is_close, hours.central if hours else math.inf
+    """Cheapest first; at one price the fewest cards, what fits beyond doubt, then the fastest."""
+    hours, made = plan.candidate.throughput.hours, plan.candidate.sharded or plan.candidate.estimate
+    return plan.usd, plan.candidate.devices, made.is_close, hours.central if hours else math.inf

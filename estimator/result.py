@@ -59,6 +59,8 @@ class Estimate:
     usable_low_bytes: int | None = None
     usable_high_bytes: int | None = None
     usable_source: str | None = None
+    stands_on: str | None = None
+    """Of engine `nearest`: the settings of the law at hand that was changed into this structure's."""
 
     @property
     def largest_peak(self) -> Peak:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from estimator import estimate, gpus
+from estimator.conditions import Conditions
 from estimator.gpus_command import main
 from estimator.ranking import ORDERS, SORTS, rank
 from estimator.recipe import Recipe
@@ -124,3 +125,23 @@ def test_what_has_no_kernels_on_a_card_does_not_fit_it():
     for method, fits in (("qlora", False), ("lora", True)):
         found = next(one for one in rank(RECIPE.replace(method=method)) if one.gpu.name == "Apple M1 Max")
         assert found.estimate.fits is fits and bool(found.devices) is fits
+
+
+@pytest.mark.parametrize("conditions", [{"system": "windows-desktop"}, {"mig": "3g.40gb"}, {"system": "macos"}, {"gpu_memory": 80.0}])
+def test_cards_under_a_system_and_slices_of_them_are_ranked_as_they_are_estimated_alone(conditions):
+    recipe = Recipe(model=ID, method="lora")
+    made, stated = rank(recipe, conditions=Conditions(**conditions)), Conditions(**conditions)
+    assert 0 < len(made) < len(gpus())
+    for one in made[:: max(1, len(made) // 10)]:
+        whole = one.gpu.name.partition(" MIG ")[0]
+        assert one.estimate.to_dict() == estimate(recipe, whole, **stated.options).to_dict()
+        assert one.devices in (None, 1) or stated.system is None
+        assert not stated.mig or one.throughput.tokens_per_second is None
+
+
+def test_a_system_a_slice_or_a_size_that_no_card_has_is_refused_by_name(capsys):
+    for flag, value in (("--system", "beos"), ("--mig", "9g.9gb"), ("--gpu-memory", "7.5"), ("--gpu-memory", "much")):
+        assert main(["gpus", *FLAGS, flag, value]) == 2
+        assert flag.removeprefix("--").replace("-", "_") + ":" in capsys.readouterr().err
+    code, said = asked(capsys, "--mig", "3g.40gb")
+    assert code in (0, 3) and said["mig"] == "3g.40gb" and all("MIG 3g.40gb" in card["gpu"] for card in said["gpus"])

@@ -91,3 +91,19 @@ def test_a_wish_names_the_field_at_fault(wish, field):
     with pytest.raises(Problem) as caught:
         Wish(**wish)
     assert caught.value.field == field
+
+
+def test_what_no_card_holds_alone_is_spread_over_the_fewest_that_do():
+    made = recommend({"model": "meta-llama/Llama-3.1-70B", "method": "full"}, Wish(rows=1000, tokens_per_row=1000, plans=100)).plans
+    assert {plan.candidate.devices for plan in made} <= {2, 4, 8} and all(math.isinf(plan.usd) for plan in made)
+    first = made[0].to_dict()
+    n = first["devices"]
+    assert first["recipe"]["num_processes"] == n == made[0].recipe.num_processes and estimate(made[0].recipe, made[0].candidate.gpu).fits
+    assert not any(estimate(made[0].recipe.replace(num_processes=fewer), made[0].candidate.gpu).fits for fewer in (2, 4) if fewer < n)
+    assert recommend({"model": "meta-llama/Llama-3.1-70B", "method": "full"}, Wish(**WISH, budget_usd=1e6)).nearest.usd == math.inf
+
+
+def test_several_cards_are_bought_at_the_price_of_all():
+    plans = recommend({"model": MODEL, "method": "full"}, Wish(**WISH, buy=True, plans=100)).plans
+    spread = [plan for plan in plans if plan.candidate.devices > 1]
+    assert spread and all(plan.usd in (math.inf, plan.candidate.devices * (plan.candidate.gpu.launch_msrp_usd or 0)) for plan in spread)
