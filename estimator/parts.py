@@ -97,7 +97,7 @@ def parts_of(
         full = laws.find(recipe, model, loop_name, platform, cache_dir)
         law = full and with_padding(full, recipe, model.spec)
     stands_on = ""
-    if law is None and recipe.num_processes == 1 and (found := _nearest(recipe, model, loop_name, platform, cache_dir, batches)):
+    if law is None and (found := _nearest(recipe, model, loop_name, platform, cache_dir, batches)):
         law, stands_on = found
     trains_all = trains_all and law is not None
     law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
