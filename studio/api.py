@@ -159,7 +159,7 @@ async def _derived(shared: Shared, quick: bool, ask: Callable[[], Estimate]) -> 
     made = await _run(quick, ask)
     if can_train() and exact.can_be_traced(made):
         with anyio.move_on_after(DERIVE_SECONDS):
-            derived = functools.partial(exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS)
+            derived = functools.partial(exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS, evaluation=True)
             await anyio.to_thread.run_sync(derived, abandon_on_cancel=True, limiter=_waiting())
         made = await _run(quick, ask)
     if problem := exact.why_not(made):

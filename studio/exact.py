@@ -6,6 +6,7 @@ that it is tried and said once. No torch here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 
@@ -36,14 +37,18 @@ def why_not(made: Estimate) -> Problem | None:
     return _tried.get(_key(made))
 
 
-def derive(made: Estimate, worker: Worker, within_seconds: float | None = None) -> None:
-    """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long."""
+def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, evaluation: bool = False) -> None:
+    """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long; with `evaluation`
+    also for that of its evaluations, which the worker traces next in any case."""
     parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
     key = _key(made)
     asked = {"model": parts.model.id, "config": parts.model.config, "recipe": recipe.to_dict(), "cache": str(paths.cache())}
     asked |= {"platform": dataclasses.asdict(parts.platform), "batches": dataclasses.asdict(parts.batches)}
     try:
-        worker.call("law", within_seconds=within_seconds, **asked)
+        with contextlib.closing(worker.stream("law", within_seconds=within_seconds, **asked)) as events:
+            for _ in events:
+                if not evaluation:
+                    break
         problem = None
     except Problem as found:
         if found.code == "worker.late":  # it goes on, and whoever asks again finds the law

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,9 +30,10 @@ def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
     return open_model(params["model"], Path(params["cache"]), token=False).inventory.to_json()
 
 
-def law(params: dict[str, Any], request: Request) -> None:
+def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the laws of this structure's step and of its evaluation, and
-    keep those that are not there in the cache folder. Raises `Problem` (`law.*`, `model.*`) for the step's.
+    keep those that are not there in the cache folder; the event {"law": "step"} when the first is there. Raises `Problem` (`law.*`,
+    `model.*`) for the step's.
     """
     from estimator import evaluations, laws
     from estimator.batches import Batches
@@ -50,6 +52,7 @@ def law(params: dict[str, Any], request: Request) -> None:
     except Problem as problem:  # what the library said is for the log
         print(f"{problem.code}: {params['model']}: {problem.params.get('reason')}", file=sys.stderr, flush=True)
         raise
+    yield {"law": "step"}
     if evaluations.find(*known) is None:
         with contextlib.suppress(Problem):  # the step's law bounds it
             evaluations.derive(*known)

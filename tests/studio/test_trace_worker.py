@@ -27,7 +27,9 @@ def ask():
         params |= {"model": str(folder), "cache": str(kept)}
         worker.stdin.write(json.dumps({"id": next(ids), "method": method, "params": params}) + "\n")
         worker.stdin.flush()
-        return json.loads(worker.stdout.readline())
+        while "event" in (answer := json.loads(worker.stdout.readline())):
+            pass
+        return answer
 
     yield ask
     worker.stdin.close()
@@ -66,11 +68,15 @@ def test_the_law_of_a_new_structure_is_kept_where_an_estimate_finds_it(tmp_path,
     assert exact.can_be_traced(before)
     monkeypatch.setattr(exact.paths, "cache", lambda: kept)
     monkeypatch.setattr(exact, "_tried", {})
-    exact.derive(before, SimpleNamespace(call=lambda method, **params: answered(ask(params.pop("model"), params.pop("cache"), method, **params))))
+
+    def stream(method, within_seconds, **params):
+        yield answered(ask(params.pop("model"), params.pop("cache"), method, **params))
+
+    exact.derive(before, SimpleNamespace(stream=stream))
     after = estimate(recipe, model=model, cache_dir=kept)
     assert not exact.is_approximate(after)
     whole = estimate(recipe, model=model, cache_dir=tmp_path / "other", derive=True)
-    assert after.components == whole.components
+    assert after.components == whole.components and not any(peak.is_bound for peak in after.run_peaks)
 
 
 def test_what_cannot_be_traced_is_said_once(monkeypatch):
@@ -78,13 +84,18 @@ def test_what_cannot_be_traced_is_said_once(monkeypatch):
     made = estimate(Recipe(model="config:y", max_length=32, method="lora"), model=model)
     asked = []
 
-    def call(method, **params):
+    def stream(method, **params):
         asked.append(method)
-        raise Problem("law.not_traced", field="model", value="config:y", reason="no")
+        yield from ()
+        raise Problem(code, field="model", value="config:y")
 
     monkeypatch.setattr(exact, "_tried", {})
-    exact.derive(made, SimpleNamespace(call=call))
-    assert asked == ["law"] and not exact.can_be_traced(made) and exact.why_not(made).code == "law.not_traced"
+    code = "worker.late"  # it goes on: whoever asks again finds the law
+    exact.derive(made, SimpleNamespace(stream=stream))
+    assert exact.can_be_traced(made) and exact.why_not(made) is None
+    code = "law.not_traced"
+    exact.derive(made, SimpleNamespace(stream=stream))
+    assert asked == ["law", "law"] and not exact.can_be_traced(made) and exact.why_not(made).code == "law.not_traced"
 
 
 def answered(message):
