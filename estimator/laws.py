@@ -19,7 +19,6 @@ from estimator.batches import Batches, is_flat, shape
 from estimator.catalog import Model, models, presets_dir
 from estimator.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
 from estimator.platforms import Platform
-from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.untraced import no_config, untraced
 

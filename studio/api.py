@@ -49,6 +49,8 @@ FIELDS = {
 PATHS = {f"/gradio_api/{way}/{name}" for way in ("run", "api") for name in ("estimate", "recommend")}
 MAX_BODY_BYTES = 16 * 2**20
 DERIVE_SECONDS = 10.0
+WAITING = 2
+"""Requests that wait for a trace at a time."""
 PLAIN = {name for name, info in RECIPE_FIELDS.items() if info.limits.get("choices")} | {"model"}
 """Fields whose text is one of a few words."""
 
@@ -103,7 +105,7 @@ def register(shared: Shared) -> None:
     async def estimate(
         recipe: dict, gpu: str | None = None, system: str | None = None, trained_share: float = 1.0, padded: bool = False, request: gr.Request = None
     ) -> dict:
-        """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes. "engine" says what the figures stand on: traced, or approximately nearest (the law of "stands_on") or analytic; a new structure is traced first, which takes a second or two and at most 10.
+        """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes. "engine" says what the figures stand on: traced, or approximately nearest (the law of "stands_on") or analytic; a new structure is traced first, which takes a second or two and at most 10, unless others wait for theirs.
 
         Parameters:
             recipe: fields of a recipe by PEFT's and Transformers' names, as {"model": "meta-llama/Llama-3.1-8B", "method": "qlora", "r": 16, "max_length": 2048, "per_device_train_batch_size": 2}; only model is needed
@@ -155,9 +157,10 @@ async def _run(quick: bool, ask: Callable[[], T]) -> T:
 
 async def _derived(shared: Shared, quick: bool, ask: Callable[[], Estimate]) -> dict[str, Any]:
     """The estimate, by a law traced now where none is at hand. Who waits for the trace worker takes none of the threads that
-    answer the others, and gets the approximate answer when `DERIVE_SECONDS` are over: the worker goes on, so the next one is exact."""
+    answer the others, and gets the approximate answer when `DERIVE_SECONDS` are over: the worker goes on, so the next one is exact.
+    The worker answers one after another: while some wait for it already, others are answered at once."""
     made = await _run(quick, ask)
-    if can_train() and exact.can_be_traced(made):
+    if can_train() and exact.can_be_traced(made) and _waiting().available_tokens:
         with anyio.move_on_after(DERIVE_SECONDS):
             derived = functools.partial(exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS, evaluation=True)
             await anyio.to_thread.run_sync(derived, abandon_on_cancel=True, limiter=_waiting())
@@ -169,8 +172,8 @@ async def _derived(shared: Shared, quick: bool, ask: Callable[[], Estimate]) -> 
 
 @functools.cache
 def _waiting() -> anyio.CapacityLimiter:
-    """For a worker that answers one after another."""
-    return anyio.CapacityLimiter(8)
+    """Who may wait for the trace worker."""
+    return anyio.CapacityLimiter(WAITING)
 
 
 def _is_quick(recipe: Any) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 import urllib.error
 import urllib.request
 from types import SimpleNamespace
 
+import anyio
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -159,6 +161,28 @@ def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, request_, code)
 )  # fmt: skip
 def test_what_may_take_long_is_not_answered_on_the_servers_own_thread(recipe, quick):
     assert api._is_quick(recipe) is quick
+
+
+def test_while_some_wait_for_a_trace_others_are_answered_at_once(monkeypatch):
+    traced, estimates = threading.Event(), iter(range(100))
+    monkeypatch.setattr(api, "exact", SimpleNamespace(can_be_traced=lambda _: True, why_not=lambda _: None, derive=lambda *_, **__: traced.wait(60)))
+    monkeypatch.setattr(api, "can_train", lambda: True)
+    ask = lambda: SimpleNamespace(to_dict=lambda made=next(estimates): made)  # noqa: E731
+
+    async def run() -> list[int]:
+        answers: list[int] = []
+
+        async def one() -> None:
+            answers.append(await api._derived(SimpleNamespace(trace_worker=None), True, ask))
+            traced.set()  # only once somebody was answered
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(api.WAITING + 1):
+                tasks.start_soon(one)
+                await anyio.sleep(0.05)
+        return answers
+
+    assert anyio.run(run) == [api.WAITING, api.WAITING + 1, api.WAITING + 2]
 
 
 def test_the_tools_of_mcp_are_these_two_and_answer_with_json(tmp_path):

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from estimator.recipe import Recipe
-from studio import paths, pasted
+from studio import pasted, paths
 from studio.runs.supervisor import Supervisor
 from studio.tabs import Shared, train
 from studio.tabs.controls import values_of
