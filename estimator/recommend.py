@@ -94,7 +94,7 @@ class Wish:
 @dataclass(frozen=True)
 class Plan:
     """A recipe on a card that holds it, or on the fewest cards over which FSDP2 spreads it. `changes` are what had to change in the
-    recipe asked for, `usd` what the budget is for: unknown for the rent of several, since their hours are."""
+    recipe asked for, `usd` what the budget is for."""
 
     recipe: Recipe
     candidate: Candidate

@@ -95,12 +95,12 @@ def test_a_wish_names_the_field_at_fault(wish, field):
 
 def test_what_no_card_holds_alone_is_spread_over_the_fewest_that_do():
     made = recommend({"model": "meta-llama/Llama-3.1-70B", "method": "full"}, Wish(rows=1000, tokens_per_row=1000, plans=100)).plans
-    assert {plan.candidate.devices for plan in made} <= {2, 4, 8} and all(math.isinf(plan.usd) for plan in made)
+    assert {plan.candidate.devices for plan in made} <= {2, 4, 8}
     first = made[0].to_dict()
     n = first["devices"]
     assert first["recipe"]["num_processes"] == n == made[0].recipe.num_processes and estimate(made[0].recipe, made[0].candidate.gpu).fits
     assert not any(estimate(made[0].recipe.replace(num_processes=fewer), made[0].candidate.gpu).fits for fewer in (2, 4) if fewer < n)
-    assert recommend({"model": "meta-llama/Llama-3.1-70B", "method": "full"}, Wish(**WISH, budget_usd=1e6)).nearest.usd == math.inf
+    assert first["sharded"]["headroom_bytes"] > 0 and made[0].usd <= made[-1].usd
 
 
 def test_several_cards_are_bought_at_the_price_of_all():
