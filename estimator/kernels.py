@@ -78,9 +78,15 @@ def int8_mixed_scaled_mm(
     return out, hidden.new_empty(0)
 
 
+def _int8_dequantized(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
+    """bitsandbytes 0.50 _ops.py int8_vectorwise_dequant: the rows times their scales in fp32, and that once more by a number."""
+    return Hidden((4 * args[0].numel(),), before_output=True)
+
+
 HIDDEN: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Hidden]] = {
     "aten::_softmax_backward_data": _softmax_backward,
     "bitsandbytes::gemm_4bit": _gemm_4bit,
+    "bitsandbytes::int8_vectorwise_dequant": _int8_dequantized,
 }
 
 

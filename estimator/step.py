@@ -247,6 +247,8 @@ def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: se
         mock.patch.object(torch, "autocast", _autocast),
         mock.patch.object(bitsandbytes.functional, "int8_vectorwise_quant", kernels.int8_quantized),
         mock.patch.object(torch.ops.bitsandbytes, "int8_mixed_scaled_mm", kernels.int8_mixed_scaled_mm),
+        # DoRA's first magnitudes are made from a copy of the layer (for FSDP), which bitsandbytes makes on the CPU alone
+        mock.patch.object(bitsandbytes.nn.Params4bit, "__deepcopy__", lambda weight, _: weight),
         # looks at the ids' values for a warning
         mock.patch.object(transformers.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
         causal,

@@ -23,7 +23,6 @@ from estimator.recipe import Recipe
 from estimator.spec import ModelSpec
 from estimator.step import Sizes, trace_step
 from tests.estimator.test_analytic import ROWS, SIZES, TOKENS, made, saved_bytes
-from tests.estimator.test_peak import LiveBytes
 from tests.studio.chat_models import make_base
 
 ID = "HuggingFaceTB/SmolLM2-135M"
@@ -45,6 +44,8 @@ CASES = {
     "reentrant-autocast": ({"use_reentrant": True, "mixed_precision": "bf16", "dtype": "float32"}, Batches()),
     "half-adapters": ({"autocast_adapter_dtype": False, "use_dora": True}, Batches()),
     "int8": ({"method": "qlora", "quantization": "int8"}, Batches()),
+    "int8-dora": ({"method": "qlora", "quantization": "int8", "use_dora": True}, Batches()),
+    "qdora": ({"method": "qlora", "use_dora": True, "gradient_checkpointing": False}, Batches()),
 }
 
 
@@ -256,25 +257,3 @@ def test_a_checkpointed_layer_keeps_on_meta_what_it_keeps_on_the_cpu(reentrant):
     with as_on_cuda(Platform(), recipe, Batches()):
         on_meta = kept(4, "meta") - kept(3, "meta")
     assert on_meta == kept(4, "cpu") - kept(3, "cpu") == ROWS * TOKENS * SIZES["hidden_size"] * 2
-
-
-def test_an_8bit_layer_keeps_on_meta_what_it_keeps_on_the_cpu():
-    """`MatMul8bitLt` itself, which a CPU leaves aside while training: the bytes alive after forward, with the result."""
-    import bitsandbytes
-    from bitsandbytes.autograd._functions import MatMul8bitLt
-
-    from estimator.step import as_on_cuda
-
-    def kept(device: str) -> int:
-        weight = torch.empty(96, 64, dtype=torch.int8, device=device).zero_()
-        state = bitsandbytes.MatmulLtState()
-        state.CB, state.SCB, state.threshold, state.has_fp16_weights = weight, torch.ones(96, device=device), 6.0, False
-        hidden = torch.zeros(2, 32, 64, dtype=torch.bfloat16, device=device, requires_grad=True)
-        with LiveBytes(set()) as counter:
-            out = MatMul8bitLt.apply(hidden.to(torch.bfloat16, copy=True), weight, None, None, state)
-        assert out.shape == (2, 32, 96) and out.dtype is torch.bfloat16
-        return counter.now
-
-    with as_on_cuda(Platform(), Recipe(model="small"), Batches()):
-        on_meta = kept("meta")
-    assert on_meta == kept("cpu") == 2 * 32 * (64 + 96) * 2
