@@ -155,7 +155,7 @@ def _grown(shape: tuple[int, ...], short: int, long: int) -> tuple[int, ...]:
     """The shape of a tensor of a short row as a long one has it."""
     grown = []
     for size in shape:
-        step = next((step for step in (0, -1) if size % (short + step) == 0), None)
+        step = next((step for step in (0, -1, 1) if size % (short + step) == 0), None)
         grown.append(size if step is None or not size else size // (short + step) * (long + step))
     return tuple(grown)
 
@@ -188,16 +188,17 @@ def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
     for name, prime in primes:
         if prime > 1 and rest % prime == 0:
             rest, names = rest // prime, names + name
-    by = next((by for by in (-1, 1) if rest % (sizes.sequence + by) == 0), 0) if "S" not in names else 0
+    by = next((by for by in (-1, 1) if rest % (sizes.sequence + by) == 0), 0) if names.count("S") < 2 else 0
     if by:
         rest //= sizes.sequence + by
     if sizes.batch == 1:
         names = {"S": "BS", "SS": "BSS", "Sr": "BSr"}.get(names, names)
     made = np.zeros(len(PHI))
-    if by:  # labels without their first token, or padded by one before they are shifted
-        if names not in ("B", "") or (names == "" and sizes.batch > 1):
+    if by:  # labels without their first token, or padded by one before they are shifted; scores with a sink beside them
+        higher, lower = {"": ("BS", "B"), "B": ("BS", "B"), "BS": ("BSS", "BS")}.get(names, (None, None))
+        if higher is None or (names == "" and sizes.batch > 1):
             raise NotLinear(f"{size_bytes} bytes: (S {by:+}) times {names}")
-        made[PHI.index("BS")], made[PHI.index("B")] = rest, by * rest
+        made[PHI.index(higher)], made[PHI.index(lower)] = rest, by * rest
         return made
     place = {"": "1", "t": "tile", "N": "trained"}.get(names, names)
     if place not in PHI:

@@ -32,6 +32,7 @@ CASES = {
     "accumulated": ("HuggingFaceTB/SmolLM2-135M", {"method": "full", "gradient_accumulation_steps": 4}),
     "experts": ("Qwen/Qwen1.5-MoE-A2.7B", {"target_modules": ["q_proj", "v_proj"]}),
     "sliding": ("google/gemma-2-2b", {"attn_implementation": "eager"}),
+    "sinks": ("openai/gpt-oss-20b", {}),
 }
 LOOPS_TRIED = {"full-kept": "plain", "qlora-eager": "trainer"}
 
@@ -82,6 +83,11 @@ def test_bytes_at_primes_name_their_term(terms):
 def test_one_token_less_is_two_terms():
     found = coefficients(SIZES.batch * (SIZES.sequence - 1) * 64, SIZES)
     assert found[PHI.index("BS")] == 64 and found[PHI.index("B")] == -64 and np.count_nonzero(found) == 2
+
+
+def test_scores_with_a_sink_beside_them_are_two_terms():
+    found = coefficients(SIZES.batch * SIZES.sequence * (SIZES.sequence + 1) * 64, SIZES)
+    assert found[PHI.index("BSS")] == found[PHI.index("BS")] == 64 and np.count_nonzero(found) == 2
 
 
 def test_what_is_no_term_is_refused():
