@@ -224,6 +224,8 @@ def fused_outputs(
     """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, where `trained` tokens train (None: all)."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     backbone = base.base_model(input_ids=input_ids, use_cache=False, **beside)
+    if not hasattr(backbone, "last_hidden_state"):  # a base_model_prefix that names no module: the model itself stands for its backbone
+        raise TypeError(f"TRL's trainer takes the last hidden state, which {type(backbone).__name__} has not; it cannot train this model")
     hidden = backbone.last_hidden_state[:, :-1]
     enter_loss()
     labels = labels[:, 1:]

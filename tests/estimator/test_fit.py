@@ -17,6 +17,7 @@ from estimator.kernels import FusedAttention, HalfSoftmax
 from estimator.law import COMPONENTS, LOOPS, PHI, STATIC, Law
 from estimator.parts import parts_of
 from estimator.platforms import Platform
+from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.step import Sizes, trace_step
 
@@ -159,6 +160,22 @@ def test_what_cannot_be_traced_falls_back_and_says_so(tmp_path):
     assert made.engine == "analytic" and "law.not_traced" in [warning.code for warning in made.warnings]
     with pytest.raises(Exception, match="could not be traced"):
         traced_whole(Recipe(model=model.id), model, "trl", Platform(), {}, 0)
+
+
+def test_a_model_that_trl_cannot_train_says_so():
+    """Llama 4's classes name no module as their backbone; TRL's own head fails on them as the trace does."""
+    from transformers import Llama4ForCausalLM, Llama4TextConfig
+    from trl.trainer.utils import add_fused_lm_head
+
+    model = load_preset("meta-llama/Llama-4-Scout-17B-16E-Instruct")
+    with pytest.raises(Problem, match="TRL's trainer takes the last hidden state"):
+        laws.traced(Recipe(model=model.id, method="full"), model, "trl", Platform())
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "intermediate_size_mlp": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 64}
+    real = Llama4ForCausalLM(Llama4TextConfig(**sizes, num_key_value_heads=2, head_dim=16, num_local_experts=2, pad_token_id=0))
+    add_fused_lm_head(real)
+    ids = torch.ones(2, 8, dtype=torch.long)
+    with pytest.raises(AttributeError, match="last_hidden_state"):
+        real(input_ids=ids, labels=ids, fused_lm_head=True)
 
 
 @pytest.mark.parametrize(
