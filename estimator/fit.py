@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +18,9 @@ import numpy as np
 import torch
 import transformers
 
-from estimator import program
+from estimator import chunks, program
 from estimator.batches import Batches, shape
-from estimator.law import COMPONENTS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
+from estimator.law import COMPONENTS, LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
 from estimator.platforms import Platform
 from estimator.prepared import built, layer_config, layer_stack
 from estimator.recipe import Recipe
@@ -37,6 +38,8 @@ USUAL = ((1, 512, 16), (1, 4096, 16), (4, 512, 16), (4, 4096, 16))
 """Points at which the highest row of each moment stays too."""
 SHARES = (1.0, 0.3, 0.01)
 """Shares of trained tokens at these points, for a law that knows them."""
+NEAR = (-1, 1, 3)
+"""Tokens by which a tensor may be longer than the row: labels, sinks, what a convolution over four tokens is given."""
 
 
 def derive_law(
@@ -49,21 +52,58 @@ def derive_law(
     """
     tokens_a_row = shape(recipe)[1]
     examined = Recipe(model="any", max_length=tokens_a_row, **{name: getattr(recipe, name) for name in ("attn_implementation", "dtype", "mixed_precision")})
-    plan, tokens = _examined(examined, json.dumps(config), platform, class_name)
-    plan = Plan((None,), plan.total) if names_layers(recipe) else plan
-    sizes = replace(SIZES, batch=SIZES.batch if shape(recipe)[0] > 1 else 1, sequence=tokens)
-    steps = [trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates) for depth in plan.depths]
-    tables = [_live(step.events, sizes) for step in steps]
-    rows = _rows(steps[0].events.place, tables[0]) if len(steps) == 1 else _at_depth(steps, tables, plan)
+    plan = _examined(examined, json.dumps(config), platform, class_name)
+    plan = replace(plan, depths=(None,)) if names_layers(recipe) else plan
+    one_row = shape(recipe)[0] == 1
+    traced = [
+        _traced(plan, _sizes(length, one_row), lambda sizes, depth: trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates))
+        for length in plan.lengths_tokens
+    ]
+    first = traced[0].steps[0]
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
-    work = {name: _work(steps, name, sizes, plan.total) for name in WORK} if not evaluates else {}
-    windows = steps[0].windows
-    passed = [window for window in windows if window <= tokens_a_row and recipe.attn_implementation != "flash_attention_2"]
-    ahead = windows.difference(passed)
-    held = {"fused": steps[0].fused, "from_tokens": max(passed, default=0), "below_tokens": min(ahead, default=0)}
-    made = _pruned(rows, tile_tokens)
+    work = {name: _work(traced, name, plan) for name in WORK} if not evaluates else {}
+    passed = [window for window in first.windows if window <= tokens_a_row and recipe.attn_implementation != "flash_attention_2"]
+    ahead = first.windows.difference(passed)
+    held = {"fused": first.fused, "from_tokens": max(passed, default=0), "below_tokens": min(ahead, default=0), "chunk_tokens": plan.chunk_tokens}
+    made = _pruned(_rows(traced, plan), Law((), tile_tokens, "", 0.0, chunk_tokens=plan.chunk_tokens))
     made = made[:-1] if evaluates else made  # no optimizer's step
     return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work, **held)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The steps of each depth at one length, and their live bytes after each event."""
+
+    sizes: Sizes
+    steps: list[Step]
+    tables: list[np.ndarray]
+
+
+def _traced(plan: Plan, sizes: Sizes, trace: Callable[[Sizes, int | None], Step]) -> Traced:
+    steps = [trace(sizes, depth) for depth in plan.depths]
+    return Traced(sizes, steps, [_live(step.events, sizes) for step in steps])
+
+
+def _sizes(sequence: int, one_row: bool) -> Sizes:
+    return replace(SIZES, batch=1 if one_row else SIZES.batch, sequence=sequence)
+
+
+def _rows(traced: list[Traced], plan: Plan) -> list[tuple[str, np.ndarray]]:
+    """What is live after each event of the whole model, under the name of its moment. Raises `NotLinear`."""
+    parts = [_at_depth(one.steps, one.tables, plan) if len(one.steps) == 2 else _whole(one.steps[0], one.tables[0]) for one in traced]
+    if len(parts) == 1:
+        return [(name, row) for name, live, _ in parts[0].values() for row in live]
+    if parts[0].keys() != parts[1].keys():
+        raise NotLinear("the two lengths visit different places")
+    counts = plan.chunks
+    rows = []
+    for place, (name, live, made) in parts[0].items():
+        _, longer, made_longer = parts[1][place]
+        try:
+            rows += [(name, row) for row in chunks.joined((live, longer), (made, made_longer), counts)]
+        except chunks.Unlike as error:
+            raise NotLinear(f"{place}: {error}") from None
+    return rows
 
 
 def layer_kinds(config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype = torch.bfloat16) -> list[Any]:
@@ -80,23 +120,49 @@ def layer_kinds(config: dict[str, Any], class_name: str | None = None, dtype: to
 
 @dataclass(frozen=True)
 class Plan:
-    """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end."""
+    """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end; the length of
+    the rows, or two where layers cut them into chunks."""
 
     depths: tuple[int | None, ...]
     total: int
     start: int = 2
     end: int = 2
+    lengths_tokens: tuple[int, ...] = ()
+    chunk_tokens: int = 0
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return tuple(-(-length // self.chunk_tokens) for length in self.lengths_tokens)
 
 
 @functools.lru_cache(maxsize=64)
-def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: str | None) -> tuple[Plan, int]:
-    """What all structures of a model share: the depths and the length to trace at. Raises `NotLinear`."""
+def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: str | None) -> Plan:
+    """What all structures of a model share: the depths and the lengths to trace at. Raises `NotLinear`."""
     config = json.loads(config_json)
     plan = _plan(recipe, config, platform, class_name)
+    if chunk_tokens := chunks.tokens_of(built(config_json, class_name, program.dtype(recipe))):
+        plan = replace(plan, lengths_tokens=chunks.LENGTHS_TOKENS, chunk_tokens=chunk_tokens)
+        _check_chunks(recipe, config, platform, class_name, plan)
+        return plan
     limit = config.get("max_seq_len") or max(LENGTHS_TOKENS)  # MPT's, whose biases are made for that length and no more
     short, long = sorted(length for length in LENGTHS_TOKENS if length <= limit)[-2:]
     _check_lengths(recipe, config, platform, class_name, plan.depths[0], short, long)
-    return plan, long
+    return replace(plan, lengths_tokens=(long,))
+
+
+def _check_chunks(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, plan: Plan) -> None:
+    """A law of two lengths. Raises `NotLinear` where it is not what a third one takes, on as many layers."""
+    half = {"dtype": "bfloat16"} if recipe.dtype == "float16" else {}
+    plain = recipe.replace(method="full", gradient_checkpointing=False, **half)
+    shallow = replace(plan, depths=plan.depths[:1], total=plan.depths[0] or plan.total)
+    trace = lambda sizes, depth: trace_step(plain, config, LOOPS["trainer"], sizes, depth, platform, class_name)  # noqa: E731
+    rows = _rows([_traced(shallow, _sizes(length, False), trace) for length in plan.lengths_tokens], shallow)
+    sizes = _sizes(chunks.CHECKED_TOKENS, False)
+    there = sum(trace(sizes, shallow.depths[0]).events.peak()[0].values())
+    phi = Law((), 0, "", 0.0, chunk_tokens=plan.chunk_tokens).phi(sizes.batch, sizes.sequence, sizes.rank)
+    expected = max(float(row.sum(axis=0) @ phi) for _, row in rows)
+    if abs(expected - there) > 1e-6 * there:
+        raise NotLinear(f"chunks of {plan.chunk_tokens} tokens: {expected:,.0f} bytes expected of {sizes.sequence} tokens, {there:,} taken")
 
 
 LENGTHS_TOKENS = (587, 2027, SIZES.sequence)
@@ -155,7 +221,7 @@ def _grown(shape: tuple[int, ...], short: int, long: int) -> tuple[int, ...]:
     """The shape of a tensor of a short row as a long one has it."""
     grown = []
     for size in shape:
-        step = next((step for step in (0, -1, 1) if size % (short + step) == 0), None)
+        step = next((step for step in (0, *NEAR) if size % (short + step) == 0), None)
         grown.append(size if step is None or not size else size // (short + step) * (long + step))
     return tuple(grown)
 
@@ -188,13 +254,13 @@ def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
     for name, prime in primes:
         if prime > 1 and rest % prime == 0:
             rest, names = rest // prime, names + name
-    by = next((by for by in (-1, 1) if rest % (sizes.sequence + by) == 0), 0) if names.count("S") < 2 else 0
+    by = next((by for by in NEAR if rest % (sizes.sequence + by) == 0), 0) if names.count("S") < 2 else 0
     if by:
         rest //= sizes.sequence + by
     if sizes.batch == 1:
         names = {"S": "BS", "SS": "BSS", "Sr": "BSr"}.get(names, names)
     made = np.zeros(len(PHI))
-    if by:  # labels without their first token, or padded by one before they are shifted; scores with a sink beside them
+    if by:
         higher, lower = {"": ("BS", "B"), "B": ("BS", "B"), "BS": ("BSS", "BS")}.get(names, (None, None))
         if higher is None or (names == "" and sizes.batch > 1):
             raise NotLinear(f"{size_bytes} bytes: (S {by:+}) times {names}")
@@ -207,41 +273,64 @@ def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
     return made
 
 
-def _work(steps: list[Step], name: str, sizes: Sizes, total: int) -> dict[str, tuple[float, ...]] | None:
+def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float, ...]] | None:
     """What the whole model computes or moves, each amount factored on its own; None where one is no term of the law, so that the
     memory of a model stays known where its time does not."""
     try:
-        tables = [{key: _summed(amounts, sizes) for key, amounts in getattr(step.work, name).items()} for step in steps]
-    except NotLinear:
+        tables = [_work_at_depth(one, name, plan.total) for one in traced]
+        if len(tables) == 2:
+            none = np.zeros(len(PHI))
+            low, high = tables
+            tables = [{key: chunks.between(low.get(key, none), high.get(key, none), plan.chunks) for key in high}]
+    except (NotLinear, chunks.Unlike):
         return None
+    return {key: tuple(_number(c) for c in row) for key, row in tables[0].items()}
+
+
+def _work_at_depth(traced: Traced, name: str, total: int) -> dict[str, np.ndarray]:
+    steps = traced.steps
+    tables = [{key: _summed(amounts, traced.sizes) for key, amounts in getattr(step.work, name).items()} for step in steps]
     if len(steps) == 1:
-        (made,) = tables
-    else:
-        share = (total - steps[0].layers) / (steps[1].layers - steps[0].layers)
-        low, high = tables
-        none = np.zeros(len(PHI))
-        made = {key: low.get(key, none) + share * (high.get(key, none) - low.get(key, none)) for key in high}
-    return {key: tuple(_number(c) for c in row) for key, row in made.items()}
+        return tables[0]
+    share = (total - steps[0].layers) / (steps[1].layers - steps[0].layers)
+    low, high = tables
+    none = np.zeros(len(PHI))
+    return {key: low.get(key, none) + share * (high.get(key, none) - low.get(key, none)) for key in high}
 
 
 def _summed(amounts: dict[int, float], sizes: Sizes) -> np.ndarray:
     return sum((times * coefficients(amount, sizes) for amount, times in amounts.items()), np.zeros(len(PHI)))
 
 
-def _at_depth(steps: list[Step], tables: list[np.ndarray], plan: Plan) -> list[tuple[str, np.ndarray]]:
-    """Rows of the whole model. Raises `NotLinear` where the two steps do not align."""
+Part = tuple[str, np.ndarray, np.ndarray]
+"""The events at one place: the name of the moment, what is live after each, and what each made."""
+
+
+def _at_depth(steps: list[Step], tables: list[np.ndarray], plan: Plan) -> dict[Any, Part]:
+    """Of the whole model. Raises `NotLinear` where the two steps do not align."""
     parts = [_anchored(step.events, step.layers, plan) for step in steps]
     if parts[0].keys() != parts[1].keys():
         raise NotLinear("the two depths visit different places")
     share = (plan.total - steps[0].layers) / (steps[1].layers - steps[0].layers)
-    rows = []
+    made = np.diff(tables[0], axis=0, prepend=0)
+    found = {}
     for anchor, first in parts[0].items():
         second = parts[1][anchor]
         if len(first) != len(second):
             raise NotLinear(f"{anchor}: {len(first)} events at one depth, {len(second)} at the other")
         low, high = tables[0][first], tables[1][second]
-        rows += [(moment(anchor), row) for row in low + share * (high - low)]
-    return rows
+        found[anchor] = moment(anchor), low + share * (high - low), made[first]
+    return found
+
+
+def _whole(step: Step, table: np.ndarray) -> dict[Any, Part]:
+    """Of a model that was traced with all of its layers."""
+    places, made = step.events.place, np.diff(table, axis=0, prepend=0)
+    last = max((layer for _, layer in places if layer != HEAD), default=0)
+    where: dict[Place, list[int]] = {}
+    for n, place in enumerate(places):
+        where.setdefault(place, []).append(n)
+    return {place: (moment_of(place, last + 1), table[numbers], made[numbers]) for place, numbers in where.items()}
 
 
 def _anchored(events: Events, layers: int, plan: Plan) -> dict[tuple[str, str, int], list[int]]:
@@ -280,20 +369,13 @@ def tile_of(recipe: Recipe, loop: str, batches: Batches = Batches()) -> int:
     return min(batches.trained_tokens(recipe), TRL_TILE_TOKENS)
 
 
-def _rows(places: list[Place], table: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    last = max((layer for _, layer in places if layer != HEAD), default=0)
-    names = [moment_of(place, last + 1) for place in places]
-    return list(zip(names, table, strict=True))
-
-
-def _pruned(rows: list[tuple[str, np.ndarray]], tile_tokens: int) -> list[Row]:
+def _pruned(rows: list[tuple[str, np.ndarray]], blank: Law) -> list[Row]:
     """Rows that are the highest somewhere on the grid, as the law's records, and the optimizer's step.
 
     Of each moment the highest at usual sizes is kept too: it is never the peak, and shows the step's course.
     """
     table = np.array([row.sum(axis=0) for _, row in rows])
     shares = SHARES if table[:, PHI.index("trained")].any() else SHARES[:1]
-    blank = Law((), tile_tokens, "", 0.0)
     heights = np.array([blank.phi(*point, share) for point in GRID for share in shares]) @ table.T
     usual = np.array([blank.phi(*point) for point in USUAL]) @ table.T
     kept = set(heights.argmax(axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.law import COMPONENTS, DYNAMIC, PHI, Law, Row
@@ -12,6 +12,7 @@ from estimator.recipe import Recipe
 from estimator.units import width_bytes
 
 NAMES = {"1": "1", "B": "B", "S": "S", "BS": "B·S", "BSS": "B·S²", "BSr": "B·S·r", "r": "r", "SS": "S²", "tile": "min(n, {tile})", "trained": "n"}
+NAMES |= {"chunks": "B·⌈S/{chunk}⌉"}
 """How a reader writes the law's variables; n is the number of trained tokens."""
 
 
@@ -56,7 +57,7 @@ def moments(recipe: Recipe, parts: Parts) -> list[tuple[str, dict[str, int]]]:
     batch, sequence = recipe.per_device_train_batch_size, recipe.max_length
     found: dict[str, dict[str, int]] = {}
     for row in parts.law.rows:
-        alone = Law((row,), parts.law.tile_tokens, parts.law.engine, 0.0)
+        alone = replace(parts.law, rows=(row,))
         _, components = alone.evaluate(batch, sequence, recipe.r, parts.static, parts.training.step_temporary_bytes)
         if sum(components.values()) > sum(found.get(row.moment, {}).values()):
             found[row.moment] = components
@@ -66,7 +67,8 @@ def moments(recipe: Recipe, parts: Parts) -> list[tuple[str, dict[str, int]]]:
 
 def _law_terms(row: Row, name: str, variables: dict[str, float], law: Law) -> tuple[Term, ...]:
     coefficients = zip(PHI, row.coefficients.get(name, ()), strict=False)
-    return tuple(Term(NAMES[of].format(tile=f"{law.tile_tokens:,}"), each, variables[of]) for of, each in coefficients if each)
+    known = {"tile": f"{law.tile_tokens:,}", "chunk": law.chunk_tokens}
+    return tuple(Term(NAMES[of].format(**known), each, variables[of]) for of, each in coefficients if each)
 
 
 def _static_terms(recipe: Recipe, parts: Parts, row: Row, name: str, bytes_there: int) -> tuple[Term, ...]:

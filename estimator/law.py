@@ -3,9 +3,9 @@
 For one structure (model, method, targets, checkpointing, attention, precision, loop) every allocation of a step is the
 same whatever the sizes, so the live bytes at each moment k are linear in
 
-    phi = (1, B, S, B*S, B*S^2, B*S*r, r, S^2, min(N, tile), N)
+    phi = (1, B, S, B*S, B*S^2, B*S*r, r, S^2, min(N, tile), N, B*ceil(S/chunk))
 
-with B rows, S tokens a row, r the rank, N the tokens that train (B*(S-1) where all do). `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component,
+with B rows, S tokens a row, r the rank, N the tokens that train (B*(S-1) where all do), and chunks only where layers have them. `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component,
 so the breakdown is the row's own and sums to the peak. Bytes that do not depend on the batch (weights, adapters,
 gradients, states) come exact from `estimator.states`; a row says which share of them is alive at its moment.
 """
@@ -13,6 +13,7 @@ gradients, states) come exact from `estimator.states`; a row says which share of
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import mul
@@ -20,7 +21,7 @@ from typing import Any
 
 from estimator.batches import trained_tokens
 
-PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile", "trained")
+PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile", "trained", "chunks")
 STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_states", "workspace")
 DYNAMIC = ("activations", "logits_and_loss", "temporary")
 COMPONENTS = (*STATIC[:-1], *DYNAMIC, "workspace")
@@ -90,7 +91,7 @@ class Law:
 
     `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows. `fused`: whether
     the model has fused attention by SDPA. The law holds from `from_tokens` a row on and below `below_tokens` (0: for all), the
-    windows of local attention, at which SDPA begins to take a mask.
+    windows of local attention, at which SDPA begins to take a mask. `chunk_tokens`: into what layers cut a row (0: they do not).
     `flops` and `moved_bytes` are coefficients over PHI of what one forward and backward computes and moves (`estimator.work`), by
     phase (forward, backward, recompute), kind (matrix, adapter: products with the rank as a side, other: no product) and
     type; None where the law was made without them.
@@ -106,12 +107,14 @@ class Law:
     fused: bool = True
     from_tokens: int = 0
     below_tokens: int = 0
+    chunk_tokens: int = 0
 
     def phi(self, batch: float, sequence: float, rank: float, trained_share: float = 1.0) -> tuple[float, ...]:
         tokens = batch * sequence
         trained = trained_tokens(batch, sequence, trained_share)
         tiled = min(trained, self.tile_tokens)
-        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled, trained)
+        chunks = batch * math.ceil(sequence / self.chunk_tokens) if self.chunk_tokens else 0.0
+        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled, trained, chunks)
 
     def evaluate(
         self,
@@ -163,7 +166,8 @@ class Law:
         tokens = batch * sequence
         trained = np.minimum(tokens * trained_share, tokens - batch)
         tiled = np.minimum(trained, self.tile_tokens)
-        columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled, trained]
+        chunks = batch * np.ceil(sequence / self.chunk_tokens) if self.chunk_tokens else np.zeros_like(tokens)
+        columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled, trained, chunks]
         phi = np.stack(columns, axis=-1)
         none = (0.0,) * len(PHI)
         table = np.array([np.sum([none, *row.coefficients.values()], axis=0) for row in self.rows])
@@ -182,8 +186,8 @@ class Law:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Law:
         """Raises ValueError for another format or another phi: such a law is derived again."""
-        known, missing = len(data["phi"]), len(PHI) - len(data["phi"])  # `trained` came later: laws without it train all
-        if data["format"] != FORMAT or tuple(data["phi"]) != PHI[:known] or missing > 1:
+        known, missing = len(data["phi"]), len(PHI) - len(data["phi"])  # `trained` and `chunks` came later: laws without train all
+        if data["format"] != FORMAT or tuple(data["phi"]) != PHI[:known] or missing > 2:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
         widened = lambda values: (*values, *(0,) * missing)  # noqa: E731
         rows = [row | {"coefficients": {n: widened(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]

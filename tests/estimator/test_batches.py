@@ -84,12 +84,13 @@ def test_what_is_the_default_keeps_its_key_and_what_changes_the_step_has_its_own
 def test_a_law_made_before_the_share_was_known_reads_as_one_that_trains_all():
     law = laws.traced(Recipe(model=ID), MODEL, "trl", Platform())
     old = law.to_dict()
-    assert old["phi"][-1] == "trained" and not any(c[-1] for row in old["rows"] for c in row["coefficients"].values())
-    rows = [row | {"coefficients": {name: c[:-1] for name, c in row["coefficients"].items()}} for row in old["rows"]]
-    work = {name: {key: values[:-1] for key, values in old[name].items()} for name in WORK}
-    assert Law.from_dict(old | work | {"phi": PHI[:-1], "rows": rows}) == law
+    assert old["phi"][-2:] == ("trained", "chunks") and not any(any(c[-2:]) for row in old["rows"] for c in row["coefficients"].values())
+    for known in (len(PHI) - 2, len(PHI) - 1):
+        rows = [row | {"coefficients": {name: c[:known] for name, c in row["coefficients"].items()}} for row in old["rows"]]
+        work = {name: {key: values[:known] for key, values in old[name].items()} for name in WORK}
+        assert Law.from_dict(old | work | {"phi": PHI[:known], "rows": rows}) == law
     with pytest.raises(ValueError, match="format"):
-        Law.from_dict(old | {"phi": PHI[:-2]})
+        Law.from_dict(old | {"phi": PHI[:-3]})
 
 
 def test_fewer_trained_tokens_take_less_and_padding_takes_what_its_masks_take():
