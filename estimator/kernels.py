@@ -15,6 +15,7 @@ from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 from estimator.law import TRL_TILE_TOKENS
 from estimator.platforms import Platform
+from estimator.problems import Problem
 from estimator.states import BLOCK_4BIT
 from estimator.work import note, size_bytes
 
@@ -225,7 +226,7 @@ def fused_outputs(
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     backbone = base.base_model(input_ids=input_ids, use_cache=False, **beside)
     if not hasattr(backbone, "last_hidden_state"):  # a base_model_prefix that names no module: the model itself stands for its backbone
-        raise TypeError(f"TRL's trainer takes the last hidden state, which {type(backbone).__name__} has not; it cannot train this model")
+        raise Problem("law.no_hidden_state", field="model", value=type(base).__name__)
     hidden = backbone.last_hidden_state[:, :-1]
     enter_loss()
     labels = labels[:, 1:]

@@ -84,6 +84,7 @@ TEMPLATES: dict[str, str] = {
     "law.not_traced": "{field}: the step of {value} could not be traced: {library} cannot run these settings without weights. An approximation stands in, with a wider range (engine law). Change the settings that are new, or measure on a card: lora-studio measure.",
     "law.not_linear": "{field}: the memory of {value} does not follow the length of its rows evenly, so no law holds for all of them. An approximation stands in, with a wider range (engine law). For one length: lora-studio estimate --engine trace.",
     "law.no_config": "{field}: the step of {value} could not be traced, since its configuration is not at hand. An approximation stands in, with a wider range (engine law). Give its config.json, or a hub id that has one.",
+    "law.no_hidden_state": "{field}: TRL's trainer takes the last hidden state of a model's backbone, and {value} gives none: training stops at its first step. An approximation stands in, with a wider range (engine law). Train it with Transformers' Trainer (loop trainer).",
     "law.no_torch": "{field}: the step of {value} could not be traced, since {package} is not installed. An approximation stands in, with a wider range (engine law). Install the train extra: pip install lora-studio[train].",
     "why.allocator": "Reserved memory is {low} to {high} of allocated: the allocator was not replayed.",
     "why.padding": "Rows of one batch are taken to be equally long: padding would add a mask, up to {bytes} more.",

@@ -21,6 +21,8 @@ class NotLinear(Exception):
 
 def untraced(model_id: str, error: Exception) -> Problem:
     """`error` as raised while a step was built or ran on tensors without memory."""
+    if isinstance(error, Problem):
+        return error
     known = {"field": "model", "value": model_id}
     missing = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if missing in ("torch", *LIBRARIES):
