@@ -16,14 +16,8 @@ import torch
 import transformers
 from transformers import DynamicCache
 
-from estimator import kernels
-from estimator.batches import Batches
 from estimator.catalog import load_preset, models, presets_dir
 from estimator.kv_cache import FORMAT, CacheGroup, KvCache
-from estimator.platforms import Platform
-from estimator.prepared import set_attention
-from estimator.recipe import Recipe
-from estimator.step import as_on_cuda
 from estimator.trace import build_on_meta, quiet
 
 LENGTHS = (8, 12)
@@ -32,12 +26,8 @@ LENGTHS = (8, 12)
 
 def derive(config: dict[str, Any], class_name: str | None = None) -> KvCache:
     """The cache of the model of `config`, or what its code raises without data. Raises ValueError where it keeps none."""
-    try:
-        with as_on_cuda(Platform(), Recipe(model=config["model_type"]), Batches()), quiet():
-            short, long = _read(config, class_name, kernels.ATTENTION)
-    except (TypeError, AttributeError):  # attention that cannot do without a mask, which the traced kernel leaves out
-        with quiet():
-            short, long = _read(config, class_name, None)
+    with quiet():
+        short, long = _read(config, class_name)
     groups = Counter(_group(few, many, window) for (few, window), (many, _) in zip(short, long, strict=True))
     made = KvCache(tuple(CacheGroup(layers, *sizes) for sizes, layers in groups.items() if any(sizes[:4])))
     if not made.groups:
@@ -45,10 +35,8 @@ def derive(config: dict[str, Any], class_name: str | None = None) -> KvCache:
     return made
 
 
-def _read(config: dict[str, Any], class_name: str | None, attention: str | None) -> list[Any]:
+def _read(config: dict[str, Any], class_name: str | None) -> list[Any]:
     model = build_on_meta(config, class_name, dtype=torch.bfloat16).eval()
-    if attention:
-        set_attention(model, attention)
     return [_sizes(model, tokens) for tokens in LENGTHS]
 
 

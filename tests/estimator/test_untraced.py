@@ -41,5 +41,5 @@ def test_a_failed_trace_names_the_model_what_stopped_and_what_to_do(error, code,
 
 def test_every_sentence_of_a_failed_trace_says_what_stands_in():
     codes = [code for code in problems.TEMPLATES if code.startswith("law.")]
-    assert len(codes) == 4 and no_config("x").code in codes
+    assert len(codes) == 5 and no_config("x").code in codes
     assert all("approximation stands in" in problems.TEMPLATES[code] for code in codes)
