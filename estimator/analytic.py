@@ -185,7 +185,7 @@ def layer_bytes(
 
 def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths, masked: bool) -> tuple[float, float]:
     """(bytes a token, bytes a score). Fused kernels save q, k, v, the output and a log-sum-exp a head; with a mask, sdpa saves
-    k and v repeated to the query heads, and the mask in numbers (`estimator.kernels`).
+    k and v repeated to the query heads, and the mask in numbers (`estimator.attention`).
 
     Eager attention repeats k and v to the query heads and saves the scores: softmax in fp32 and its copy in the stream's
     type where that is narrower (transformers modeling_llama eager_attention_forward).

@@ -1,7 +1,7 @@
 """What it takes that the rows of a batch differ in length: sdpa then gets a mask. No torch.
 
 Transformers makes one boolean mask of every pair of tokens for all layers; each layer's sdpa makes numbers of it, and runs the
-memory-efficient kernel on k and v repeated to the query heads (`estimator.kernels`, with the sources).
+memory-efficient kernel on k and v repeated to the query heads (`estimator.attention`, with the sources).
 """
 
 from __future__ import annotations

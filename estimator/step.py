@@ -1,27 +1,23 @@
 """One training step of a recipe on the meta device, recorded: the real Transformers, PEFT and bitsandbytes modules.
 
-What is restated here and not run is what a machine without CUDA cannot run: the packed weights (their layout), the fused
-attention kernel and TRL's Triton loss (`estimator.kernels`). Everything else is the libraries' own code, so a new version
-of theirs is a new trace of ours. Imported by workers and by commands that find torch.
+What is restated and not run is what a machine without CUDA cannot run: the packed weights (their layout), the fused attention
+kernel and TRL's Triton loss (`estimator.on_cuda`, `estimator.fused_loss`). Everything else is the libraries' own code, so a new
+version of theirs is a new trace of ours. Imported by workers and by commands that find torch.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import inspect
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
-import transformers
 from torch import nn
 
-from estimator import autocast, kernels, packed
-from estimator.batches import Batches, is_flat, shape
+from estimator import autocast, fused_loss, packed
+from estimator.batches import Batches, is_flat
 from estimator.law import LOOPS, Loop
+from estimator.on_cuda import as_on_cuda
 from estimator.platforms import Platform
 from estimator.prepared import base_of, layer_stack, prepared, trained
 from estimator.recipe import Recipe
@@ -134,9 +130,9 @@ def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
 def _forward(model: nn.Module, recipe: Recipe, loop: Loop, trained: int | None, sizes: Sizes, recorder: Recorder) -> Any:
     """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's `prepare_model`."""
     if loop.copies_logits:
-        base_of(model).loss_function = kernels.shifted_loss
+        base_of(model).loss_function = fused_loss.shifted_loss
     if loop.fused_loss:
-        return functools.partial(kernels.fused_outputs, model, sizes.tile, trained, lambda: _enter(recorder, "loss"))
+        return functools.partial(fused_loss.fused_outputs, model, sizes.tile, trained, lambda: _enter(recorder, "loss"))
     if recipe.mixed_precision == "no" or loop.keeps_outputs:
         return model.forward
     from accelerate.utils import convert_outputs_to_fp32
@@ -228,79 +224,3 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
     for parameter in trained(model):
         hooks.append(parameter.register_post_accumulate_grad_hook(lambda p: recorder.name(p.grad, "gradients")))
     return hooks
-
-
-@contextlib.contextmanager
-def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: set[int] | None = None) -> Iterator[None]:
-    """The paths that Transformers and torch take on CUDA where they differ from those of the meta device."""
-    import bitsandbytes
-    from transformers import masking_utils
-
-    told_apart = is_flat(recipe) or batches.pads(recipe)
-    windows = set() if windows is None else windows
-    checks = ("_ignore_causal_mask_sdpa", "_ignore_bidirectional_mask_sdpa")
-    causal, both = (mock.patch.object(masking_utils, name, _can_skip(name, recipe, told_apart, windows)) for name in checks)
-    with (
-        mock.patch.object(nn.functional, "scaled_dot_product_attention", kernels.attention_on(platform)),
-        mock.patch.object(nn.functional, "dropout", kernels.dropout),
-        mock.patch.object(nn.functional, "softmax", kernels.softmax),
-        mock.patch.object(torch, "autocast", _autocast),
-        mock.patch.object(bitsandbytes.functional, "int8_vectorwise_quant", kernels.int8_quantized),
-        mock.patch.object(torch.ops.bitsandbytes, "int8_mixed_scaled_mm", kernels.int8_mixed_scaled_mm),
-        # DoRA's first magnitudes are made from a copy of the layer (for FSDP), which bitsandbytes makes on the CPU alone
-        mock.patch.object(bitsandbytes.nn.Params4bit, "__deepcopy__", lambda weight, _: weight),
-        # looks at the ids' values for a warning
-        mock.patch.object(transformers.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
-        causal,
-        both,
-        _unpadding(told_apart and recipe.attn_implementation == "flash_attention_2"),
-        # asked only where no mask is given, and then of values
-        mock.patch.object(masking_utils, "find_packed_sequence_indices", _examples if is_flat(recipe) else lambda *_: None),
-    ):
-        yield
-
-
-def _can_skip(name: str, recipe: Recipe, told_apart: bool, windows: set[int]) -> Callable[..., bool]:
-    """Whether SDPA goes without a mask: where rows are full, and shorter than a window (which is a matter of the recipe's length
-    and not of the traced one). Flash needs none for a window."""
-    from transformers import masking_utils
-
-    theirs = inspect.signature(getattr(masking_utils, name))
-
-    def can_skip(*args: Any, **kwargs: Any) -> bool:
-        window = theirs.bind(*args, **kwargs).arguments.get("local_attention_size")
-        windows.update({window} - {None})
-        is_free = window is None or shape(recipe)[1] < window or recipe.attn_implementation == "flash_attention_2"
-        return is_free and not told_apart
-
-    return can_skip
-
-
-@contextlib.contextmanager
-def _unpadding(is_on: bool) -> Iterator[None]:
-    """flash_attention_2 on rows that are told apart, which takes them out of the batch by the plain mask."""
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    if not is_on:
-        yield
-        return
-    ALL_ATTENTION_FUNCTIONS["sdpa"] = kernels.unpadded
-    ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] = lambda *_, attention_mask=None, **__: attention_mask
-    try:
-        yield
-    finally:
-        del ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
-
-
-def _examples(position_ids: torch.Tensor) -> torch.Tensor:
-    """`masking_utils.find_packed_sequence_indices` of several examples, which looks at no values."""
-    return (torch.diff(position_ids, prepend=position_ids[:, :1] - 1, dim=-1) != 1).cumsum(-1)
-
-
-_torch_autocast = torch.autocast
-
-
-def _autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
-    """torch knows no autocast of the meta device, not even to switch it off (PEFT does, around expert tensors)."""
-    return contextlib.nullcontext() if device_type == "meta" else _torch_autocast(device_type, *args, **kwargs)

@@ -178,7 +178,8 @@ def small(base, **fields) -> Recipe:
 def test_packed_rows_reach_the_model_as_the_trace_makes_them(base, tmp_path):
     from transformers.masking_utils import create_causal_mask
 
-    from estimator.step import _examples, _inputs
+    from estimator.on_cuda import _examples
+    from estimator.step import _inputs
 
     given, model = first_batch(small(base, packing=True), base, tmp_path)
     rows, tokens = given["input_ids"].shape
@@ -234,9 +235,9 @@ def test_a_padded_layer_saves_what_the_law_says(fields):
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_checkpointed_layer_keeps_on_meta_what_it_keeps_on_the_cpu(reentrant):
     """Bytes alive after the forward pass, a layer: its input, by torch's own checkpointing of either kind."""
+    from estimator.on_cuda import as_on_cuda
     from estimator.prepared import prepared
     from estimator.recorder import Recorder
-    from estimator.step import as_on_cuda
 
     recipe = Recipe(model="small", method="lora", dtype="bfloat16", r=8, use_reentrant=reentrant)
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from estimator import laws
+from estimator.attention import FusedAttention
 from estimator.catalog import load_preset
 from estimator.exact import traced as traced_whole
 from estimator.fit import SIZES, NotLinear, coefficients, names_layers, plan_for
-from estimator.kernels import FusedAttention, HalfSoftmax
+from estimator.kernels import HalfSoftmax
 from estimator.law import COMPONENTS, LOOPS, PHI, STATIC, Law
 from estimator.parts import parts_of
 from estimator.platforms import Platform

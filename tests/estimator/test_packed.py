@@ -14,12 +14,12 @@ from bitsandbytes.autograd._functions import MatMul8bitLt
 from estimator import packed
 from estimator.batches import Batches
 from estimator.law import LOOPS
+from estimator.on_cuda import as_on_cuda
 from estimator.platforms import Platform
 from estimator.prepared import prepared
 from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.recorder import Recorder
-from estimator.step import as_on_cuda
 from tests.estimator.test_analytic import ROWS, SIZES, TOKENS, made
 from tests.estimator.test_peak import LiveBytes
 

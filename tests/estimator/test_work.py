@@ -11,9 +11,9 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
+from estimator.attention import FusedAttention
 from estimator.batches import Batches
 from estimator.fit import derive_law
-from estimator.kernels import FusedAttention
 from estimator.law import LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law
 from estimator.recipe import Recipe
 from estimator.recorder import Recorder
