@@ -1,15 +1,13 @@
 """From recorded steps to a law: sizes are read off one trace, depth off two.
 
-Batch, length, rank and tile are traced at large primes, so that a storage's bytes factor into them in one way; what does
-not factor is refused. Layers repeat, so the live bytes at the first and the last layers of a model are linear in
-the number of layers: two shallow models give the law of any depth.
+Layers repeat, so the live bytes at the first and the last layers of a model are linear in the number of layers: two shallow
+models (`estimator.plans`) give the law of any depth. Sizes are factored by `estimator.terms`, chunks told by `estimator.chunks`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,15 +19,15 @@ import transformers
 from estimator import chunks, program
 from estimator.batches import Batches, shape
 from estimator.law import COMPONENTS, LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
+from estimator.plans import LENGTHS_TOKENS, Plan, check_lengths, names_layers, planned
 from estimator.platforms import Platform
-from estimator.prepared import built, layer_config, layer_stack
+from estimator.prepared import built
 from estimator.recipe import Recipe
 from estimator.recorded import Events, Place
-from estimator.step import HEAD, Sizes, Step, layer_programs, trace_step
+from estimator.step import HEAD, Sizes, Step, trace_step
+from estimator.terms import SIZES, live_bytes, summed
 from estimator.untraced import NotLinear
 
-SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
-"""Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1, 10008 = 8 x 9 x 139 for S + 1."""
 RELATIVE_ERROR = 0.02
 """Half width of the error bar on the dynamic bytes of a traced law (`make accuracy` prints what published rows show)."""
 GRID = tuple((b, s, r) for b in (1, 2, 3, 8, 64, 1024) for s in (8, 64, 512, 2048, 8192, 131072, 1 << 20) for r in (1, 8, 64, 512, 4096))
@@ -38,8 +36,6 @@ USUAL = ((1, 512, 16), (1, 4096, 16), (4, 512, 16), (4, 4096, 16))
 """Points at which the highest row of each moment stays too."""
 SHARES = (1.0, 0.3, 0.01)
 """Shares of trained tokens at these points, for a law that knows them."""
-NEAR = (-1, 1, 3)
-"""Tokens by which a tensor may be longer than the row: labels, sinks, what a convolution over four tokens is given."""
 
 
 def derive_law(
@@ -81,7 +77,7 @@ class Traced:
 
 def _traced(plan: Plan, sizes: Sizes, trace: Callable[[Sizes, int | None], Step]) -> Traced:
     steps = [trace(sizes, depth) for depth in plan.depths]
-    return Traced(sizes, steps, [_live(step.events, sizes) for step in steps])
+    return Traced(sizes, steps, [live_bytes(step.events, sizes) for step in steps])
 
 
 def _sizes(sequence: int, one_row: bool) -> Sizes:
@@ -106,47 +102,18 @@ def _rows(traced: list[Traced], plan: Plan) -> list[tuple[str, np.ndarray]]:
     return rows
 
 
-def layer_kinds(config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype = torch.bfloat16) -> list[Any]:
-    """What tells each layer of the model from others: its modules' tensors, and its place in the config's own lists."""
-    model = built(json.dumps(config), class_name, dtype)
-    text = layer_config(model)
-    lists = [value for value in vars(text).values() if isinstance(value, (list, tuple)) and len(value) == text.num_hidden_layers]
-    kinds = []
-    for n, layer in enumerate(layer_stack(model)):
-        tensors = tuple((name, tuple(p.shape)) for name, p in layer.named_parameters())
-        kinds.append((type(layer).__name__, tensors, tuple(str(values[n]) for values in lists if n < len(values))))
-    return kinds
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end; the length of
-    the rows, or two where layers cut them into chunks."""
-
-    depths: tuple[int | None, ...]
-    total: int
-    start: int = 2
-    end: int = 2
-    lengths_tokens: tuple[int, ...] = ()
-    chunk_tokens: int = 0
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        return tuple(-(-length // self.chunk_tokens) for length in self.lengths_tokens)
-
-
 @functools.lru_cache(maxsize=64)
 def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: str | None) -> Plan:
     """What all structures of a model share: the depths and the lengths to trace at. Raises `NotLinear`."""
     config = json.loads(config_json)
-    plan = _plan(recipe, config, platform, class_name)
+    plan = planned(recipe, config, platform, class_name)
     if chunk_tokens := chunks.tokens_of(built(config_json, class_name, program.dtype(recipe))):
         plan = replace(plan, lengths_tokens=chunks.LENGTHS_TOKENS, chunk_tokens=chunk_tokens)
         _check_chunks(recipe, config, platform, class_name, plan)
         return plan
     limit = config.get("max_seq_len") or max(LENGTHS_TOKENS)  # MPT's, whose biases are made for that length and no more
     short, long = sorted(length for length in LENGTHS_TOKENS if length <= limit)[-2:]
-    _check_lengths(recipe, config, platform, class_name, plan.depths[0], short, long)
+    check_lengths(recipe, config, platform, class_name, plan.depths[0], short, long)
     return replace(plan, lengths_tokens=(long,))
 
 
@@ -165,114 +132,6 @@ def _check_chunks(recipe: Recipe, config: dict[str, Any], platform: Platform, cl
         raise NotLinear(f"chunks of {plan.chunk_tokens} tokens: {expected:,.0f} bytes expected of {sizes.sequence} tokens, {there:,} taken")
 
 
-LENGTHS_TOKENS = (587, 2027, SIZES.sequence)
-"""Primes that are one more than twice a prime, so that one token less is told from a width too."""
-
-
-def _plan(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> Plan:
-    """By what the configuration tells of the layers, or, where that has a long period or none, by what they run.
-
-    Layers that run the same count as the same, but a shallow model keeps one of each, as it may make a mask for each.
-    """
-    kinds = layer_kinds(config, class_name, program.dtype(recipe))
-    plan = plan_for(kinds)
-    if plan.depths[0] and plan.depths[1] - plan.depths[0] == 1:
-        return plan
-    programs = layer_programs(recipe, config, platform, class_name)
-    listed = [kind[2] for kind in kinds]
-    named = [tuple(kind) for kind in zip(*(column for column in zip(*listed) if len(set(column)) < len(column)))] or [()] * len(kinds)
-    return plan_for(list(zip((kind[:2] for kind in kinds), programs, strict=True)), at_least=max(named.index(kind) for kind in named) + 1)
-
-
-def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
-    """Two depths whose difference is what repeats, or the whole model.
-
-    After `first` layers of their own kinds the rest repeats with a period; the shallow models keep the same remainder, so
-    that they end as the whole one does.
-    """
-    total = len(kinds)
-    for period in range(1, total // 3 + 1):
-        for first in range(min(total - 3 * period, 8)):
-            if all(kinds[n] == kinds[n + period] for n in range(first, total - period)):
-                rest = (total - first) % period
-                low = first + 2 * period + rest
-                low += -(-max(0, max(at_least, 3) - low) // period) * period
-                if low + period < total:
-                    return Plan((low, low + period), total, max(2, first + period), max(2, period + rest))
-                return Plan((None,), total)
-    return Plan((None,), total)
-
-
-def _check_lengths(
-    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, layers: int | None, short: int, long: int
-) -> None:
-    """A law reads one length. Raises `NotLinear` where a shorter row runs other operators, or tensors that are neither of one
-    size nor grow with the row: chunks, padding to their length, choices of so many tokens."""
-    programs = [layer_programs(recipe, config, platform, class_name, layers, length) for length in (short, long)]
-    for number, (first, second) in enumerate(zip(*programs, strict=True)):
-        if [func for func, _ in first] != [func for func, _ in second]:
-            raise NotLinear(f"layer {number} runs {len(first)} operators on {short} tokens and {len(second)} on {long}")
-        for (func, one), (_, other) in zip(first, second, strict=True):
-            if [_grown(shape, short, long) for shape, _ in one] != [shape for shape, _ in other]:
-                raise NotLinear(f"layer {number}: {func} gives {one[0][0]} on {short} tokens and {other[0][0]} on {long}")
-
-
-def _grown(shape: tuple[int, ...], short: int, long: int) -> tuple[int, ...]:
-    """The shape of a tensor of a short row as a long one has it."""
-    grown = []
-    for size in shape:
-        step = next((step for step in (0, *NEAR) if size % (short + step) == 0), None)
-        grown.append(size if step is None or not size else size // (short + step) * (long + step))
-    return tuple(grown)
-
-
-def names_layers(recipe: Recipe) -> bool:
-    """Whether layers may differ by the recipe's own choice: it numbers them, or names modules by path or expression."""
-    if recipe.layers_to_transform:
-        return True
-    chosen = (recipe.target_modules, recipe.exclude_modules, recipe.modules_to_save, recipe.target_parameters, tuple(recipe.rank_pattern or ()))
-    names = [name for field in chosen for name in ([field] if isinstance(field, str) else field or ())]
-    return not all(name == "all-linear" or re.fullmatch(r"[A-Za-z_]\w*", name) for name in names)
-
-
-def _live(events: Events, sizes: Sizes) -> np.ndarray:
-    """Live bytes after each event: (events, components, PHI) coefficients."""
-    terms = {}
-    table = np.zeros((len(events.storage), len(COMPONENTS), len(PHI)))
-    for n, (storage, delta) in enumerate(zip(events.storage, events.delta_bytes, strict=True)):
-        if abs(delta) not in terms:
-            terms[abs(delta)] = coefficients(abs(delta), sizes)
-        component = COMPONENTS.index(events.component[storage])
-        table[n, component] = terms[abs(delta)] if delta > 0 else -terms[abs(delta)]
-    return table.cumsum(axis=0)
-
-
-def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
-    """`size_bytes` as a sum over PHI. Raises `NotLinear`."""
-    rest, names = size_bytes, ""
-    primes = (("B", sizes.batch), ("S", sizes.sequence), ("S", sizes.sequence), ("r", sizes.rank), ("t", sizes.tile), ("N", sizes.trained))
-    for name, prime in primes:
-        if prime > 1 and rest % prime == 0:
-            rest, names = rest // prime, names + name
-    by = next((by for by in NEAR if rest % (sizes.sequence + by) == 0), 0) if names.count("S") < 2 else 0
-    if by:
-        rest //= sizes.sequence + by
-    if sizes.batch == 1:
-        names = {"S": "BS", "SS": "BSS", "Sr": "BSr"}.get(names, names)
-    made = np.zeros(len(PHI))
-    if by:
-        higher, lower = {"": ("BS", "B"), "B": ("BS", "B"), "BS": ("BSS", "BS")}.get(names, (None, None))
-        if higher is None or (names == "" and sizes.batch > 1):
-            raise NotLinear(f"{size_bytes} bytes: (S {by:+}) times {names}")
-        made[PHI.index(higher)], made[PHI.index(lower)] = rest, by * rest
-        return made
-    place = {"": "1", "t": "tile", "N": "trained"}.get(names, names)
-    if place not in PHI:
-        raise NotLinear(f"{size_bytes} bytes are {rest} times {names}")
-    made[PHI.index(place)] = rest
-    return made
-
-
 def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float, ...]] | None:
     """What the whole model computes or moves, each amount factored on its own; None where one is no term of the law, so that the
     memory of a model stays known where its time does not."""
@@ -289,17 +148,13 @@ def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float,
 
 def _work_at_depth(traced: Traced, name: str, total: int) -> dict[str, np.ndarray]:
     steps = traced.steps
-    tables = [{key: _summed(amounts, traced.sizes) for key, amounts in getattr(step.work, name).items()} for step in steps]
+    tables = [{key: summed(amounts, traced.sizes) for key, amounts in getattr(step.work, name).items()} for step in steps]
     if len(steps) == 1:
         return tables[0]
     share = (total - steps[0].layers) / (steps[1].layers - steps[0].layers)
     low, high = tables
     none = np.zeros(len(PHI))
     return {key: low.get(key, none) + share * (high.get(key, none) - low.get(key, none)) for key in high}
-
-
-def _summed(amounts: dict[int, float], sizes: Sizes) -> np.ndarray:
-    return sum((times * coefficients(amount, sizes) for amount, times in amounts.items()), np.zeros(len(PHI)))
 
 
 Part = tuple[str, np.ndarray, np.ndarray]

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from estimator.adapters import AdapterGroup, Trainables
-from estimator.analytic import ERROR_OTHER, analytic_law, stream_widths
+from estimator.analytic import ERROR_OTHER, analytic_law
 from estimator.catalog import tp_plans
 from estimator.inventory import Inventory
 from estimator.law import LOOPS
+from estimator.layer_bytes import stream_widths
 from estimator.parallel import ParallelPlan, RankBytes, Sharded, ring
 from estimator.problems import Problem
 from estimator.recipe import Recipe

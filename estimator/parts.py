@@ -9,11 +9,12 @@ from typing import Any
 
 from estimator import evaluations, laws, nearest
 from estimator.adapters import Trainables, trainables
-from estimator.analytic import adapter_dtype, analytic_law
+from estimator.analytic import analytic_law
 from estimator.batches import Batches, shape
 from estimator.calibration import RESIDENT_GROWTH, Calibration, narrowed
 from estimator.catalog import Model
 from estimator.law import LOOPS, Law, Loop
+from estimator.layer_bytes import adapter_dtype
 from estimator.padding import adds_masks, with_padding
 from estimator.platforms import Platform
 from estimator.problems import Problem

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estimator.adapters import Named, Shape, Trainables
-from estimator.analytic import adapter_dtype
 from estimator.inventory import Inventory, Module, Parameter
 from estimator.law import Loop
+from estimator.layer_bytes import adapter_dtype
 from estimator.recipe import Recipe
 from estimator.states import is_packed, parameter_dtype, quantized_parts
 from estimator.units import width_bytes

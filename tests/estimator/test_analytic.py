@@ -5,8 +5,8 @@ import warnings
 import pytest
 
 from estimator.adapters import trainables
-from estimator.analytic import layer_bytes, stream_widths
 from estimator.law import LOOPS
+from estimator.layer_bytes import layer_bytes, stream_widths
 from estimator.program import lora_config
 from estimator.recipe import Recipe
 from estimator.spec import ModelSpec

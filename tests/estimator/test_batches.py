@@ -11,11 +11,11 @@ import torch
 
 from estimator import estimate, laws, program
 from estimator.adapters import trainables
-from estimator.analytic import layer_bytes, stream_widths
 from estimator.batches import Batches, shape
 from estimator.catalog import load_preset, models
 from estimator.fit import tile_of
 from estimator.law import LOOPS, PHI, WORK, Law
+from estimator.layer_bytes import layer_bytes, stream_widths
 from estimator.padding import ERROR_PADDED, padding_bytes, with_padding
 from estimator.platforms import Platform
 from estimator.problems import Problem

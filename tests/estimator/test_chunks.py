@@ -16,6 +16,7 @@ from estimator.law import COMPONENTS, LOOPS, PHI, Law
 from estimator.platforms import Platform
 from estimator.recipe import Recipe
 from estimator.step import Sizes, trace_step
+from estimator.untraced import NotLinear
 from tests.estimator.test_fit import law_peak
 
 COUNTS = (4, 5)
@@ -94,5 +95,5 @@ def test_law_equals_full_trace_on_unseen_sizes():
 
 def test_a_chunk_that_is_not_the_models_is_found_out(monkeypatch):
     monkeypatch.setattr(chunks, "tokens_of", lambda model: 80)
-    with pytest.raises(fit.NotLinear):
+    with pytest.raises(NotLinear):
         fit.derive_law(Recipe(model="m", max_length=640), cut(4), LOOPS["trl"], tile_tokens=4096, class_name=MODEL.inventory.class_name)

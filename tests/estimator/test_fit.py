@@ -13,14 +13,16 @@ from estimator import laws
 from estimator.attention import FusedAttention
 from estimator.catalog import load_preset
 from estimator.exact import traced as traced_whole
-from estimator.fit import SIZES, NotLinear, coefficients, names_layers, plan_for
 from estimator.kernels import HalfSoftmax
 from estimator.law import COMPONENTS, LOOPS, PHI, STATIC, Law
 from estimator.parts import parts_of
+from estimator.plans import names_layers, plan_for
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.step import Sizes, trace_step
+from estimator.terms import SIZES, coefficients
+from estimator.untraced import NotLinear
 
 DYNAMIC = ("gradients", "activations", "logits_and_loss", "temporary")
 UNSEEN = {"llama": ((1, 777, 8), (2, 4099, 64)), "qlora-eager": ((1, 640, 24),), "sliding": ((1, 5000, 8),)}

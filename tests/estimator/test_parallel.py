@@ -16,7 +16,6 @@ import pytest
 
 from estimator import Recipe, estimate
 from estimator.adapters import trainables
-from estimator.analytic import adapter_dtype
 from estimator.cards import default_context
 from estimator.catalog import tp_plans
 from estimator.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
@@ -24,6 +23,7 @@ from estimator.error_bar import reserved_over_allocated
 from estimator.estimate import Estimate
 from estimator.inventory import Inventory
 from estimator.law import LOOPS
+from estimator.layer_bytes import adapter_dtype
 from estimator.model_parallel import pp_rank, stage_layers, tp_rank
 from estimator.parallel import on_device, shard
 from estimator.parts import law_of, parts_of

@@ -3,7 +3,7 @@
 import pytest
 
 from estimator.adapters import trainables
-from estimator.analytic import adapter_dtype
+from estimator.layer_bytes import adapter_dtype
 from estimator.law import LOOPS
 from estimator.recipe import OPTIMIZERS, Recipe
 from estimator.states import QMAP_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
