@@ -60,7 +60,7 @@ def launch(host: str, port: int, mcp: bool = False) -> None:
             theme=theme.theme(),
             css_paths=theme.style_sheets(),
             head=HEAD,
-            i18n=i18n.for_gradio(parameters.sentences),
+            i18n=i18n.for_gradio(lambda lang: parameters.sentences(lang) | dataset.sentences(lang)),
             app_kwargs={"middleware": middleware},
         )
     finally:

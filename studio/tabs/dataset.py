@@ -53,7 +53,7 @@ def _left_column() -> dict[str, Any]:
     parts["file"] = gr.File(label=marker("dataset.file"), height=132, elem_id="dataset-file")
     gr.HTML(_both("dataset.file_help"), elem_classes="ls-field-note")
     parts["oversize"] = gr.Textbox(visible="hidden", show_label=False, elem_id="dataset-oversize")
-    choices = [(_sample_label(one), one.id) for one in samples()]
+    choices = [(gr.i18n.I18nData(_sample_key(one)), one.id) for one in samples()]
     words = {"label": marker("dataset.sample"), "info": marker("dataset.sample_help"), "elem_id": "dataset-sample"}
     parts["sample"] = gr.Dropdown(choices, value=choices[0][1] if choices else None, **words)
     parts["use"] = gr.Button(marker("dataset.sample_use"), elem_id="dataset-use-sample", size="md")
@@ -79,10 +79,14 @@ def _both(key: str) -> str:
     return '<p class="ls-note ls-both">' + "".join(f'<span data-lang="{x}">{t(x, key)}</span>' for x in LANGUAGES) + "</p>"
 
 
-def _sample_label(one: Any) -> str:
-    """`English · Alpaca · JSONL`, each language under its own name."""
-    own_name = {"en": t("en", "dataset.language_en"), "zh": t("zh-CN", "dataset.language_zh")}.get(one.language, one.language)
-    return f"{own_name} · {t('en', f'dataset.shape_{one.shape}')} · {one.format.upper()}"
+def sentences(lang: str) -> dict[str, str]:
+    """The names of the samples, for the browser: `English · Alpaca · JSONL`, each language under its own name."""
+    own_name = {"en": t("en", "dataset.language_en"), "zh": t("zh-CN", "dataset.language_zh")}
+    return {_sample_key(one): f"{own_name.get(one.language, one.language)} · {t(lang, f'dataset.shape_{one.shape}')} · {one.format.upper()}" for one in samples()}
+
+
+def _sample_key(one: Any) -> str:
+    return "sample." + one.id.replace(".", "_")
 
 
 def _right_column() -> dict[str, Any]:

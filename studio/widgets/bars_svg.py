@@ -23,6 +23,19 @@ COLOURS = {
     "workspace": "#7f7f7f",
     "context": "#b3b3b3",
 }
+# What tells components apart where colours do not, as on the page (assets/theme/estimate.css): tile, width and course of the lines.
+HATCHES = {
+    "weights": (8, 0, ""),
+    "quantization_state": (6, 1, "M0 6L6 0"),
+    "adapters": (4, 1, "M1.5 2h1"),
+    "gradients": (6, 1, "M0 0L6 6"),
+    "optimizer_states": (4, 1, "M0 2h4"),
+    "activations": (4, 1, "M2 0v4"),
+    "logits_and_loss": (7, 1, "M0 0L7 7M0 7L7 0"),
+    "temporary": (6, 1, "M3 0v6M0 3h6"),
+    "workspace": (8, 3, "M0 8L8 0"),
+    "context": (8, 3, "M2.5 4h3"),
+}
 
 
 def bars_svg(lang: str, bars: list[Bar], title: str) -> str:
@@ -40,7 +53,16 @@ def bars_svg(lang: str, bars: list[Bar], title: str) -> str:
         mark = f'<path d="M{x:.1f} 40V{bottom}" stroke="#17202b" stroke-width="2" stroke-dasharray="4 3"/><text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{label}</text>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13" fill="#17202b">'
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/><text x="16" y="26" font-size="16" font-weight="600">{escape(title)}</text>{rows}{mark}{_legend(lang, height)}</svg>'
+        f'<defs>{"".join(map(_pattern, PARTS))}</defs><rect width="{WIDTH}" height="{height}" fill="#ffffff"/><text x="16" y="26" font-size="16" font-weight="600">{escape(title)}</text>{rows}{mark}{_legend(lang, height)}</svg>'
+    )
+
+
+def _pattern(part: str) -> str:
+    size, width, course = HATCHES[part]
+    lines = f'<path d="{course}" stroke="#000000" stroke-opacity="0.38" stroke-width="{width}"/>' if course else ""
+    return (
+        f'<pattern id="{part}" width="{size}" height="{size}" patternUnits="userSpaceOnUse">'
+        f'<rect width="{size}" height="{size}" fill="{COLOURS[part]}"/>{lines}</pattern>'
     )
 
 
@@ -50,7 +72,7 @@ def _row(lang: str, bar: Bar, y: int, per_byte: float) -> str:
         return f'{name}<text x="{LEFT}" y="{y + 20}" fill="#566373">{escape(explain(lang, bar.answer)[:110])}</text>'
     x, drawn = float(LEFT), []
     for part, size in parts_of(bar.answer).items():
-        drawn.append(f'<rect x="{x:.2f}" y="{y}" width="{size * per_byte:.2f}" height="28" fill="{COLOURS[part]}"/>')
+        drawn.append(f'<rect x="{x:.2f}" y="{y}" width="{size * per_byte:.2f}" height="28" fill="url(#{part})"/>')
         x += size * per_byte
     said = f"{human_bytes(bar.answer.device_bytes)} {SIGNS[bar.verdict]} {t(lang, f'estimate.sign_{bar.verdict}')}"
     return f'{name}{"".join(drawn)}<text x="{WIDTH - RIGHT + 12}" y="{y + 20}" font-weight="600">{escape(said)}</text>'
@@ -60,5 +82,5 @@ def _legend(lang: str, height: int) -> str:
     items = []
     for n, part in enumerate(PARTS):
         x, y = 16 + n % 5 * 186, height - 40 + n // 5 * 22
-        items.append(f'<rect x="{x}" y="{y}" width="12" height="12" fill="{COLOURS[part]}"/><text x="{x + 18}" y="{y + 11}">{escape(t(lang, f"estimate.{part}"))}</text>')
+        items.append(f'<rect x="{x}" y="{y}" width="12" height="12" fill="url(#{part})"/><text x="{x + 18}" y="{y + 11}">{escape(t(lang, f"estimate.{part}"))}</text>')
     return "".join(items)

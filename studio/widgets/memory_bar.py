@@ -74,7 +74,9 @@ def _row(lang: str, bar: Bar, scale: float, chosen: bool, role: str = "") -> str
         return f'<div class="{kind}"{role}>{name}<span class="ls-bar-note">{escape(explain(lang, bar.answer))}</span></div>'
     parts = parts_of(bar.answer)
     fills = "".join(
-        f'<i style="width:{bytes / scale * 100:.4f}%;background:var(--ls-{part})"></i>' for part, bytes in parts.items() if bytes
+        f'<i class="ls-part ls-part-{part}" style="width:{bytes / scale * 100:.4f}%" title="{escape(part_text(lang, part, bytes))}"></i>'
+        for part, bytes in parts.items()
+        if bytes
     )
     low, high = bar.answer.uncertainty.low_bytes, bar.answer.uncertainty.high_bytes
     span = f'<i class="ls-range" style="left:{low / scale * 100:.3f}%;width:{(high - low) / scale * 100:.3f}%"></i>'
@@ -95,12 +97,20 @@ def parts_of(answer: Estimate) -> dict[str, int]:
     return {**{name: answer.components[name] for name in COMPONENTS}, "context": beside}
 
 
+def part_text(lang: str, part: str, bytes: int) -> str:
+    return f"{t(lang, f'estimate.{part}')} {human_bytes(bytes)}"
+
+
+def swatch(part: str) -> str:
+    """A component's colour and hatching, before its name."""
+    return f'<span class="ls-swatch ls-part ls-part-{part}"></span>'
+
+
 def _legend(lang: str, bar: Bar) -> str:
     if isinstance(bar.answer, Problem):
         return ""
     items = "".join(
-        f'<li title="{bytes:,} B"><span class="ls-swatch" style="background:var(--ls-{part})"></span>'
-        f"{escape(t(lang, f'estimate.{part}'))} <b>{human_bytes(bytes)}</b></li>"
+        f'<li title="{bytes:,} B">{swatch(part)}{escape(t(lang, f"estimate.{part}"))} <b>{human_bytes(bytes)}</b></li>'
         for part, bytes in parts_of(bar.answer).items()
         if bytes
     )

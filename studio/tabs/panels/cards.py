@@ -13,11 +13,10 @@ from estimator.own_cards import OwnCard, own_card
 from estimator.problems import Problem
 from estimator.ranking import SORTS, Candidate, rank
 from estimator.rows import uniform
-from estimator.throughput import Range
-from estimator.units import human_bytes
 from studio.i18n import language, marker, t
 from studio.tabs.notices import explained
 from studio.tabs.panels import Asked
+from studio.widgets.cards_table import cards_table
 
 NAME = "cards"
 SHOWN = 25
@@ -26,15 +25,14 @@ NUMBERS = ("rows", "tokens_per_row", "least_gib", "most_usd_per_hour", "hours_pe
 OWN = ("own_memory_gib", "own_usd_per_hour", "own_purchase_usd")
 MOST_OWN = 20
 HIGHEST = 1e9
-SIGNS = {"fits": "✓", "close": "!", "several": "+", "unknown": "?", "misses": "✕"}
 
 
 def controls() -> dict[str, Any]:
     """What is asked beside the recipe. Numbers left empty are unknown, not zero."""
     families = list(dict.fromkeys(gpu.family for gpu in gpus().values()))
-    with gr.Row():
+    with gr.Row(elem_classes="ls-asks"):
         made = {name: _number(f"estimate.cards_{name}", name) for name in NUMBERS}
-    with gr.Row():
+    with gr.Row(elem_classes="ls-asks"):
         sorts = [(marker(f"estimate.sort_{name}"), name) for name in SORTS]
         made["sort"] = gr.Dropdown(sorts, value="fits", label=marker("estimate.cards_sort"), elem_id="estimate-sort")
         ways = [(marker(f"estimate.way_{name}"), name) for name in WAYS]
@@ -55,7 +53,7 @@ def _number(label: str, name: str) -> Any:
 def _own() -> Any:
     """A form that adds to the list kept in the browser; what is wrong is said there and nothing is added."""
     kept = gr.BrowserState([], storage_key="ls-own-cards", secret="ls-own-cards")
-    with gr.Row():
+    with gr.Row(elem_classes="ls-asks"):
         name = gr.Textbox(label=marker("estimate.own_name"), elem_id="estimate-own_name", max_length=80, min_width=140)
         numbers = [_number(f"estimate.{key}", key) for key in OWN]
         add = gr.Button(marker("estimate.own_add"), size="md", elem_id="estimate-own_add")
@@ -103,7 +101,9 @@ def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     shown = kept if options.get("whole") else fitting[:SHOWN]
     shown = [one for one in kept if one.gpu.name in mine] + [one for one in shown if one.gpu.name not in mine]
     said = t(lang, "estimate.cards_count", fitting=len(fitting), all=len(kept), shown=len(shown))
-    return f'<p class="ls-note">{escape(said)}</p>{_table(lang, shown)}<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
+    ask = "" if data else f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
+    note = f'<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
+    return f'<p class="ls-note">{escape(said)}</p>{ask}{cards_table(lang, shown)}{note}'
 
 
 def _dataset(asked: Asked, options: dict[str, Any]) -> Any:
@@ -145,44 +145,3 @@ def _wanted(one: Candidate, options: dict[str, Any], cards: list[OwnCard]) -> bo
         or (way == "rent" and rent is None)
         or (way == "buy" and one.cost.purchase_usd is None)
     )
-
-
-def _table(lang: str, shown: list[Candidate]) -> str:
-    names = ("card", "fits", "run", "offer", "hours", "buy", "even", "room", "speed")
-    head = "".join(f'<th scope="col">{escape(t(lang, f"estimate.cards_{name}"))}</th>' for name in names)
-    body = "".join(_row(lang, one) for one in shown)
-    label = escape(t(lang, "estimate.panel_cards"))
-    return (
-        f'<div class="ls-scroll" tabindex="0" role="region" aria-label="{label}"><table class="ls-table ls-cards"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _row(lang: str, one: Candidate) -> str:
-    unknown = escape(t(lang, "estimate.unknown"))
-    made, rent = one.sharded or one.estimate, one.cost.cheapest
-    verdict = "unknown" if one.estimate.fits is None else "several" if one.sharded else "misses" if not made.fits else "close" if made.is_close else "fits"
-    word = t(lang, "estimate.cards_several", count=one.devices) if one.sharded else t(lang, f"estimate.sign_{verdict}")
-    room = human_bytes(made.headroom_bytes) if made.headroom_bytes is not None else unknown
-    speed, hours = one.throughput.tokens_per_second, one.throughput.hours
-    usd = rent.usd if rent and rent.usd else None
-    offer = unknown
-    if rent:
-        source = f' <a href="{escape(rent.offer.source_url)}" rel="noreferrer" target="_blank">{escape(rent.offer.as_of_date)}</a>' if rent.offer.source_url else ""
-        offer = f"{escape(rent.offer.provider)} {rent.offer.gpu_count}x USD {rent.offer.usd_per_hour:,.2f}/h{source}"
-    buy = unknown if one.cost.purchase_usd is None else ("~" if one.cost.purchase_is_estimate else "") + f"USD {one.cost.purchase_usd:,.0f}"
-    even = unknown if one.cost.break_even_hours is None else f"{one.cost.break_even_hours:,.0f} h" + (
-        f" ({one.cost.break_even_months:,.1f} {escape(t(lang, 'estimate.months'))})" if one.cost.break_even_months else ""
-    )
-    cells = [
-        f'<span class="ls-sign-{verdict}">{SIGNS[verdict]} {escape(word)}</span>', f"USD {_span(usd, 2)}" if usd else unknown, offer,
-        _span(hours, 1) or unknown, buy, even, room, _span(speed, 0) or unknown,
-    ]  # fmt: skip
-    return f'<tr><th scope="row">{escape(one.gpu.name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-
-
-def _span(value: Range | None, digits: int) -> str:
-    if value is None:
-        return ""
-    low, high = f"{value.low:,.{digits}f}", f"{value.high:,.{digits}f}"
-    return low if low == high else f"{low} – {high}"

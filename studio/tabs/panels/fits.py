@@ -70,7 +70,8 @@ def _cell(lang: str, cell: Cell, recipe: Recipe) -> str:
     verdict = "unknown" if made.fits is None else "close" if made.is_close else "fits" if made.fits else "misses"
     own = all(getattr(recipe, name) == value for name, value in cell.values.items())
     count = f"<small>{human_count(made.trainable_parameters)}</small>" if "r" in cell.values else ""
-    text = f"<span>{SIGNS[verdict]}</span> {made.device_bytes / GIB:,.1f}"
+    size = made.device_bytes / GIB
+    text = f"<span>{SIGNS[verdict]}</span> {size:,.{0 if size >= 100 else 1}f}"
     said = f"{human_bytes(made.device_bytes)}: {t(lang, f'estimate.sign_{verdict}')}"
     return f'<td class="ls-cell-{verdict}"{" aria-current=true" if own else ""}>{_button(cell.values, text, said, raw=True)}{count}</td>'
 

@@ -164,7 +164,7 @@ def _notes(lang: str, answer: Estimate) -> str:
     why = "".join(f"<li>{escape(explain(lang, reason))}</li>" for reason in answer.uncertainty.why)
     warnings = "".join(f'<p class="ls-warn">! {escape(explain(lang, warning))}</p>' for warning in answer.warnings)
     return (
-        f"{warnings}<details class=\"ls-more\"><summary>{escape(t(lang, 'estimate.range'))}: {low} – {high}. "
+        f"{warnings}<details class=\"ls-more\"><summary>{escape(t(lang, 'estimate.range', low=low, high=high))} "
         f"{escape(t(lang, 'estimate.why'))}</summary><ul>{why}</ul></details>"
     )
 

@@ -11,6 +11,7 @@ from estimator.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.panels import Asked
 from studio.widgets.low_rank import low_rank
+from studio.widgets.memory_bar import swatch
 from studio.widgets.step_curve import step_curve
 
 NAME = "why"
@@ -31,7 +32,7 @@ def _formula(lang: str, formula: Formula) -> str:
     terms = " + ".join(_term(lang, term) for term in formula.terms)
     name = escape(t(lang, f"estimate.{formula.component}"))
     return (
-        f'<details><summary><span class="ls-swatch" style="background:var(--ls-{formula.component})"></span>{name} '
+        f"<details><summary>{swatch(formula.component)}{name} "
         f"<b>{human_bytes(formula.bytes)}</b></summary><p><code>{escape(terms)} = {formula.bytes:,} B</code></p>"
         f"<p>{escape(explain(lang, formula.note))}</p></details>"
     )
