@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from estimator.cards import find_gpu
 from estimator.estimate import estimate
 from estimator.recipe import Recipe
+from estimator.units import human_bytes
+from studio import paths
+from studio.i18n import LANGUAGES, t
+from studio.widgets.bars_svg import HATCHES, bars_svg
 from studio.widgets.curves import MOST_POINTS, Line, loss_curve, nice_ticks, picture, smoothed, thinned
-from studio.widgets.memory_bar import Bar, memory_bars, parts_of
+from studio.widgets.memory_bar import PARTS, Bar, memory_bars, parts_of
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -59,9 +63,23 @@ def test_the_parts_of_a_bar_sum_to_what_the_device_shows():
     assert sum(parts_of(answer).values()) == answer.device_bytes
     assert answer.edge_bytes - answer.device_bytes == answer.headroom_bytes
     html = memory_bars("en", [Bar("QLoRA", answer)], 0, "RTX 4090")
-    widths = [float(width) for width in re.findall(r'<i style="width:([\d.]+)%', html)]
+    widths = [float(width) for width in re.findall(r'<i class="ls-part [^"]*" style="width:([\d.]+)%', html)]
     edge = float(re.search(r"--at:([\d.]+)", html).group(1))
     assert sum(widths) / 100 / edge == pytest.approx(answer.device_bytes / answer.edge_bytes, rel=1e-3)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_part_of_a_bar_has_a_name_a_size_and_a_hatching_of_its_own(lang):
+    answer = estimate(Recipe(model="meta-llama/Llama-3.1-8B"), find_gpu("RTX 4090"))
+    html = memory_bars(lang, [Bar("QLoRA", answer)], 0, "RTX 4090")
+    said = {part: f"{t(lang, f'estimate.{part}')} {human_bytes(size)}" for part, size in parts_of(answer).items()}
+    assert dict(re.findall(r'<i class="ls-part ls-part-(\w+)"[^>]* title="([^"]*)"', html)) == said
+    sheet = (paths.theme() / "estimate.css").read_text()
+    hatched = {part: style.replace(f"var(--ls-{part})", "") for part, style in re.findall(r"\.ls-part-(\w+) { background: ([^}]*); }", sheet)}
+    assert set(hatched) == set(HATCHES) == set(PARTS)
+    assert len(set(hatched.values())) == len(set(HATCHES.values())) == len(PARTS)
+    file = bars_svg(lang, [Bar("QLoRA", answer)], "title")
+    assert all(f'<pattern id="{part}"' in file and f'fill="url(#{part})"' in file for part in PARTS)
 
 
 def test_both_languages_draw():

@@ -10,18 +10,24 @@ from estimator.platforms import Platform
 from estimator.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.panels import Asked
+from studio.widgets.low_rank import ON_LOAD as CHOOSE_LAYER
 from studio.widgets.low_rank import low_rank
 from studio.widgets.memory_bar import swatch
 from studio.widgets.step_curve import step_curve
 
 NAME = "why"
+# A repaint leaves unfolded what was: formulas are read while a control moves.
+ON_LOAD = CHOOSE_LAYER + """
+let unfolded = [];
+element.addEventListener('toggle', () => { unfolded = [...element.querySelectorAll('details')].map((fold) => fold.open); }, true);
+watch('value', () => { element.querySelectorAll('details').forEach((fold, n) => { fold.open = Boolean(unfolded[n]); }); });"""
 
 
 def render(lang: str, asked: Asked) -> str:
     parts = parts_of(asked.recipe, asked.model, "trl", "cuda", Platform.of(asked.gpu), batches=asked.conditions.batches)
     row, _ = parts.evaluate(asked.recipe)
     items = "".join(_formula(lang, formula) for formula in formulas(asked.recipe, parts))
-    picture = low_rank(lang, asked.recipe, parts.trained) if asked.recipe.has_adapters else ""
+    picture = low_rank(lang, parts.trained) if asked.recipe.has_adapters else ""
     return (
         f'<h3>{escape(t(lang, "estimate.step_title"))}</h3>{step_curve(lang, moments(asked.recipe, parts), row.moment)}'
         f'<h3>{escape(t(lang, "estimate.formulas_title"))}</h3><div class="ls-formulas">{items}</div>{picture}'
