@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.serving import Studio
 
 # Tests share two cores with a browser: threads that spin would starve it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -23,6 +26,14 @@ settings.load_profile("any-machine")
 def _no_users_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What a module's or a session's fixture starts, before `home` is there, has a data folder of its own too."""
     os.environ["LORA_STUDIO_HOME"] = str(tmp_path_factory.mktemp("shared-home"))
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The page as a process of its own, one for each test file that asks for it."""
+    studio = Studio(tmp_path_factory.mktemp("studio") / "home").wait()
+    yield studio
+    studio.stop()
 
 
 @pytest.fixture(autouse=True)

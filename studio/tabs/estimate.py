@@ -180,15 +180,16 @@ def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Calla
         said = dict(event._data or {})
         try:
             recipe, gpu, conditions = meant(kept, basic)
-            undo = kept.get(UNDO, {})
-            recipe, undo = made(_asked(shared, request, kept, basic), said, undo) if made else (recipe.replace(**said), undo)
-            values = set_to(kept, basic, recipe, gpu, conditions)
+            before = kept.get(UNDO, {})
+            recipe, undo = made(_asked(shared, request, kept, basic), said, before) if made else (recipe.replace(**said), before)
+            values = set_to(kept, basic, recipe, gpu, conditions, {*said, *before, *undo})
             values[0][UNDO] = undo
             return [*values, gr.skip()]
         except Problem as problem:
             return [*[gr.skip()] * len(form.outputs), explained(language(request), problem)]
 
-    html.click(apply, form.inputs, [*form.outputs, trouble], **FAST)
+    # Not only the last: of a second press while the first is answered, Gradio (6.31) would say the first one's data again.
+    html.click(apply, form.inputs, [*form.outputs, trouble], **FAST | {"trigger_mode": "multiple"})
 
 
 def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:

@@ -6,6 +6,7 @@ others say, the lists of models and cards too, is kept on the server in one dict
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,11 +111,13 @@ def held_for(recipe: Recipe, gpu: str, conditions: Conditions) -> dict[str, Any]
     return held
 
 
-def set_to(kept: dict[str, Any], basic: tuple[Any, ...], recipe: Recipe, gpu: str, conditions: Conditions) -> list[Any]:
-    """Values for `Form.outputs`; controls that stay as they are are not sent."""
+def set_to(
+    kept: dict[str, Any], basic: tuple[Any, ...], recipe: Recipe, gpu: str, conditions: Conditions, named: Collection[str] = ()
+) -> list[Any]:
+    """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to them may differ."""
     before, after = stated(kept, basic), held_for(recipe, gpu, conditions)
     folded = {name: value for name, value in after.items() if name not in BASIC}
-    changed = lambda name: gr.skip() if before[name] == after[name] else after[name]  # noqa: E731
+    changed = lambda name: gr.skip() if before[name] == after[name] and name not in named else after[name]  # noqa: E731
     return [folded, *(changed(name) for name in ("model", "gpu", *ADVANCED, *BASIC))]
 
 

@@ -60,7 +60,8 @@ def _run(lang: str, one: Candidate) -> str:
         usd = t(lang, "estimate.cards_usd", usd=_span(rent.usd, 2)) if rent and rent.usd else t(lang, "estimate.unknown")
         return escape(usd) + _small(escape(t(lang, "estimate.cards_in_hours", hours=_span(hours, 1 if hours.low >= 1 else 2))))
     if rent and rent.usd_per_million_tokens is not None:
-        return escape(t(lang, "estimate.cards_per_million", usd=f"{rent.usd_per_million_tokens:,.2f}"))
+        usd = rent.usd_per_million_tokens
+        return escape(t(lang, "estimate.cards_per_million", usd=f"{usd:,.2f}" if usd >= 0.01 else "< 0.01"))
     return escape(t(lang, "estimate.unknown"))
 
 

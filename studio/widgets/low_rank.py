@@ -34,7 +34,7 @@ def low_rank(lang: str, trained: Trainables) -> str:
     options = "".join(f'<option value="{n}"{" selected" if n == first else ""}>{escape(_name(group))}</option>' for n, group in enumerate(groups))
     figures = "".join(_figure(lang, n, group, n == first) for n, group in enumerate(groups))
     label = escape(t(lang, "estimate.low_rank_layer"))
-    return f'<h3>{escape(t(lang, "estimate.low_rank_title"))}</h3><label class="ls-choice">{label} <select data-layers>{options}</select></label>{figures}'
+    return f'<h3>{escape(t(lang, "estimate.low_rank_title"))}</h3><label class="ls-choice">{label} <select data-layers aria-label="{label}">{options}</select></label>{figures}'
 
 
 def _pair(group: AdapterGroup) -> tuple[tuple[int, ...], ...]:

@@ -48,6 +48,14 @@ def type_choice(page: Page, field: str, text: str) -> None:
     page.locator(f"#{field} input").press("Enter")
 
 
+def unfold(page: Page, *names: str) -> None:
+    """Open folded parts of the Estimate tab that are not open."""
+    for name in names:
+        button = page.locator(f"#estimate-{name} > button")
+        if "open" not in (button.get_attribute("class") or ""):
+            button.click()
+
+
 def upload(page: Page, file: Path) -> None:
     """Give a file to the Dataset tab's drop zone."""
     page.set_input_files("#dataset-file input[type=file]", str(file))

@@ -11,9 +11,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.chromium import launch
-from tests.e2e.driving import choose, number, open_page, type_choice, wait_for_text
+from tests.e2e.driving import choose, number, open_page, type_choice, unfold, wait_for_text
 from tests.estimator.small import CONFIGS
-from tests.serving import Studio
 
 pytestmark = pytest.mark.browser
 VERDICT, PROBLEM, COUNTS = "#estimate-picture .ls-verdict", "#estimate-problem", "#estimate-counts"
@@ -26,26 +25,12 @@ WATCH_MARK = """() => {
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    studio = Studio(tmp_path_factory.mktemp("estimate") / "home").wait()
-    yield studio
-    studio.stop()
-
-
-@pytest.fixture(scope="module")
 def page(studio):
     with launch() as browser:
         page = open_page(browser, studio.url)
         wait_for_text(page, VERDICT, "Fits on GeForce RTX 4090")
         yield page
         assert page.script_errors == []
-
-
-def unfold(page, *names):
-    for name in names:
-        button = page.locator(f"#estimate-{name} > button")
-        if "open" not in (button.get_attribute("class") or ""):
-            button.click()
 
 
 def paste(page, text):

@@ -20,18 +20,10 @@ from studio.runs.journal import Reader
 from tests.chromium import launch
 from tests.e2e.answering import answers
 from tests.e2e.driving import number, open_page, open_tab, upload, wait_for_text
-from tests.serving import Studio
 
 pytestmark = pytest.mark.browser
 SAMPLE = paths.samples() / "keeper.en.alpaca.jsonl"
 HELDOUT = [json.loads(line) for line in (paths.samples() / "heldout.en.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    studio = Studio(tmp_path_factory.mktemp("loop") / "home").wait()
-    yield studio
-    studio.stop()
 
 
 @pytest.fixture(scope="module")

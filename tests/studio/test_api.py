@@ -30,13 +30,6 @@ FLAGS = ["--model", MODEL, "--method", "qlora", "--r", "32", "--max-length", "20
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    server = Studio(tmp_path_factory.mktemp("api") / "home").wait()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def client(studio):
     return Client(studio.url, verbose=False)
 

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from tests.serving import Studio, environment
+from tests.serving import environment
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,13 +48,6 @@ def test_a_data_folder_that_cannot_be_written_is_said(tmp_path):
 
 def test_an_unknown_option_ends_with_2():
     assert run("--nonsense").returncode == 2
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    studio = Studio(tmp_path_factory.mktemp("main") / "home").wait()
-    yield studio
-    studio.stop()
 
 
 def get(studio, path="/", **headers) -> tuple[int, str, dict]:

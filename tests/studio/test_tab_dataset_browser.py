@@ -10,17 +10,9 @@ from playwright.sync_api import expect
 from studio.datasets.reading import FILE_LIMIT_BYTES
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, type_choice, upload, wait_for_text
-from tests.serving import Studio
 from tests.studio.dataset_helpers import CHATML, base_folder
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    studio = Studio(tmp_path_factory.mktemp("dataset-tab") / "home").wait()
-    yield studio
-    studio.stop()
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,19 @@ from estimator.catalog import Model
 from estimator.conditions import Conditions
 from estimator.recipe import Recipe
 
-APPLY = """element.addEventListener('click', (event) => {
+APPLY = """let at = -1;
+const buttons = () => [...element.querySelectorAll('[data-apply]')];
+element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-apply]');
   if (button) trigger('click', JSON.parse(button.dataset.apply));
+});
+document.addEventListener('focusin', (event) => { at = buttons().indexOf(event.target); });
+watch('value', () => {
+  const now = buttons();
+  if (at >= 0 && now.length && document.activeElement === document.body) now[Math.min(at, now.length - 1)].focus({ preventScroll: true });
 });"""
-"""`ON_LOAD` of a panel whose buttons set recipe fields: `data-apply` holds them as JSON."""
+"""`ON_LOAD` of a panel whose buttons set recipe fields: `data-apply` holds them as JSON. A repaint replaces them: the one in the
+place of the one that had the keyboard gets it."""
 
 
 @dataclass(frozen=True)
