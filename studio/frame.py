@@ -63,6 +63,14 @@ function lsMarkField(tab) {
   field.dataset.problem = problem.textContent;
   field.classList.add("ls-at-fault");
 }
+// A dropdown's open list scrolls, so Tab would stop there (Chromium), and the list is gone by then: that stop is taken out.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Tab" && event.target.role === "combobox") document.getElementById(event.target.getAttribute("aria-controls"))?.setAttribute("tabindex", "-1");
+}, true);
+// A number typed beside a slider is no less true beyond the slider's end, where Gradio (6.31) puts it back as one leaves it.
+document.addEventListener("blur", (event) => {
+  if (event.target.closest?.(".ls-left")?.closest("#ls-tab-estimate, #ls-tab-train") && event.target.type === "number") event.stopImmediatePropagation();
+}, true);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-set-lang]");
   if (link) {

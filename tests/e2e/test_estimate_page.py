@@ -20,7 +20,7 @@ from estimator import Recipe, find_gpu, open_model
 from estimator.catalog import models
 from estimator.conditions import Conditions
 from estimator.formulas import formulas, moments
-from estimator.intents import intents, meet
+from estimator.intents import intents
 from estimator.parts import parts_of
 from estimator.platforms import Platform
 from estimator.ranking import rank
@@ -225,6 +225,9 @@ def test_which_gpu(page):
     cheap = [one for one in ranked if one.gpu.family == "consumer" and one.gpu.memory_gib >= 20 and one.cost.rents and one.cost.cheapest.offer.usd_per_hour <= 0.5]
     shows(page, [one.gpu.name for one in cheap])
     assert 0 < len(cheap) < 25
+    for name in ("rows", "tokens_per_row", "least_gib", "most_usd_per_hour"):
+        fill(page, name, "")
+    page.get_by_label(t(page.lang, "estimate.kind_consumer"), exact=True).uncheck()
 
 
 def test_a_card_of_ones_own(page):
@@ -288,9 +291,30 @@ def test_train_this(page):
     open_tab(page, "estimate")
 
 
-def test_what_to_change(page):
-    """What does not fit is said, and one click makes it fit."""
+@pytest.mark.parametrize("page", ["wide-light-en", "phone-dark-en"], indirect=True)
+def test_axe_finds_nothing_serious(page):
+    """All panels and many settings unfolded, with a recipe that does not fit and a mistake in a field; these two have both themes and widths."""
     number(page, "estimate-max_length", 65536)
+    panels = [f"panel-{name}" for name in ("why", "change", "fits", "cards", "take")]
+    unfold(page, "advanced", "group-adapters", *panels)
+    expect(page.locator("#estimate-change .ls-advice-first")).to_be_visible(timeout=20_000)
+    for selector in ("#estimate-why svg", "#estimate-fits td", "#estimate-cards tbody tr", "#estimate-take pre"):
+        expect(page.locator(selector).first).to_be_visible(timeout=20_000)
+    fill(page, "rank_pattern", "q_proj=many")
+    says(page, PROBLEM, "q_proj=many")
+    expect(page.locator("#estimate-rank_pattern")).to_have_attribute("data-problem", re.compile("q_proj=many"))
+    assert violations(page) == []
+    no_sideways(page)
+    fill(page, "rank_pattern", "")
+    expect(page.locator(PROBLEM)).to_be_empty()
+    for name in (*panels, "advanced"):
+        page.click(f"#estimate-{name} > button")
+
+
+def test_what_to_change(page):
+    """What does not fit is said, and one click makes it fit. A number beyond the slider's end may be typed."""
+    number(page, "estimate-max_length", 65536)
+    holds(page, "max_length", 65536)
     expect(page.locator(VERDICT)).to_have_class(re.compile("ls-problem"))
     says(page, VERDICT, "✕")
     unfold(page, "panel-change")
@@ -308,14 +332,16 @@ def test_what_to_change(page):
 def test_intents_say_why_and_set_their_fields(page):
     number(page, "estimate-max_length", 1024)
     for name, intent in intents().items():
-        page.click(f"#estimate-intents [data-intent={name}]")
-        expect(page.locator(f"#estimate-intents [data-intent={name}]")).to_have_attribute("aria-pressed", "true")
         why = page.locator(f"#estimate-intents [data-why={name}]")
         expect(why).to_contain_text(t(page.lang, f"estimate.intent_{name}_why"))
         expect(why).to_contain_text(intent.source)
-        if "r" in intent.values:
-            holds(page, "r", meet(intent, RECIPE, ASKED.gpu, ASKED.model).r)
-    expect(page.locator("#estimate-intents [aria-pressed=true]")).to_have_count(1)
+    pressed = page.locator("#estimate-intents [aria-pressed=true]")
+    for name in ("small_data", "large_data", "tightest_memory"):  # one at once after the other
+        page.click(f"#estimate-intents [data-intent={name}]")
+        expect(pressed).to_have_text(re.compile(t(page.lang, f"estimate.intent_{name}")))
+        expect(page.locator("#estimate-intents [data-why]:visible")).to_have_attribute("data-why", name)
+    holds(page, "r", intents()["tightest_memory"].values["r"])
+    holds(page, "per_device_train_batch_size", 1)
 
 
 def test_any_model(page, tmp_path):
@@ -333,20 +359,81 @@ def test_any_model(page, tmp_path):
     type_choice(page, "estimate-model", str(tmp_path))
     says(page, "#estimate-counts", "108,992")
     unfold(page, "pasting")
-    page.fill("#estimate-pasted textarea", json.dumps(CONFIGS["llama"] | {"num_hidden_layers": 2}))
+    page.fill("#estimate-pasted textarea", json.dumps(CONFIGS["llama"]))
     page.click("#estimate-paste")
     holds(page, "model", re.compile("config:llama-"))
     expect(page.locator(PROBLEM)).to_be_empty()
 
 
-def test_axe_finds_nothing_serious(page):
-    """Everything unfolded, then a recipe that does not fit with a mistake in a field."""
-    unfold(page, "advanced", "group-adapters", "panel-why", "panel-fits", "panel-cards", "panel-take")
-    says(page, "#estimate-take", "--model")
-    says(page, "#estimate-cards tbody", "GiB")
-    assert violations(page) == []
-    no_sideways(page)
-    fill(page, "rank_pattern", "q_proj=many")
-    says(page, PROBLEM, "q_proj=many")
-    expect(page.locator("#estimate-rank_pattern")).to_have_attribute("data-problem", re.compile("q_proj=many"))
-    assert violations(page) == []
+# What has the focus: whether it is what is looked for, and what is wrong with it: no outline, or out of sight.
+FOCUSED = """(wanted) => {
+  const now = document.activeElement;
+  if (now === document.body) return { found: wanted === 'body', wrong: null, at: 'body' };
+  window.lsSeen = (window.lsSeen || new Set()).add(now);
+  const style = getComputedStyle(now), box = now.getBoundingClientRect();
+  const isSeen = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+  const wrong = style.outlineStyle !== 'solid' || parseFloat(style.outlineWidth) < 2 ? 'no outline' : isSeen ? null : 'out of sight';
+  return { found: now.matches(wanted), wrong: wrong && `${wrong}: ${now.outerHTML.slice(0, 160)}`, at: now.closest('[id]')?.id };
+}"""
+MISSED = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]')]
+  .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && one.tabIndex >= 0 && !lsSeen.has(one))
+  .map((one) => one.outerHTML.slice(0, 160))"""
+
+
+def press_until(page, wanted: str, key: str = "Tab") -> list[str]:
+    """Press `key` until what matches `wanted` has the focus; ids on the way. Whatever gets the focus shows it."""
+    way: list[str] = []
+    for _ in range(150):
+        page.keyboard.press(key)
+        now = page.evaluate(FOCUSED, wanted)
+        assert now["wrong"] is None, now["wrong"]
+        way.append(now["at"])
+        if now["found"]:
+            return way
+    raise AssertionError(f"{key} does not lead to {wanted}: {way}")
+
+
+def test_from_the_first_look_to_a_decision_with_the_keyboard_alone(browser, studio):
+    page = open_page(browser, f"{studio.url}/?tab=estimate&lang=en")
+    page.set_default_timeout(20_000)
+    wait_for_text(page, VERDICT, "Fits on GeForce RTX 4090 with QLoRA 4-bit")
+    way = press_until(page, "body")
+    assert page.evaluate(MISSED) == []
+    order = ["ls-header", "ls-tab-estimate-button", "estimate-intents", "estimate-model", "estimate-gpu", "estimate-target_modules", "estimate-advanced", "estimate-train"]
+    order += ["estimate-picture", *(f"estimate-panel-{name}" for name in ("why", "change", "fits", "cards", "take"))]
+    first = [next(n for n, at in enumerate(way) if at and page.locator(f"#{name} #{at}, #{name}#{at}").count()) for name in order]
+    assert first == sorted(first), dict(zip(order, first, strict=True))
+
+    press_until(page, "#estimate-r input[type=range]")
+    page.keyboard.press("ArrowRight")
+    says(page, "#estimate-counts", "44,564,480 of 8,030,261,248")  # rank 17
+    press_until(page, "#estimate-picture [role=radio]")
+    page.keyboard.press("ArrowUp")
+    says(page, VERDICT, "Does not fit on GeForce RTX 4090 with Full")
+
+    press_until(page, "#estimate-panel-change > button")
+    page.keyboard.press("Enter")
+    expect(page.locator("#estimate-change .ls-advice-first button")).to_be_visible(timeout=20_000)
+    press_until(page, "#estimate-change .ls-advice-first button")
+    page.keyboard.press("Enter")
+    says(page, "#estimate-change", "It fits as it is.")
+    expect(page.locator("#estimate-change button:focus")).to_have_count(1)  # the reader's place is not lost
+
+    press_until(page, "#estimate-panel-cards > button")
+    page.keyboard.press("Space")
+    expect(page.locator("#estimate-cards tbody tr").first).to_be_visible(timeout=20_000)
+    before = names(page)
+    press_until(page, "#estimate-sort input")
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function("(before) => document.querySelector('#estimate-cards tr[data-card]').dataset.card !== before", arg=before[0])
+    press_until(page, "#estimate-cards a")
+
+    recipe_r = page.locator("#estimate-r input[type=number]").input_value()
+    press_until(page, "#estimate-train", key="Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#train-r input[type=number]")).to_have_value(recipe_r, timeout=20_000)
+    expect(page.locator("#ls-tab-train")).to_be_visible()
+    assert page.script_errors == []
+    page.context.close()

@@ -103,7 +103,7 @@ def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     said = t(lang, "estimate.cards_count", fitting=len(fitting), all=len(kept), shown=len(shown))
     ask = "" if data else f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
     note = f'<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
-    return f'<p class="ls-note">{escape(said)}</p>{ask}{cards_table(lang, shown)}{note}'
+    return f'<p class="ls-note">{escape(said)}</p>{ask}{cards_table(lang, shown) if shown else ""}{note}'
 
 
 def _dataset(asked: Asked, options: dict[str, Any]) -> Any:
