@@ -53,7 +53,7 @@ def build(shared: Shared) -> None:
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     _wire_picture(shared, form, trouble, shown, link)
     _wire_paste(form, trouble)
-    _wire_panels(shared, form, shown, folds, panels, options)
+    _wire_panels(shared, form, trouble, shown, folds, panels, options)
     for html in (shown, *panels):
         _wire_apply(html, form, trouble, shared)
     _wire_apply(wishes, form, trouble, shared, lambda asked, wish, undo: intents.met(asked, wish["intent"], undo))
@@ -144,32 +144,38 @@ def _wire_paste(form: Form, trouble: Any) -> None:
     form.paste.click(paste, form.pasted, [form.model, trouble], **FAST)
 
 
-def _wire_panels(shared: Shared, form: Form, shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]) -> None:
+def _wire_panels(
+    shared: Shared, form: Form, trouble: Any, shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]
+) -> None:
     """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
     asked_beside = [control for controls in options for control in controls.values()]
 
     def draw(request: gr.Request, names: str, kept: dict[str, Any], *values: Any) -> list[Any]:
+        """The panels, and what is wrong in a field of theirs: that panel stays as it is."""
         lang, open_names = language(request), str(names).partition("|")[0].split(",")
         beside = iter(values[len(form.basic) :])
         given = [{name: next(beside) for name in controls} for controls in options]
         try:
             asked = _asked(shared, request, kept, values[: len(form.basic)])
         except Problem:  # said beside the picture; what was drawn stays
-            return [gr.skip()] * len(PANELS)
-        return [_drawn(lang, panel, asked, own) if panel.NAME in open_names else gr.skip() for panel, own in zip(PANELS, given, strict=True)]
+            return [gr.skip()] * (len(PANELS) + 1)
+        drawn = [_drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "") for panel, own in zip(PANELS, given, strict=True)]
+        return [*(html for html, _ in drawn), next(filter(None, (mistake for _, mistake in drawn)), "")]
 
     changes = [control.change for control in asked_beside]
     for event in (shown.change, *(fold.expand for fold in folds), *changes):
         event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
-    wanted.change(draw, [wanted, *form.inputs, *asked_beside], list(panels), **FAST)
+    wanted.change(draw, [wanted, *form.inputs, *asked_beside], [*panels, trouble], **FAST)
 
 
-def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> str:
+def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tuple[Any, str]:
+    """(the panel, what is wrong in one of its own fields)."""
     try:
-        return panel.render(lang, asked, **options)
+        return panel.render(lang, asked, **options), ""
     except Problem as problem:
-        return explained(lang, problem)
+        said = explained(lang, problem)
+        return (gr.skip(), said) if problem.field in options else (said, "")
 
 
 def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None) -> None:
