@@ -67,10 +67,6 @@ function lsMarkField(tab) {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Tab" && event.target.role === "combobox") document.getElementById(event.target.getAttribute("aria-controls"))?.setAttribute("tabindex", "-1");
 }, true);
-// A number typed beside a slider is no less true beyond the slider's end, where Gradio (6.31) puts it back as one leaves it.
-document.addEventListener("blur", (event) => {
-  if (event.target.closest?.(".ls-left")?.closest("#ls-tab-estimate, #ls-tab-train") && event.target.type === "number") event.stopImmediatePropagation();
-}, true);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-set-lang]");
   if (link) {

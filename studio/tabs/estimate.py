@@ -175,7 +175,7 @@ def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tupl
         return panel.render(lang, asked, **options), ""
     except Problem as problem:
         said = explained(lang, problem)
-        return (gr.skip(), said) if problem.field in options else (said, "")
+        return (gr.skip(), said.replace("ls-problem", "ls-problem ls-aside", 1)) if problem.field in options else (said, "")
 
 
 def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None) -> None:
@@ -188,7 +188,7 @@ def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Calla
             recipe, gpu, conditions = meant(kept, basic)
             before = kept.get(UNDO, {})
             recipe, undo = made(_asked(shared, request, kept, basic), said, before) if made else (recipe.replace(**said), before)
-            values = set_to(kept, basic, recipe, gpu, conditions, {*said, *before, *undo})
+            values = set_to(kept, basic, recipe, gpu, conditions, {*before, *undo} if made else said)
             values[0][UNDO] = undo
             return [*values, gr.skip()]
         except Problem as problem:

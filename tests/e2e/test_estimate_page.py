@@ -303,7 +303,7 @@ def test_axe_finds_nothing_serious(page):
     panels = [f"panel-{name}" for name in ("why", "change", "fits", "cards", "take")]
     unfold(page, "advanced", "group-adapters", *panels)
     expect(page.locator("#estimate-change .ls-advice-first")).to_be_visible(timeout=20_000)
-    for selector in ("#estimate-why svg", "#estimate-fits td", "#estimate-cards tbody tr", "#estimate-take pre"):
+    for selector in ("#estimate-why svg:visible", "#estimate-fits td", "#estimate-cards tbody tr", "#estimate-take pre"):
         expect(page.locator(selector).first).to_be_visible(timeout=20_000)
     fill(page, "rank_pattern", "q_proj=many")
     says(page, PROBLEM, "q_proj=many")
