@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import pytest
 from playwright.sync_api import expect
@@ -143,16 +142,13 @@ def test_an_intent_sets_fields_and_says_why(page):
     expect(tokens).to_have_value("2048")  # the longest context is taken back: the order of pressing does not matter
     expect(page.locator("#estimate-intents [aria-pressed=true]")).to_have_text(re.compile("Small data"))
     number(page, "estimate-max_length", 64)
+    wait_for_text(page, COUNTS, "× 64 tokens")
 
 
 def settled(page) -> str:
-    """The verdict once an exact law that may still be on its way has come: the same for two seconds."""
-    seen, since = page.locator(VERDICT).inner_text(), time.monotonic()
-    while time.monotonic() - since < 2:
-        page.wait_for_timeout(100)
-        if (now := page.locator(VERDICT).inner_text()) != seen:
-            seen, since = now, time.monotonic()
-    return seen
+    """The verdict once the exact law has come."""
+    expect(page.locator("#estimate-approximate")).to_have_count(0)
+    return page.locator(VERDICT).inner_text()
 
 
 def test_a_broken_or_unknown_model_is_said_and_the_last_answer_stays(page):
