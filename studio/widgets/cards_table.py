@@ -6,14 +6,15 @@ from __future__ import annotations
 import functools
 from html import escape
 
-from estimator.catalog import gpus, rows
+from estimator.cards import gpus
+from estimator.catalog import rows
 from estimator.ranking import Candidate
 from estimator.throughput import Range
 from estimator.units import human_bytes
 from studio.i18n import t
+from studio.widgets.verdicts import SIGNS, sign_text, verdict_of
 
 COLUMNS = ("card", "fits", "run", "offer", "buy", "speed")
-SIGNS = {"fits": "✓", "close": "!", "several": "+", "unknown": "?", "misses": "✕"}
 
 
 def cards_table(lang: str, shown: list[Candidate]) -> str:
@@ -35,18 +36,9 @@ def _row(lang: str, one: Candidate, heads: dict[str, str]) -> str:
     return f'<tr role="row" data-card="{escape(one.gpu.name)}"><th scope="row" role="rowheader">{escape(one.gpu.name)}{size}</th>{cells}</tr>'
 
 
-def verdict_of(one: Candidate) -> str:
-    """A key of SIGNS."""
-    if one.sharded:
-        return "several"
-    if one.estimate.fits is None:
-        return "unknown"
-    return "misses" if not one.estimate.fits else "close" if one.estimate.is_close else "fits"
-
-
 def _fits(lang: str, one: Candidate) -> str:
-    verdict, made = verdict_of(one), one.sharded or one.estimate
-    word = t(lang, "estimate.cards_several", count=one.devices) if one.sharded else t(lang, f"estimate.sign_{verdict}")
+    verdict, made = "several" if one.sharded else verdict_of(one.estimate), one.sharded or one.estimate
+    word = t(lang, "estimate.cards_several", count=one.devices) if one.sharded else sign_text(lang, made)
     room = ""
     if made.headroom_bytes is not None:
         room = t(lang, "estimate.cards_spare" if made.headroom_bytes >= 0 else "estimate.cards_short", room=human_bytes(abs(made.headroom_bytes)))
