@@ -50,10 +50,11 @@ def build(shared: Shared) -> None:
             link = gr.HTML(elem_id="estimate-link", js_on_load=CLOSE)
             trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
+            mistake = gr.HTML(elem_id="estimate-mistake")  # of a panel's own field: its answer may come after a newer picture's problem
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     _wire_picture(shared, form, trouble, shown, link)
     _wire_paste(form, trouble)
-    _wire_panels(shared, form, trouble, shown, folds, panels, options)
+    _wire_panels(shared, form, mistake, shown, folds, panels, options)
     for html in (shown, *panels):
         _wire_apply(html, form, trouble, shared)
     _wire_apply(wishes, form, trouble, shared, lambda asked, wish, undo: intents.met(asked, wish["intent"], undo))
@@ -145,7 +146,7 @@ def _wire_paste(form: Form, trouble: Any) -> None:
 
 
 def _wire_panels(
-    shared: Shared, form: Form, trouble: Any, shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]
+    shared: Shared, form: Form, mistake: Any, shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]
 ) -> None:
     """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
@@ -161,12 +162,12 @@ def _wire_panels(
         except Problem:  # said beside the picture; what was drawn stays
             return [gr.skip()] * (len(PANELS) + 1)
         drawn = [_drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "") for panel, own in zip(PANELS, given, strict=True)]
-        return [*(html for html, _ in drawn), next(filter(None, (mistake for _, mistake in drawn)), "")]
+        return [*(html for html, _ in drawn), next(filter(None, (wrong for _, wrong in drawn)), "")]
 
     changes = [control.change for control in asked_beside]
     for event in (shown.change, *(fold.expand for fold in folds), *changes):
         event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
-    wanted.change(draw, [wanted, *form.inputs, *asked_beside], [*panels, trouble], **FAST)
+    wanted.change(draw, [wanted, *form.inputs, *asked_beside], [*panels, mistake], **FAST)
 
 
 def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tuple[Any, str]:
@@ -175,7 +176,7 @@ def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tupl
         return panel.render(lang, asked, **options), ""
     except Problem as problem:
         said = explained(lang, problem)
-        return (gr.skip(), said.replace("ls-problem", "ls-problem ls-aside", 1)) if problem.field in options else (said, "")
+        return (gr.skip(), said) if problem.field in options else (said, "")
 
 
 def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None) -> None:
