@@ -46,7 +46,9 @@ FIELDS = {
     )
 }
 """What `/estimate` takes beside the recipe; `Wish` checks what `/recommend` does."""
-PATHS = {f"/gradio_api/{way}/{name}" for way in ("run", "api") for name in ("estimate", "recommend")}
+DEFAULTS = {"estimate": (None, *(info.default for info in FIELDS.values())), "recommend": (None, None, None, None, None, False, None, 5)}
+"""What stands for arguments that a plain request leaves out at the end."""
+PATHS = {f"/gradio_api/{way}/{name}": name for way in ("run", "api") for name in DEFAULTS}
 MAX_BODY_BYTES = 16 * 2**20
 DERIVE_SECONDS = 10.0
 WAITING = 2
@@ -66,7 +68,7 @@ class Refusal(gr.Error):
 
 
 class OneSession:
-    """Middleware: plain requests to the endpoints share one of Gradio's sessions.
+    """Middleware: plain requests to the endpoints share one of Gradio's sessions, and may leave arguments out at the end.
 
     For a request that names none Gradio makes a copy of the whole page, 30 ms of work for an answer that takes 3; neither endpoint keeps
     anything in a session.
@@ -78,9 +80,10 @@ class OneSession:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = MutableHeaders(scope=scope) if scope["type"] == "http" else {}
         length = headers.get("content-length", "")
-        if scope.get("path", "").rstrip("/") not in PATHS or not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        name = PATHS.get(scope.get("path", "").rstrip("/"))
+        if not name or not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return await self.app(scope, receive, send)
-        body = _in_session(await Request(scope, receive).body())
+        body = _completed(await Request(scope, receive).body(), DEFAULTS[name])
         headers["content-length"] = str(len(body))
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -90,13 +93,17 @@ class OneSession:
         await self.app(scope, replayed, send)
 
 
-def _in_session(body: bytes) -> bytes:
+def _completed(body: bytes, defaults: tuple[Any, ...]) -> bytes:
     """What is no JSON object stays as it is, for Gradio to refuse."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):
         return body
-    return json.dumps(asked | {"session_hash": "programs"}).encode() if isinstance(asked, dict) else body
+    if not isinstance(asked, dict):
+        return body
+    if isinstance(data := asked.get("data"), list):
+        asked["data"] = [*data, *defaults[len(data) :]]
+    return json.dumps(asked | {"session_hash": "programs"}).encode()
 
 
 def register(shared: Shared) -> None:

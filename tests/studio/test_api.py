@@ -136,6 +136,14 @@ def test_a_wish_that_cannot_be_is_refused_by_name(client, asked, field):
     assert json.loads(caught.value.title)["params"]["field"] == field
 
 
+def test_a_plain_request_may_leave_arguments_out(studio):
+    status, said = posted(studio, "estimate", RECIPE)
+    assert status == 200 and said["data"] == posted(studio, "estimate", RECIPE, None, None, 1.0, False)[1]["data"]
+    status, said = posted(studio, "recommend", MODEL, 1000)
+    assert status == 200 and len(said["data"][0]["plans"]) == 5
+    assert posted(studio, "estimate")[1]["error"].startswith("recipe: null is not an object of recipe fields")
+
+
 def test_programs_see_these_two_and_nothing_else(client):
     assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/estimate", "/recommend"}
 
