@@ -18,6 +18,7 @@ from estimator.catalog import Model
 from estimator.changes import COSTS, Change
 from estimator.estimate import Estimate, check, estimate
 from estimator.largest import highest, largest_of, longest_tokens
+from estimator.largest import newest_models as newest_of_families
 from estimator.machines import machine
 from estimator.problems import Problem
 from estimator.proposals import Advice, Largest, Proposal
@@ -48,6 +49,11 @@ def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: 
 def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Largest:
     """The last part of the advice alone. Raises `Problem` as `advise` does."""
     return largest_of(_judge(recipe, gpu, model, loop, where))
+
+
+def newest_models(recipe: Recipe, gpu: Gpu | str, *, families: int = 8, model: Model | None = None, loop: str = "trl", **where: Any) -> list[Estimate]:
+    """Models of the newest families, each family's largest that fits: estimates of `recipe` with them. Raises `Problem` as `advise` does."""
+    return newest_of_families(_judge(recipe, gpu, model, loop, where), families)
 
 
 def highest_length(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> int | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import TYPE_CHECKING
 
 from estimator import states
 from estimator.catalog import ModelPreset, load_preset, models
-from estimator.estimate import check
+from estimator.estimate import Estimate, check
 from estimator.problems import Problem
 from estimator.proposals import Largest
 from estimator.recipe import FIELDS, Recipe
@@ -71,9 +73,35 @@ def _least_bytes(recipe: Recipe) -> float:
     return states.width_bytes(recipe.dtype) * (2 if recipe.method == "full" else 1)
 
 
+def newest_models(judge: Judge, families: int) -> list[Estimate]:
+    """Of the model families released last, each one's largest preset that fits with the rest of the recipe as it is; newest first."""
+    room, found = judge.start.usable_bytes / _least_bytes(judge.recipe), []
+    for presets in _by_release():
+        fitting = (made for preset in presets if preset.parameters <= room and (made := _of_model(judge, preset)) and made.fits)
+        found += itertools.islice(fitting, 1)
+        if len(found) == families:
+            break
+    return found
+
+
+@functools.cache
+def _by_release() -> list[list[ModelPreset]]:
+    """The families, each with its presets from the largest down."""
+    made: dict[str, list[ModelPreset]] = {}
+    for preset in sorted((p for p in models().values() if p.is_causal and p.released), key=lambda p: -p.parameters):
+        made.setdefault(preset.family, []).append(preset)
+    return sorted(made.values(), key=lambda presets: max(preset.released for preset in presets), reverse=True)
+
+
 def _fits_model(judge: Judge, preset: ModelPreset) -> bool:
+    made = _of_model(judge, preset)
+    return bool(made and made.fits)
+
+
+def _of_model(judge: Judge, preset: ModelPreset) -> Estimate | None:
+    """The recipe with another model; None where they do not go together."""
     try:
         model, recipe = load_preset(preset.id), judge.recipe.replace(model=preset.id)
-        return not check(recipe, model=model) and bool(judge.estimate(recipe, model=model).fits)
+        return None if check(recipe, model=model) else judge.estimate(recipe, model=model)
     except Problem:
-        return False
+        return None

@@ -23,10 +23,10 @@ from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.estimate_form import START, Form, build_form, held_for, meant, set_to
 from studio.tabs.notices import RETRY, explained, explained_late, mark_field
-from studio.tabs.panels import Asked, cards, change, fits, intents, take, why
+from studio.tabs.panels import Asked, cards, change, fits, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
 
-PANELS = (why, change, fits, cards, take)
+PANELS = (why, change, fits, which_model, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 UNDO = "_undo"
 """In what the session keeps: the fields that the intent pressed last has changed."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimator import Problem, Recipe, check, estimate, find_gpu, gpus, models
-from estimator.advise import Advice, advise
+from estimator.advise import Advice, advise, newest_models
 from estimator.advise_command import main
 from estimator.changes import COSTS, Change
 from estimator.proposals import Proposal
@@ -101,6 +101,19 @@ def test_the_largest_fits_and_one_more_does_not(recipe: Recipe, card: str) -> No
             assert not estimate(more, card).fits
     if largest.model:
         assert estimate(recipe.replace(model=largest.model), card).fits
+
+
+def test_of_each_new_family_the_largest_that_fits() -> None:
+    recipe, card = Recipe(model=LLAMA, max_length=512), find_gpu("Tesla T4")
+    found = newest_models(recipe, card, families=5)
+    released = {family: max(p.released for p in models().values() if p.family == family and p.is_causal) for family in {p.family for p in models().values() if p.is_causal}}
+    families = [models()[made.source.recipe.model].family for made in found]
+    assert len(set(families)) == 5 and [released[name] for name in families] == sorted((released[name] for name in families), reverse=True)
+    for made, family in zip(found, families, strict=True):
+        chosen = made.source.recipe
+        assert made.fits and chosen == recipe.replace(model=chosen.model)
+        larger = [p.id for p in models().values() if p.family == family and p.is_causal and p.parameters > models()[chosen.model].parameters]
+        assert not any(not check(recipe.replace(model=id)) and estimate(recipe.replace(model=id), card).fits for id in larger)
 
 
 def test_the_largest_model_is_what_a_whole_search_finds() -> None:

@@ -14,13 +14,13 @@ from estimator.cards import gpus
 from estimator.own_cards import own_card
 from estimator.take_away import from_query
 from studio.i18n import LANGUAGES, t
-from studio.tabs.panels import Asked, cards, change, fits, take, why
+from studio.tabs.panels import Asked, cards, change, fits, take, which_model, why
 from studio.tabs.panels.picture import picture
 from studio.widgets.bars_svg import COLOURS
 from studio.widgets.verdicts import SIGNS
 
 ID = "meta-llama/Llama-3.1-8B"
-PANELS = (why, change, fits, cards, take)
+PANELS = (why, change, fits, which_model, cards, take)
 RANKING = {"sort": "fits", "way": "any", "kinds": [], "whole": False}
 
 
