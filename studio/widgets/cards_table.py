@@ -17,11 +17,11 @@ from studio.widgets.verdicts import SIGNS, sign_text, verdict_of
 COLUMNS = ("card", "fits", "run", "offer", "buy", "speed")
 
 
-def cards_table(lang: str, shown: list[Candidate]) -> str:
-    """A row a card. What is unknown says so."""
+def cards_table(lang: str, shown: list[Candidate], chosen: str) -> str:
+    """A row a card; that of the card called `chosen` is marked. What is unknown says so."""
     heads = {name: escape(t(lang, f"estimate.cards_{name}")) for name in COLUMNS}
     head = "".join(f'<th scope="col" role="columnheader">{text}</th>' for text in heads.values())
-    body = "".join(_row(lang, one, heads) for one in shown)
+    body = "".join(_row(lang, one, heads, one.gpu.name == chosen) for one in shown)
     label = escape(t(lang, "estimate.panel_cards"))
     return (
         f'<table class="ls-table ls-cards" role="table" aria-label="{label}"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
@@ -29,11 +29,12 @@ def cards_table(lang: str, shown: list[Candidate]) -> str:
     )
 
 
-def _row(lang: str, one: Candidate, heads: dict[str, str]) -> str:
+def _row(lang: str, one: Candidate, heads: dict[str, str], is_chosen: bool) -> str:
     made = {"fits": _fits, "run": _run, "offer": _offer, "buy": _buy, "speed": _speed}
     cells = "".join(f'<td role="cell" data-label="{heads[name]}">{cell(lang, one)}</td>' for name, cell in made.items())
     size = f"<small>{one.gpu.memory_gib:g} GiB</small>" if one.gpu.memory_gib else ""
-    return f'<tr role="row" data-card="{escape(one.gpu.name)}"><th scope="row" role="rowheader">{escape(one.gpu.name)}{size}</th>{cells}</tr>'
+    mark = " aria-current=true" if is_chosen else ""
+    return f'<tr role="row"{mark} data-card="{escape(one.gpu.name)}"><th scope="row" role="rowheader">{escape(one.gpu.name)}{size}</th>{cells}</tr>'
 
 
 def _fits(lang: str, one: Candidate) -> str:
@@ -46,11 +47,13 @@ def _fits(lang: str, one: Candidate) -> str:
 
 
 def _run(lang: str, one: Candidate) -> str:
-    """Cost and hours of the stated dataset; without one the price of a million tokens."""
+    """Cost and hours of the stated dataset, what is likely and the range; without one the price of a million tokens."""
     rent, hours = one.cost.cheapest, one.throughput.hours
     if hours:
-        usd = t(lang, "estimate.cards_usd", usd=_span(rent.usd, 2)) if rent and rent.usd else t(lang, "estimate.unknown")
-        return escape(usd) + _small(escape(t(lang, "estimate.cards_in_hours", hours=_span(hours, 1 if hours.low >= 1 else 2))))
+        usd, span = t(lang, "estimate.unknown"), ""
+        if rent and rent.usd:
+            usd, span = t(lang, "estimate.cards_usd", usd=f"{rent.usd.central:,.2f}"), _span(rent.usd, 2)
+        return escape(usd) + _small(span) + _small(escape(t(lang, "estimate.cards_in_hours", hours=_span(hours, 1 if hours.low >= 1 else 2))))
     if rent and rent.usd_per_million_tokens is not None:
         usd = rent.usd_per_million_tokens
         return escape(t(lang, "estimate.cards_per_million", usd=f"{usd:,.2f}" if usd >= 0.01 else "< 0.01"))

@@ -76,19 +76,6 @@ def test_a_folded_field_changes_the_numbers_and_a_mistake_in_it_is_said(page):
     expect(page.locator("#estimate-picture")).not_to_contain_text("the driver moves memory to the host")
 
 
-def test_what_is_folded_travels_with_the_link(page, studio):
-    other = open_page(page.context.browser, f"{studio.url}/?tab=estimate&model=Qwen/Qwen2.5-0.5B&r=4&optim=adafactor&seed=7&padded=true&gpu=H100+SXM5+80GB&method=lora")
-    wait_for_text(other, VERDICT, "H100 SXM5 80GB with LoRA")
-    unfold(other, "panel-take")
-    wait_for_text(other, "#estimate-take", "--seed 7")
-    for part in ("--optim adafactor", "--padded true", "seed=7", "padded=true"):
-        expect(other.locator("#estimate-take")).to_contain_text(part)
-    other.click("#estimate-train")
-    expect(other.locator("#train-r input[type=number]")).to_have_value("4")
-    assert other.script_errors == []
-    other.context.close()
-
-
 def test_a_number_beyond_the_slider_is_taken_and_one_beyond_the_field_is_said(page):
     number(page, "estimate-max_length", 65_536)
     wait_for_text(page, COUNTS, "2 × 65,536 tokens")

@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import expect
 
 from estimator import Recipe, find_gpu, open_model
+from estimator.advise import newest_models
 from estimator.catalog import models
 from estimator.conditions import Conditions
 from estimator.formulas import formulas, moments
@@ -29,10 +30,10 @@ from estimator.take_away import FORMULA_SIGNS, command_line, conditions_in, from
 from estimator.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.estimate_form import held_for
-from studio.tabs.panels import Asked
+from studio.tabs.panels import Asked, which_model
 from studio.tabs.panels.picture import bars_of
 from studio.widgets.memory_bar import Bar
-from studio.widgets.verdicts import SIGNS
+from studio.widgets.verdicts import SIGNS, sign_text
 from tests.chromium import launch
 from tests.e2e.accessible import violations
 from tests.e2e.driving import choose, number, open_page, open_tab, type_choice, unfold, wait_for_text
@@ -41,6 +42,7 @@ from tests.estimator.small import CONFIGS
 pytestmark = pytest.mark.browser
 RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", r=8, lora_alpha=32, max_length=1024, seed=7)
 ASKED = Asked(RECIPE, find_gpu("RTX 4090"), open_model(RECIPE.model), Conditions(system="linux-desktop"))
+WHERE = {"model": ASKED.model, "conditions": ASKED.conditions}
 LINK = query(RECIPE, ASKED.gpu.name, ASKED.conditions)
 PAGES = {"wide-light-en": (1440, False, "en"), "wide-dark-zh": (1440, True, "zh-CN"), "phone-light-zh": (390, False, "zh-CN"), "phone-dark-en": (390, True, "en")}
 VERDICT, PICTURE, PROBLEM = "#estimate-picture .ls-verdict", "#estimate-picture", "#estimate-problem"
@@ -200,9 +202,31 @@ def test_where_the_edge_is(page):
     says(page, VERDICT, human_bytes(answer.headroom_bytes))
 
 
+def test_which_model(page):
+    unfold(page, "panel-models")
+    found = newest_models(RECIPE, ASKED.gpu, families=which_model.FAMILIES, model=ASKED.model, **ASKED.conditions.options)
+    found.sort(key=lambda made: models()[made.source.recipe.model].released, reverse=True)
+    rows = page.locator("#estimate-models tbody tr")
+    expect(rows).to_have_count(len(found))
+    for row, made in zip(rows.all(), found, strict=True):
+        expect(row).to_contain_text(made.source.recipe.model)
+        if made.engine == "traced":
+            expect(row).to_contain_text(human_bytes(made.device_bytes))
+        expect(row).to_contain_text(sign_text(page.lang, made))
+    no_sideways(page)
+    assert page.locator("#estimate-models .ls-scroll").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    name = next(made.source.recipe.model for made in found if made.engine == "traced")
+    rows.filter(has_text=name).locator("button").click()
+    says(page, "#estimate-counts", name)
+    expect(page.locator("#estimate-models tr[aria-current]")).to_contain_text(name)
+    type_choice(page, "estimate-model", RECIPE.model)
+    says(page, "#estimate-counts", RECIPE.model)
+    page.click("#estimate-panel-models > button")
+
+
 def test_which_gpu(page):
     unfold(page, "panel-cards")
-    fitting = [one for one in rank(RECIPE, model=ASKED.model) if one.devices]
+    fitting = [one for one in rank(RECIPE, **WHERE) if one.devices]
     shows(page, [one.gpu.name for one in fitting[:25]])
     no_sideways(page)
     assert page.locator("#estimate-cards table").evaluate("(table) => table.scrollWidth <= table.parentElement.clientWidth")
@@ -212,17 +236,17 @@ def test_which_gpu(page):
     expect(page.locator("#estimate-cards tbody tr").first.get_by_role("link", name=offer.as_of_date)).to_have_attribute("href", offer.source_url)
 
     fill(page, "rows", "many")
-    says(page, "#estimate-mistake", "rows: many")
+    says(page, "#estimate-mistake", "many")
     assert names(page) == [one.gpu.name for one in fitting[:25]], "the last good table stays"
     fill(page, "rows", "5,000")
     fill(page, "tokens_per_row", "300")
     expect(page.locator("#estimate-mistake")).to_be_empty()
     choose(page, "estimate-sort", t(page.lang, "estimate.sort_hours"))
-    ranked = [one for one in rank(RECIPE, uniform(5000, 300, RECIPE), model=ASKED.model, sort="hours") if one.devices]
+    ranked = [one for one in rank(RECIPE, uniform(5000, 300, RECIPE), sort="hours", **WHERE) if one.devices]
     shows(page, [one.gpu.name for one in ranked[:25]])
     hours, usd = ranked[0].throughput.hours, ranked[0].cost.cheapest.usd
     first = page.locator("#estimate-cards tbody tr").first
-    for text in (f"{hours.low:,.2f}", f"{hours.high:,.2f}", f"{usd.low:,.2f}", f"{usd.high:,.2f}"):
+    for text in (f"{usd.central:,.2f}", f"{hours.low:,.2f}", f"{hours.high:,.2f}", f"{usd.low:,.2f}", f"{usd.high:,.2f}"):
         expect(first).to_contain_text(text)
     fill(page, "least_gib", "20")
     fill(page, "most_usd_per_hour", "0.5")
@@ -300,7 +324,7 @@ def test_train_this(page):
 def test_axe_finds_nothing_serious(page):
     """All panels and many settings unfolded, with a recipe that does not fit and a mistake in a field; these two have both themes and widths."""
     number(page, "estimate-max_length", 65536)
-    panels = [f"panel-{name}" for name in ("why", "change", "fits", "cards", "take")]
+    panels = [f"panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take")]
     unfold(page, "advanced", "group-adapters", *panels)
     expect(page.locator("#estimate-change .ls-advice-first").first).to_be_visible(timeout=20_000)
     for selector in ("#estimate-why svg:visible", "#estimate-fits td", "#estimate-cards tbody tr", "#estimate-take pre"):
@@ -405,7 +429,7 @@ def test_from_the_first_look_to_a_decision_with_the_keyboard_alone(browser, stud
     way = press_until(page, "body")
     assert page.evaluate(MISSED) == []
     order = ["ls-header", "ls-tab-estimate-button", "estimate-intents", "estimate-model", "estimate-gpu", "estimate-target_modules", "estimate-advanced", "estimate-train"]
-    order += ["estimate-picture", *(f"estimate-panel-{name}" for name in ("why", "change", "fits", "cards", "take"))]
+    order += ["estimate-picture", *(f"estimate-panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take"))]
     first = [next(n for n, at in enumerate(way) if at and page.locator(f"#{name} #{at}, #{name}#{at}").count()) for name in order]
     assert first == sorted(first), dict(zip(order, first, strict=True))
 

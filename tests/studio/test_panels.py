@@ -149,3 +149,15 @@ def test_the_file_has_the_colours_of_the_page():
 
 def test_the_picture_of_four_bits_of_the_other_kind_is_its_own():
     assert picture("en", asked(quantization="fp4", bnb_4bit_use_double_quant=False)) != picture("en", asked())
+
+
+@pytest.mark.parametrize(("text", "number"), [("5,000", 5000), ("5_000", 5000), ("1,234,567.5", 1234567.5), ("0.5", 0.5), ("", None)])
+def test_numbers_beside_the_recipe_may_be_grouped(text, number):
+    assert cards._stated({"rows": text}, "rows") == number
+
+
+@pytest.mark.parametrize("text", ["0,5", "5,00", "many", "1e", "1,2,3"])
+def test_a_comma_that_may_be_a_decimal_one_is_refused(text):
+    with pytest.raises(Problem) as caught:
+        cards._stated({"rows": text}, "rows")
+    assert caught.value.field == "rows" and caught.value.params["value"] == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from html import escape
 from typing import Any
 
@@ -94,16 +95,28 @@ def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     sort = options.get("sort")
     if sort not in SORTS:
         raise Problem("recipe.choice", field="sort", value=str(sort)[:40], allowed=", ".join(SORTS))
-    ranked = rank(asked.recipe, data, model=asked.model, sort=sort, own=cards, **prices)
+    where = {"batches": asked.conditions.batches, "conditions": asked.conditions}
+    ranked = rank(asked.recipe, data, model=asked.model, sort=sort, own=cards, **where, **prices)
     kept = [one for one in ranked if _wanted(one, options, cards)]
     fitting = [one for one in kept if one.devices]
     mine = {card.gpu.name for card in cards}
     shown = kept if options.get("whole") else fitting[:SHOWN]
     shown = [one for one in kept if one.gpu.name in mine] + [one for one in shown if one.gpu.name not in mine]
     said = t(lang, "estimate.cards_count", fitting=len(fitting), all=len(kept), shown=len(shown))
-    ask = "" if data else f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
+    if not kept:
+        said = t(lang, "estimate.cards_none")
     note = f'<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
-    return f'<p class="ls-note">{escape(said)}</p>{ask}{cards_table(lang, shown) if shown else ""}{note}'
+    return f'<p class="ls-note">{escape(said)}</p>{_run(lang, asked, data, options)}{cards_table(lang, shown, asked.gpu.name) if shown else ""}{note}'
+
+
+def _run(lang: str, asked: Asked, data: Any, options: dict[str, Any]) -> str:
+    """What the hours and costs are of, with what was not said but counts."""
+    if not data:
+        return f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
+    tokens, steps, epochs = _positive(options, "tokens_per_row"), asked.recipe.max_steps, asked.recipe.num_train_epochs
+    rows = t(lang, "estimate.cards_data", rows=f"{int(_positive(options, 'rows')):,}", tokens=f"{int(tokens or asked.recipe.max_length):,}")
+    length = t(lang, "estimate.cards_steps", steps=f"{steps:,}") if steps > 0 else t(lang, "estimate.cards_epochs", epochs=f"{epochs:g}")
+    return f'<p class="ls-note"><b>{escape(t(lang, "estimate.cards_run_of", rows=rows, length=length))}</b></p>'
 
 
 def _dataset(asked: Asked, options: dict[str, Any]) -> Any:
@@ -114,7 +127,9 @@ def _dataset(asked: Asked, options: dict[str, Any]) -> Any:
 
 def _stated(options: dict[str, Any], name: str) -> float | None:
     """A number that was typed; None for an empty box. Raises `Problem`."""
-    text = str(options.get(name) or "").replace(",", "").replace("_", "").strip()
+    text = str(options.get(name) or "").strip()
+    if re.fullmatch(r"\d{1,3}([,_ ]\d{3})+(\.\d*)?", text):  # any other comma may be a decimal one, so it is refused
+        text = re.sub("[,_ ]", "", text)
     try:
         value = float(text) if text else None
     except ValueError:

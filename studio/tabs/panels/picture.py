@@ -144,17 +144,18 @@ def _question(asked: Asked) -> str:
 
 def _stale(lang: str, asked: Asked) -> str:
     """Shown (by the style sheet) while the controls hold a mistake: this picture is not of them."""
-    return f'<p class="ls-stale">{escape(t(lang, "estimate.last_good", model=asked.recipe.model, rows=_rows(lang, asked.recipe)))}</p>'
+    return f'<p class="ls-stale">{escape(t(lang, "estimate.last_good", model=asked.recipe.model, rows=rows_of(lang, asked.recipe)))}</p>'
 
 
-def _rows(lang: str, recipe: Recipe) -> str:
+def rows_of(lang: str, recipe: Recipe) -> str:
+    """One batch, in words."""
     return t(lang, "estimate.rows", batch=f"{recipe.per_device_train_batch_size:,}", length=f"{recipe.max_length:,}")
 
 
 def _counts(lang: str, recipe: Recipe, answer: Estimate) -> str:
     share = f"{answer.trainable_parameters / answer.total_parameters:.3%}"
     words = {"trainable": f"{answer.trainable_parameters:,}", "total": f"{answer.total_parameters:,}", "share": share}
-    asked = f"{recipe.model} · {_rows(lang, recipe)}"
+    asked = f"{recipe.model} · {rows_of(lang, recipe)}"
     return f'<p class="ls-note" id="estimate-counts"><b>{escape(asked)}</b> · {escape(t(lang, "estimate.parameters", **words))}</p>'
 
 

@@ -9,7 +9,7 @@ from html import escape
 from estimator.take_away import command_line, python_code, query, to_csv
 from studio.i18n import t
 from studio.tabs.panels import Asked
-from studio.tabs.panels.picture import bars_of
+from studio.tabs.panels.picture import bars_of, rows_of
 from studio.widgets.bars_svg import bars_svg
 
 NAME = "take"
@@ -44,7 +44,7 @@ def render(lang: str, asked: Asked) -> str:
     files = [
         ("estimate.json", "application/json", body),
         ("estimate.csv", "text/csv", to_csv([(bar.name, bar.answer) for bar in bars])),
-        ("estimate.svg", "image/svg+xml", bars_svg(lang, bars, f"{asked.recipe.model} · {gpu}")),
+        ("estimate.svg", "image/svg+xml", bars_svg(lang, bars, f"{asked.recipe.model} · {gpu} · {rows_of(lang, asked.recipe)}")),
     ]
     links = "".join(_file(*file) for file in files) + '<a href="#" data-png role="button">estimate.png</a>'
     return (

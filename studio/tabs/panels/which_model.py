@@ -23,6 +23,7 @@ def render(lang: str, asked: Asked) -> str:
     if not found:
         return f'<p class="ls-problem">✕ {escape(t(lang, "estimate.models_none"))}</p>'
     heads = "".join(f'<th scope="col">{escape(t(lang, f"estimate.models_{name}"))}</th>' for name in ("model", "parameters", "released", "memory", "fits"))
+    found.sort(key=lambda made: models()[made.source.recipe.model].released, reverse=True)
     body = "".join(_row(lang, made, made.source.recipe.model == asked.recipe.model) for made in found)
     note = f'<p class="ls-note">{escape(t(lang, "estimate.models_note"))}</p>'
     return f'{note}<div class="ls-scroll"><table class="ls-table ls-models"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
