@@ -161,3 +161,10 @@ def test_a_comma_that_may_be_a_decimal_one_is_refused(text):
     with pytest.raises(Problem) as caught:
         cards._stated({"rows": text}, "rows")
     assert caught.value.field == "rows" and caught.value.params["value"] == text
+
+
+def test_the_chosen_card_is_in_the_table_however_many_of_it_are_needed():
+    recipe = Recipe(model="meta-llama/Llama-3.1-70B", max_length=4096, per_device_train_batch_size=1)
+    html = cards.render("en", Asked(recipe, find_gpu("RTX 4090"), open_model(recipe.model)), **RANKING)
+    first = html.split("<tbody")[1].split("</tr>")[0]
+    assert 'aria-current=true data-card="GeForce RTX 4090"' in first and "cards (FSDP2)" in first

@@ -99,9 +99,9 @@ def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     ranked = rank(asked.recipe, data, model=asked.model, sort=sort, own=cards, **where, **prices)
     kept = [one for one in ranked if _wanted(one, options, cards)]
     fitting = [one for one in kept if one.devices]
-    mine = {card.gpu.name for card in cards}
     shown = kept if options.get("whole") else fitting[:SHOWN]
-    shown = [one for one in kept if one.gpu.name in mine] + [one for one in shown if one.gpu.name not in mine]
+    first = {card.gpu.name for card in cards} | ({asked.gpu.name} - {one.gpu.name for one in shown})  # the chosen card is there wherever it stands
+    shown = [one for one in kept if one.gpu.name in first] + [one for one in shown if one.gpu.name not in first]
     said = t(lang, "estimate.cards_count", fitting=len(fitting), all=len(kept), shown=len(shown))
     if not kept:
         said = t(lang, "estimate.cards_none")
