@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench.page import REPAINT
+from tests.bench.page import REPAINT, p95
 from tests.chromium import launch
 from tests.serving import Studio
 
@@ -44,15 +44,11 @@ def figures() -> list[dict[str, Any]]:
         {"name": f"/estimate, {CLIENTS} clients twice a second for {SECONDS} s: answers", "value": len(load.answers_ms), "unit": ""},
         {"name": "the same: errors", "value": load.errors, "unit": "", "target": "0"},
         {"name": "the same: asked to answered, median", "value": statistics.median(load.answers_ms), "unit": "ms"},
-        {"name": "the same: asked to answered, 95th percentile", "value": _p95(load.answers_ms), "unit": "ms", "target": "< 250 ms"},
+        {"name": "the same: asked to answered, 95th percentile", "value": p95(load.answers_ms), "unit": "ms", "target": "< 250 ms"},
         {"name": "slider moved to picture painted meanwhile, median", "value": statistics.median(moves_ms), "unit": "ms"},
-        {"name": "slider moved to picture painted meanwhile, 95th percentile", "value": _p95(moves_ms), "unit": "ms", "target": "< 150 ms"},
+        {"name": "slider moved to picture painted meanwhile, 95th percentile", "value": p95(moves_ms), "unit": "ms", "target": "< 150 ms"},
         {"name": "processes at work or waiting on this machine, of the last minute", "value": os.getloadavg()[0], "unit": ""},
     ]
-
-
-def _p95(values: list[float]) -> float:
-    return statistics.quantiles(values, n=20)[-1]
 
 
 class Load:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
@@ -12,15 +13,23 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 def open_page(browser: Any, url: str, *, width: int = 1440, height: int = 1000, dark: bool = False) -> Page:
-    """A page of its own browser context; an error in the page's own scripts fails the test that sees it."""
+    """A page of its own browser context; errors in the page's own scripts and requests to other hosts are kept for the test to judge."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.script_errors = []
     page.on("pageerror", lambda error: page.script_errors.append(str(error)))
+    page.other_hosts = []
+    page.on("request", lambda request: _is_elsewhere(request.url, url) and page.other_hosts.append(request.url))
     page.goto(url)
     page.wait_for_selector("#ls-tabs")
     return page
+
+
+def _is_elsewhere(asked: str, page_url: str) -> bool:
+    """Whether a request leaves the studio; `data:` and `blob:` stay in the browser."""
+    parts = urlsplit(asked)
+    return bool(parts.netloc) and parts.netloc != urlsplit(page_url).netloc
 
 
 def open_tab(page: Page, name: str) -> None:

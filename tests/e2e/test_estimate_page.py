@@ -64,7 +64,7 @@ def page(request, browser, studio):
     page.lang, page.dark, page.width = lang, dark, width
     wait_for_text(page, VERDICT, ASKED.gpu.name)
     yield page
-    assert page.script_errors == []
+    assert page.script_errors == [] and page.other_hosts == []
     page.context.close()
 
 
@@ -464,5 +464,5 @@ def test_from_the_first_look_to_a_decision_with_the_keyboard_alone(browser, stud
     page.keyboard.press("Enter")
     expect(page.locator("#train-r input[type=number]")).to_have_value(recipe_r, timeout=20_000)
     expect(page.locator("#ls-tab-train")).to_be_visible()
-    assert page.script_errors == []
+    assert page.script_errors == [] and page.other_hosts == []
     page.context.close()

@@ -31,7 +31,7 @@ def page(studio):
     with launch() as browser:
         page = open_page(browser, studio.url)
         yield page
-        assert page.script_errors == []
+        assert page.script_errors == [] and page.other_hosts == []
 
 
 @pytest.fixture(scope="module")
