@@ -52,7 +52,7 @@ def test_a_folder_that_needs_code_is_counted_from_its_headers(tmp_path, capsys):
     folder = repository(tmp_path / "model", **{key: REMOTE[key] for key in ("model_type", "auto_map")})
     data = answer(capsys, "--model", str(folder))
     assert data["total_parameters"] == inventory("llama").total_parameters
-    assert codes(data) == ["model.from_headers", "model.code_ignored", "law.not_traced", "estimator.approximate"]
+    assert codes(data) == ["model.from_headers", "model.code_ignored", "model.unbuildable", "estimator.approximate"]
 
 
 def test_a_pasted_config_needs_no_name(tmp_path, capsys, monkeypatch):
