@@ -56,8 +56,8 @@ def figures() -> list[dict[str, Any]]:
         usable_s.append(seconds)
         try:
             verdict_s = [_first_verdict(browser, studio.url) for _ in range(STARTS)]
-            panels_ms = {name: _panel(page, name) for name in PANELS}
             moves_ms = page.evaluate(REPAINT, ["#estimate-r input[type=range]", "#estimate-picture", MOVES])
+            panels_ms = {name: _panel(page, name) for name in PANELS}
             rss_bytes, has_torch = _memory(studio, page)
         finally:
             studio.stop()
@@ -103,7 +103,7 @@ def _panel(page: Any, name: str) -> list[float]:
     """Milliseconds from a move to the panel's new content, the panel open alone; the first drawing reads files and is not among them."""
     fold = f"#estimate-panel-{name} > button"
     page.click(fold)
-    page.wait_for_selector(f"#estimate-{name} :is(table, svg, section)", timeout=30_000)
+    page.wait_for_selector(f"#estimate-{name} :is(table, svg, ol)", state="attached", timeout=30_000)
     times = page.evaluate(REPAINT, ["#estimate-r input[type=range]", f"#estimate-{name}", PANEL_MOVES])
     page.click(fold)
     return times
