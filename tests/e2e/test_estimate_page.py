@@ -82,7 +82,9 @@ def holds(page, name: str, value: object) -> None:
 
 
 def fill(page, name: str, text: str) -> None:
-    page.locator(f"#estimate-{name}").locator("input, textarea").fill(text)
+    box = page.locator(f"#estimate-{name}").locator("input, textarea")
+    box.fill(text)
+    expect(box).to_have_value(text)
 
 
 def names(page) -> list[str]:
@@ -243,9 +245,10 @@ def test_which_gpu(page):
     expect(page.locator("#estimate-mistake")).to_be_empty()
     choose(page, "estimate-sort", t(page.lang, "estimate.sort_hours"))
     ranked = [one for one in rank(RECIPE, uniform(5000, 300, RECIPE), sort="hours", **WHERE) if one.devices]
-    shows(page, [one.gpu.name for one in ranked[:25]])
+    listed = [one.gpu.name for one in ranked[:25]]
+    shows(page, [name for name in [ASKED.gpu.name] if name not in listed] + listed)
     hours, usd = ranked[0].throughput.hours, ranked[0].cost.cheapest.usd
-    first = page.locator("#estimate-cards tbody tr").first
+    first = page.locator(f"tr[data-card='{listed[0]}']")
     for text in (f"{usd.central:,.2f}", f"{hours.low:,.2f}", f"{hours.high:,.2f}", f"{usd.low:,.2f}", f"{usd.high:,.2f}"):
         expect(first).to_contain_text(text)
     fill(page, "least_gib", "20")

@@ -100,8 +100,10 @@ def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     kept = [one for one in ranked if _wanted(one, options, cards)]
     fitting = [one for one in kept if one.devices]
     shown = kept if options.get("whole") else fitting[:SHOWN]
-    first = {card.gpu.name for card in cards} | ({asked.gpu.name} - {one.gpu.name for one in shown})  # the chosen card is there wherever it stands
-    shown = [one for one in kept if one.gpu.name in first] + [one for one in shown if one.gpu.name not in first]
+    mine, listed = {card.gpu.name for card in cards}, {one.gpu.name for one in shown}
+    chosen = {asked.gpu.name} - listed - mine  # it is there wherever it stands
+    first = [one for names in (mine, chosen) for one in kept if one.gpu.name in names]
+    shown = first + [one for one in shown if one.gpu.name not in mine]
     said = t(lang, "estimate.cards_count", fitting=len(fitting), all=len(kept), shown=len(shown))
     if not kept:
         said = t(lang, "estimate.cards_none")
