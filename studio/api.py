@@ -7,6 +7,7 @@ Nothing else of the page is public, so these two are also all that `--mcp` shows
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -46,9 +47,9 @@ FIELDS = {
     )
 }
 """What `/estimate` takes beside the recipe; `Wish` checks what `/recommend` does."""
-DEFAULTS = {"estimate": (None, *(info.default for info in FIELDS.values())), "recommend": (None, None, None, None, None, False, None, 5)}
-"""What stands for arguments that a plain request leaves out at the end."""
-PATHS = {f"/gradio_api/{way}/{name}": name for way in ("run", "api") for name in DEFAULTS}
+PATHS = {f"/gradio_api/{way}/{name}": name for way in ("run", "api") for name in ("estimate", "recommend")}
+DEFAULTS: dict[str, list[Any]] = {}
+"""What stands for arguments that a plain request leaves out at the end: the endpoints' own defaults, by name (`register`)."""
 MAX_BODY_BYTES = 16 * 2**20
 DERIVE_SECONDS = 10.0
 WAITING = 2
@@ -93,7 +94,7 @@ class OneSession:
         await self.app(scope, replayed, send)
 
 
-def _completed(body: bytes, defaults: tuple[Any, ...]) -> bytes:
+def _completed(body: bytes, defaults: list[Any]) -> bytes:
     """What is no JSON object stays as it is, for Gradio to refuse."""
     try:
         asked = json.loads(body)
@@ -146,6 +147,8 @@ def register(shared: Shared) -> None:
     # Both answer at once: no place in the queue, and as many as ask.
     for function in (estimate, recommend):
         gr.api(function, queue=False, concurrency_limit=None)
+        arguments = [known for name, known in inspect.signature(function).parameters.items() if name != "request"]
+        DEFAULTS[function.__name__] = [None if known.default is known.empty else known.default for known in arguments]
 
 
 async def _answer(request: Any, made: Awaitable[dict[str, Any]]) -> Any:
