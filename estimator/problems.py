@@ -33,7 +33,7 @@ TEMPLATES: dict[str, str] = {
     "model.contradiction": "{field}: {key} {value} does not go with {other}. Allowed: {allowed}.",
     "model.too_large": "{field}: at least {value} parameters. Allowed: up to {allowed}.",
     "model.config_too_large": "{field}: {value} is too large. Allowed: up to {allowed}.",
-    "model.unbuildable": "{field}: Transformers cannot build {value} ({reason}).",
+    "model.unbuildable": "{field}: Transformers cannot build {value} ({reason}). Mend its config.json, or take a model whose type Transformers knows.",
     "model.not_counted": "{field}: the tensors of {value} have not been counted yet. Install the train extra: the trace worker counts them.",
     "model.too_slow": "{field}: its layers could not be counted within {value} s. Choose a smaller configuration.",
     "model.remote_code": "{field}: {value} needs code from its repository (Transformers has no model type {model_type}), which is not run, and no safetensors headers are at hand to count it from. Give a folder or a hub id with safetensors.",
