@@ -66,7 +66,7 @@ class Draft:
 
     def keep(self, row: dict[str, Any], changed: bool = False) -> None:
         """Add a normalised row with its `row` number."""
-        content = {key: row[key] for key in ("messages", "text") if key in row}
+        content = {key: row[key] for key in ("messages", "tools", "text") if key in row}
         canonical = json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8")
         self._hash.update(canonical + b"\n")
         self.text_bytes += len(canonical)

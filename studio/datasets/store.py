@@ -5,6 +5,20 @@ A folder holds `meta.json` (what was recognised and counted), `train.jsonl` and 
 disk or a cancelled upload leaves nothing behind. A normalised row is one JSON object a line,
 `{"messages": [{"role", "content"}, ...], "row": n}` or `{"text": "...", "row": n}`, with `n` the row's number in the
 user's file, counted from 1.
+
+What a message may hold, in this order; a key that has nothing to say is absent, never null:
+
+    role               "system", "user", "assistant" or "tool"
+    content            text; "" only beside `tool_calls`, and of a tool that answered nothing
+    reasoning_content  text thought before the answer; only of the assistant
+    tool_calls         [{"type": "function", "id"?, "function": {"name", "arguments": {...}}}, ...]; only of the assistant
+    name               the function's name; only of a tool
+    tool_call_id       only of a tool
+    trained            false: this turn is read and never trained, whatever its role. For us: no template gets to see it
+
+The last message is the assistant's. Beside `messages` a row may carry `tools`, what the assistant may call:
+`[{"type": "function", "function": {"name", "description"?, "parameters"?}}, ...]`. Contents keep their blanks, only
+wholly blank lines at their ends are cut; a `text` is kept to the letter. The fingerprint covers all of this but `row`.
 """
 
 from __future__ import annotations
