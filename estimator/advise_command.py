@@ -15,7 +15,7 @@ from estimator.units import human_bytes
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = recipe_parser("advise", "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML file; flags go before it.")
+    parser = recipe_parser("advise", "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML or JSON file; flags go before it.")
     add_machine(parser)
     parser.add_argument("file", nargs="?", metavar="RECIPE", help="the same as --recipe")
     return parser

@@ -43,7 +43,7 @@ def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] 
     parser = Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
     for info in FIELDS.values():
         parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
-    parser.add_argument("--recipe", *recipe_flags, metavar="FILE", help="TOML file of these fields, and gpu and loop; flags go before it")
+    parser.add_argument("--recipe", *recipe_flags, metavar="FILE", help="file of these fields, and gpu and loop, as TOML (or .json); flags go before it")
     parser.add_argument("--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it")
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
@@ -133,7 +133,7 @@ def _batches(options: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, str]]:
-    """The recipe, its model, the GPU's name and the loop that flags and the TOML file ask for, checked without torch.
+    """The recipe, its model, the GPU's name and the loop that flags and the file ask for, checked without torch.
 
     A `Problem` raised inside about a value from the file is raised again with the file's name.
     """

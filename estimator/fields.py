@@ -17,6 +17,10 @@ from typing import Any
 from estimator.problems import Problem
 
 
+DEFAULT = "default"
+"""How a flag, a box or a TOML file, which have no null, say nothing of a field that has something by default."""
+
+
 @dataclass(frozen=True)
 class FieldInfo:
     """What a form, a flag or a check needs to know of one field."""
@@ -32,6 +36,11 @@ class FieldInfo:
         if isinstance(self.annotation, types.UnionType):
             return typing.get_args(self.annotation)
         return (self.annotation,)
+
+    @property
+    def says_default(self) -> bool:
+        """Whether nothing has to be said, by the word DEFAULT: the field may be nothing, and is something where it is left out."""
+        return type(None) in self.kinds and self.default is not None
 
     @property
     def allowed(self) -> str:
@@ -63,6 +72,8 @@ def _kind(annotation: Any) -> type:
 def checked(info: FieldInfo, value: Any) -> Any:
     """`value` in its canonical type, or a `Problem`."""
     value = _coerced(info, value)
+    if value in (DEFAULT, (DEFAULT,)) and info.says_default:
+        return None
     choices, low, high, above, pattern = (info.limits.get(key) for key in ("choices", "low", "high", "above", "pattern"))
     if choices and value is not None and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices):
         raise Problem("recipe.choice", field=info.name, value=shown(value), allowed=info.allowed)

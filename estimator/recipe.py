@@ -43,8 +43,6 @@ SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 # Of PEFT's values, those that need nothing but the weights. Left out: `eva`, `corda` and `lora_ga` run data through the
 # model before the adapters are made, and `loftq` quantizes 16-bit weights itself by a loftq_config of its own.
 INITIALISATIONS = ("true", "false", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_N", "mica")
-DEFAULT_TARGETS = "default"
-"""How a flag or a TOML file, which have no null, say that `target_modules` is nothing."""
 PISSA_NITER = r"pissa_niter_\d{1,2}"
 
 
@@ -182,8 +180,6 @@ class Recipe:
     def __post_init__(self) -> None:
         for info in FIELDS.values():
             object.__setattr__(self, info.name, checked(info, getattr(self, info.name)))
-        if self.target_modules in (DEFAULT_TARGETS, (DEFAULT_TARGETS,)):
-            object.__setattr__(self, "target_modules", None)
         _check_together(self)
 
     def replace(self, **changes: Any) -> Recipe:

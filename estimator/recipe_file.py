@@ -1,7 +1,8 @@
-"""A recipe as a TOML file: the fields of `Recipe`, and `gpu` and `loop` beside them."""
+"""A recipe as a file, TOML or (a run's `recipe.json`) JSON: the fields of `Recipe`, and `gpu` and `loop` beside them."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,20 @@ def read_recipe(path: str) -> dict[str, Any]:
 
     Raises `Problem` (codes `recipe.file_*`, and `recipe.in_file` around what is wrong with a key).
     """
+    kind = "JSON" if Path(path).suffix.lower() == ".json" else "TOML"
     try:
         with Path(path).expanduser().open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
-        found = tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        found = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("no object of fields")
     except OSError as error:
         raise Problem("recipe.file_unread", field="recipe", value=path, reason=error.strerror or type(error).__name__) from None
     except (ValueError, RecursionError) as error:
-        raise Problem("recipe.file_broken", field="recipe", value=path, reason=" ".join(str(error).split())[:200]) from None
+        raise Problem("recipe.file_broken", field="recipe", value=path, kind=kind, reason=" ".join(str(error).split())[:200]) from None
     for key, value in found.items():
         if key not in FIELDS and key not in BESIDE:
             allowed = ", ".join((*FIELDS, *BESIDE))

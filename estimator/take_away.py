@@ -1,4 +1,7 @@
-"""The same question in other forms: a command line, Python, a query string; and an answer as a table. No torch."""
+"""The same question in other forms: a command line, a TOML file, Python, a query string; and an answer as a table. No torch.
+
+Each form carries every field: read back, it is the same recipe (tests/estimator/test_roads.py walks them all).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from estimator.conditions import CONDITIONS, Conditions
 from estimator.estimate import Estimate
-from estimator.fields import FieldInfo
+from estimator.fields import DEFAULT, FieldInfo
 from estimator.law import COMPONENTS
 from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
+from estimator.texts import spelled
 
 GPU = "gpu"
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
@@ -31,18 +35,33 @@ def command_line(recipe: Recipe, gpu: str | None = None, conditions: Conditions 
     """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell."""
     words = ["lora-studio", "estimate"]
     for name, value in (stated(recipe) | conditions.stated()).items():
-        words += ["--" + name.replace("_", "-"), *_words(name, value)]
-    return shlex.join(words + (["--gpu", gpu] if gpu else []))
+        words += flag(name, spelled(_info(name), value))
+    return shlex.join(words + (flag(GPU, gpu) if gpu else []))
 
 
-def _words(name: str, value: Any) -> list[str]:
-    if value is None:
-        return ["default"] if name == "target_modules" else [""]
-    if isinstance(value, bool):
-        return ["true" if value else "false"]
+def flag(name: str, text: str) -> list[str]:
+    """`--name text`; what begins like a flag itself is joined to its own."""
+    option = "--" + name.replace("_", "-")
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
+
+def _info(name: str) -> FieldInfo:
+    return FIELDS.get(name) or CONDITIONS[name]
+
+
+def recipe_toml(recipe: Recipe, gpu: str | None = None) -> str:
+    """The file of `lora-studio estimate --recipe FILE` (`estimator.recipe_file`): the fields that differ from their defaults, and the card."""
+    values = stated(recipe) | ({GPU: gpu} if gpu else {})
+    return "".join(f"{name} = {_toml(DEFAULT if value is None else value)}\n" for name, value in values.items())
+
+
+def _toml(value: Any) -> str:
+    """TOML 1.0 has JSON's strings, but for the one control character that JSON lets stand."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
-        return [",".join(map(str, value))]
-    return [json.dumps(value, ensure_ascii=False)] if isinstance(value, dict) else [str(value)]
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def python_code(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
@@ -56,8 +75,13 @@ def python_code(recipe: Recipe, gpu: str | None = None, conditions: Conditions =
 def query(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
     """A query string that `from_query` and `conditions_in` read: one parameter a field, values as JSON but for plain text."""
     values = (stated(recipe) | conditions.stated()).items()
-    pairs = [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in values]
-    return urlencode(pairs + ([(GPU, gpu)] if gpu else []))
+    return urlencode([(name, _parameter(name, value)) for name, value in values] + ([(GPU, gpu)] if gpu else []))
+
+
+def _parameter(name: str, value: Any) -> str:
+    """Text as it is where it reads back as such (`null` and `5` would not), anything else as JSON."""
+    is_plain = isinstance(value, str) and _value(_info(name), value) == value
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def from_query(text: str | Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
