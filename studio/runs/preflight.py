@@ -42,8 +42,7 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
     Presets and folders are judged whole. A folder's weights and tokenizer are looked at by the trace worker, since
     knowing what Transformers can load needs Transformers.
     """
-    if recipe.num_processes > 1:  # the worker is one process
-        raise Problem("train.many_devices", field="num_processes", value=recipe.num_processes, kind=recipe.distributed_type)
+    one_device(recipe)
     machine = this_machine()
     check_machine(recipe, machine.device)
     try:
@@ -58,6 +57,12 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
     if folders and (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
         trace_worker.call("check_base", model=str(folder))
     return prediction
+
+
+def one_device(recipe: Recipe) -> None:
+    """Raises `Problem` for several: the worker is one process."""
+    if recipe.num_processes > 1:
+        raise Problem("train.many_devices", field="num_processes", value=recipe.num_processes, kind=recipe.distributed_type)
 
 
 def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) -> Prediction:

@@ -1,7 +1,8 @@
 """The recipe's controls: the same kind, order, limits and words on every tab that has them.
 
 Limits and defaults come from `estimator.recipe.FIELDS`, words from the `recipe` area of `studio/i18n`. The browser's
-limits are decoration; `recipe_from` builds the record, which checks everything.
+limits are decoration; `recipe_from` builds the record, which checks everything. A form holds the recipe that came to it whole, beside its
+controls: what has no control stays, and so does what a control shows in fewer words than the record has.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.recipe import DEFAULT_TARGETS, FIELDS, Recipe
-from estimator.texts import parsed_box, shown_in_box
+from estimator.recipe import FIELDS, Recipe
+from estimator.texts import parsed_box, spelled
 from studio.i18n import marker
 from studio.startup import no_stub_files
-from studio.tabs.parameters import INFOS, info
+from studio.tabs.parameters import GROUPS, INFOS, info
 
 # What one radio says for two fields: method and quantization.
 METHODS = {
@@ -69,39 +70,62 @@ def control(name: str, value: Any = None, **options: Any) -> gr.components.Compo
         own = [] if value is not None else [("–", "")]
         return gr.Dropdown(own + [(choice, choice) for choice in choices], value=value or "", allow_custom_value="pattern" in known.limits, **words, **options)
     if name in BOXES:
-        return gr.Textbox(shown_in_box(value), max_lines=4, **words, **options)
+        return gr.Textbox(spelled(known, value), max_lines=4, **words, **options)
     return gr.Number(value=value, **words, **options)
 
 
-def recipe_from(names: list[str], values: tuple[Any, ...], **fixed: Any) -> Recipe:
-    """The recipe that controls named `names` say. Raises `Problem` naming the field.
+def recipe_from(names: list[str], values: tuple[Any, ...], base: Recipe | None = None) -> Recipe:
+    """`base` with what the controls named `names` say; a control that shows what `base` has changes nothing. Raises `Problem` naming
+    the field.
 
     An emptied number field arrives as None, which the recipe refuses by name.
     """
-    fields = {name: read(name, value) for name, value in zip(names, values, strict=True)}
-    if "method" in fields:
-        four_bit = fields.get("quantization") if fields["method"] == "nf4" else None
-        fields.update(METHODS.get(fields["method"], {"method": fields["method"]}))
-        fields.update({"quantization": four_bit} if four_bit else {})
-    return Recipe.from_dict({**fields, **fixed})
+    held = dict(zip(names, values, strict=True))
+    before = dict(zip(names, values_of(base, names), strict=True)) if base else {}
+    said = {name: value for name, value in held.items() if name not in before or before[name] != value}
+    fields = {name: read(name, value) for name, value in said.items()}
+    if {"method", "quantization"} & set(said) and "method" in held:
+        fields |= method_fields(held["method"], held.get("quantization") or (base.quantization if base else None))
+    return base.replace(**fields) if base else Recipe.from_dict(fields)
+
+
+def method_fields(key: str, quantization: str | None = None) -> dict[str, str]:
+    """What a choice of METHODS sets. 4 bits are those of `quantization` where that is 4-bit too."""
+    if key == "nf4" and quantization in FOUR_BIT:
+        return {"method": "qlora", "quantization": quantization}
+    return METHODS.get(key, {"method": key})
 
 
 def read(name: str, value: Any) -> Any:
     """What a control holds as the field's type, where that is not what it is already."""
-    if name == "target_modules":
-        return parse_targets(value)
-    if name in BOXES:
+    if name in BOXES or name == "target_modules":
         return parsed_box(INFOS[name], value)
     return None if value == "" and type(None) in INFOS[name].kinds else value
 
 
 def values_of(recipe: Recipe, names: list[str]) -> list[Any]:
     """The opposite of `recipe_from`: what each control shows for a recipe."""
-    shown = {name: shown_in_box(value) if name in BOXES else value for name, value in recipe.to_dict().items()}
+    shown = {name: spelled(FIELDS[name], value) if name in BOXES else value for name, value in recipe.to_dict().items()}
     shown["target_modules"] = targets_text(recipe.target_modules)
     shown["method"] = method_key(recipe)
     shown["quantization"] = "fp4" if recipe.quantization == "fp4" else "nf4"
     return [shown[name] for name in names]
+
+
+def without_control(recipe: Recipe, names: list[str]) -> list[str]:
+    """The fields that stand away from their defaults and that no control of `names` shows."""
+    away = [name for name in FIELDS if name not in names and name != "model" and getattr(recipe, name) != FIELDS[name].default]
+    says_all = method_key(recipe) != "nf4"  # the method's control names 8 bits, but not which 4
+    return [name for name in away if not (name == "quantization" and says_all)]
+
+
+def is_read(recipe: Recipe, name: str) -> bool:
+    """Whether the run of `recipe`, on one device here, looks at a field at all."""
+    if name in ("bnb_4bit_use_double_quant", "bnb_4bit_quant_storage"):
+        return method_key(recipe) == "nf4"
+    if name in GROUPS["devices"]:
+        return recipe.num_processes > 1
+    return recipe.has_adapters or name not in GROUPS["adapters"]
 
 
 def method_key(recipe: Recipe) -> str:
@@ -109,11 +133,10 @@ def method_key(recipe: Recipe) -> str:
     return recipe.method if not recipe.is_quantized else "int8" if recipe.quantization == "int8" else "nf4"
 
 
-def parse_targets(text: Any) -> str | tuple[str, ...]:
-    """`all-linear`, a list of names parted by commas or blanks, or a regular expression."""
-    made = parsed_box(FIELDS["target_modules"], text)
-    return tuple(made or ()) if made is None or isinstance(made, list) else made
+def parse_targets(text: Any) -> Any:
+    """`all-linear`, a list of names parted by commas or blanks, a regular expression, or `default`."""
+    return parsed_box(FIELDS["target_modules"], text)
 
 
-def targets_text(targets: str | tuple[str, ...] | None) -> str:
-    return DEFAULT_TARGETS if targets is None else shown_in_box(targets)
+def targets_text(targets: Any) -> str:
+    return spelled(FIELDS["target_modules"], list(targets) if isinstance(targets, tuple) else targets)

@@ -16,7 +16,7 @@ from estimator.cards import gpus
 from estimator.catalog import models
 from estimator.conditions import Conditions
 from estimator.recipe import FIELDS, Recipe
-from estimator.texts import shown_in_box
+from estimator.texts import spelled
 from estimator.units import human_count
 from studio.i18n import marker
 from studio.models import EMBEDDED_ID
@@ -25,6 +25,8 @@ from studio.tabs.parameters import ADVANCED, BASIC, FIRST, GROUPS, INFOS
 
 START = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
 """What the page opens with where it is not the recipe's default."""
+BASE = "_recipe"
+"""In what is kept: the recipe that came by a link or a button, whole, which the controls change (`controls.recipe_from`)."""
 RECIPE_NAMES = [name for name in ("model", *BASIC, *ADVANCED) if name in FIELDS]
 
 
@@ -98,7 +100,7 @@ def stated(kept: dict[str, Any], basic: tuple[Any, ...]) -> dict[str, Any]:
 def meant(kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Recipe, str, Conditions]:
     """The recipe, the card's name and the conditions that the controls say. Raises `Problem` naming the field."""
     held = stated(kept, basic)
-    recipe = recipe_from(RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES))
+    recipe = recipe_from(RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES), Recipe(**held[BASE]) if BASE in held else None)
     return recipe, held["gpu"], Conditions.from_dict({name: read(name, held[name]) for name in GROUPS["data"]})
 
 
@@ -107,7 +109,7 @@ def held_for(recipe: Recipe, gpu: str, conditions: Conditions) -> dict[str, Any]
     held = dict(zip(RECIPE_NAMES, values_of(recipe, RECIPE_NAMES), strict=True)) | {"gpu": gpu}
     for name in GROUPS["data"]:
         value = getattr(conditions, name)
-        held[name] = shown_in_box(value) if name in BOXES or value is None else value
+        held[name] = spelled(INFOS[name], value) if name in BOXES or value is None else value
     return held
 
 
@@ -116,7 +118,7 @@ def set_to(
 ) -> list[Any]:
     """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to them may differ."""
     before, after = stated(kept, basic), held_for(recipe, gpu, conditions)
-    folded = {name: value for name, value in after.items() if name not in BASIC}
+    folded = {name: value for name, value in after.items() if name not in BASIC} | {BASE: recipe.to_dict()}
     changed = lambda name: gr.skip() if before[name] == after[name] and name not in named else after[name]  # noqa: E731
     return [folded, *(changed(name) for name in ("model", "gpu", *ADVANCED, *BASIC))]
 

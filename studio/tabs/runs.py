@@ -32,6 +32,7 @@ def build(shared: Shared) -> None:
     note = gr.HTML(elem_id="runs-note")
     with gr.Row(elem_id="runs-buttons"):
         resume = gr.Button(marker("runs.resume"), visible=False, size="md", elem_id="runs-resume")
+        again = gr.Button(marker("runs.again"), visible=False, size="md", elem_id="runs-again")
         chat = gr.Button(marker("runs.chat"), visible=False, size="md", elem_id="runs-chat")
         download = gr.Button(marker("runs.download"), visible=False, size="md", elem_id="runs-download")
         delete = gr.Button(marker("runs.delete"), variant="stop", visible=False, size="md", elem_id="runs-delete")
@@ -42,7 +43,7 @@ def build(shared: Shared) -> None:
     compared = gr.HTML(elem_id="runs-compared")
     with gr.Accordion(marker("runs.settings"), open=False, visible=False) as more:
         facts = gr.HTML(elem_id="runs-settings")
-    parts = {"table": table, "detail": detail, "facts": facts, "more": more, "resume": resume, "chat": chat}
+    parts = {"table": table, "detail": detail, "facts": facts, "more": more, "resume": resume, "again": again, "chat": chat}
     parts |= {"download": download, "delete": delete, "other": other, "compared": compared}
     _wire_look(shared, parts)
     _wire_buttons(shared, parts, note, undo, file)
@@ -82,6 +83,7 @@ def _shown(lang: str, view: RunView | None, views: list[RunView], other_id: str 
     return {
         "more": gr.Accordion(visible=view is not None),
         "resume": gr.Button(visible=bool(view and view.resumable)),
+        "again": gr.Button(visible=view is not None),
         "chat": gr.Button(visible=bool(view and view.has_result)),
         "download": gr.Button(visible=bool(view and view.has_result)),
         "delete": gr.Button(visible=bool(view and not view.active)),
@@ -100,6 +102,16 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
         except Problem as problem:
             return explained(language(request), problem)
         return ""
+
+    def again(run_id: str, request: gr.Request) -> tuple[Any, ...]:
+        """The run's whole recipe and its data to the Train tab; data that are gone are said, and the page stays here."""
+        recipe: Any = gr.skip()
+        try:
+            view = shared.runs.get(run_id)
+            recipe = view.recipe.to_dict()
+            return "", recipe, shared.datasets.get(view.info.dataset_id).id
+        except Problem as problem:
+            return explained(language(request), problem), recipe, gr.skip()
 
     def delete(run_id: str, request: gr.Request) -> tuple[Any, ...]:
         lang = language(request)
@@ -125,6 +137,8 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
             return explained(language(request), problem), gr.DownloadButton(value=None)
 
     open_tab(shared, parts["resume"].click(resume, shared.run, note, **quiet).then, "train", unless=note)
+    taken = parts["again"].click(again, shared.run, [note, shared.recipe, shared.dataset], **quiet)
+    open_tab(shared, taken.then, "train", unless=note)
     open_tab(shared, parts["chat"].click, "chat")
     parts["delete"].click(delete, shared.run, [note, shared.run, deleted, undo], **quiet)
     undo.click(restore, deleted, [note, shared.run, undo], **quiet)

@@ -1,7 +1,12 @@
-"""The Train tab: the recipe on the left, the run on the right. The run lives in its own process; this page only looks."""
+"""The Train tab: the recipe on the left, the run on the right. The run lives in its own process; this page only looks.
+
+What trains is the recipe that was brought here, whole, with what the controls say as changes to it. What it sets beside them is
+shown above the button, and can be set back.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -11,12 +16,13 @@ from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
 from studio.models import EMBEDDED_ID, base_name
-from studio.runs.preflight import Prediction, preflight
+from studio.runs.preflight import Prediction, one_device, preflight
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, open_tab
-from studio.tabs.controls import control, recipe_from, values_of
+from studio.tabs.controls import control, is_read, recipe_from, values_of, without_control
 from studio.tabs.notices import explained, mark_field, needs_train
+from studio.widgets.also_set import EVERY, ON_LOAD, Setting, also_set
 from studio.widgets.run_view import run_view
 
 BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
@@ -39,25 +45,40 @@ def build(shared: Shared) -> None:
         return needs_train()
     with gr.Row(elem_classes="ls-split ls-picture-first"):
         with gr.Column(elem_classes="ls-left"):
-            dataset, fields, name, start, trouble = _recipe_column(shared)
+            form = _recipe_column()
         with gr.Column(elem_classes="ls-right"):
             picture, log, buttons = _run_column()
-    _wire_form(shared, dataset, fields, name, start, trouble)
+    _wire_form(shared, form)
+    _wire_also(form)
     _wire_run(shared, picture, log, buttons)
 
 
-def _recipe_column(shared: Shared) -> tuple[Any, ...]:
-    dataset = gr.Dropdown([], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset")
-    fields = {}
+@dataclass
+class Form:
+    """The left column. `base` holds the recipe that was brought here, or the one the page opens with, as a dict."""
+
+    base: Any = None
+    dataset: Any = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    also: Any = None
+    name: Any = None
+    trouble: Any = None
+    start: Any = None
+
+
+def _recipe_column() -> Form:
+    form = Form(base=gr.State(Recipe(**FIRST).to_dict()))
+    form.dataset = gr.Dropdown([], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset")
     for name in BASIC:
-        fields[name] = _field(name)
+        form.fields[name] = _field(name)
     with gr.Accordion(marker("train.advanced"), open=False):
         for name in ADVANCED:
-            fields[name] = _field(name)
-    name = gr.Textbox(label=marker("train.name"), info=marker("train.name_help"), max_lines=1, elem_id="train-name")
-    trouble = gr.HTML(elem_id="train-problem")
-    start = gr.Button(marker("train.start"), variant="primary", elem_id="train-start")
-    return dataset, fields, name, start, trouble
+            form.fields[name] = _field(name)
+    form.also = gr.HTML(elem_id="train-also", js_on_load=ON_LOAD)
+    form.name = gr.Textbox(label=marker("train.name"), info=marker("train.name_help"), max_lines=1, elem_id="train-name")
+    form.trouble = gr.HTML(elem_id="train-problem")
+    form.start = gr.Button(marker("train.start"), variant="primary", elem_id="train-start")
+    return form
 
 
 def _field(name: str) -> Any:
@@ -79,14 +100,15 @@ def _run_column() -> tuple[Any, ...]:
     return picture, log, (stop, resume, chat)
 
 
-def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, start: Any, trouble: Any) -> None:
-    inputs = [dataset, name, *fields.values()]
+def _wire_form(shared: Shared, form: Form) -> None:
+    dataset, trouble = form.dataset, form.trouble
 
-    def begin(request: gr.Request, dataset_id: str, run_name: str, *values: Any) -> tuple[Any, Any]:
+    def begin(request: gr.Request, dataset_id: str, run_name: str, *held: Any) -> tuple[Any, Any]:
+        """`held`: what the controls hold, then the recipe they change."""
         lang = language(request)
         try:
             folders = from_this_machine(request)
-            recipe = recipe_from(NAMES, values)
+            recipe = recipe_from(NAMES, held[: len(NAMES)], *map(Recipe.from_dict, held[len(NAMES) :]))
             recipe = recipe.replace(model=base_name(recipe.model, folders))
             if not dataset_id:
                 raise Problem("train.no_dataset", field="dataset")
@@ -103,25 +125,48 @@ def _wire_form(shared: Shared, dataset: Any, fields: dict[str, Any], name: Any, 
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
         return gr.Dropdown([(f"{info.name} · {info.train_rows:,}", info.id) for info in stored], value=value)
 
-    def load(request: gr.Request, recipe: dict[str, Any] | None) -> list[Any]:
-        """A recipe brought over from another tab; a base that nobody can train is said at once."""
-        if not recipe:
-            return [gr.skip()] * (1 + len(NAMES))
+    def load(request: gr.Request, brought: dict[str, Any] | None) -> list[Any]:
+        """A recipe brought over from another tab, taken out of where it lay, so that the same one can be brought again. What nobody
+        can train here is said at once."""
+        if not brought:
+            return [gr.skip()] * (4 + len(NAMES))
+        recipe, said = Recipe.from_dict(brought), ""
         try:
-            base_name(recipe["model"], from_this_machine(request))
-            said = ""
+            base_name(recipe.model, from_this_machine(request))
+            one_device(recipe)
         except Problem as problem:
             said = explained(language(request), problem)
-        return [said, *values_of(Recipe.from_dict(recipe), NAMES)]
+        return [said, *values_of(recipe, NAMES), recipe.to_dict(), _also_html(language(request), recipe), None]
 
-    begun = start.click(begin, inputs, [trouble, shared.run], api_visibility="private", concurrency_limit=1)
+    begun = form.start.click(begin, [dataset, form.name, *form.fields.values(), form.base], [trouble, shared.run], api_visibility="private", concurrency_limit=1)
     begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
     refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
-    brought = shared.recipe.change(load, shared.recipe, [trouble, *fields.values()], show_progress="hidden", api_visibility="private")
+    taken = [trouble, *form.fields.values(), form.base, form.also, shared.recipe]
+    brought = shared.recipe.change(load, shared.recipe, taken, show_progress="hidden", api_visibility="private")
     brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
+
+
+def _wire_also(form: Form) -> None:
+    def set_back(request: gr.Request, event: gr.EventData, base: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """One field, or all that have no control, back to the default."""
+        asked, recipe = str((event._data or {}).get("field", "")), Recipe.from_dict(base)
+        names = [name for name in without_control(recipe, NAMES) if asked in (name, EVERY)]
+        try:
+            recipe = recipe.replace(**{name: FIELDS[name].default for name in names})
+        except Problem as problem:  # what stays does not go with the default
+            return explained(language(request), problem), gr.skip(), gr.skip()
+        return "", recipe.to_dict(), _also_html(language(request), recipe)
+
+    cleared = form.also.click(set_back, form.base, [form.trouble, form.base, form.also], show_progress="hidden", api_visibility="private")
+    cleared.then(None, None, None, js=mark_field("train"), api_visibility="private")
+
+
+def _also_html(lang: str, recipe: Recipe) -> str:
+    names = without_control(recipe, NAMES)
+    return also_set(lang, "train", [Setting(FIELDS[name], recipe.to_dict()[name], is_read(recipe, name)) for name in names])
 
 
 def prediction_html(lang: str, prediction: Prediction) -> str:

@@ -6,6 +6,7 @@ import time
 from html import escape
 
 from estimator.recipe import FIELDS
+from estimator.texts import spelled
 from estimator.units import human_bytes
 from studio.i18n import strings, t
 from studio.runs.supervisor import RunView
@@ -65,7 +66,7 @@ def method_words(lang: str, view: RunView) -> str:
 
 def settings(lang: str, view: RunView) -> str:
     """Everything the run was trained with, as the run's own folder says."""
-    facts = [(_label(lang, name), _value(value)) for name, value in view.recipe.to_dict().items() if value is not None]
+    facts = [(_label(lang, name), spelled(FIELDS[name], value)) for name, value in view.recipe.to_dict().items() if value is not None or FIELDS[name].says_default]
     data = view.course.data
     rows = " / ".join(f"{data[split]['kept']:,}" if split in data else "–" for split in ("train", "eval"))
     facts = [
@@ -89,7 +90,7 @@ def comparison(lang: str, views: list[RunView]) -> str:
     drawn = picture(lang, [line for line in lines if line.points])
     rows = [(t(lang, "runs.data"), *(view.dataset_name for view in views))] if len({v.info.fingerprint for v in views}) > 1 else []
     for name in FIELDS:
-        values = [_value(view.recipe.to_dict()[name]) for view in views]
+        values = [spelled(FIELDS[name], view.recipe.to_dict()[name]) or "–" for view in views]
         if len(set(values)) > 1:
             rows.append((_label(lang, name), *values))
     differs = _facts_table([t(lang, "runs.differs"), *(view.name for view in views)], rows)
@@ -100,10 +101,6 @@ def _label(lang: str, name: str) -> str:
     """The field's words where the page has a control for it, then PEFT's or Transformers' own name."""
     words = strings(lang).get(f"recipe.{name}")
     return f"{words} ({name})" if words and words != name else name
-
-
-def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _facts_table(head: list[str], rows: list[tuple[str, ...]]) -> str:

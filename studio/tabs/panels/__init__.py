@@ -8,11 +8,13 @@ picture never waits for them.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from estimator.cards import Gpu
 from estimator.catalog import Model
 from estimator.conditions import Conditions
+from estimator.estimate import Estimate, estimate
 from estimator.recipe import Recipe
 
 APPLY = """let at = -1;
@@ -38,3 +40,8 @@ class Asked:
     gpu: Gpu
     model: Model
     conditions: Conditions = Conditions()
+
+    @functools.cached_property
+    def answer(self) -> Estimate:
+        """What every panel shows of this question. Raises `Problem`."""
+        return estimate(self.recipe, self.gpu, model=self.model, **self.conditions.options)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 
 from estimator.cards import Gpu
-from estimator.estimate import Estimate, estimate
+from estimator.estimate import Estimate
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.take_away import query
 from estimator.units import human_bytes
 from studio import exact
 from studio.i18n import explain, strings, t
-from studio.tabs.controls import METHODS, method_key
+from studio.tabs.controls import METHODS, method_fields, method_key
 from studio.tabs.estimate_form import START
 from studio.tabs.notices import INSTALL
 from studio.tabs.panels import Asked
@@ -67,7 +68,7 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     waits = " data-law" if traces and to_trace(bars if is_warm else [], bars[index]) else ""
     return (
         f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{_stale(lang, asked)}{_verdict(lang, bars, index, asked.gpu)}{_approximate(lang, bars[index].answer, traces)}'
-        f"{_counts(lang, asked.recipe, bars[index].answer)}{memory_bars(lang, bars, index, asked.gpu.name, list(METHODS.values()))}"
+        f"{_counts(lang, asked.recipe, bars[index].answer)}{memory_bars(lang, bars, index, asked.gpu.name, [method_fields(key, asked.recipe.quantization) for key in METHODS])}"
         f"{_notes(lang, bars[index].answer)}</article>"
     )
 
@@ -109,10 +110,9 @@ def method_name(lang: str, key: str) -> str:
 
 
 def _answer(asked: Asked, key: str) -> Estimate | Problem:
-    """The recipe's own method with its own quantization, the others as their rows name them."""
+    """The recipe's own method with its own quantization, the others as their rows name them; 4 bits are of the recipe's kind."""
     try:
-        recipe = asked.recipe if key == method_key(asked.recipe) else asked.recipe.replace(**METHODS[key])
-        return estimate(recipe, asked.gpu, model=asked.model, **asked.conditions.options)
+        return replace(asked, recipe=asked.recipe.replace(**method_fields(key, asked.recipe.quantization))).answer
     except Problem as problem:
         return problem
 
