@@ -109,8 +109,13 @@ def load_preset(id: str) -> Model:
         raise unknown_model(id)
     stem = models()[id].stem
     inventory = Inventory.from_json(_json(presets_dir() / "inventories" / f"{stem}.json"))
-    config = _json(presets_dir() / "configs" / f"{stem}.json")
+    config = preset_config(id)
     return Model(id, inventory, ModelSpec.from_config(config, context_length=models()[id].context_length), config=config)
+
+
+def preset_config(id: str) -> dict[str, Any]:
+    """The content of a preset's config.json."""
+    return _json(presets_dir() / "configs" / f"{models()[id].stem}.json")
 
 
 def unknown_model(id: str) -> Problem:

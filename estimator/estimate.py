@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from estimator import cards, parallel, replays
+from estimator import cards, parallel, replays, stored
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
 from estimator.batches import Batches
@@ -64,6 +64,7 @@ def estimate(
     where = machine(gpu, system, mig, memory_gib) if gpu is not None else None
     check_system(recipe, system)
     model, platform = model or open_model(recipe.model), platform or Platform.of(where and where.gpu)
+    recipe = stored.as_loaded(recipe, model.config, model.id)
     batches = Batches(trained_share, padded)
     several = recipe.num_processes > 1
     if several and engine == "trace":
@@ -154,9 +155,9 @@ def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, 
     for code, params in parts.trained.warnings:
         yield Problem(code, **dict(params))
     yield from parts.model.notes
+    yield from stored.notes(recipe, parts.model)
     for key in parts.model.spec.ignored:
-        code = "model.quantization_ignored" if key == "quantization_config" else "model.code_ignored"
-        yield Problem(code, field="model", value=key)
+        yield Problem("model.code_ignored", field="model", value=key)
     if parts.doubt:
         yield parts.doubt
     if parts.law.engine == "analytic" and not is_dense(parts.model.spec, parts.model.inventory):
@@ -188,6 +189,7 @@ def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
         return [problem]
     found = []
     try:
+        recipe = stored.as_loaded(recipe, model.config, model.id)
         trainables(recipe, model.inventory)
     except Problem as problem:
         found.append(problem)

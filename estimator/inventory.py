@@ -232,8 +232,14 @@ def fold_numbers(numbers: Iterable[int]) -> str:
 def converted(name: str, patterns: tuple[str, ...]) -> bool:
     """Transformers' `should_convert_module` (bitsandbytes): a linear layer stays as it is on a match up to a dot, or on
     a plain ending."""
+    return not (patterns and (_expression(patterns).match(name) or name.endswith(patterns)))
+
+
+@functools.lru_cache(maxsize=256)
+def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """All of them as one: a list may be longer than what `re` remembers."""
     boundary = r"(?:(?<=\.)|(?=\.|$))"
-    return not any(re.match(rf"(?:{key}){boundary}", name) or name.endswith(key) for key in patterns)
+    return re.compile("(?:" + "|".join(f"(?:{key})" for key in patterns) + ")" + boundary)
 
 
 def fold(names: Iterable[str]) -> tuple[str, ...]:

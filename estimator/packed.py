@@ -15,13 +15,14 @@ from estimator.states import BLOCK_4BIT, BLOCK_NESTED
 from estimator.units import width_bytes
 
 
-def quantized(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """bitsandbytes' own layers with packed weights of the right size, as Transformers puts them in."""
+def quantized(model: nn.Module, recipe: Recipe, left: list[str] | None = None) -> nn.Module:
+    """bitsandbytes' own layers with packed weights of the right size, as Transformers puts them in; `left` are those that a
+    repository's own record leaves alone."""
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from transformers.quantizers.base import HfQuantizer
 
     settings = program.quantization_config(recipe)
-    skipped = HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
+    skipped = HfQuantizer.get_modules_to_not_convert(model, left, model._keep_in_fp32_modules)
     model = replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=settings)
     for module in model.modules():
         if type(module).__name__ == "Linear4bit":

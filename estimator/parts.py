@@ -21,6 +21,7 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.replay import loading
 from estimator.sources import open_model
+from estimator.stored import as_loaded
 from estimator.states import Training, Weights, base_weights, training_bytes
 
 
@@ -77,6 +78,7 @@ def parts_of(
     batches: Batches = Batches(),
 ) -> Parts:
     loop = LOOPS[loop_name]
+    recipe = as_loaded(recipe, model.config, model.id)
     trained = trainables(recipe, model.inventory)
     quantization = recipe.quantization if recipe.is_quantized else None
     base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)

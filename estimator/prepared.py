@@ -18,6 +18,7 @@ from torch import nn
 from estimator import autocast, packed, program
 from estimator.law import Loop
 from estimator.recipe import Recipe
+from estimator.stored import storage_of
 from estimator.trace import build_on_meta
 from estimator.work import recomputing
 
@@ -28,7 +29,8 @@ def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | N
     model.config.use_cache = False
     set_attention(model, recipe.attn_implementation)
     if recipe.is_quantized:
-        model = packed.quantized(model, recipe)
+        storage = storage_of(config)
+        model = packed.quantized(model, recipe, list(storage.skipped) if storage and storage.skipped is not None else None)
     model.train()
     if recipe.is_quantized and loop.upcasts != "none":
         _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")

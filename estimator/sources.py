@@ -19,6 +19,7 @@ from estimator.inventory import Inventory
 from estimator.limits import COUNTING_SECONDS, at_most
 from estimator.problems import Problem
 from estimator.spec import ModelSpec, read_config
+from estimator.stored import left_alone
 
 INVENTORIES = "inventories"
 """Folder of counted models inside a cache folder (`estimator.counted`)."""
@@ -36,7 +37,7 @@ class Source:
     def model(self, inventory: Inventory) -> Model:
         """The model with this inventory, and warnings about how it was counted."""
         spec = ModelSpec.from_config(self.config)
-        return Model(self.name, inventory, spec, self.notes + self._doubts(inventory, spec), self.config)
+        return Model(self.name, left_alone(inventory, self.config), spec, self.notes + self._doubts(inventory, spec), self.config)
 
     def _doubts(self, inventory: Inventory, spec: ModelSpec) -> tuple[Problem, ...]:
         if inventory.class_name == headers.CLASS_NAME:

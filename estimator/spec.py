@@ -16,13 +16,13 @@ from typing import Any
 
 from estimator.problems import Problem
 
-# Never read and never run: code and kernels from a repository, and how its weights happen to be stored.
+# Never read here and never run: code and kernels from a repository, and how its weights are stored (`estimator.stored`).
 IGNORED_KEYS = frozenset(
     {"auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "experts_implementation",
      "kernel_config", "use_kernels", "custom_pipelines", "trust_remote_code", "_name_or_path", "architectures",
      "transformers_version", "dtype", "torch_dtype"}
 )  # fmt: skip
-SAID_KEYS = ("auto_map", "custom_pipelines", "kernel_config", "use_kernels", "trust_remote_code", "quantization_config")
+SAID_KEYS = ("auto_map", "custom_pipelines", "kernel_config", "use_kernels", "trust_remote_code")
 """Said when they were ignored; so is an implementation that names a repository (`org/kernel`)."""
 _IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 

@@ -67,7 +67,6 @@ def test_a_pasted_config_needs_no_name(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("changed", "code", "value"),
     [
-        ({"quantization_config": {"quant_method": "fp8"}}, "model.quantization_ignored", "quantization_config"),
         ({"auto_map": {"AutoModel": "evil.Evil"}}, "model.code_ignored", "auto_map"),
         ({"attn_implementation": "org/kernel"}, "model.code_ignored", "attn_implementation"),
         ({"kernel_config": {"kernel": "org/kernel"}}, "model.code_ignored", "kernel_config"),
