@@ -34,6 +34,7 @@ _BUFFERS = frozenset(
      "relative_position_index", "attn_mask", "causal_mask",
      "weight_scale_inv", "weight_scale", "input_scale", "activation_scale", "k_scale", "v_scale", "SCB", "weight_format"}
 )  # fmt: skip
+_WEIGHT_SCALES = frozenset({"weight_scale_inv", "weight_scale", "SCB", "weight_format"})
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-]{1,512}", re.ASCII)
 _SHARD = re.compile(r"(?P<prefix>.+?)-(?P<number>\d{1,6})-of-(?P<total>\d{1,6})\.safetensors")
 _EMBEDDING = re.compile(r"embed|(^|_)(emb|wte|wpe)")
@@ -169,6 +170,12 @@ def _is_buffer(name: str, shape: tuple[int, ...]) -> bool:
     return is_mask or name.rpartition(".")[2] in _BUFFERS or ".rotary_emb." in name
 
 
+def is_table(name: str) -> bool:
+    """Whether a tensor's name is that of a table a model makes itself or of a scale that only 8-bit kernels read; a weight's own scale
+    is neither: without it the weight is noise."""
+    return name.rpartition(".")[2] in _BUFFERS - _WEIGHT_SCALES or ".rotary_emb." in name
+
+
 def _holds_weights(name: str, shape: tuple[int, ...]) -> bool:
     """Whether a tensor of whole numbers is a packed weight (GPTQ, AWQ, bitsandbytes, mxfp4), not an index or a mask."""
     return math.prod(shape) >= 4096 and not _is_buffer(name, shape)
@@ -237,10 +244,11 @@ def _stored_twice(held: Inventory, built: Inventory) -> int:
 
 
 def _prediction_layers(held: Inventory, layers: int) -> int:
-    """Parameters under `mtp.`, and of decoder layers beyond the last that the config states (DeepSeek-V3, GLM-4.5)."""
+    """Parameters of layers for multi-token prediction."""
+    return sum(p.numel for g in held.groups for name in g.names if is_prediction_layer(name, layers) for p in g.parameters)
 
-    def is_extra(name: str) -> bool:
-        layer = _DECODER_LAYER.match(name)
-        return "mtp" in name.split(".") or bool(layer and int(layer[1]) >= layers)
 
-    return sum(p.numel for g in held.groups for name in g.names if is_extra(name) for p in g.parameters)
+def is_prediction_layer(name: str, layers: int) -> bool:
+    """Whether a tensor lies under `mtp.` or in a decoder layer beyond the last of `layers` that the config states (DeepSeek-V3, GLM-4.5)."""
+    layer = _DECODER_LAYER.match(name)
+    return "mtp" in name.split(".") or bool(layer and int(layer[1]) >= layers)

@@ -55,6 +55,8 @@ TEMPLATES: dict[str, str] = {
     "model.stored_dequantized": "{field}: {value} stores its weights as {stored}. To be trained they are loaded in {dtype}: {weights}, more than its files hold.",
     "model.stored_dequantized_packed": "{field}: {value} stores its weights as {stored}. They are loaded in {dtype} first ({weights} of host memory), then quantized to {quantization}.",
     "model.code_ignored": "{field}: {value} asks for code from the model's repository; it was not run.",
+    "base.broken": "{field}: {value} cannot be loaded ({reason}).",
+    "base.other_tensors": "{field}: the weights of {value} do not fit its config.json: {missing} tensors are missing, {unexpected} have no place, {reshaped} have another shape ({tensors}). Download it again, or take the config.json that belongs to the weights.",
     "hub.not_found": "{field}: {value} is not a preset, not a folder here and not on {hub}, or it is private. Check the spelling, or log in; close names: {allowed}.",
     "hub.gated": "{field}: {value} is gated on {hub}. Accept its terms there and log in, give its config.json, or take one of: {allowed}.",
     "hub.private": "{field}: {value} is closed to this login on {hub}. Ask its owner, give its config.json, or take one of: {allowed}.",

@@ -110,32 +110,15 @@ def attention(recipe: Recipe, model_class: type[PreTrainedModel]) -> str:
     return asked if getattr(model_class, fused.get(asked, ""), True) else "eager"
 
 
-def _class_of(folder: Path) -> type[PreTrainedModel]:
-    """What AutoModelForCausalLM makes of a folder's config."""
-    from transformers import AutoConfig, PreTrainedModel
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    found = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), PreTrainedModel)
-    return found[0] if isinstance(found, tuple) else found
-
-
 def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cpu") -> PreTrainedModel:
-    """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository.
+    """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository. Raises `Problem`
+    where the folder's weights are not those of its config (`estimator.loading`).
 
     With `training`, quantized layers keep to kernels that have a gradient (see `keep_gradients`).
     """
-    from transformers import AutoModelForCausalLM
+    from estimator import loading
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype(recipe),
-        quantization_config=quantization_config(recipe),
-        attn_implementation=attention(recipe, _class_of(folder)),
-        device_map={"": device},
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+    model = loading.load(recipe, folder, device)
     model.name_or_path = recipe.model  # PEFT writes it into the adapter: a name others know, not a path of this machine
     if training:
         keep_gradients(model)

@@ -14,6 +14,7 @@ import pytest
 from estimator import model_from_config
 from estimator.cli import main
 from tests import hub as hubs
+from tests import processors
 from tests.estimator.repositories import REMOTE, repository, tensors_of, write_config, write_tensors
 from tests.estimator.small import CONFIGS, inventory
 
@@ -127,10 +128,11 @@ def test_packed_weights_of_a_model_that_needs_code_are_refused(tmp_path, capsys)
 
 
 # The rest asks in a process of its own: huggingface_hub reads its switch and its address when it is imported.
-def command(home: Path, url: str, *words: str, without_torch: bool = False, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def command(home: Path, url: str, *words: str, without_torch: bool = False, stdin: str = "", processor: str = "") -> subprocess.CompletedProcess[str]:
     hub = {"HF_ENDPOINT": url, "MODELSCOPE_DOMAIN": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home / "hf")}
     environment = os.environ | hub | {"LORA_STUDIO_HOME": str(home), "PYTHONPATH": str(ROOT)}
     hidden = "import sys; sys.modules['torch'] = None; " if without_torch else "import sys; "
+    hidden += f"from tests import processors; processors.in_this_process({processor!r}); " if processor else ""
     run = hidden + "from estimator.cli import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run([sys.executable, "-c", run, *words, *SMALL], env=environment, input=stdin, capture_output=True, text=True, timeout=120)
 
@@ -154,10 +156,11 @@ def test_without_torch_it_says_what_to_install(tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "train extra" in done.stderr
 
 
+@pytest.mark.parametrize("processor", processors.KINDS)
 @pytest.mark.parametrize(("changed", "code"), [({}, 0), ({"rope_parameters": "none"}, 2)])
-def test_warnings_of_transformers_add_no_lines(changed, code, tmp_path):
+def test_warnings_of_transformers_add_no_lines(changed, code, processor, tmp_path):
     config = CONFIGS["llama"] | {"eos_token_id": 10**6, "intermediate_size": 1} | changed
-    done = command(tmp_path / "home", "http://127.0.0.1:9", "--config", "-", stdin=json.dumps(config))
+    done = command(tmp_path / "home", "http://127.0.0.1:9", "--config", "-", stdin=json.dumps(config), processor=processor)
     assert (done.returncode, done.stderr.count("\n")) == (code, code // 2), done.stderr
 
 

@@ -5,25 +5,22 @@ from __future__ import annotations
 import bitsandbytes.nn.modules as bnb_modules
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from peft import get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
 
 from estimator import program
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from tests.processors import believe, is_packed, processor  # noqa: F401  (a fixture among them)
 from tests.studio.chat_models import make_base
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_base(tmp_path_factory.mktemp("base") / "tiny")
-
-
-@pytest.fixture
-def avx512(monkeypatch):
-    """Let bitsandbytes believe in AVX512-BF16: `Linear4bit` then repacks its weight when it is evaluated."""
-    monkeypatch.setattr(bnb_modules, "has_avx512bf16", lambda: True)
 
 
 IDS = torch.tensor([[1, 5, 9, 20, 31, 7]])
@@ -47,7 +44,7 @@ def layers(model) -> list[Linear4bit]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_gradients_after_an_evaluation_are_those_before_it(base, avx512, dtype):
+def test_gradients_after_an_evaluation_are_those_before_it(base, processor, dtype):
     recipe = Recipe(model=str(base), dtype=dtype, r=8)
     model = program.load_base(recipe, base, training=True)
     assert len(layers(model)) == 14
@@ -65,13 +62,58 @@ def test_gradients_after_an_evaluation_are_those_before_it(base, avx512, dtype):
     assert all(torch.equal(a, b.weight.data) for a, b in zip(weights, layers(model), strict=True))
 
 
-def test_without_the_guard_an_evaluation_repacks_the_weights(base, avx512):
-    """The proof that the test above can fail: the trap is real in the installed bitsandbytes."""
+def test_without_the_guard_an_evaluation_repacks_the_weights(base, monkeypatch):
+    """The proof that the tests around can fail: the trap is real in the installed bitsandbytes."""
+    believe(monkeypatch, "avx512bf16")
     model = program.load_base(Recipe(model=str(base), dtype="bfloat16"), base, training=False)
     layer = layers(model)[0]
     assert layer.support_avx512bf16_for_cpu
     packed, state = bnb_modules._convert_weight_packed_for_cpu(layer.weight.data.clone(), layer.weight.quant_state)
     assert state.packing_format_for_cpu and not torch.equal(packed.flatten(), layer.weight.data.flatten())
+
+
+def saved(model, folder) -> dict[str, torch.Tensor]:
+    model.save_pretrained(folder)
+    return load_file(folder / "model.safetensors")
+
+
+def test_saving_and_merging_after_an_answer_are_those_before_it(base, processor, tmp_path):
+    """Repacked weights are saved and merged as if they were not: another model."""
+    recipe = Recipe(model=str(base), dtype="float32", r=8, init_lora_weights="false")
+    model = program.load_base(recipe, base, training=True)
+    before = saved(model, tmp_path / "before")
+    torch.manual_seed(0)
+    adapted = get_peft_model(model, program.lora_config(recipe))
+    adapted.eval()
+    deltas = {name: module.get_delta_weight("default") for name, module in adapted.named_modules() if hasattr(module, "get_delta_weight")}
+    weights = {name: dequantized(module) + deltas[name] for name, module in adapted.named_modules() if name in deltas}
+    evaluate(adapted)
+    assert not is_packed(adapted)
+    adapted.merge_adapter()
+    merged = {name: dequantized(module) for name, module in adapted.named_modules() if name in deltas}
+    error = max(((merged[name] - weights[name]).norm() / weights[name].norm()).item() for name in deltas)
+    assert error < 0.15  # 4 bits round; of scrambled weights it would be above 1
+    again = program.load_base(recipe, base, training=True)
+    evaluate(again)
+    after = saved(again, tmp_path / "after")
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def dequantized(module) -> torch.Tensor:
+    weight = module.get_base_layer().weight
+    return dequantize_4bit(weight.data, weight.quant_state)
+
+
+def test_norms_of_dora_after_an_answer_are_those_before_it(base, processor):
+    recipe = Recipe(model=str(base), dtype="float32", r=8, use_dora=True)
+    norms = []
+    for answers_first in (False, True):
+        model = program.load_base(recipe, base, training=True)
+        if answers_first:
+            evaluate(model)
+        adapted = get_peft_model(model, program.lora_config(recipe))
+        norms.append([p.detach() for name, p in adapted.named_parameters() if "magnitude" in name])
+    assert len(norms[0]) == 14 and all(torch.equal(a, b) for a, b in zip(*norms, strict=True))
 
 
 @pytest.mark.parametrize(
