@@ -15,6 +15,7 @@ from estimator.calibration import Calibration
 from estimator.cards import Gpu
 from estimator.catalog import Model
 from estimator.error_bar import calibrated, reserved_over_allocated, uncertainty
+from estimator.law import Row
 from estimator.machines import Machine, check_system, machine
 from estimator.parallel import Sharded
 from estimator.parts import Parts, parts_of
@@ -80,11 +81,11 @@ def estimate(
     elif several:
         sharded = parallel.shard(recipe, parts, loop)
         row, components = sharded.evaluate(recipe)
-        return composed(recipe, where, parts, row.moment, components, sharded=sharded, derive=derive)  # what was measured here ran on one device
+        return composed(recipe, where, parts, row, components, sharded=sharded, derive=derive)  # what was measured here ran on one device
     else:
         row, components = parts.evaluate(recipe)
         replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
-        made = composed(recipe, where, parts, row.moment, components, replayed, derive=derive)
+        made = composed(recipe, where, parts, row, components, replayed, derive=derive)
     if not calibration or not calibration.records:
         return made
     context = context_of(where and where.usable)
@@ -101,19 +102,20 @@ def composed(
     recipe: Recipe,
     where: Machine | Gpu | None,
     parts: Parts,
-    moment: str,
+    at: Row | str,
     components: dict[str, int],
     replayed_bytes: int | None = None,
     engine: str | None = None,
     sharded: Sharded | None = None,
     derive: bool = False,
 ) -> Estimate:
-    """The answer for a card whose kernels are those of `parts`. `replayed_bytes` is the reserved memory of a replay, of now or kept;
+    """The answer for a card whose kernels are those of `parts`. `at` is the row of the law that peaks, of a trace the moment alone. `replayed_bytes` is the reserved memory of a replay, of now or kept;
     without it reserved is a range over the allocated."""
     where = machine(where) if isinstance(where, Gpu) else where
     usable = where.usable if where else None
     context = context_of(usable)
     paged, slack, apart, own = parts.training.paged_bytes, 0, 0, components
+    moment, whole = at if isinstance(at, str) else at.moment, parts
     if sharded:
         context, usable = parallel.with_communicator(recipe, context, usable)
         parts, paged, slack = replace(parts, law=sharded.law), sharded.rank.paged_bytes, sharded.slack_bytes
@@ -121,7 +123,8 @@ def composed(
     allocated = sum(components.values())
     reserved = replayed_bytes or round(sum(own.values()) * reserved_over_allocated(recipe)[1]) + apart
     device_bytes = reserved + context.bytes + paged
-    source = Source(recipe, parts, derive, Step(device_bytes, moment, (reserved - apart) / sum(own.values()), context.bytes))
+    step = Step(device_bytes, moment, (reserved - apart) / sum(own.values()), context.bytes)
+    source = Source(recipe, whole, derive, step, None if isinstance(at, str) else at, sharded)
     peaks = run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
     needed = largest(peaks).device_bytes - context.bytes
     made = Estimate(
@@ -146,7 +149,7 @@ def composed(
         usable_high_bytes=where.high_bytes if where else None,
         usable_source=usable.source if usable else None,
         parallel=sharded.plan if sharded else None,
-        stands_on=parts.stands_on or None,
+        stands_on=(parts.stands_on or None) if parts.law is whole.law else None,
     )
     return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import mul
 from typing import Any
@@ -126,22 +126,8 @@ class Law:
         trained_share: float = 1.0,
         adjust: Callable[[Row, dict[str, int]], None] | None = None,
     ) -> tuple[Row, dict[str, int]]:
-        """(the row that peaks, bytes by component) at one point. `static` gives bytes of the STATIC components; `adjust`
-        changes a row's bytes in place (`estimator.parallel`)."""
-        phi = self.phi(batch, sequence, rank, trained_share)
-        best: tuple[int, Row, dict[str, int]] | None = None
-        for row in self.rows:
-            parts = {name: round(static[name] * row.held.get(name, 1.0)) if name in STATIC else 0 for name in COMPONENTS}
-            for name, coefficients in row.coefficients.items():
-                parts[name] = round(sum(c * x for c, x in zip(coefficients, phi)))
-            if row.holds_step_temporary:
-                parts["temporary"] += step_temporary
-            if adjust:
-                adjust(row, parts)
-            total = sum(parts.values())
-            if best is None or total > best[0]:
-                best = (total, row, parts)
-        return best[1], best[2]
+        """(the row that peaks, bytes by component) at one point (`Point`)."""
+        return Point(self, batch, sequence, rank, static, step_temporary, trained_share, adjust).peak
 
     @functools.cached_property
     def _dynamic(self) -> list[tuple[str, tuple[float, ...]]]:
@@ -195,3 +181,39 @@ class Law:
         for name in WORK:  # laws older than these fields have none
             own[name] = None if data.get(name) is None else {key: widened(values) for key, values in data[name].items()}
         return cls(rows=tuple(Row(**row) for row in rows), **own)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A law and all that it is evaluated for. `static` gives bytes of the STATIC components; `adjust` changes a row's bytes in place
+    (`estimator.parallel`)."""
+
+    law: Law
+    batch: int
+    sequence: int
+    rank: int
+    static: Mapping[str, int]
+    step_temporary_bytes: int
+    trained_share: float = 1.0
+    adjust: Callable[[Row, dict[str, int]], None] | None = None
+
+    @functools.cached_property
+    def phi(self) -> tuple[float, ...]:
+        return self.law.phi(self.batch, self.sequence, self.rank, self.trained_share)
+
+    def components(self, row: Row) -> dict[str, int]:
+        """Bytes by component at one of the law's moments."""
+        parts = {name: round(self.static[name] * row.held.get(name, 1.0)) if name in STATIC else 0 for name in COMPONENTS}
+        for name, coefficients in row.coefficients.items():
+            parts[name] = round(sum(c * x for c, x in zip(coefficients, self.phi)))
+        if row.holds_step_temporary:
+            parts["temporary"] += self.step_temporary_bytes
+        if self.adjust:
+            self.adjust(row, parts)
+        return parts
+
+    @property
+    def peak(self) -> tuple[Row, dict[str, int]]:
+        """The highest row, of equals the first, with its components."""
+        made = [(row, self.components(row)) for row in self.law.rows]
+        return max(made, key=lambda one: sum(one[1].values()))

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from estimator.batches import shape
 from estimator.cards import Context, Usable, communicators
 from estimator.distributed import is_zero
-from estimator.law import Law, Row
+from estimator.law import Law, Point, Row
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 
@@ -96,9 +97,11 @@ class Sharded:
     """What a rank that gets its part of each weight holds beside these while it does: the largest that comes whole."""
     notes: tuple[Problem, ...] = field(default=())
 
-    def evaluate(self, recipe: Recipe) -> tuple[Row, dict[str, int]]:
+    @property
+    def static(self) -> dict[str, int]:
+        """What the rank holds, by component of the law."""
         r = self.rank
-        static = {
+        return {
             "weights": r.weights,
             "quantization_state": r.quantization_state,
             "adapters": r.adapters,
@@ -106,8 +109,13 @@ class Sharded:
             "optimizer_states": r.optimizer_states,
             "workspace": self.workspace_bytes,
         }
-        sizes = recipe.per_device_train_batch_size, recipe.max_length, recipe.r
-        return self.law.evaluate(*sizes, static, self.step_temporary_bytes, self.trained_share, self._adjust)
+
+    def at(self, recipe: Recipe) -> Point:
+        """The law at the sizes of `recipe`."""
+        return Point(self.law, *shape(recipe), recipe.r, self.static, self.step_temporary_bytes, self.trained_share, self._adjust)
+
+    def evaluate(self, recipe: Recipe) -> tuple[Row, dict[str, int]]:
+        return self.at(recipe).peak
 
     def _adjust(self, row: Row, parts: dict[str, int]) -> None:
         """A row of one device, as this rank sees it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from estimator import evaluations, laws, nearest
 from estimator.adapters import Trainables, trainables
@@ -13,7 +12,7 @@ from estimator.analytic import analytic_law
 from estimator.batches import Batches, shape
 from estimator.calibration import RESIDENT_GROWTH, Calibration, narrowed
 from estimator.catalog import Model
-from estimator.law import LOOPS, Law, Loop
+from estimator.law import LOOPS, Law, Loop, Point, Row
 from estimator.layer_bytes import adapter_dtype
 from estimator.padding import adds_masks, with_padding
 from estimator.platforms import Platform
@@ -62,9 +61,12 @@ class Parts:
             "workspace": self.workspace_bytes,
         }
 
-    def evaluate(self, recipe: Recipe) -> Any:
-        share = self.batches.trained_share
-        return self.law.evaluate(*shape(recipe), recipe.r, self.static, self.training.step_temporary_bytes, share)
+    def at(self, recipe: Recipe) -> Point:
+        """The law at the sizes of `recipe`."""
+        return Point(self.law, *shape(recipe), recipe.r, self.static, self.training.step_temporary_bytes, self.batches.trained_share)
+
+    def evaluate(self, recipe: Recipe) -> tuple[Row, dict[str, int]]:
+        return self.at(recipe).peak
 
 
 def parts_of(

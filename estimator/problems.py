@@ -120,6 +120,8 @@ TEMPLATES: dict[str, str] = {
     "formula.logits_and_loss.analytic": "The head and the loss of TRL's own loop in tiles of tokens, as a closed form; not traced.",
     "formula.temporary.traced": "Tensors that live for one operator: dequantized weights, temporaries inside CUDA's kernels and of the optimizer (estimator/kernels.py names each source).",
     "formula.temporary.analytic": "Tensors that live for one operator, as a closed form: a dequantized weight, the optimizer's temporary.",
+    "formula.trace": "Counted in the trace of this very step at its full size, replayed through CUDA's allocator.",
+    "formula.several": "Of {value} devices under {kind}, this is the one that holds most: what it keeps of its own, and what it gathers or sends for a while.",
     "advice.attention": "{values}: the same result without holding the scores of attention.",
     "advice.checkpointing": "{values}: keeps each layer's input only and computes the rest again; the same result, about a third more time.",
     "advice.optimizer_fused": "{values}: the same AdamW in one kernel, without its temporary copy.",

@@ -15,7 +15,7 @@ from estimator.catalog import Model
 from estimator.changes import Change, more_devices
 from estimator.conditions import Conditions
 from estimator.estimate import Estimate, check, composed
-from estimator.law import Law
+from estimator.law import Law, Row
 from estimator.machines import Machine, check_system
 from estimator.money import Cost, cost
 from estimator.own_cards import OwnCard
@@ -93,7 +93,7 @@ def rank(
             single = _single(recipe, model, loop, platform, cache_dir)
             shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, single), single
         parts, (row, components), load, single = shared[key]
-        estimate = _runnable(recipe, gpu, composed(recipe, where, parts, row.moment, components))
+        estimate = _runnable(recipe, gpu, composed(recipe, where, parts, row, components))
         devices, sharded = (1, None) if estimate.fits else (None, None) if conditions.mig else several.fewest(where, key, parts)
         speed = throughput_of_several(several.spread(devices, key, parts, single), gpu) if sharded else throughput(load, gpu)
         speed = _of_a_slice(speed) if conditions.mig else speed
@@ -144,7 +144,7 @@ class _Several:
     def __init__(self, recipe: Recipe, model: Model, loop: str, epoch: Epoch | None) -> None:
         self.recipe, self.loop, self.epoch = recipe, loop, epoch
         self.recipes = [change for change in map(self._applied(recipe, model), more_devices(recipe)) if change]
-        self._made: dict[tuple[Any, int], tuple[Sharded, str, dict[str, int]]] = {}
+        self._made: dict[tuple[Any, int], tuple[Sharded, Row, dict[str, int]]] = {}
         self._spread: dict[tuple[Any, int], Spread] = {}
 
     @staticmethod
@@ -160,8 +160,8 @@ class _Several:
 
     def fewest(self, where: Machine, key: Any, parts: Parts) -> tuple[int | None, Estimate | None]:
         for recipe in self.recipes if where.usable and _goes_together(where) else ():
-            sharded, moment, components = self._of(recipe, key, parts)
-            if sum(components.values()) <= where.usable.bytes and (made := composed(recipe, where, parts, moment, components, sharded=sharded)).fits:
+            sharded, row, components = self._of(recipe, key, parts)
+            if sum(components.values()) <= where.usable.bytes and (made := composed(recipe, where, parts, row, components, sharded=sharded)).fits:
                 return recipe.num_processes, made
         return None, None
 
@@ -177,12 +177,12 @@ class _Several:
             self._spread[at] = Spread(devices, load, sum(sharded.plan.communication_bytes_per_step.values()))
         return self._spread[at]
 
-    def _of(self, recipe: Recipe, key: Any, parts: Parts) -> tuple[Sharded, str, dict[str, int]]:
+    def _of(self, recipe: Recipe, key: Any, parts: Parts) -> tuple[Sharded, Row, dict[str, int]]:
         at = key, recipe.num_processes
         if at not in self._made:
             sharded = parallel.shard(recipe, parts, self.loop)
             row, components = sharded.evaluate(recipe)
-            self._made[at] = sharded, row.moment, components
+            self._made[at] = sharded, row, components
         return self._made[at]
 
 

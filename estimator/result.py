@@ -10,7 +10,9 @@ from typing import Any
 
 from estimator.disk import Disk, disk_of
 from estimator.error_bar import Uncertainty
-from estimator.parallel import ParallelPlan
+from estimator.formulas import Formula, explained, highest
+from estimator.law import Point, Row
+from estimator.parallel import ParallelPlan, Sharded
 from estimator.parts import Parts
 from estimator.peaks import Peak, Step, largest, later_peaks
 from estimator.problems import Problem
@@ -23,8 +25,18 @@ class Source:
 
     recipe: Recipe
     parts: Parts
+    """Of one device alone."""
     derive: bool
     step: Step
+    row: Row | None
+    """The row of the law that peaks; None where the figures are a trace's."""
+    sharded: Sharded | None = None
+    """Of several devices the one that the answer is about."""
+
+    @property
+    def point(self) -> Point:
+        """The law with all that the figures were made of."""
+        return (self.sharded or self.parts).at(self.recipe)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,16 @@ class Estimate:
     def peaks(self) -> tuple[Peak, ...]:
         """All moments: the run's, then drawing samples, merging and the chat."""
         return (*self.run_peaks, *later_peaks(self.source.recipe, self.source.parts, self.source.step, self.source.derive))
+
+    @functools.cached_property
+    def formulas(self) -> tuple[Formula, ...]:
+        """Where each component that is not empty comes from."""
+        return explained(self.source, self.components)
+
+    @functools.cached_property
+    def moments(self) -> tuple[tuple[str, dict[str, int]], ...]:
+        """The highest moment of each phase of a step, in its order: name and bytes by component. A trace gives the peak alone."""
+        return highest(self.source.point) if self.source.row else ((self.peak_moment, self.components),)
 
     @functools.cached_property
     def disk(self) -> Disk:

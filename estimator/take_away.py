@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,6 +23,7 @@ from estimator.recipe import FIELDS, Recipe
 from estimator.texts import spelled
 
 GPU = "gpu"
+FIGURES = ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "edge_bytes", "headroom_bytes", "total_parameters", "trainable_parameters")
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets run a cell that begins with one of these (OWASP, CSV injection)."""
 
@@ -110,18 +112,26 @@ def _value(info: FieldInfo, text: str) -> Any:
 
 
 def to_csv(rows: Iterable[tuple[str, Estimate | Problem]]) -> str:
-    """Bytes by component, one column an estimate; a cell that a spreadsheet would run is made text."""
+    """Bytes by component, one column an estimate, or why there is none; a cell that a spreadsheet would run is made text."""
     named = list(rows)
-    made = [(name, answer) for name, answer in named if isinstance(answer, Estimate)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    lines: list[list[Any]] = [["figure", *(name for name, _ in made)]]
-    lines += [[part, *(answer.components[part] for _, answer in made)] for part in COMPONENTS]
-    for figure in ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "edge_bytes", "headroom_bytes", "total_parameters", "trainable_parameters"):
-        lines.append([figure, *(getattr(answer, figure) for _, answer in made)])
-    lines.append(["fits", *({True: "yes", False: "no", None: "unknown"}[answer.fits] + (", within the error bar" if answer.is_close else "") for _, answer in made)])
+
+    def line(name: str, figure: Callable[[Estimate], Any]) -> list[Any]:
+        return [name, *(figure(answer) if isinstance(answer, Estimate) else None for _, answer in named)]
+
+    lines: list[list[Any]] = [["figure", *(name for name, _ in named)]]
+    lines += [line(part, lambda made, part=part: made.components[part]) for part in COMPONENTS]
+    lines += [line(figure, operator.attrgetter(figure)) for figure in FIGURES]
+    lines.append(line("fits", _fits))
+    if any(isinstance(answer, Problem) for _, answer in named):
+        lines.append(["refused", *(str(answer) if isinstance(answer, Problem) else None for _, answer in named)])
     writer.writerows([[neutral(cell) for cell in line] for line in lines])
     return out.getvalue()
+
+
+def _fits(made: Estimate) -> str:
+    return {True: "yes", False: "no", None: "unknown"}[made.fits] + (", within the error bar" if made.is_close else "")
 
 
 def neutral(cell: Any) -> Any:

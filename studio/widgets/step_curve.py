@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from estimator.law import COMPONENTS
@@ -9,9 +10,12 @@ from estimator.units import human_bytes
 from studio.i18n import t
 from studio.widgets.memory_bar import part_text
 
+Moments = Sequence[tuple[str, dict[str, int]]]
+"""Name and bytes by component."""
 
-def step_curve(lang: str, moments: list[tuple[str, dict[str, int]]], peak: str) -> str:
-    """`moments` in the order of a step: (name, bytes by component); the one called `peak` is marked."""
+
+def step_curve(lang: str, moments: Moments, peak: str) -> str:
+    """`moments` in the order of a step; the one called `peak` is marked."""
     top = max(sum(parts.values()) for _, parts in moments)
     columns = "".join(_column(lang, name, parts, top, name == peak) for name, parts in moments)
     label = escape(t(lang, "estimate.step_label", moment=t(lang, f"estimate.moment_{peak}"), size=human_bytes(top)))
@@ -36,7 +40,7 @@ def _column(lang: str, name: str, parts: dict[str, int], top: int, is_peak: bool
     )
 
 
-def _table(lang: str, moments: list[tuple[str, dict[str, int]]]) -> str:
+def _table(lang: str, moments: Moments) -> str:
     head = "".join(f'<th scope="col">{escape(t(lang, f"estimate.short_{name}"))}</th>' for name, _ in moments)
     body = "".join(
         f'<tr><th scope="row">{escape(t(lang, f"estimate.{component}"))}</th>{"".join(f"<td>{parts[component]:,}</td>" for _, parts in moments)}</tr>'

@@ -20,10 +20,7 @@ from estimator import Recipe, find_gpu, open_model
 from estimator.advise import newest_models
 from estimator.catalog import models
 from estimator.conditions import Conditions
-from estimator.formulas import formulas, moments
 from estimator.intents import intents
-from estimator.parts import parts_of
-from estimator.platforms import Platform
 from estimator.ranking import rank
 from estimator.rows import uniform
 from estimator.take_away import FORMULA_SIGNS, command_line, conditions_in, from_query, python_code, query
@@ -149,21 +146,19 @@ def test_the_picture_stays_while_a_control_moves(page):
 
 
 def test_why(page):
-    parts = parts_of(RECIPE, ASKED.model, "trl", "cuda", Platform.of(ASKED.gpu), batches=ASKED.conditions.batches)
-    row, _ = parts.evaluate(RECIPE)
-    made = moments(RECIPE, parts)
+    answer, made = ASKED.answer, ASKED.answer.moments
     unfold(page, "panel-why")
     peak = max(sum(sizes.values()) for _, sizes in made)
-    label = t(page.lang, "estimate.step_label", moment=t(page.lang, f"estimate.moment_{row.moment}"), size=human_bytes(peak))
+    label = t(page.lang, "estimate.step_label", moment=t(page.lang, f"estimate.moment_{answer.peak_moment}"), size=human_bytes(peak))
     expect(page.get_by_role("img", name=label)).to_be_visible()
     expect(page.locator("#estimate-why .ls-step > div")).to_have_count(len(made))
     says(page, "#estimate-why .ls-step-peak", f"{t(page.lang, 'estimate.step_peak')} {human_bytes(peak)}")
     overlaps = page.locator("#estimate-why .ls-step > div > span").evaluate_all("(all) => all.some((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth)")
     assert not overlaps
     folds = page.locator("#estimate-why .ls-formulas details")
-    for n, formula in enumerate(formulas(RECIPE, parts)):
+    for n, formula in enumerate(answer.formulas):
         expect(folds.nth(n)).to_contain_text(f"= {formula.bytes:,} B")
-        expect(folds.nth(n)).to_contain_text(explain(page.lang, formula.note))
+        expect(folds.nth(n)).to_contain_text(explain(page.lang, formula.notes[0]))
     folds.first.locator("summary").click()
     expect(folds.first.locator("code")).to_be_visible()
     layers = page.get_by_label(t(page.lang, "estimate.low_rank_layer"), exact=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import shlex
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator import Recipe, cli, estimate
+from estimator import Problem, Recipe, cli, estimate
 from estimator.take_away import command_line, from_query, neutral, python_code, query, to_csv
 
 CARD = "GeForce RTX 4090"
@@ -72,3 +73,10 @@ def test_a_table_holds_every_component() -> None:
     assert lines["figure"] == "'=cmd|x"
     assert {name: int(lines[name]) for name in made.components} == made.components
     assert lines["fits"] == "yes" and int(lines["device_bytes"]) == made.device_bytes
+
+
+def test_a_table_says_why_a_method_has_no_figures() -> None:
+    made = estimate(Recipe(model="Qwen/Qwen2.5-0.5B"), CARD)
+    rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(to_csv([("a", made), ("b", Problem("recipe.conflict", field="quantization", value="int8", other="fsdp", allowed="Use nf4"))])))}
+    assert rows["figure"] == ["a", "b"] and rows["device_bytes"] == [str(made.device_bytes), ""]
+    assert rows["refused"][0] == "" and "int8 cannot be combined with fsdp" in rows["refused"][1]

@@ -11,6 +11,7 @@ import pytest
 from estimator import Problem, Recipe, estimate, find_gpu, open_model
 from estimator.advise import advise
 from estimator.cards import gpus
+from estimator.distributed import DISTRIBUTED_TYPES
 from estimator.own_cards import own_card
 from estimator.take_away import from_query
 from studio.i18n import LANGUAGES, t
@@ -93,11 +94,18 @@ def test_every_cell_of_what_fits_is_its_own_estimate():
         assert size == f"{made.device_bytes / 2**30:,.2f} GiB"
 
 
-def test_formulas_name_every_component_of_the_peak():
-    what = asked()
-    text = shown(why, "en", what)
-    for size in estimate(what.recipe, what.gpu).components.values():
-        assert not size or f"= {size:,} B" in text
+@pytest.mark.parametrize("fields", [{}, {"packing": True}, *({"method": "lora", "num_processes": 4, "distributed_type": kind} for kind in DISTRIBUTED_TYPES)], ids=str)
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_why_and_the_picture_say_the_same_of_every_component(lang, fields):
+    """Also of one device of several: of weights cut by four the picture said 3.74 GiB and Why 14.96."""
+    what = asked("A100 SXM4 80GB", **fields)
+    text, bars = shown(why, lang, what), picture(lang, what)
+    made = estimate(what.recipe, what.gpu)
+    assert what.answer.to_dict() == made.to_dict()
+    for name, size in made.components.items():
+        assert not size or f"= {size:,} B</code>" in text
+        assert f"<td>{size:,}</td>" in bars and f"<td>{size:,}</td>" in text, name
+    assert "None" not in re.sub("<[^>]*>", " ", text)
 
 
 def test_the_link_gives_the_recipe_back():

@@ -62,9 +62,8 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     """
     bars = bars_of(lang, asked)
     index = index_of(asked)
-    for n, bar in enumerate(bars):  # a method that the model cannot take says so in its own row; other mistakes are the form's
-        if isinstance(bar.answer, Problem) and (n == index or bar.answer.field != "method"):
-            raise bar.answer
+    if isinstance(bars[index].answer, Problem):  # what another method cannot take (int8 under FSDP, say) is said in its own row
+        raise bars[index].answer
     waits = " data-law" if traces and to_trace(bars if is_warm else [], bars[index]) else ""
     return (
         f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{_stale(lang, asked)}{_verdict(lang, bars, index, asked.gpu)}{_approximate(lang, bars[index].answer, traces)}'

@@ -1,4 +1,4 @@
-"""Take it away: a link that restores everything, the command line, Python, and the answer as JSON, CSV, SVG and PNG."""
+"""Take it away: a link that restores everything, the command line, Python, the recipe as TOML, and the answer as JSON, CSV, SVG and PNG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import json
 from html import escape
 
-from estimator.take_away import command_line, python_code, query, to_csv
+from estimator.take_away import command_line, python_code, query, recipe_toml, to_csv
 from studio.i18n import t
 from studio.tabs.panels import Asked
 from studio.tabs.panels.picture import bars_of, rows_of
@@ -42,6 +42,7 @@ def render(lang: str, asked: Asked) -> str:
     answers = {bar.name: bar.answer.to_dict() for bar in bars}
     body = json.dumps({"recipe": asked.recipe.to_dict(), "gpu": gpu, **asked.conditions.stated(), "estimates": answers}, indent=2, ensure_ascii=False)
     files = [
+        ("recipe.toml", "application/toml", recipe_toml(asked.recipe, gpu)),
         ("estimate.json", "application/json", body),
         ("estimate.csv", "text/csv", to_csv([(bar.name, bar.answer) for bar in bars])),
         ("estimate.svg", "image/svg+xml", bars_svg(lang, bars, f"{asked.recipe.model} · {gpu} · {rows_of(lang, asked.recipe)}")),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.formulas import Formula, Term, formulas, moments
-from estimator.parts import parts_of
-from estimator.platforms import Platform
+from estimator.formulas import Formula, Term
 from estimator.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.panels import Asked
@@ -24,31 +22,35 @@ watch('value', () => { element.querySelectorAll('details').forEach((fold, n) => 
 
 
 def render(lang: str, asked: Asked) -> str:
-    parts = parts_of(asked.recipe, asked.model, "trl", "cuda", Platform.of(asked.gpu), batches=asked.conditions.batches)
-    row, _ = parts.evaluate(asked.recipe)
-    items = "".join(_formula(lang, formula) for formula in formulas(asked.recipe, parts))
-    picture = low_rank(lang, parts.trained) if asked.recipe.has_adapters else ""
+    """All of it is the answer's own: nothing is estimated here."""
+    made = asked.answer
+    items = "".join(_formula(lang, formula, asked.recipe.num_processes) for formula in made.formulas)
+    picture = low_rank(lang, made.source.parts.trained) if asked.recipe.has_adapters else ""
     return (
-        f'<h3>{escape(t(lang, "estimate.step_title"))}</h3>{step_curve(lang, moments(asked.recipe, parts), row.moment)}'
+        f'<h3>{escape(t(lang, "estimate.step_title"))}</h3>{step_curve(lang, made.moments, made.peak_moment)}'
         f'<h3>{escape(t(lang, "estimate.formulas_title"))}</h3><div class="ls-formulas">{items}</div>{picture}'
     )
 
 
-def _formula(lang: str, formula: Formula) -> str:
-    terms = " + ".join(_term(lang, term) for term in formula.terms)
+def _formula(lang: str, formula: Formula, devices: int) -> str:
+    terms = " + ".join(_term(lang, term, devices) for term in formula.terms)
     name = escape(t(lang, f"estimate.{formula.component}"))
+    notes = "".join(f"<p>{escape(explain(lang, note))}</p>" for note in formula.notes)
     return (
         f"<details><summary>{swatch(formula.component)}{name} "
-        f"<b>{human_bytes(formula.bytes)}</b></summary><p><code>{escape(terms)} = {formula.bytes:,} B</code></p>"
-        f"<p>{escape(explain(lang, formula.note))}</p></details>"
+        f"<b>{human_bytes(formula.bytes)}</b></summary><p><code>{escape(terms)} = {formula.bytes:,} B</code></p>{notes}</details>"
     )
 
 
-def _term(lang: str, term: Term) -> str:
-    """`524,288 B × B·S (4,096)`, or a count with what it counts."""
+def _term(lang: str, term: Term, devices: int) -> str:
+    """`524,288 B × B·S (4,096)`, a count with what it counts, or bytes with what they are."""
     each = f"{term.each:,.4f}".rstrip("0").rstrip(".")
     if term.name == "1":
         return f"{each} B"
-    if term.name in ("packed", "rest", "parameters", "trained", "bytes"):
-        return f"{term.times:,.0f} B" if term.name == "bytes" else f"{each} B × {term.times:,.0f} {t(lang, f'estimate.term_{term.name}')}"
-    return f"{each} B × {term.name} ({term.times:,.0f})"
+    if term.name in ("packed", "rest", "parameters", "trained"):
+        return f"{each} B × {term.times:,.0f} {t(lang, f'estimate.term_{term.name}')}"
+    if term.name in ("step", "sharding", "beside"):
+        return f"{term.times:,.0f} B {t(lang, f'estimate.term_{term.name}')}"
+    if term.name == "device":
+        return f"{term.times:,.0f} B ÷ {devices}"
+    return f"{term.times:,.0f} B" if term.name == "bytes" else f"{each} B × {term.name} ({term.times:,.0f})"
