@@ -4,7 +4,8 @@
   recipe.json     the recipe
   train.jsonl     the rows (hard links to the dataset's: deleting the dataset takes nothing from the run)
   eval.jsonl
-  process.json    pid and start time of the worker
+  worker.lock     held by the worker as long as it lives
+  process.json    which process that is
   journal.jsonl   what happened
   log.txt         what the worker printed
   stop            present once the user asked the worker to stop
@@ -14,16 +15,23 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from estimator.recipe import Recipe
+from estimator.problems import Problem
+from estimator.recipe import FIELDS, Recipe
+from studio.records import checked_fields, read_record, unknown_fields
+from studio.storage import write_json
 
 COMPLETE = "COMPLETE"
+CHECKPOINT = re.compile(r"checkpoint-[0-9]{1,15}")
+FILES = ("run.json", "recipe.json", "train.jsonl", "journal.jsonl", "log.txt", "checkpoints", "adapter", "model")
+"""A folder with any of these is a run, whatever has become of it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,23 @@ class RunInfo:
     predicted_bytes: int | None = None
     """The estimate's figure for this machine: allocated on CUDA, resident growth on a CPU."""
     versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run's folder says of it, and what of that is damaged or another version's."""
+
+    info: RunInfo
+    """Where `run.json` does not say it: the folder's own name and date, and nothing."""
+    recipe: Recipe | None
+    """None where it cannot be read."""
+    faults: tuple[Problem, ...]
+    """Codes `record.*`. A worker goes on with none of them: what it would train is not known."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something of it cannot be read at all."""
+        return any(fault.code != "record.unknown_field" for fault in self.faults)
 
 
 class RunFolder:
@@ -85,18 +110,75 @@ class RunFolder:
     @property
     def result(self) -> Path | None:
         """The trained weights' folder, once complete: both are renamed into place."""
-        return next((path for path in (self.adapter, self.model) if path.is_dir()), None)
+        with contextlib.suppress(OSError):  # a folder that may not be read
+            return next((path for path in (self.adapter, self.model) if path.is_dir()), None)
+        return None
+
+    def is_run(self) -> bool:
+        try:
+            return self.path.is_dir() and any((self.path / name).exists() for name in FILES)
+        except OSError:  # it may not be read; `facts` says so
+            return True
+
+    def facts(self) -> Facts:
+        """Of any folder, in any state."""
+        info, faults = self._info()
+        recipe, more = self._recipe()
+        return Facts(info, recipe, (*faults, *more))
 
     def info(self) -> RunInfo:
-        return RunInfo(**json.loads((self.path / "run.json").read_text(encoding="utf-8")))
+        """Raises `Problem` (`record.*`)."""
+        info, faults = self._info()
+        if faults:
+            raise faults[0]
+        return info
 
     def recipe(self) -> Recipe:
-        return Recipe.from_dict(json.loads((self.path / "recipe.json").read_text(encoding="utf-8")))
+        """Raises `Problem` (`record.*`)."""
+        recipe, faults = self._recipe()
+        if faults or recipe is None:
+            raise faults[0]
+        return recipe
+
+    def _info(self) -> tuple[RunInfo, list[Problem]]:
+        """A copied folder keeps what was written into it; its id is its own name."""
+        values: dict[str, Any] = {}
+        try:
+            values, faults = checked_fields(RunInfo, read_record(self.path / "run.json"), "run.json")
+        except Problem as problem:
+            faults = [problem]
+        if not values.get("name", "").strip():
+            values.pop("name", None)
+        standing_in = {"name": self.id, "created": self._changed(), "dataset_id": "", "dataset_name": "", "fingerprint": ""}
+        return RunInfo(**{**standing_in, **values, "id": self.id}), faults
+
+    def _changed(self) -> float:
+        """Epoch seconds."""
+        with contextlib.suppress(OSError):
+            return max(0.0, self.path.stat().st_mtime)
+        return 0.0
+
+    def _recipe(self) -> tuple[Recipe | None, list[Problem]]:
+        """Of an older version what is missing takes its default; what a newer one added is named."""
+        try:
+            data = read_record(self.path / "recipe.json")
+            faults = unknown_fields(data, FIELDS, "recipe.json")
+            return Recipe.from_dict({name: value for name, value in data.items() if name in FIELDS}), faults
+        except Problem as problem:
+            return None, [problem if problem.code.startswith("record.") else _in_recipe(problem)]
 
     def complete_checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first. A folder without its marker was being written when the worker died."""
         found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / COMPLETE).is_file()]
-        return sorted(found, key=checkpoint_step)
+        return sorted(filter(_is_checkpoint, found), key=checkpoint_step)
+
+    def drop_incomplete_checkpoints(self) -> list[str]:
+        """Remove what was being written when a worker ended; the names."""
+        complete = self.complete_checkpoints()
+        dropped = [path for path in self.checkpoints.glob("checkpoint-*") if path not in complete and _is_checkpoint(path)]
+        for path in dropped:
+            shutil.rmtree(path)
+        return [path.name for path in dropped]
 
     def write_start(self, info: RunInfo, recipe: Recipe) -> None:
         """The files of a run that does not exist yet; the caller renames the folder into place."""
@@ -108,8 +190,15 @@ def checkpoint_step(path: Path) -> int:
     return int(path.name.rsplit("-", 1)[1])
 
 
-def write_json(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False), encoding="utf-8")
+def _is_checkpoint(path: Path) -> bool:
+    return CHECKPOINT.fullmatch(path.name) is not None
+
+
+def _in_recipe(problem: Problem) -> Problem:
+    """A recipe's own refusal of a value, as a fault of the file."""
+    about = problem.params
+    value = about.get("value") or about.get("allowed", "")
+    return Problem("record.bad_value", file="recipe.json", key=about.get("field", ""), value=value)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -1,22 +1,13 @@
 """`journal.jsonl`: one JSON object a line, appended by the worker and read by every page.
 
 A line is written whole with one `write` and flushed, so that a kill leaves at most one torn line, which readers skip and
-the next writer closes off. Kinds of lines (all have `time`, epoch seconds):
-
-  started     pid, resume_from (a checkpoint's step or null), total_steps
-  phase       name: preparing, loading, training, evaluating, saving
-  data        split, kept, dropped, reasons, longest_tokens, trained_tokens
-  prediction  predicted_bytes of the peak with the longest row there is, longest_tokens
-  metrics     step, loss, learning_rate, grad_norm, mean_token_accuracy, epoch
-  eval        step, eval_loss
-  checkpoint  step
-  trained     seconds, cpu_seconds (of this attempt's steps, evaluations between them included)
-  memory      measured_bytes, how ("cuda_allocated" or "resident_growth")
-  ended       status: finished, stopped, failed; problem (code and params) when failed
+the next writer closes off. What a line of each kind holds stands in `KINDS`; all have `time`, epoch seconds. A line that is none
+of these is skipped and counted, whatever it is: the file lies on a user's disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -24,13 +15,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from estimator.problems import Problem
+from studio.records import fits, parse
+
 FILE_NAME = "journal.jsonl"
 RESERVE_NAME = ".reserve"
 RESERVE_BYTES = 64 * 1024
+LONGEST_LINE_BYTES = 2**20
+BLOCK_BYTES = 8 * 2**20
+PHASES = ("preparing", "loading", "training", "evaluating", "saving")
+ENDINGS = ("finished", "stopped", "failed")
+MEASURES = ("cuda_allocated", "resident_growth")
+SPLITS = ("train", "eval")
+_NUMBER, _COUNT = float | None, int | None
+
+
+def _is_problem(value: Any) -> bool:
+    """What `Problem.from_dict` takes, or None."""
+    return value is None or fits(dict, value) and fits(str, value.get("code")) and fits(dict, value.get("params", {}))
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    # the page set a worker on the run, which has not spoken yet
+    "launched": {},
+    # the worker's first word: the step of the checkpoint it goes on from, or null
+    "started": {"pid": _COUNT, "resume_from": _COUNT},
+    "phase": {"name": PHASES, "total_steps": _COUNT},
+    "data": {"split": SPLITS, "kept": int, "dropped": int, "reasons": dict[str, int], "trained_tokens": int},
+    # of the peak with the longest row there is
+    "prediction": {"predicted_bytes": int},
+    "metrics": {"step": int, "loss": _NUMBER, "learning_rate": _NUMBER, "grad_norm": _NUMBER, "mean_token_accuracy": _NUMBER, "epoch": _NUMBER},
+    "eval": {"step": int, "eval_loss": _NUMBER},
+    "checkpoint": {"step": int},
+    # of this attempt's steps, evaluations between them included
+    "trained": {"seconds": float, "cpu_seconds": float},
+    "memory": {"measured_bytes": int, "how": MEASURES},
+    # with the problem's code and params when failed
+    "ended": {"status": ENDINGS, "problem": _is_problem},
+}
+"""Values of each kind of line: a type (one that may be None may be missing too), the words allowed, or a test."""
 
 
 class Journal:
-    """The writing end. One process writes at a time."""
+    """The writing end. One process writes at a time: who holds the folder's lock."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / FILE_NAME
@@ -39,16 +66,28 @@ class Journal:
         if torn:
             self._file.write(b"\n")
         self._reserve = folder / RESERVE_NAME
-        self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
 
     def write(self, kind: str, **values: Any) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"no kind of line: {kind}")
         line = json.dumps({"time": time.time(), "kind": kind, **values}, ensure_ascii=False, allow_nan=False)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
 
+    def keep_reserve(self) -> None:
+        """Take space for the last words. Random bytes, written now: a file system may store zeros as nothing, or later."""
+        with self._reserve.open("wb") as file:
+            file.write(os.urandom(RESERVE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+
     def release_reserve(self) -> None:
         """Give back the space kept for the last words: on a full disk there would be none to say so."""
-        self._reserve.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._reserve.unlink()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _last_byte(path: Path) -> bytes:
@@ -82,6 +121,8 @@ class Course:
     training_since: float | None = None
     training_from_step: int = 0
     skipped_lines: int = 0
+    unreadable: Problem | None = None
+    """`record.*`, where there is a journal and none of it can be read."""
 
     @property
     def step(self) -> int:
@@ -97,9 +138,15 @@ class Course:
         return max(0.0, (self.total_steps - self.step) * pace_s)
 
     def take(self, line: dict[str, Any]) -> None:
-        """Add one line of the journal."""
+        """Add one line of the journal. Raises ValueError for one that says nothing in the form of its kind."""
+        kinds = KINDS.get(line["kind"]) if isinstance(line.get("kind"), str) else None
+        if kinds is None or not fits(float, line.get("time")) or not all(_is(kind, line.get(name)) for name, kind in kinds.items()):
+            raise ValueError(line)
         self.last_time = line["time"]
-        getattr(self, f"_take_{line['kind']}", lambda _: None)(line)
+        getattr(self, f"_take_{line['kind']}")(line)
+
+    def _take_launched(self, line: dict[str, Any]) -> None:
+        self.phase, self.ended, self.problem = None, None, None
 
     def _take_started(self, line: dict[str, Any]) -> None:
         self.started_at = self.started_at or line["time"]
@@ -113,7 +160,7 @@ class Course:
 
     def _take_phase(self, line: dict[str, Any]) -> None:
         self.phase = line["name"]
-        self.total_steps = line.get("total_steps", self.total_steps)
+        self.total_steps = line.get("total_steps") or self.total_steps
         if line["name"] == "training" and self.training_since is None:
             self.training_since, self.training_from_step = line["time"], self.step
 
@@ -142,34 +189,64 @@ class Course:
         self.ended, self.problem = line["status"], line.get("problem")
 
 
+def _is(kind: Any, value: Any) -> bool:
+    if isinstance(kind, tuple):
+        return value in kind
+    if kind is _is_problem:
+        return kind(value)
+    return fits(kind, value) and not (kind in (int, _COUNT) and (value or 0) < 0)
+
+
 class Reader:
     """Follows one journal; each `course()` reads only what was added since the last."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._offset = 0
-        self._course = Course()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._offset, self._course, self._in_long_line = 0, Course(), False
 
     def course(self) -> Course:
         try:
-            size = self._path.stat().st_size
-        except FileNotFoundError:
-            return self._course
-        if size < self._offset:
-            self._offset, self._course = 0, Course()
-        if size > self._offset:
-            self._read_on()
+            if not self._path.is_file():
+                if self._path.exists():
+                    self._course.unreadable = Problem("record.not_file", file=FILE_NAME)
+                return self._course
+            if self._path.stat().st_size < self._offset:
+                self._begin()
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                while self._take_block(file.read(BLOCK_BYTES)):
+                    file.seek(self._offset)
+            self._course.unreadable = None
+        except OSError as error:
+            self._course.unreadable = Problem("record.unreadable", file=FILE_NAME, reason=error.strerror or type(error).__name__)
         return self._course
 
-    def _read_on(self) -> None:
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            block = file.read()
+    def _take_block(self, block: bytes) -> bool:
+        """Take the whole lines of a block; whether there may be more behind it."""
         whole = block[: block.rfind(b"\n") + 1]
+        if not whole and len(block) == BLOCK_BYTES:  # no line of ours is so long
+            self._course.skipped_lines += not self._in_long_line
+            self._in_long_line = True
+            whole = block
+        else:
+            self._take_lines(whole.split(b"\n")[:-1])
         self._offset += len(whole)
-        for raw in whole.splitlines():
+        return bool(whole)
+
+    def _take_lines(self, lines: list[bytes]) -> None:
+        for raw in lines:
+            if self._in_long_line:  # its end; counted already
+                self._in_long_line = False
+                continue
             try:
-                line = json.loads(raw)
+                if len(raw) > LONGEST_LINE_BYTES:
+                    raise ValueError(f"{len(raw)} bytes")
+                line = parse(raw, FILE_NAME)
+                if not isinstance(line, dict):
+                    raise ValueError(line)
                 self._course.take(line)
-            except (ValueError, KeyError):
+            except (ValueError, Problem):
                 self._course.skipped_lines += 1

@@ -4,6 +4,7 @@ with, and a restarted page sees exactly what the worker wrote.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -11,21 +12,29 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from studio import paths
 from studio.datasets.store import DatasetInfo
 from studio.runs.folder import RunFolder, RunInfo, link_or_copy
-from studio.runs.journal import Course, Reader
-from studio.runs.process import Handle
-from studio.storage import storage_problems
+from studio.runs.journal import PHASES, Course, Journal, Reader
+from studio.runs.lock import FolderLock
+from studio.runs.process import at_work
+from studio.storage import storage_problems, sync
 from studio.workers.client import worker_environment
 
 WORKER = "studio.workers.train"
-ACTIVE = ("starting", "preparing", "loading", "training", "evaluating", "saving")
+ACTIVE = ("starting", *PHASES)
+STARTING = ".starting.lock"
+"""Held in the folder of runs by the process that starts, resumes, moves or deletes one."""
+WAIT_S = 10.0
+"""For another page that starts a run, and for a worker that has said its last word and is about to exit."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +42,18 @@ class RunView:
     """One run as it is now."""
 
     info: RunInfo
-    recipe: Recipe
+    recipe: Recipe | None
+    """None where it cannot be read: the run is damaged, or a worker that read it before is still at work."""
     status: str
-    """One of `ACTIVE`, or finished, stopped, failed, interrupted (its worker died without a word)."""
+    """One of `ACTIVE`, or finished, stopped, failed, interrupted (its worker died without a word), damaged."""
     course: Course
     run: RunFolder
+    faults: tuple[Problem, ...] = ()
+    """What is damaged or another version's (`record.*`): it is shown, and not resumed."""
 
     @property
     def id(self) -> str:
-        return self.info.id
+        return self.run.id
 
     @property
     def name(self) -> str:
@@ -69,31 +81,35 @@ class RunView:
         return self.run.result is not None
 
     @property
+    def damaged(self) -> bool:
+        return self.status == "damaged"
+
+    @property
     def resumable(self) -> bool:
-        return self.status in ("stopped", "failed", "interrupted")
+        return self.status in ("stopped", "failed", "interrupted") and not self.faults
 
 
 class Supervisor:
-    """One for the page process. Safe to call from several threads."""
+    """One for the page process. Safe to call from several threads, and beside another page on the same folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._lock = threading.RLock()
+        self._lock, self._starting = threading.RLock(), threading.Lock()
         self._readers: dict[str, Reader] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def list(self) -> list[RunView]:
-        """All runs, newest first. A folder that is no run (half-deleted, say) is passed over."""
-        folders = [path for path in self.root.iterdir() if (path / "run.json").is_file()]
-        views = [self._view(RunFolder(path)) for path in folders]
+        """All runs, newest first, the damaged ones too. A folder with nothing of a run in it is passed over."""
+        found = (RunFolder(path) for path in self.root.glob("*") if not path.name.startswith("."))
+        views = [self._view(run) for run in found if run.is_run()]
         return sorted(views, key=lambda view: view.info.created, reverse=True)
 
     def get(self, id: str) -> RunView:
         """Raises `Problem("run.gone")`."""
-        path = paths.inside(self.root, id or "-")
-        if not (path / "run.json").is_file():
+        run = RunFolder(paths.inside(self.root, id or "-"))
+        if not run.is_run():
             raise Problem("run.gone", value=id)
-        return self._view(RunFolder(path))
+        return self._view(run)
 
     def active(self) -> RunView | None:
         """The run at work, if any."""
@@ -101,9 +117,8 @@ class Supervisor:
 
     def start(self, recipe: Recipe, dataset: DatasetInfo, name: str = "", predicted_bytes: int | None = None) -> RunView:
         """Make the folder and set a detached worker on it. One run at a time: two would fight for the same memory."""
-        with self._lock:
-            if busy := self.active():
-                raise Problem("run.busy", value=busy.name)
+        with self._alone():
+            self._refuse_second()
             info = RunInfo(
                 id=time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2),
                 name=clean_name(name) or default_name(recipe, dataset),
@@ -114,32 +129,40 @@ class Supervisor:
                 predicted_bytes=predicted_bytes,
             )
             run = RunFolder(self.root / info.id)
-            with storage_problems(self.root):
-                _make_folder(run, info, recipe, dataset)
-            self._launch(run)
+            with storage_problems(self.root), _make_folder(run, info, recipe, dataset) as lock:
+                self._launch(run, lock)
             return self._view(run)
 
     def resume(self, id: str) -> RunView:
         """Go on from the last complete checkpoint, or from the start where there is none."""
-        with self._lock:
+        with self._alone():
             view = self.get(id)
-            if busy := self.active():
-                raise Problem("run.busy", value=busy.name)
+            self._refuse_second()
+            if view.faults:
+                raise view.faults[0]
             if not view.resumable:
                 raise Problem("run.not_resumable", value=view.name)
-            view.run.stop_file.unlink(missing_ok=True)
-            self._launch(view.run)
+            if not view.run.train_file.is_file():
+                raise Problem("record.missing", file=view.run.train_file.name)
+            with storage_problems(view.folder):
+                lock = FolderLock.take(view.folder, WAIT_S)
+                if lock is None:
+                    raise Problem("run.active", value=view.name)
+                with lock:
+                    self._launch(view.run, lock)
             return self._view(view.run)
 
     def stop(self, id: str) -> None:
         """Ask the worker to save and end after the step at work. It does so also when the page is gone."""
         view = self.get(id)
-        if view.active:
+        if not view.active:
+            raise Problem("run.not_at_work", value=view.name)
+        with storage_problems(view.folder):
             view.run.stop_file.touch()
 
     def delete(self, id: str) -> None:
         """Move a run that is not at work to the trash; `restore` brings it back."""
-        with self._lock:
+        with self._alone():
             view = self.get(id)
             if view.active:
                 raise Problem("run.active", value=view.name)
@@ -147,48 +170,73 @@ class Supervisor:
             _move(view.folder, paths.trash() / f"run-{id}")
 
     def restore(self, id: str) -> RunView:
-        with self._lock:
+        with self._alone():
             source = paths.inside(paths.trash(), f"run-{id}")
             if not source.is_dir():
                 raise Problem("run.gone", value=id)
             _move(source, self.root / id)
             return self.get(id)
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread, and no other page on this folder, starts, resumes or moves a run meanwhile."""
+        with self._starting, storage_problems(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / STARTING)
+            try:
+                lock.acquire(timeout=WAIT_S)
+            except Timeout:
+                raise Problem("run.another_starts") from None
+            with lock:
+                yield
+
+    def _refuse_second(self) -> None:
+        if busy := self.active():
+            raise Problem("run.busy", value=busy.name)
+
     def _view(self, run: RunFolder) -> RunView:
+        facts = run.facts()
         with self._lock:
-            course = self._readers.setdefault(run.id, Reader(run.path)).course()
-            return RunView(run.info(), run.recipe(), self._status(run, course), course, run)
+            alive = self._alive(run)
+            course = self._readers.setdefault(run.id, Reader(run.path)).course()  # after the look: the last word is in it
+            alive = alive or course.ended is None and self._alive(run)  # or another page has started it between the two
+        faults = (*facts.faults, course.unreadable) if course.unreadable else facts.faults
+        return RunView(facts.info, facts.recipe, _status(alive, course, facts.damaged or bool(course.unreadable)), course, run, faults)
 
-    def _status(self, run: RunFolder, course: Course) -> str:
-        """What the journal says, unless the process behind it is gone."""
-        if (child := self._children.get(run.id)) and child.poll() is not None:
-            del self._children[run.id]  # reaped: a zombie would look alive
-        handle = Handle.read(run.path)
-        alive = handle is not None and handle.alive
-        if not alive:
-            course = self._readers[run.id].course()  # its last line may have come between the two looks
-        silent = handle is not None and handle.attempt > course.attempts  # no word from it yet
-        if course.ended and not silent:
-            return course.ended
-        if alive:
-            return "starting" if silent else course.phase or "starting"
-        return "interrupted"
+    def _alive(self, run: RunFolder) -> bool:
+        """Whether a worker is on it: the lock tells, and of a worker of this process that has not taken it yet, the process."""
+        child = self._children.get(run.id)
+        if child and child.poll() is not None:
+            del self._children[run.id]
+            child = None
+        return child is not None or at_work(run.path)
 
-    def _launch(self, run: RunFolder) -> None:
-        """A session of its own, so that neither a closed terminal nor the page's end takes the worker along."""
-        attempt = self._readers.setdefault(run.id, Reader(run.path)).course().attempts + 1
-        with run.log.open("ab") as log:
+    def _launch(self, run: RunFolder, lock: FolderLock) -> None:
+        """A session of its own, so that neither a closed terminal nor the page's end takes the worker along. The folder's lock
+        goes over to the worker, and the journal says so: nobody takes the run for dead meanwhile, whoever is killed."""
+        handed = () if lock.descriptor is None else (lock.descriptor,)
+        with run.log.open("ab") as log, contextlib.closing(Journal(run.path)) as journal:
+            run.stop_file.unlink(missing_ok=True)
+            journal.write("launched")
             child = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(run.path)],
+                [sys.executable, "-m", WORKER, str(run.path), *map(str, handed)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=run.path,
                 env=worker_environment(),
                 start_new_session=True,
+                pass_fds=handed,
             )
-        Handle.of(child.pid, attempt).write(run.path)
-        self._children[run.id] = child
+        with self._lock:
+            self._children[run.id] = child
+
+
+def _status(alive: bool, course: Course, damaged: bool) -> str:
+    """What the journal says, unless the process behind it is gone."""
+    if alive:
+        return course.ended or course.phase or "starting"
+    return "damaged" if damaged else course.ended or "interrupted"
 
 
 def clean_name(name: str) -> str:
@@ -203,19 +251,24 @@ def default_name(recipe: Recipe, dataset: DatasetInfo) -> str:
     return clean_name(f"{model} {method}{rank}")
 
 
-def _make_folder(run: RunFolder, info: RunInfo, recipe: Recipe, dataset: DatasetInfo) -> None:
-    """Whole or not at all: built beside, then renamed."""
+def _make_folder(run: RunFolder, info: RunInfo, recipe: Recipe, dataset: DatasetInfo) -> FolderLock:
+    """Whole or not at all: built beside, then renamed. It is locked before it has its name."""
     building = RunFolder(run.path.with_name(f".{info.id}"))
     try:
         building.path.mkdir()
+        lock = FolderLock.take(building.path)
         building.write_start(info, recipe)
         link_or_copy(dataset.train_file, building.train_file)
         if dataset.eval_file:
             link_or_copy(dataset.eval_file, building.path / "eval.jsonl")
+        if lock.descriptor is None:
+            lock.release()  # Windows renames no folder with an open file in it
         building.path.rename(run.path)
+        sync(run.path.parent)
     except OSError:
         shutil.rmtree(building.path, ignore_errors=True)
         raise
+    return lock
 
 
 def _move(source: Path, target: Path) -> None:

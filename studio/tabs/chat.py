@@ -135,7 +135,7 @@ class Page:
         return BASE + base_name(name, from_this_machine(request))
 
     def _finished(self) -> list[RunView]:
-        return [view for view in self.shared.runs.list() if view.has_result]
+        return [view for view in self.shared.runs.list() if view.has_result and view.recipe]
 
     def _follow(self, chosen: str | None, wanted: str | None, followed: str | None, known: Container[str]) -> tuple[str | None, str | None]:
         """The choice and the run followed so far: a run newly opened is chosen once; then the reader's choice stays."""

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from estimator.problems import Problem
-from studio.export.result import zip_result
+from studio.export.result import zip_folder, zip_result
 from studio.i18n import language, marker, t
 from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train, open_tab
@@ -83,9 +83,11 @@ def _shown(lang: str, view: RunView | None, views: list[RunView], other_id: str 
     return {
         "more": gr.Accordion(visible=view is not None),
         "resume": gr.Button(visible=bool(view and view.resumable)),
-        "again": gr.Button(visible=view is not None),
-        "chat": gr.Button(visible=bool(view and view.has_result)),
-        "download": gr.Button(visible=bool(view and view.has_result)),
+        "again": gr.Button(visible=bool(view and view.recipe)),
+        "chat": gr.Button(visible=bool(view and view.has_result and view.recipe)),
+        "download": gr.Button(
+            t(lang, "runs.download_folder" if view and view.damaged else "runs.download"), visible=bool(view and (view.has_result or view.damaged))
+        ),
         "delete": gr.Button(visible=bool(view and not view.active)),
         "other": gr.Dropdown([(v.name, v.id) for v in others], value=other.id if other else None, visible=bool(others)),
         "compared": comparison(lang, [view, other]) if view and other else "",
@@ -108,7 +110,7 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
         recipe: Any = gr.skip()
         try:
             view = shared.runs.get(run_id)
-            recipe = view.recipe.to_dict()
+            recipe = view.run.recipe().to_dict()
             return "", recipe, shared.datasets.get(view.info.dataset_id).id
         except Problem as problem:
             return explained(language(request), problem), recipe, gr.skip()
@@ -132,7 +134,8 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
 
     def prepare(run_id: str, request: gr.Request) -> tuple[Any, Any]:
         try:
-            return "", gr.DownloadButton(value=str(zip_result(shared.runs.get(run_id).run)))
+            view = shared.runs.get(run_id)
+            return "", gr.DownloadButton(value=str((zip_folder if view.damaged else zip_result)(view.run)))
         except Problem as problem:
             return explained(language(request), problem), gr.DownloadButton(value=None)
 

@@ -6,6 +6,8 @@ shown above the button, and can be set back.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -196,23 +198,31 @@ def _wire_run(shared: Shared, picture: Any, log: Any, buttons: tuple[Any, ...]) 
             _log(lang, view),
             gr.Button(stop_word, visible=bool(view and view.active), interactive=not stopping),
             gr.Button(visible=bool(view and view.resumable)),
-            gr.Button(visible=bool(view and view.has_result)),
+            gr.Button(visible=bool(view and view.has_result and view.recipe)),
             key,
         )
 
-    def resume_run(run_id: str, request: gr.Request) -> None:
-        try:
-            shared.runs.resume(run_id)
-        except Problem as problem:
-            raise gr.Error(explain(language(request), problem), print_exception=False) from problem
+    def resume_run(run_id: str | None, request: gr.Request) -> None:
+        _said(request, shared.runs.resume, _view(shared, run_id), run_id)
+
+    def stop_run(run_id: str | None, request: gr.Request) -> None:
+        _said(request, shared.runs.stop, _view(shared, run_id), run_id)
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     seen = {"inputs": [shared.run, drawn], "outputs": [picture, log, stop, resume, chat, drawn], **quiet}
     gr.Timer(EVERY_S).tick(look, concurrency_limit=None, **seen)
     shared.run.change(look, **seen)
-    stop.click(lambda id: shared.runs.stop(id), shared.run, None, **quiet).then(look, **seen)
+    stop.click(stop_run, shared.run, None, **quiet).then(look, **seen)
     resume.click(resume_run, shared.run, None, **quiet).then(look, **seen)
     open_tab(shared, chat.click, "chat")
+
+
+def _said(request: gr.Request, do: Callable[[str], Any], shown: RunView | None, run_id: str | None) -> None:
+    """To the run that is shown. What cannot be done with it is said over the page."""
+    try:
+        do(shown.id if shown else run_id or "")
+    except Problem as problem:
+        raise gr.Error(explain(language(request), problem), print_exception=False) from problem
 
 
 def _view(shared: Shared, run_id: str | None) -> RunView | None:
@@ -230,10 +240,11 @@ def empty(lang: str) -> str:
 def _log(lang: str, view: RunView | None) -> str:
     """The end of the worker's log, escaped."""
     text = ""
-    if view and view.run.log.exists():
-        with view.run.log.open("rb") as file:
-            file.seek(max(0, view.run.log.stat().st_size - LOG_TAIL_BYTES))
-            text = file.read().decode("utf-8", errors="replace").strip()
+    with contextlib.suppress(OSError):
+        if view and view.run.log.is_file():
+            with view.run.log.open("rb") as file:
+                file.seek(max(0, view.run.log.stat().st_size - LOG_TAIL_BYTES))
+                text = file.read().decode("utf-8", errors="replace").strip()
     return f'<pre class="ls-code ls-log" tabindex="0">{escape(text or t(lang, "train.log_empty"))}</pre>'
 
 

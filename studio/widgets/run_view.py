@@ -5,12 +5,12 @@ from __future__ import annotations
 from html import escape
 
 from estimator.units import human_bytes
-from studio.i18n import explain, t
+from studio.i18n import explain, strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import loss_curve
 
-SIGNS = {"finished": "✓", "failed": "✕", "interrupted": "!", "stopped": "!"}
-KINDS = {"finished": "ls-good", "failed": "ls-problem", "interrupted": "ls-warn", "stopped": "ls-warn"}
+SIGNS = {"finished": "✓", "failed": "✕", "damaged": "✕", "interrupted": "!", "stopped": "!"}
+KINDS = {"finished": "ls-good", "failed": "ls-problem", "damaged": "ls-problem", "interrupted": "ls-warn", "stopped": "ls-warn"}
 
 
 def run_view(lang: str, view: RunView) -> str:
@@ -18,7 +18,7 @@ def run_view(lang: str, view: RunView) -> str:
     return (
         f'<article class="ls-run ls-panel"><header><h2>{escape(view.name)}</h2>'
         f'<p class="ls-note">{escape(_what(lang, view))}</p></header>'
-        f"{_status(lang, view)}{loss_curve(lang, course.metrics, course.evals, course.total_steps)}"
+        f"{_status(lang, view)}{_faults(lang, view)}{loss_curve(lang, course.metrics, course.evals, course.total_steps)}"
         f"{_memory(lang, view)}{_rows(lang, view)}</article>"
     )
 
@@ -26,11 +26,15 @@ def run_view(lang: str, view: RunView) -> str:
 def status_sentence(lang: str, view: RunView) -> str:
     """"Step 128 of 600, 4 min left" or what else there is to say."""
     course = view.course
+    if view.damaged:
+        return damage(lang, view)
     if view.status == "failed" and course.problem:
         return t(lang, "train.status_failed", step=course.step, problem=explain(lang, course.problem))
     if view.status in ("interrupted", "stopped"):
         key = f"train.status_{view.status}"
         saved = view.run.complete_checkpoints()
+        if view.faults:  # which say why it is not resumed
+            return t(lang, key, step=course.step)
         resume = t(lang, "train.resume_from_step", step=course.checkpoints[-1] if course.checkpoints else 0) if saved else t(lang, "train.resume_from_start")
         return f"{t(lang, key, step=course.step)} {resume}"
     if view.status == "training":
@@ -46,6 +50,19 @@ def status_sentence(lang: str, view: RunView) -> str:
     return t(lang, f"train.status_{view.status}", step=course.step, total=course.total_steps or 0, took=took)
 
 
+def damage(lang: str, view: RunView) -> str:
+    """What of a damaged run is wrong, and what can be done with the rest."""
+    return t(lang, "runs.damaged", reasons=" ".join(explain(lang, fault) for fault in view.faults))
+
+
+def _faults(lang: str, view: RunView) -> str:
+    """What of a run that can be shown is another version's, or could not be read."""
+    said = [] if view.damaged else [explain(lang, fault) for fault in view.faults]
+    if skipped := view.course.skipped_lines:
+        said.append(t(lang, "runs.skipped_lines", count=f"{skipped:,}"))
+    return "".join(f'<p class="ls-warn">! {escape(sentence)}</p>' for sentence in said)
+
+
 def duration(lang: str, seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:
@@ -57,6 +74,8 @@ def duration(lang: str, seconds: float) -> str:
 
 def _what(lang: str, view: RunView) -> str:
     recipe = view.recipe
+    if recipe is None:
+        return " · ".join(filter(None, (view.id, view.dataset_name)))
     method = f"QLoRA {recipe.quantization}" if recipe.is_quantized else {"lora": "LoRA"}.get(recipe.method, t(lang, "recipe.method_full"))
     rank = f" · r = {recipe.r}" if recipe.has_adapters else ""
     return f"{recipe.model} · {method}{rank} · {view.dataset_name}"
@@ -92,7 +111,7 @@ def _memory(lang: str, view: RunView) -> str:
 def _rows(lang: str, view: RunView) -> str:
     lines = []
     for split, data in view.course.data.items():
-        reasons = ", ".join(f"{t(lang, f'train.reason_{name}')}: {count:,}" for name, count in data["reasons"].items())
+        reasons = ", ".join(f"{strings(lang).get(f'train.reason_{name}', name)}: {count:,}" for name, count in data["reasons"].items())
         key = "train.rows_dropped" if data["dropped"] else "train.rows_kept"
         lines.append(t(lang, key, split=t(lang, f"train.split_{split}"), kept=f"{data['kept']:,}", dropped=f"{data['dropped']:,}", reasons=reasons, trained=f"{data['trained_tokens']:,}"))
     return "".join(f'<p class="ls-note">{escape(line)}</p>' for line in lines)

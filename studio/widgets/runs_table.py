@@ -11,6 +11,7 @@ from estimator.units import human_bytes
 from studio.i18n import strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import COLOURS, Line, picture, smoothed
+from studio.widgets.run_view import damage
 
 COLUMNS = ("name", "status", "model", "method", "data", "loss", "eval_loss", "peak", "when")
 
@@ -33,8 +34,8 @@ def _row(lang: str, view: RunView, chosen: bool) -> str:
     evals = [point["eval_loss"] for point in course.evals if point.get("eval_loss") is not None]
     cells = [
         escape(t(lang, f"runs.status_{view.status}")),
-        escape(short_model(view.recipe.model)),
-        escape(method_words(lang, view)),
+        escape(short_model(view.recipe.model)) if view.recipe else "–",
+        escape(method_words(lang, view)) if view.recipe else "–",
         escape(view.dataset_name),
         f"{losses[-1]:.3f}" if losses else "–",
         f"{evals[-1]:.3f}" if evals else "–",
@@ -46,7 +47,10 @@ def _row(lang: str, view: RunView, chosen: bool) -> str:
         f'<th scope="row"><button type="button" data-run="{escape(view.id)}" aria-label="{label}"'
         f'{" aria-current=true" if chosen else ""}>{escape(view.name)}</button></th>'
     )
-    return f"<tr{' class=ls-chosen' if chosen else ''}>{name}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    row = "".join(f"<td>{cell}</td>" for cell in cells)
+    if view.damaged:
+        row = f'<td colspan="{len(cells)}" class="ls-problem">✕ {escape(damage(lang, view))}</td>'
+    return f"<tr{' class=ls-chosen' if chosen else ''}>{name}{row}</tr>"
 
 
 def _memory(bytes: int | None) -> str:
@@ -66,7 +70,8 @@ def method_words(lang: str, view: RunView) -> str:
 
 def settings(lang: str, view: RunView) -> str:
     """Everything the run was trained with, as the run's own folder says."""
-    facts = [(_label(lang, name), spelled(FIELDS[name], value)) for name, value in view.recipe.to_dict().items() if value is not None or FIELDS[name].says_default]
+    recipe = view.recipe.to_dict() if view.recipe else {}
+    facts = [(_label(lang, name), spelled(FIELDS[name], value)) for name, value in recipe.items() if value is not None or FIELDS[name].says_default]
     data = view.course.data
     rows = " / ".join(f"{data[split]['kept']:,}" if split in data else "–" for split in ("train", "eval"))
     facts = [
@@ -89,8 +94,9 @@ def comparison(lang: str, views: list[RunView]) -> str:
         lines.append(Line(f"{view.name}: {t(lang, 'train.curve_eval')}", evals, colour, dots=True))
     drawn = picture(lang, [line for line in lines if line.points])
     rows = [(t(lang, "runs.data"), *(view.dataset_name for view in views))] if len({v.info.fingerprint for v in views}) > 1 else []
+    recipes = [view.recipe.to_dict() if view.recipe else {} for view in views]
     for name in FIELDS:
-        values = [spelled(FIELDS[name], view.recipe.to_dict()[name]) or "–" for view in views]
+        values = [(spelled(FIELDS[name], recipe[name]) if recipe else "") or "–" for recipe in recipes]
         if len(set(values)) > 1:
             rows.append((_label(lang, name), *values))
     differs = _facts_table([t(lang, "runs.differs"), *(view.name for view in views)], rows)

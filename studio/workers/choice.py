@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from estimator.problems import Problem
 from estimator.recipe import Recipe
 from studio import paths
 from studio.models import EMBEDDED_ID
+from studio.runs.folder import RunFolder
 from studio.workers import bases
 from studio.workers.weights import BaseKey
 
@@ -28,13 +28,11 @@ class Choice:
         run_id = params.get("run_id")
         if not run_id:
             return cls(Recipe(model=params.get("model") or EMBEDDED_ID, method="lora"), None, "", None)
-        folder = paths.inside(paths.runs(), run_id)
-        try:
-            recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
-            name = json.loads((folder / "run.json").read_text(encoding="utf-8"))["name"]
-        except (OSError, ValueError, KeyError) as error:
-            raise Problem("chat.run_gone", value=run_id) from error
-        result = folder / ("adapter" if recipe.has_adapters else "model")
+        run = RunFolder(paths.inside(paths.runs(), run_id))
+        if not run.is_run():
+            raise Problem("chat.run_gone", value=run_id)
+        recipe, name = run.recipe(), run.info().name
+        result = run.adapter if recipe.has_adapters else run.model
         if not result.is_dir():
             raise Problem("chat.no_result", value=name)
         return cls(recipe, run_id, name, result)

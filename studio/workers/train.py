@@ -7,12 +7,9 @@ journal. Started on a folder that has complete checkpoints, it goes on from the 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 import shutil
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +19,11 @@ from studio.machine import this_machine
 from studio.runs.folder import RunFolder, checkpoint_step
 from studio.runs.journal import Journal
 from studio.runs.preflight import judge
-from studio.storage import storage_problems
-
-# torch.save and safetensors report a failed write as errors of their own; only the words tell.
-_FULL_DISK = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter failed writing", re.IGNORECASE)
+from studio.workers import attempt
 
 
-def main(arguments: list[str]) -> int:
-    """Exit status 0 finished or stopped, 1 failed; the journal says which and why."""
-    run = RunFolder(Path(arguments[0]).resolve())
-    with storage_problems(run.path):
-        journal = Journal(run.path)
-    try:
-        status = Training(run, journal).run_all()
-        journal.write("ended", status=status)
-        journal.release_reserve()
-        return 0
-    except Problem as problem:
-        return _failed(journal, problem)
-    except MemoryError:
-        return _failed(journal, Problem("run.out_of_memory", reason="MemoryError"))
-    except Exception as error:
-        traceback.print_exc()
-        return _failed(journal, _as_problem(error, run))
-
-
-def _failed(journal: Journal, problem: Problem) -> int:
-    print(f"failed: {problem}", file=sys.stderr, flush=True)
-    journal.release_reserve()
-    with contextlib.suppress(OSError):  # the log line above has to do
-        journal.write("ended", status="failed", problem=problem.to_dict())
-    return 1
-
-
-def _as_problem(error: Exception, run: RunFolder) -> Problem:
-    """What a library raised, as something to act on; the whole traceback is in the log."""
-    import torch
-
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in reason:
-        return Problem("run.out_of_memory", reason=reason)
-    if _FULL_DISK.search(reason):
-        return Problem("storage.full", folder=str(run.path), reason=reason)
-    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
-        return Problem("storage.unwritable", folder=str(run.path), reason=reason)
-    return Problem("run.crashed", reason=reason, log=str(run.log))
+def train(run: RunFolder, journal: Journal) -> str:
+    return Training(run, journal).run_all()
 
 
 class Training:
@@ -79,7 +36,8 @@ class Training:
         self.checkpoint = complete[-1] if complete else None
         resume_from = checkpoint_step(self.checkpoint) if self.checkpoint else None
         journal.write("started", pid=os.getpid(), resume_from=resume_from)
-        self._drop_incomplete()
+        for name in run.drop_incomplete_checkpoints():
+            print(f"removed {name}: it was being written when the last attempt ended", file=sys.stderr)
 
     def run_all(self) -> str:
         """Load, train, save. Returns `finished` or `stopped`."""
@@ -101,12 +59,6 @@ class Training:
         model = program.load_base(self.recipe, folder, training=True, device=device)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
         return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
-
-    def _drop_incomplete(self) -> None:
-        for path in self.run.checkpoints.glob("checkpoint-*"):
-            if path not in self.run.complete_checkpoints():
-                print(f"removing {path.name}: it was being written when the last attempt ended", file=sys.stderr)
-                shutil.rmtree(path)
 
     def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
         """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows differ."""
@@ -196,4 +148,4 @@ def _evaluated_last(trainer: Any) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(attempt.main(sys.argv[1:], train))

@@ -104,7 +104,8 @@ def made_by_hand(id: str, base, tmp_path, *lines) -> RunFolder:
 
 def test_a_pid_given_to_another_program_is_not_the_worker(base, tmp_path):
     run = made_by_hand("old", base, tmp_path, ("started", {"pid": 1, "resume_from": None}), ("phase", {"name": "training"}))
-    Handle(pid=1, start_time=12345.0).write(run.path)
+    Handle(pid=1, start_ticks=12345).write(run.path)
+    assert not Handle.read(run.path).alive
     assert Supervisor(paths.runs()).get("old").status == "interrupted"
 
 
