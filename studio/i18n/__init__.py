@@ -62,7 +62,7 @@ def _kind_words(lang: str, text: Any) -> Any:
     """"a whole number or nothing" in `lang`: what the estimator calls the types of values. Any other text as it is."""
     words = {strings("en")[key]: strings(lang)[key] for key in strings("en") if key.startswith("recipe.kind_")}
     parts = [words.get(part) for part in str(text).split(" or ")]
-    return words.get(text) or (t(lang, "recipe.or").join(parts) if all(parts) else text)
+    return words.get(str(text)) or (t(lang, "recipe.or").join(parts) if all(parts) else text)
 
 
 def nearest(tag: str | None) -> str | None:

@@ -96,7 +96,7 @@ def _memory(lang: str, view: RunView) -> str:
     predicted, measured = view.predicted_bytes, view.course.measured_bytes
     if not predicted and not measured:
         return ""
-    largest = max(predicted or 0, measured or 0)
+    largest = max(predicted or 0, measured or 0, 1)
     how = view.course.measured_how or "resident_growth"
     rows = [("train.memory_predicted", predicted, "ls-predicted"), (f"train.memory_{how}", measured, "ls-measured")]
     bars = "".join(

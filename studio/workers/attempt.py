@@ -23,7 +23,7 @@ from studio.storage import storage_problem
 
 REFUSED = 2
 # torch.save and safetensors report a failed write as errors of their own; only the words tell.
-_FULL_DISK = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter failed writing", re.IGNORECASE)
+_FULL_DISK = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter failed writing|inline_container.* unexpected pos", re.IGNORECASE)
 
 Body = Callable[[RunFolder, Journal], str]
 """Trains; returns `finished` or `stopped`."""
@@ -89,8 +89,8 @@ def _as_problem(error: Exception, run: RunFolder) -> Problem:
         refused = storage_problem(behind, run.path)
         if refused and (behind is error or refused.code == "storage.full"):  # others may have been met and mended on the way
             return refused
-    if _FULL_DISK.search(reason):
-        return Problem("storage.full", folder=str(run.path), reason=reason)
+        if _FULL_DISK.search(str(behind)):
+            return Problem("storage.full", folder=str(run.path), reason=" ".join(str(behind).split())[:300])
     return Problem("run.crashed", reason=reason, log=str(run.log))
 
 

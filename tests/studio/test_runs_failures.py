@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from estimator.problems import Problem
 from studio import paths
 from studio.runs.folder import RunFolder, RunInfo
-from studio.runs.journal import Journal, Reader
+from studio.runs.journal import RESERVE_NAME, Journal, Reader
 from studio.runs.process import Handle
 from studio.runs.supervisor import Supervisor, clean_name
 from studio.workers.client import worker_environment
@@ -36,21 +36,62 @@ def prepared(recipe, dataset) -> RunFolder:
     return run
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(base, tmp_path):
-    run = prepared(small_recipe(base, r=64), make_dataset(tmp_path / "data"))
-    most_bytes = 150_000  # below the checkpoint's optimizer states: the operating system refuses the write
-    done = subprocess.run(
-        [sys.executable, "-m", "studio.workers.train", str(run.path)],
-        env=worker_environment(),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
-        capture_output=True,
-        text=True,
-    )
+def test_a_full_disk_is_said_the_last_whole_checkpoint_stays_and_no_half_one(base, tmp_path):
+    """After the first checkpoint the operating system refuses every file of the next one's size, and the log another byte."""
+    run = prepared(small_recipe(base, r=64, save_total_limit=5), make_dataset(tmp_path / "data"))
+    most_bytes = 150_000  # below the optimizer's states
+    code = f"""
+import resource, sys
+from studio.workers import attempt, reporting, train
+def then_full(self, *arguments, **rest):
+    saved(self, *arguments, **rest)
+    sys.stderr = open("/dev/full", "w")
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes}, {most_bytes}))
+saved, reporting.Reporter.on_save = reporting.Reporter.on_save, then_full
+sys.exit(attempt.main([{str(run.path)!r}], train.train))
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=worker_environment(), capture_output=True, text=True)
     course = Reader(run.path).course()
-    assert done.returncode == 1 and course.ended == "failed"
+    assert done.returncode in (1, 120) and course.ended == "failed", done.stderr[-2000:]  # 120: Python could not flush the log either
     assert course.problem["code"] == "storage.full", course.problem
-    assert course.step >= 1, "the curve up to there is kept"
-    assert not run.complete_checkpoints() and run.result is None
+    assert course.step >= 8, "the curve up to there is kept"
+    assert [path.name for path in run.complete_checkpoints()] == [path.name for path in run.checkpoints.glob("checkpoint-*")] == ["checkpoint-4"]
+    assert run.result is None and not (run.path / RESERVE_NAME).exists()
+
+
+def test_a_disk_that_is_really_full_is_said_on_itself(tmp_path):
+    """A file system of 1 MB in a namespace of its own, with room for the reserve and for nothing else; the log lies on it too."""
+    disk, out = tmp_path / "disk", tmp_path / "journal"
+    disk.mkdir()
+    code = """
+import os, sys
+from studio.workers import attempt
+def fill(run, journal):
+    journal.write("started", pid=os.getpid(), resume_from=None)
+    (run.checkpoints / "checkpoint-1").mkdir(parents=True)
+    with (run.checkpoints / "checkpoint-1" / "weights").open("wb") as file:
+        try:
+            while True:
+                os.write(file.fileno(), os.urandom(4096))
+        except OSError as error:
+            raise RuntimeError("what a library makes of it") from error
+sys.exit(attempt.main(sys.argv[1:], fill))
+"""
+    script = f"""
+mount -t tmpfs -o size=1m tmpfs {disk} || exit 77
+{sys.executable} -c '{code}' {disk} >>{disk}/log.txt 2>&1
+echo $? >{out}.rc
+cp {disk}/journal.jsonl {disk}/log.txt {tmp_path}
+ls -A {disk}/checkpoints >{out}.checkpoints
+"""
+    done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], env=worker_environment(), capture_output=True, text=True) if shutil.which("unshare") else None
+    if done is None or done.returncode in (1, 77) and not (tmp_path / "journal.rc").exists():
+        pytest.skip("no file system can be mounted here: " + (done.stderr.strip() if done else "no unshare"))
+    course = Reader(tmp_path).course()
+    assert (tmp_path / "journal.rc").read_text().strip() == "1" and course.ended == "failed"
+    assert course.problem["code"] == "storage.full" and "No space left" in course.problem["params"]["reason"]
+    assert (tmp_path / "journal.checkpoints").read_text() == ""
+    assert "what a library makes of it" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(
