@@ -31,7 +31,7 @@ class Choice:
         run = RunFolder(paths.inside(paths.runs(), run_id))
         if not run.is_run():
             raise Problem("chat.run_gone", value=run_id)
-        recipe, name = run.recipe(), run.info().name
+        recipe, name = run.recipe(), run.facts().info.name
         result = run.adapter if recipe.has_adapters else run.model
         if not result.is_dir():
             raise Problem("chat.no_result", value=name)

@@ -189,8 +189,9 @@ def test_a_field_of_another_version_is_named_and_the_run_is_shown_but_not_resume
     assert f"{name}: the field of_another_version of another version is not known here" in shown
     with pytest.raises(Problem, match="of_another_version"):
         Supervisor(paths.runs()).resume("run")
-    with pytest.raises(Problem, match="of_another_version"):
-        Choice.of({"run_id": "run"})
+    if name == "recipe.json":  # which says what its weights are weights of
+        with pytest.raises(Problem, match="of_another_version"):
+            Choice.of({"run_id": "run"})
 
 
 def test_an_older_version_knew_fewer_fields():
