@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator.problems import Problem
+from estimator.texts import whole
 
 # Never read here and never run: code and kernels from a repository, and how its weights are stored (`estimator.stored`).
 IGNORED_KEYS = frozenset(
@@ -151,7 +152,7 @@ def parse_config(content: bytes, name: str) -> dict[str, Any]:
     if len(content) > MAX_CONFIG_BYTES:
         raise Problem("model.config_too_large", field="model", value=name, allowed=f"{MAX_CONFIG_BYTES:,} bytes")
     try:
-        config = json.loads(content)
+        config = whole(json.loads(content, object_pairs_hook=_object))
     except (ValueError, RecursionError) as error:
         raise Problem("model.bad_json", field="model", value=name, reason=str(error)[:200]) from None
     if not isinstance(config, dict):
@@ -159,6 +160,16 @@ def parse_config(content: bytes, name: str) -> dict[str, Any]:
     if _is_deeper(config, MAX_CONFIG_DEPTH):  # all that walks through it later is recursive, json.dumps included
         raise Problem("model.bad_json", field="model", value=name, reason=f"nested more than {MAX_CONFIG_DEPTH} deep")
     return config
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises `ValueError` for a key that stands twice and says two things; parsers take one or the other."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        for key, value in pairs:
+            if repr(made[key]) != repr(value):
+                raise ValueError(f"the key {key[:60]!r} stands twice, with {_short(value)} and {_short(made[key])}")
+    return made
 
 
 def without_code(config: dict[str, Any]) -> dict[str, Any]:

@@ -125,3 +125,25 @@ def _table(text: str) -> Any:
     if not all(sign and re.fullmatch(_WHOLE, value.strip()) for _, sign, value in pairs):
         return text
     return {key.strip(): int(value) for key, _, value in pairs}
+
+
+def whole(value: Any) -> Any:
+    """The value, U+FFFD in its texts for each half of a surrogate pair, as browsers write such text: it cannot be encoded otherwise.
+
+    JSON holds them as escapes (`"\\ud800"`), and so may a file's rows, a configuration, a request.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() or _is_utf8(value) else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {whole(key): whole(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(whole, value)) if type(value) in (list, tuple) else value
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -31,8 +31,12 @@ from estimator.recipe import FIELDS as RECIPE_FIELDS
 from estimator.recipe import Recipe
 from estimator.recommend import Wish
 from estimator.recommend import recommend as recommended
+from estimator.texts import whole
 from studio import exact, paths
+from studio.bodies import replayed
 from studio.models import find_model
+from studio.page import Refusal
+from studio.routes import answer
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train
 
@@ -47,10 +51,13 @@ FIELDS = {
     )
 }
 """What `/estimate` takes beside the recipe; `Wish` checks what `/recommend` does."""
-PATHS = {f"/gradio_api/{way}/{name}": name for way in ("run", "api") for name in ("estimate", "recommend")}
-DEFAULTS: dict[str, list[Any]] = {}
-"""What stands for arguments that a plain request leaves out at the end: the endpoints' own defaults, by name (`register`)."""
-MAX_BODY_BYTES = 16 * 2**20
+BY_NAME = "/gradio_api/call/v2"
+"""Where a request is an object of the arguments by their names."""
+WAYS = ("/gradio_api/run", "/gradio_api/api", BY_NAME)
+"""Where plain requests go; the page's own quick calls too."""
+OTHERS_FAULT = ("hub.unreachable", "hub.late", "hub.offline")
+DEFAULTS: dict[str, dict[str, Any]] = {}
+"""What stands for arguments that a plain request leaves out: the endpoints' own defaults, by name (`register`)."""
 DERIVE_SECONDS = 10.0
 WAITING = 2
 """Requests that wait for a trace at a time."""
@@ -58,52 +65,68 @@ PLAIN = {name for name, info in RECIPE_FIELDS.items() if info.limits.get("choice
 """Fields whose text is one of a few words."""
 
 
-class Refusal(gr.Error):
-    """A `Problem` as Gradio sends it to any kind of caller; not a failure of ours, so no traceback in the log."""
+class PlainRequests:
+    """Middleware: plain requests to the endpoints share one of Gradio's sessions, may leave arguments out at the end, and get a status
+    that says whose mistake it was: Gradio answers 500 to every error.
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem), title=json.dumps(problem.to_dict(), ensure_ascii=False, default=str), print_exception=False)
-
-    def __str__(self) -> str:
-        return self.message
-
-
-class OneSession:
-    """Middleware: plain requests to the endpoints share one of Gradio's sessions, and may leave arguments out at the end.
-
-    For a request that names none Gradio makes a copy of the whole page, 30 ms of work for an answer that takes 3; neither endpoint keeps
-    anything in a session.
+    For a request that names no session Gradio makes a copy of the whole page, 30 ms of work for an answer that takes 3; neither endpoint
+    keeps anything in a session.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = MutableHeaders(scope=scope) if scope["type"] == "http" else {}
-        length = headers.get("content-length", "")
-        name = PATHS.get(scope.get("path", "").rstrip("/"))
-        if not name or not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        way, _, name = scope.get("path", "").rstrip("/").rpartition("/")
+        if scope["type"] != "http" or way not in WAYS:
             return await self.app(scope, receive, send)
-        body = _completed(await Request(scope, receive).body(), DEFAULTS[name])
-        headers["content-length"] = str(len(body))
-        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        if name in DEFAULTS:
+            asked = await Request(scope, receive).body()
+            if way == BY_NAME and (unknown := set(json.loads(asked)) - set(DEFAULTS[name])):
+                problem = Problem("request.no_argument", field=sorted(unknown)[0][:80], value=name, allowed=", ".join(DEFAULTS[name]))
+                return await answer(problem, 422, scope)(scope, receive, send)
+            body = _completed(asked, DEFAULTS[name], by_name=way == BY_NAME)
+            MutableHeaders(scope=scope)["content-length"] = str(len(body))
+            receive = replayed(body, receive)
+        await self.app(scope, receive, _Blamed(send).send)
 
-        async def replayed() -> Message:
-            return messages.pop() if messages else await receive()
 
-        await self.app(scope, replayed, send)
+class _Blamed:
+    """Holds an answer with status 500 back until it is whole; where it tells a `Problem`, the status becomes that of the `Problem`."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 500:
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._send({**self._start, "status": _status(self._body)})
+                await self._send({"type": "http.response.body", "body": self._body})
 
 
-def _completed(body: bytes, defaults: list[Any]) -> bytes:
-    """What is no JSON object stays as it is, for Gradio to refuse."""
+def _status(body: bytes) -> int:
+    """422 for what the caller can mend; 503 where a worker or a hub did not answer; else 500, and the fault is here."""
     try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    if not isinstance(asked, dict):
-        return body
+        code = json.loads(json.loads(body)["title"])["code"]
+    except (ValueError, KeyError, TypeError):
+        return 500
+    return 503 if code in OTHERS_FAULT or code.startswith("worker.") else 422
+
+
+def _completed(body: bytes, defaults: dict[str, Any], by_name: bool) -> bytes:
+    """A request's JSON object (`studio.bodies`), with what it leaves out."""
+    asked = json.loads(body)
+    if by_name:
+        return json.dumps(defaults | asked).encode()
     if isinstance(data := asked.get("data"), list):
-        asked["data"] = [*data, *defaults[len(data) :]]
+        asked["data"] = [*data, *list(defaults.values())[len(data) :]]
     return json.dumps(asked | {"session_hash": "programs"}).encode()
 
 
@@ -148,7 +171,7 @@ def register(shared: Shared) -> None:
     for function in (estimate, recommend):
         gr.api(function, queue=False, concurrency_limit=None)
         arguments = [known for name, known in inspect.signature(function).parameters.items() if name != "request"]
-        DEFAULTS[function.__name__] = [None if known.default is known.empty else known.default for known in arguments]
+        DEFAULTS[function.__name__] = {known.name: None if known.default is known.empty else known.default for known in arguments}
 
 
 async def _answer(request: Any, made: Awaitable[dict[str, Any]]) -> Any:
@@ -201,7 +224,7 @@ def _fields(recipe: Any) -> dict[str, Any]:
     """The recipe's fields, given as an object or as its JSON text. Raises `Problem`."""
     if isinstance(recipe, str):
         try:
-            recipe = json.loads(recipe)
+            recipe = whole(json.loads(recipe))
         except (ValueError, RecursionError):
             pass  # refused as text
     if not isinstance(recipe, dict):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
 import gradio as gr
 from starlette.middleware import Middleware
 
 from studio import api, i18n, paths, theme
+from studio.bodies import BoundedBodies
 from studio.datasets.store import DatasetStore
 from studio.frame import HEAD, build_header, on_load, remember_tab
 from studio.language import PageLanguage
+from studio.page import Page
+from studio.routes import KnownRoutes
 from studio.runs.supervisor import Supervisor
 from studio.security import SameOrigin
 from studio.tabs import Shared, chat, dataset, estimate, parameters, runs, train
@@ -21,7 +28,7 @@ def build() -> tuple[gr.Blocks, Shared]:
     """The page, and what its tabs share."""
     workers = {f"{name}_worker": Worker(name, f"studio.workers.{name}") for name in ("data", "chat", "trace")}
     shared = Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), **workers)
-    with gr.Blocks(title="LoRA Studio", analytics_enabled=False) as page:
+    with Page(title="LoRA Studio", analytics_enabled=False) as page:
         build_header()
         shared.recipe, shared.dataset, shared.run = gr.State(None), gr.State(None), gr.State(None)
         with gr.Tabs(elem_id="ls-tabs") as shared.tabs:
@@ -36,12 +43,24 @@ def build() -> tuple[gr.Blocks, Shared]:
     return page, shared
 
 
+def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """What a request meets first. Gradio puts middleware of its own around any that it is given, and that reads the Host header with
+    `urlsplit`, which raises; so these go around the whole, once it is built."""
+
+    @asynccontextmanager
+    async def guarded(app: Any) -> AsyncIterator[None]:
+        app.middleware_stack = SameOrigin(KnownRoutes(BoundedBodies(app.middleware_stack), mcp))
+        yield
+
+    return guarded
+
+
 def launch(host: str, port: int, mcp: bool = False) -> None:
     """Serve until interrupted; with `mcp` also the public endpoints (`studio.api`) as an MCP server's tools."""
     page, shared = build()
     page.queue(max_size=64)
     print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
-    middleware = [Middleware(SameOrigin), Middleware(PageLanguage), Middleware(api.OneSession)]
+    middleware = [Middleware(PageLanguage, head=HEAD), Middleware(api.PlainRequests)]
     try:
         page.launch(
             server_name=host,
@@ -59,9 +78,8 @@ def launch(host: str, port: int, mcp: bool = False) -> None:
             footer_links=[],
             theme=theme.theme(),
             css_paths=theme.style_sheets(),
-            head=HEAD,
             i18n=i18n.for_gradio(lambda lang: parameters.sentences(lang) | dataset.sentences(lang)),
-            app_kwargs={"middleware": middleware},
+            app_kwargs={"middleware": middleware, "lifespan": guard(mcp)},
         )
     finally:
         for worker in (shared.data_worker, shared.chat_worker, shared.trace_worker):

@@ -7,7 +7,8 @@ import gradio as gr
 from studio import i18n
 from studio.tabs import Shared
 
-# Applied before the first paint, so that a dark page never flashes light. No request leaves the machine.
+# Stands in the page as it is sent (`studio.language`), before the first paint, so that a dark page never flashes light. No request leaves
+# the machine.
 HEAD = """<script>
 const lsTheme = localStorage.getItem("ls-theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 const lsAddress = new URL(location.href);

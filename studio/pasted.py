@@ -10,6 +10,7 @@ from typing import Any
 
 from estimator.problems import Problem
 from estimator.spec import ModelSpec, parse_config
+from estimator.texts import whole
 from studio import paths
 
 PREFIX = "config:"
@@ -20,7 +21,7 @@ _NAME = re.compile(r"config:[a-z0-9_]{1,40}-([0-9a-f]{16})")
 
 def keep(text: str) -> str:
     """Keep a config.json's content; its name. Raises `Problem` (`model.*`) for what is none."""
-    config = parse_config(text.encode(), "config.json")
+    config = parse_config(whole(text).encode(), "config.json")
     spec = ModelSpec.from_config(config)
     content = json.dumps(config, sort_keys=True, ensure_ascii=False)
     key = hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -129,7 +129,7 @@ class Page:
 
     def _allowed(self, request: gr.Request, choice: str) -> str:
         """A run, or a base that is offered; a page may send others too. Raises `Problem` for a folder named from elsewhere."""
-        name = choice.removeprefix(BASE)
+        name = str(choice).removeprefix(BASE)
         if choice == name or any(view.recipe.model == name for view in self._finished()):
             return choice
         return BASE + base_name(name, from_this_machine(request))

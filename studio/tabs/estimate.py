@@ -19,6 +19,7 @@ from estimator.take_away import conditions_in, from_query
 from studio import exact, pasted
 from studio.i18n import explain, language, marker, t
 from studio.models import find_model
+from studio.page import told
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.estimate_form import START, Form, build_form, held_for, meant, set_to
@@ -96,7 +97,7 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
 
     def announce(request: gr.Request, name: Any) -> Any:
         """A model that is no preset may take seconds."""
-        if name in models() or not name:
+        if not isinstance(name, str) or not name or name in models():
             return gr.skip()
         return f'<p class="ls-note" role="status">{escape(t(language(request), "estimate.looking", model=str(name)[:80]))}</p>'
 
@@ -184,7 +185,7 @@ def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Calla
     controls change, and with them the picture."""
 
     def apply(request: gr.Request, event: gr.EventData, kept: dict[str, Any], *basic: Any) -> list[Any]:
-        said = dict(event._data or {})
+        said = told(event)
         try:
             recipe, gpu, conditions = meant(kept, basic)
             before = kept.get(UNDO, {})

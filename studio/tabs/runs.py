@@ -10,6 +10,7 @@ import gradio as gr
 from estimator.problems import Problem
 from studio.export.result import zip_folder, zip_result
 from studio.i18n import language, marker, t
+from studio.page import told
 from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train, open_tab
 from studio.tabs.notices import explained, needs_train
@@ -66,7 +67,7 @@ def _wire_look(shared: Shared, parts: dict[str, Any]) -> None:
         return [{**updates, **_shown(lang, view, views, other_id)}[name] for name in parts] + [key]
 
     def pick(event: gr.EventData) -> Any:
-        chosen = str((event._data or {}).get("run", ""))
+        chosen = str(told(event).get("run", ""))
         return chosen if any(view.id == chosen for view in shared.runs.list()) else gr.skip()
 
     seen = {"inputs": [shared.run, parts["other"], drawn], "outputs": [*parts.values(), drawn], **quiet}

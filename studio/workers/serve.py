@@ -75,7 +75,7 @@ def _sender(out: Any) -> Callable[[dict[str, Any]], None]:
 
     def send(message: dict[str, Any]) -> None:
         with lock:
-            out.write(json.dumps(message, ensure_ascii=False) + "\n")
+            out.write(json.dumps(message) + "\n")  # ASCII: rows may hold halves of surrogate pairs, which are no UTF-8
             out.flush()
 
     return send

@@ -1,0 +1,65 @@
+"""Gradio's page, with what it lacks towards whoever does not send what the page would send.
+
+Every call of a function of the page passes here, from whichever road.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from estimator.problems import Problem
+from estimator.texts import whole
+from studio.i18n import explain, language
+
+
+class Refusal(gr.Error):
+    """A `Problem` as Gradio sends it to any kind of caller; not a failure of ours, so no traceback in the log."""
+
+    def __init__(self, problem: Problem, lang: str = "en") -> None:
+        title = json.dumps(problem.to_dict(), ensure_ascii=False, default=str)
+        super().__init__(explain(lang, problem), title=title, print_exception=False)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Page(gr.Blocks):
+    """`gr.Blocks` that refuses values which do not fit their controls, and whose answers are always UTF-8."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> list[Any]:
+        """Whatever is raised while values are made ready comes of what was sent: Gradio raises a dozen kinds of errors here."""
+        try:
+            return await super().preprocess_data(block_fn, inputs, *args, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            given, wanted = len(inputs), len(block_fn.inputs)
+            reason = f"{given} values for {wanted}" if given < wanted else type(error).__name__
+            raise Problem("request.unfit", reason=reason) from None
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> dict[str, Any]:
+        """Raises `gr.Error`; a `Problem` becomes one, in the page's language."""
+        try:
+            answer = await super().process_api(block_fn, inputs, *args, **options)
+        except Problem as problem:
+            refusal = Refusal(Problem(problem.code, **whole(problem.params)), language(_request(options)))
+            refusal.message = escape(refusal.message)  # the page shows it as HTML
+            raise refusal from None
+        except gr.Error as error:
+            error.message, error.title = whole(error.message), whole(error.title)
+            raise
+        return {**answer, "data": whole(answer.get("data"))}
+
+
+def told(event: gr.EventData) -> dict[str, Any]:
+    """What a script of the page sent with an event; anyone may send anything instead."""
+    return dict(event._data) if isinstance(event._data, dict) else {}
+
+
+def _request(options: dict[str, Any]) -> Any:
+    request = options.get("request")
+    return None if isinstance(request, list) or getattr(request, "query_params", None) is None else request
