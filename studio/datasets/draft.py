@@ -11,7 +11,7 @@ import shutil
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from studio.datasets.language import LanguageGuess
 from studio.storage import storage_problems, sync
 
 NAME_LIMIT_CHARACTERS = 120
+UNUSED_NAMES = 100
 
 
 def safe_name(name: str) -> str:
@@ -43,6 +44,9 @@ class Draft:
         self.folder, self.final = folder, final
         self.kept = self.changed = self.text_bytes = 0
         self.reasons: Counter[str] = Counter()
+        self.unused: Counter[str] = Counter()
+        self.stop: Callable[[], None] = lambda: None
+        """Called at every row read back or moved; raises where the reading was cancelled."""
         self._hash, self._language = hashlib.sha256(), LanguageGuess()
 
     def __enter__(self) -> Draft:
@@ -82,9 +86,15 @@ class Draft:
             self._dropped.write(json.dumps({"row": row, "reason": reason, "params": params}, ensure_ascii=False) + "\n")
         self.reasons[reason] += 1
 
+    def leave(self, unused: Iterable[str]) -> None:
+        """Count a row's columns and keys that nobody reads. Where an object has ever other keys, it is counted as one."""
+        for name in {name[:NAME_LIMIT_CHARACTERS] if len(self.unused) < UNUSED_NAMES or name in self.unused else name.partition(".")[0][:NAME_LIMIT_CHARACTERS] for name in unused}:
+            self.unused[name] += 1
+
     def finish(
-        self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int
-    ) -> Path:
+        self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int,
+        columns: dict[str, str] | None = None,
+    ) -> Path:  # fmt: skip
         """Split, describe, and rename into place. The dataset exists from the moment of the rename, whole."""
         with storage_problems(self.folder.parent):
             self._rows.close()
@@ -96,7 +106,7 @@ class Draft:
                 "encoding": encoding, "kept": self.kept, "dropped": self.dropped, "changed": self.changed,
                 "train_rows": self.kept - len(chosen), "eval_rows": len(chosen), "language": self._language.result(),
                 "fingerprint": self._hash.hexdigest(), "eval_share": eval_share, "seed": seed,
-                "reasons": dict(self.reasons),
+                "reasons": dict(self.reasons), "columns": columns or {}, "unused": dict(self.unused.most_common()),
             }  # fmt: skip
             (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=2), encoding="utf-8")
             for file in self.folder.iterdir():
@@ -109,7 +119,9 @@ class Draft:
         with storage_problems(self.folder.parent):
             self._rows.flush()
         with (self.folder / "rows.jsonl").open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+            for line in file:
+                self.stop()
+                yield json.loads(line)
 
     def dropped_so_far(self, limit: int) -> list[dict[str, Any]]:
         """The first rows left out: `{"row", "reason", "params"}`."""
@@ -126,6 +138,7 @@ class Draft:
             return
         with source.open("rb") as lines, train.open("wb") as to_train, evaluation.open("wb") as to_eval:
             for index, line in enumerate(lines):
+                self.stop()
                 (to_eval if index in chosen else to_train).write(line)
         source.unlink()
 

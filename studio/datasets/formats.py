@@ -1,168 +1,241 @@
-"""What rows people write, and what they become: Alpaca, ShareGPT, OpenAI and plain text, under their usual names."""
+"""What rows people write, and what they become: Alpaca, ShareGPT, OpenAI, plain text, and answers marked good or bad."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 
+from studio.datasets.columns import COLUMNS, as_verdict, columns_of, unused_columns
+from studio.datasets.messages import ROLES, Message, conversation, is_conversation
 from studio.datasets.reading import RowError
+from studio.datasets.tools import tools_of
+from studio.datasets.values import Cleaner, Doubled, is_blank, json_text, listed, type_word
 
-# Column names, compared in lower case, the most usual first.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "messages": ("messages", "消息"),
-    "conversations": ("conversations", "conversation", "dialogue", "dialog", "对话"),
-    "instruction": ("instruction", "prompt", "question", "query", "problem", "指令", "问题", "提问"),
-    "input": ("input", "context", "输入"),
-    "output": ("output", "response", "answer", "completion", "target", "输出", "回答", "答案"),
-    "system": ("system", "system_prompt", "系统"),
-    "history": ("history",),
-    "text": ("text", "content", "文本"),
-}
-KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names)
-ROLES = {
-    "user": "user", "human": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant",
-    "ai": "assistant",
-    "system": "system", "developer": "system",
-}  # fmt: skip
-# The shapes by what a row must have. The first that fits is taken.
-_SHAPES = (("openai", ("messages",)), ("sharegpt", ("conversations",)), ("alpaca", ("instruction", "output")),
-           ("alpaca", ("input", "output")), ("text", ("text",)))  # fmt: skip
-# Line breaks and tabs are text; everything else below a space is debris of a conversion.
-_DEBRIS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def columns_of(row: dict[str, Any]) -> dict[str, str]:
-    """Which column of a row plays which part: `{"instruction": "Question", ...}`."""
-    by_name = {str(name).strip().lower(): name for name in row}
-    found = {part: next((by_name[n] for n in names if n in by_name), None) for part, names in COLUMNS.items()}
-    return {part: name for part, name in found.items() if name is not None}
+ASKED = ("instruction", "input", "source")
+"""Parts that may be the question, the first that is there."""
 
 
 def recognise(row: dict[str, Any]) -> str | None:
-    """The shape of a row by its columns, or None."""
+    """The shape of a row by its columns, or None. What says that an answer is good or bad is looked for first."""
     columns = columns_of(row)
-    return next((shape for shape, parts in _SHAPES if all(part in columns for part in parts)), None)
+    turns = _turns_part(row, columns)
+    asked = any(part in columns for part in ASKED)
+    answered = "output" in columns and asked
+    whole = turns or answered
+    marked = {part for part in ("chosen", "rejected") if part in columns and not isinstance(row[columns[part]], bool)}
+    if "rejected" in marked and (whole or "chosen" in marked) or "chosen" in marked and (turns or asked):
+        return "preference"
+    if whole and ("verdict" in columns or _is_judged(row, columns, turns)):
+        return "unpaired"
+    if turns:
+        return "openai" if turns == "messages" else "sharegpt"
+    if answered:
+        return "alpaca"
+    if "text" in columns and _is_one_message(row, columns):
+        return "message"
+    return "text" if "text" in columns else None
 
 
-def normalise(shape: str, row: Any) -> tuple[dict[str, Any], bool]:
-    """A row as `{"messages": ...}` or `{"text": ...}`, and whether its text was cleaned. Raises `RowError`."""
+def columns_read(shape: str, row: dict[str, Any]) -> dict[str, str]:
+    """The columns that this shape reads of a row, by part."""
+    one = _Row(row, {})
+    parts = {"role", "text"} if shape == "threads" else one._parts(shape)
+    return {part: name for part, name in one.columns.items() if part in parts and part != "media"}
+
+
+def _turns_part(row: dict[str, Any], columns: dict[str, str]) -> str | None:
+    """The part that holds the turns. A dialogue that is a text with a summary beside it is no list of turns."""
+    if "messages" in columns:
+        return "messages"
+    if "conversations" in columns and ("output" not in columns or is_conversation(row[columns["conversations"]])):
+        return "conversations"
+    return None
+
+
+def _is_judged(row: dict[str, Any], columns: dict[str, str], turns: str | None) -> bool:
+    """Whether `label` marks an answer as good or bad; beside a text it is a class."""
+    return "label" in columns and as_verdict(row[columns["label"]]) is not None and bool(turns or "instruction" in columns or "input" in columns)
+
+
+def _is_one_message(row: dict[str, Any], columns: dict[str, str]) -> bool:
+    role = row[columns["role"]] if "role" in columns else None
+    return isinstance(role, str) and role.strip().lower() in ROLES
+
+
+def normalise(shape: str, row: Any, usual: dict[str, str] | None = None, unused: set[str] | None = None) -> tuple[dict[str, Any], bool]:
+    """A row as `{"messages": ..., "tools"?: ...}` or `{"text": ...}`, and whether its text was cleaned.
+
+    `usual` names the file's columns by part, for the message that one is missing. Columns and keys that hold something and
+    are not used are added to `unused`. Raises `RowError`.
+    """
     if not isinstance(row, dict):
         raise RowError("not_object", found=type_word(row))
-    cleaner = _Cleaner()
-    columns = columns_of(row)
-    if shape == "text":
-        return {"text": cleaner.text(_cell(row, columns, "text"), "text", strip=False)}, cleaner.changed
-    if shape == "alpaca":
-        messages = _alpaca(row, columns, cleaner)
-    else:
-        messages = _conversation(row, columns, "messages" if shape == "openai" else "conversations", cleaner)
-    return {"messages": messages}, cleaner.changed
-
-
-def _cell(row: dict[str, Any], columns: dict[str, str], part: str) -> Any:
-    if part not in columns:
-        raise RowError("missing", column=" / ".join(COLUMNS[part][:3]))
-    return row[columns[part]]
-
-
-def _alpaca(row: dict[str, Any], columns: dict[str, str], cleaner: _Cleaner) -> list[dict[str, str]]:
-    """`input` is joined to the instruction by an empty line; `history` holds earlier pairs."""
-    asked = "instruction" if "instruction" in columns or "input" not in columns else "input"
-    question = cleaner.text(_cell(row, columns, asked), asked)
-    if asked == "instruction" and _has_text(more := row.get(columns.get("input"))):
-        question += "\n\n" + cleaner.text(more, "input")
-    messages = _system(row, columns, cleaner)
-    for pair in _listed(row.get(columns.get("history")) or []):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise RowError("type", column="history", found=type_word(pair))
-        messages += _turns(cleaner.text(pair[0], "history"), cleaner.text(pair[1], "history"))
-    return messages + _turns(question, cleaner.text(_cell(row, columns, "output"), "output"))
-
-
-def _turns(question: str, answer: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-
-
-def _system(row: dict[str, Any], columns: dict[str, str], cleaner: _Cleaner) -> list[dict[str, str]]:
-    said = row.get(columns.get("system"))
-    return [{"role": "system", "content": cleaner.text(said, "system")}] if _has_text(said) else []
-
-
-def _has_text(value: Any) -> bool:
-    return value is not None and str(value).strip() != ""
-
-
-def _conversation(row: dict[str, Any], columns: dict[str, str], part: str, cleaner: _Cleaner) -> list[dict[str, str]]:
-    """A list of messages, in OpenAI's keys or ShareGPT's, also as JSON in a CSV cell. Ends with an answer."""
-    turns = _listed(_cell(row, columns, part))
-    if not isinstance(turns, (list, tuple)):
-        raise RowError("type", column=columns[part], found=type_word(turns))
-    messages = [_message(turn, columns[part], cleaner) for turn in turns]
-    if not any(message["role"] == "system" for message in messages):
-        messages = _system(row, columns, cleaner) + messages
-    while messages and messages[-1]["role"] != "assistant":
-        messages.pop()
-        cleaner.changed = True
-    if not messages:
-        raise RowError("no_answer")
-    return messages
-
-
-def _listed(value: Any) -> Any:
-    """A list, read from JSON where a spreadsheet made it text."""
-    if not isinstance(value, str):
-        return value
+    if isinstance(row, Doubled):
+        raise RowError("doubled", column=row.name)
+    one = _Row(row, usual or {})
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+        content = one.content(shape)
+    finally:
+        if unused is not None:
+            unused |= one.cleaner.unused | set(unused_columns(row, one.used))
+    return content, one.cleaner.changed
 
 
-def _message(turn: Any, column: str, cleaner: _Cleaner) -> dict[str, str]:
-    if not isinstance(turn, dict):
-        raise RowError("type", column=column, found=type_word(turn))
-    if turn.get("tool_calls") or turn.get("function_call"):
-        raise RowError("tools")
-    written = turn.get("role", turn.get("from"))
-    role = ROLES.get(written.strip().lower()) if isinstance(written, str) else None
-    if role is None:
-        raise RowError("role", role=str(written)[:40], allowed="system, user, assistant")
-    content = turn["content"] if turn.get("content") is not None else turn.get("value")
-    if isinstance(content, (list, tuple)):
-        content = _joined_parts(content)
-    return {"role": role, "content": cleaner.text(content, role)}
+class _Row:
+    """A row on its way: which column plays which part, and which were used."""
+
+    def __init__(self, row: dict[str, Any], usual: dict[str, str]) -> None:
+        self.row, self.usual = row, usual
+        self.columns = columns_of(row)
+        self.turns = _turns_part(row, self.columns)
+        self.cleaner = Cleaner()
+        self.used: set[str] = set()
+
+    def content(self, shape: str) -> dict[str, Any]:
+        self.used = {self.columns[part] for part in self._parts(shape) if part in self.columns}
+        if shape == "text":
+            return {"text": self.cleaner.text(self._cell("text"), self._name("text"), lines=False)}
+        if not is_blank(self.row.get(self.columns.get("media"))):
+            raise RowError("images", column=self._name("media"))
+        if shape == "unpaired":
+            self._check_verdict()
+        made = self._preference() if shape == "preference" and "chosen" in self.columns else {"messages": self._messages(shape)}
+        offered = self.row.get(self.columns.get("tools")) or self._openai_input().get("tools")
+        if tools := tools_of(offered, self._name("tools")):
+            made["tools"] = tools
+        return made
+
+    def _parts(self, shape: str) -> set[str]:
+        """The parts that this shape reads of this row."""
+        if shape == "text":
+            return {"text"}
+        parts = {"system", "tools", "media"}
+        if shape == "unpaired":
+            parts.add(self._verdict_part())
+        if self._turns(shape):
+            parts.add(self._turns(shape))
+        else:
+            parts |= {self._asked(), "history", "output", "reasoning"}
+            parts |= {"input"} if self._asked() == "instruction" else set()
+        if shape == "preference" and "chosen" in self.columns:
+            parts = parts - {"output", "reasoning"} | {"chosen"}
+        return parts
+
+    def _turns(self, shape: str) -> str | None:
+        """The part that holds the turns, or None where a column asks and another answers."""
+        return {"openai": "messages", "sharegpt": "conversations", "alpaca": None}.get(shape, self.turns)
+
+    def _verdict_part(self) -> str:
+        return "verdict" if "verdict" in self.columns else "label"
+
+    def _asked(self) -> str:
+        return next((part for part in ASKED if part in self.columns), "instruction")
+
+    def _name(self, part: str) -> str:
+        """The user's own word for a part."""
+        return self.columns.get(part) or self.usual.get(part) or " / ".join(COLUMNS[part][:3])
+
+    def _cell(self, part: str) -> Any:
+        if part not in self.columns:
+            raise RowError("missing", column=self._name(part))
+        return self.row[self.columns[part]]
+
+    def _text(self, part: str) -> str:
+        return self.cleaner.text(self._cell(part), self._name(part))
+
+    def _messages(self, shape: str) -> list[Message]:
+        """A conversation, or a question with its answer. Ends with an answer."""
+        if turns := self._turns(shape):
+            return self._ended(self._with_system(conversation(self._cell(turns), self._name(turns), self.cleaner)))
+        asked = self._question()
+        answer = self._cell("output")
+        if not isinstance(answer, str) and is_conversation(answer):  # JSON that is text is an answer
+            return self._ended(asked + conversation(answer, self._name("output"), self.cleaner))
+        made: Message = {"role": "assistant", "content": self._text("output")}
+        if "reasoning" in self.columns and not is_blank(thought := self.row[self.columns["reasoning"]]):
+            made["reasoning_content"] = self.cleaner.text(thought, self._name("reasoning"))
+        return [*asked, made]
+
+    def _question(self) -> list[Message]:
+        """What is asked: `input` is joined to the instruction by an empty line; `history` holds earlier pairs.
+
+        A list of messages as prompt (TRL) is read and not trained.
+        """
+        part = self._asked()
+        asked = self._cell(part)
+        if part != "source" and is_conversation(asked):
+            turns = conversation(asked, self._name(part), self.cleaner)
+            return self._with_system([{**turn, "trained": False} if turn["role"] == "assistant" else turn for turn in turns])
+        question = self._text(part)
+        if part == "instruction" and not is_blank(more := self.row.get(self.columns.get("input"))):
+            question += "\n\n" + self.cleaner.text(more, self._name("input"))
+        return self._with_system([*self._history(), {"role": "user", "content": question}])
+
+    def _history(self) -> list[Message]:
+        found = listed(self.row.get(self.columns.get("history")), self._name("history"))
+        messages: list[Message] = []
+        for pair in [] if is_blank(found) else found if isinstance(found, (list, tuple)) else [found]:
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise RowError("type", column=self._name("history"), found=type_word(pair))
+            for role, said in zip(("user", "assistant"), pair, strict=True):
+                messages.append({"role": role, "content": self.cleaner.text(said, self._name("history"))})
+        return messages
+
+    def _with_system(self, messages: list[Message]) -> list[Message]:
+        said = self.row.get(self.columns.get("system"))
+        if is_blank(said):
+            return messages
+        if any(message["role"] == "system" for message in messages):
+            self.used.discard(self.columns["system"])  # the conversation has its own
+            return messages
+        return [{"role": "system", "content": self.cleaner.text(said, self._name("system"))}, *messages]
+
+    def _ended(self, messages: list[Message]) -> list[Message]:
+        while messages and messages[-1]["role"] != "assistant":
+            messages.pop()
+            self.cleaner.changed = True
+        if not messages:
+            raise RowError("no_answer")
+        return messages
+
+    def _check_verdict(self) -> None:
+        part = self._verdict_part()
+        said = as_verdict(value := self._cell(part))
+        if said is None:
+            reason = {"column": self._name(part)}
+            raise RowError("empty", **reason) if is_blank(value) else RowError("verdict", **reason, found=str(value)[:40])
+        if not said:
+            raise RowError("rejected", column=self._name(part), value=json_text(value)[:40])
+
+    def _preference(self) -> dict[str, Any]:
+        """The conversation with the chosen answer; the rejected one is not trained."""
+        chosen, name = self._cell("chosen"), self._name("chosen")
+        if not is_conversation(chosen):
+            answer: Message = {"role": "assistant", "content": self.cleaner.text(chosen, name)}
+            if not self.turns and self._asked() not in self.columns:
+                return {"text": self.cleaner.text(chosen, name, lines=False)}  # the prompt stands in it
+            return {"messages": [*self._prior(), answer]}
+        messages = conversation(chosen, name, self.cleaner)
+        if messages and messages[0]["role"] == "assistant":
+            return {"messages": self._ended(self._prior() + messages)}
+        return {"messages": self._ended(self._with_system(messages))}  # the prompt stands in it
+
+    def _prior(self) -> list[Message]:
+        """What came before the chosen answer."""
+        if self.turns:
+            return self._with_system(conversation(self._cell(self.turns), self._name(self.turns), self.cleaner))
+        if inside := self._openai_input():
+            name = self._name(self._asked())
+            self.cleaner.unused |= {f"{name}.{key}" for key, value in inside.items() if key not in ("messages", "tools") and not is_blank(value)}
+            return self._with_system(conversation(inside["messages"], f"{name}.messages", self.cleaner))
+        return self._question()
+
+    def _openai_input(self) -> dict[str, Any]:
+        """OpenAI's preference rows: `input` is an object with the messages and the tools."""
+        asked = self.row.get(self.columns.get(self._asked()))
+        return asked if isinstance(asked, dict) and is_conversation(asked.get("messages")) else {}
 
 
-def _joined_parts(parts: Any) -> str:
-    """OpenAI's content parts, where all of them are text."""
-    if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in parts):
-        raise RowError("not_text")
-    return "\n".join(part["text"] for part in parts)
+def label_is_class(values: list[Any]) -> bool:
+    """Whether a `label` that looked like a verdict in one row is a class: another row has something else."""
+    return any(not is_blank(value) and as_verdict(value) is None for value in values)
 
-
-class _Cleaner:
-    """Makes values text fit to train on, and remembers whether it had to."""
-
-    def __init__(self) -> None:
-        self.changed = False
-
-    def text(self, value: Any, column: str, strip: bool = True) -> str:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            value, self.changed = str(value), True
-        if value is not None and not isinstance(value, str):
-            raise RowError("type", column=column, found=type_word(value))
-        clean = _SURROGATES.sub("\ufffd", _DEBRIS.sub("", (value or "").replace("\r\n", "\n").replace("\r", "\n")))
-        clean = clean.strip() if strip else clean
-        if not clean.strip():
-            raise RowError("empty", column=column)
-        self.changed |= clean != value
-        return clean
-
-
-def type_word(value: Any) -> str:
-    """JSON's name of a value's type."""
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return names.get(type(value), "null" if value is None else type(value).__name__)

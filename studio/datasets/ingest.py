@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from estimator.problems import Problem
+from studio.datasets.columns import COLUMNS, columns_of
 from studio.datasets.draft import Draft
-from studio.datasets.formats import COLUMNS, columns_of, normalise, recognise, type_word
+from studio.datasets.formats import columns_read, label_is_class, normalise, recognise
 from studio.datasets.reading import RowError, Source, open_source, read
 from studio.datasets.store import DatasetInfo, DatasetStore
+from studio.datasets.threads import JOINED_BY, Threads
+from studio.datasets.values import is_blank, type_word
+from studio.storage import storage_problems
 
 EVAL_SHARE_LIMITS = (0.0, 0.5)
 # Rows looked at to recognise the shape: a few odd ones at the top must not decide.
@@ -41,12 +45,16 @@ def ingest(
     if isinstance(eval_share, bool) or not isinstance(eval_share, (int, float)) or not low <= eval_share <= high:
         raise Problem("dataset.eval_share", field="eval_share", value=str(eval_share)[:40])
     source = open_source(path, name)
+
+    def stop() -> None:
+        if cancelled():
+            raise Problem("dataset.cancelled", file=source.name)
+
+    source.stop = stop
     store.sweep()
-    with store.draft() as draft:
-        rows = read(source)
-        peeked = list(itertools.islice(rows, PEEK_ROWS))
-        shape = _shape(source, peeked)
-        yield from _fill(draft, itertools.chain(peeked, rows), shape, source, cancelled)
+    with store.draft() as draft, storage_problems(store.root):
+        draft.stop = stop
+        shape, columns = yield from _fill(draft, _guarded(read(source), source), source)
         if not draft.kept:
             first = next(iter(draft.dropped_so_far(1)))
             raise Problem("dataset.none_left", file=source.name, dropped=draft.dropped, **first)
@@ -54,53 +62,130 @@ def ingest(
             check(draft, source.name)
         folder = draft.finish(
             name=source.name, shape=shape, file_name=source.name, encoding=source.encoding,
-            eval_share=float(eval_share), seed=seed,
+            eval_share=float(eval_share), seed=seed, columns=columns,
         )  # fmt: skip
     return store.get(folder.name)
 
 
-def _fill(
-    draft: Draft, rows: Iterator[tuple[int, Any]], shape: str, source: Source, cancelled: Callable[[], bool]
-) -> Iterator[dict[str, Any]]:
-    """Normalise row after row into the draft."""
+def _guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[int, Any]]:
+    """What a library raises in the middle of a file is that file's fault, and names the row; it never ends the worker."""
+    number = 0
+    try:
+        for number, value in rows:
+            yield number, value
+    except (Problem, MemoryError):
+        raise
+    except OSError as error:
+        raise Problem("dataset.unreadable", file=source.name, reason=error.strerror or str(error)) from error
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}"[:200]
+        raise Problem("dataset.unread_row", file=source.name, row=number + 1, detail=detail) from error
+
+
+def _fill(draft: Draft, rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[dict[str, Any]]:
+    """Normalise row after row into the draft; returns the file's shape and which columns were read as what."""
+    peeked = list(itertools.islice(rows, PEEK_ROWS))
+    shape, typical = _shape(source, peeked)
+    columns = columns_of(typical)
+    rows = itertools.chain(peeked, rows)
+    reader = shape
+    if shape == "threads":
+        rows, reader = _joined(draft, rows, columns, source), "openai"
     reported = 0.0
     for number, value in rows:
+        draft.stop()
+        unused: set[str] = set()
         try:
             if isinstance(value, RowError):
                 raise value
-            content, changed = normalise(shape, value)
+            content, changed = normalise(reader, value, columns, unused)
         except RowError as error:
             draft.drop(number, error.reason, **error.params)
+        except RecursionError:
+            draft.drop(number, "deep", column=", ".join(map(str, value))[:80])
         else:
             draft.keep({**content, "row": number}, changed)
-        if draft.text_bytes > TEXT_LIMIT_BYTES:
-            raise Problem("dataset.too_much_text", file=source.name, row=number, limit=f"{TEXT_LIMIT_BYTES // 1024**2:,} MiB")
+        draft.leave(unused)
+        _check_size(draft.text_bytes, source, number)
         if time.monotonic() - reported > PROGRESS_SECONDS:
-            if cancelled():
-                raise Problem("dataset.cancelled", file=source.name)
             reported = time.monotonic()
             yield {"read": source.progress, "kept": draft.kept, "dropped": draft.dropped}
+    return shape, columns_read(shape, typical)
 
 
-def _shape(source: Source, peeked: list[tuple[int, Any]]) -> str:
-    """The shape of the first row that has one; without any, a `Problem` that says what was found and what is needed."""
+def _joined(draft: Draft, rows: Iterator[tuple[int, Any]], columns: dict[str, str], source: Source) -> Iterator[tuple[int, Any]]:
+    """Conversations of a file with one message a row, which has to be read to its end first."""
+    threads = Threads(columns)
+    for number, value in rows:
+        draft.stop()
+        threads.add(number, value)
+        _check_size(threads.characters, source, number)
+    for unused in threads.unused.values():
+        draft.leave(unused)
+    yield from threads.conversations()
+
+
+def _check_size(text_bytes: int, source: Source, row: int) -> None:
+    if text_bytes > TEXT_LIMIT_BYTES:
+        raise Problem("dataset.too_much_text", file=source.name, row=row, limit=f"{TEXT_LIMIT_BYTES // 1024**2:,} MiB")
+
+
+def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str, Any]]:
+    """The shape of the first row that has one, and that row; without any, a `Problem` that says what was found
+    and what is needed."""
     if not peeked:
         raise Problem("dataset.empty", file=source.name)
     objects = [(number, value) for number, value in peeked if isinstance(value, dict)]
-    for _, value in objects:
+    for number, value in objects:
         if shape := recognise(value):
-            return shape
+            columns = columns_of(value)
+            if shape == "unpaired" and label_is_class([one.get(columns.get("label")) for _, one in objects]):
+                shape = recognise({name: inner for name, inner in value.items() if name != columns["label"]})
+            if shape == "text":
+                _check_text(source, number, value, columns)
+            if shape == "message":
+                shape = _thread_shape(source, number, value, columns)
+            return shape, value
     number, value = objects[0] if objects else peeked[0]
     if isinstance(value, RowError):
         raise Problem("dataset.fields", file=source.name, row=number, **value.params)
     if not objects:
         raise Problem("dataset.not_objects", file=source.name, row=number, found=type_word(value))
-    found = ", ".join(str(name)[:40] for name in list(value)[:12]) or "-"
+    found = _names(value)
+    if source.format == "csv" and looks_like_a_row(list(value)):
+        raise Problem("dataset.no_header", file=source.name, found=found)
     for have, lack in (("instruction", "output"), ("output", "instruction"), ("input", "output")):
         if have in columns_of(value):
             needed = " / ".join(COLUMNS[lack][:4])
             raise Problem("dataset.missing_column", file=source.name, row=number, found=found, needed=needed)
     raise Problem("dataset.unknown_columns", file=source.name, row=number, found=found)
+
+
+def _names(row: dict[str, Any]) -> str:
+    return ", ".join(str(name)[:40] for name in list(row)[:12]) or "-"
+
+
+def _check_text(source: Source, number: int, row: dict[str, Any], columns: dict[str, str]) -> None:
+    """A question beside a text, and no answer: whether the text is the answer is not for us to guess."""
+    asked = next((columns[part] for part in ("instruction", "input") if part in columns and not is_blank(row[columns[part]])), None)
+    if asked is not None:
+        raise Problem("dataset.text_or_answer", file=source.name, row=number, asked=str(asked)[:40], text=str(columns["text"])[:40])
+
+
+def _thread_shape(source: Source, number: int, row: dict[str, Any], columns: dict[str, str]) -> str:
+    """`threads`, where the rows say which conversation they belong to."""
+    if "parent" in columns and "id" in columns or "thread" in columns:
+        return "threads"
+    needed = " / ".join(COLUMNS[part][0] for part in JOINED_BY)
+    raise Problem("dataset.message_rows", file=source.name, row=number, found=_names(row), needed=needed)
+
+
+def looks_like_a_row(names: list[str]) -> bool:
+    """Whether what stands in a header's place reads like sentences or numbers."""
+    return any(
+        len(name) > 40 or len(name.split()) > 3 or name.rstrip().endswith(tuple(".?!。？！…")) or name.replace(".", "", 1).isdigit()
+        for name in map(str, names)
+    )
 
 
 def run(events: Iterator[dict[str, Any]]) -> DatasetInfo:

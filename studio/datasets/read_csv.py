@@ -33,13 +33,21 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
             if not any(field.strip() for field in fields):
                 continue
             if header is None:
-                header = [field.strip() for field in fields]
+                header = _header(source, fields)
                 continue
             row += 1
             if len(fields) == len(header):
                 yield row, dict(zip(header, fields, strict=True))
             else:
                 yield row, RowError("fields", found=len(fields), expected=len(header), line=line)
+
+
+def _header(source: Source, fields: list[str]) -> list[str]:
+    """The columns' names; one without a name is called by its place, a name that stands twice is refused."""
+    names = [field.strip() or f"#{place}" for place, field in enumerate(fields, start=1)]
+    if doubled := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise Problem("dataset.doubled_column", file=source.name, column=doubled[:80], found=", ".join(names)[:400])
+    return names
 
 
 def _broken(source: Source, row: int, line: int, error: csv.Error) -> Problem:

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from estimator.problems import Problem
 from studio.datasets.encoding import open_text
 from studio.datasets.reading import ROW_LIMIT_CHARACTERS, Source
+from studio.datasets.tables import rows_of
+from studio.datasets.values import DECODER, Number
 
 CHUNK_CHARACTERS = 256 * 1024
 _BLANK = " \t\r\n"
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:
-    """A `.json` file: an array of rows, or rows one after another as many tools write under that name."""
+    """A `.json` file: an array of rows, several, or rows one after another as many tools write under that name.
+
+    A single object that is no row may hold the rows: see `studio.datasets.tables`.
+    """
     with open_text(source) as text:
         buffer = _Buffer(source, text)
-        if buffer.peek() == "[":
-            yield from _array(buffer)
-        else:
-            yield from _values(buffer)
+        row = 0
+        while first := buffer.peek():
+            if first == "[":
+                for value in _array(buffer, row):
+                    row += 1
+                    yield row, value
+                continue
+            if row and first != "{":
+                raise buffer.broken(row, "text after the closing ']'")
+            value = buffer.value(row + 1)
+            rows = rows_of(value, source.name) if not row and isinstance(value, dict) and not buffer.peek() else [value]
+            for row, one in enumerate(rows, start=row + 1):
+                yield row, one
 
 
 def read_lines(source: Source) -> Iterator[tuple[int, Any]]:
-    """A `.jsonl` file: one value a line, blank lines skipped. One that holds an array is read as such."""
+    """A `.jsonl` file: one value a line, blank lines skipped. One that holds an array, values over several lines, or one
+    object is read as `.json`."""
     with open_text(source) as text:
-        first = text.readline(ROW_LIMIT_CHARACTERS)
-        while first and not first.strip():
-            first = text.readline(ROW_LIMIT_CHARACTERS)
-        is_array = _is_start_of_array(first)
-    if is_array:
+        first = _next_line(text)
+        by_line = not _is_json_file(first, lambda: not _next_line(text))
+    if not by_line:
         yield from read(source)
         return
     with open_text(source) as text:
@@ -44,57 +58,69 @@ def read_lines(source: Source) -> Iterator[tuple[int, Any]]:
                 yield number, _line(source, number, line)
 
 
-def _is_start_of_array(line: str) -> bool:
-    if not line.lstrip().startswith("["):
+def _next_line(text: TextIO) -> str:
+    """The next line that is not blank, or "" at the end."""
+    while line := text.readline(ROW_LIMIT_CHARACTERS):
+        if line.strip():
+            break
+    return line
+
+
+def _is_json_file(line: str, is_last: Callable[[], bool]) -> bool:
+    """Whether the first line is not a row by itself: the beginning of one, an array of rows, or an object and no more."""
+    if not line.lstrip().startswith(("[", "{")):
         return False
     try:
-        value = json.loads(line)
+        value = DECODER.decode(line.strip())
     except (ValueError, RecursionError):
         return True
+    if isinstance(value, dict):
+        return is_last()
     return bool(value) and isinstance(value[0], dict)
 
 
 def _line(source: Source, number: int, line: str) -> Any:
     try:
-        return json.loads(line.rstrip("\r\n"))
+        return DECODER.decode(line.strip())
     except json.JSONDecodeError as error:
-        raise _broken(source, number, number, error.colno, error.msg) from error
+        cause = "line_break" if "Unterminated string" in error.msg else _cause(line.strip(), error.pos)
+        raise _broken(source, number, number, error.colno, error.msg, cause) from error
     except RecursionError as error:
         raise _broken(source, number, number, 1, "nested too deeply") from error
 
 
-def _broken(source: Source, row: int, line: int, column: int, detail: str) -> Problem:
-    return Problem("dataset.broken_json", file=source.name, row=row, line=line, column=column, detail=detail)
+def _cause(text: str, at: int) -> str | None:
+    """What usually stands behind an error at this place: a key of `dataset.cause_*`, or None."""
+    if text[at : at + 1] == "'":
+        return "single_quotes"
+    word = re.match(r"[A-Za-z_]+", text[at : at + 12])
+    return "python_words" if word and word.group() in ("None", "True", "False", "nan", "inf", "undefined") else None
+
+
+def _broken(source: Source, row: int, line: int, column: int, detail: str, cause: str | None = None) -> Problem:
+    why = {"cause": cause} if cause else {}
+    return Problem("dataset.broken_json", file=source.name, row=row, line=line, column=column, detail=detail, **why)
 
 
 def _limit_words() -> str:
     return f"{ROW_LIMIT_CHARACTERS // 1024**2} MiB"
 
 
-def _array(buffer: _Buffer) -> Iterator[tuple[int, Any]]:
+def _array(buffer: _Buffer, row: int) -> Iterator[Any]:
+    """The values of an array; `row` have been read before it."""
     buffer.skip(1)
-    row = 0
     if buffer.peek() == "]":
         buffer.skip(1)
         return
     while True:
         row += 1
-        yield row, buffer.value(row)
+        yield buffer.value(row)
         separator = buffer.peek()
         if separator not in (",", "]"):
             raise buffer.broken(row + 1 if separator == "{" else row, "expected ',' or ']' after the row")
         buffer.skip(1)
         if separator == "]":
             break
-    if buffer.peek():
-        raise buffer.broken(row, "text after the closing ']'")
-
-
-def _values(buffer: _Buffer) -> Iterator[tuple[int, Any]]:
-    row = 0
-    while buffer.peek():
-        row += 1
-        yield row, buffer.value(row)
 
 
 class _Buffer:
@@ -105,7 +131,6 @@ class _Buffer:
         self._text, self._at = "", 0
         self._lines_before = 0
         self._ended = False
-        self._decoder = json.JSONDecoder()
 
     def peek(self) -> str:
         """The next character that is not blank, or "" at the end of the file."""
@@ -126,7 +151,7 @@ class _Buffer:
         self.peek()
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
+                value, end = DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 failure, value, end = error, None, len(self._text)
             except RecursionError:
@@ -148,7 +173,7 @@ class _Buffer:
 
     def _may_go_on(self, value: Any, end: int) -> bool:
         """A number at the end of the buffer may be the first part of a longer one: `1.5` of `1.5e+16`."""
-        return isinstance(value, (int, float)) and len(self._text) - end <= len("e+")
+        return isinstance(value, Number) and len(self._text) - end <= len("e+")
 
     def _is_certain(self, failure: json.JSONDecodeError) -> bool:
         """Whether reading on cannot mend it: the parser stopped well before the end, and not in an open string."""
@@ -158,7 +183,7 @@ class _Buffer:
         """The problem at the present place."""
         line = self._lines_before + self._text.count("\n", 0, self._at) + 1
         column = self._at - (self._text.rfind("\n", 0, self._at) + 1) + 1
-        return _broken(self._source, row, line, column, detail)
+        return _broken(self._source, row, line, column, detail, _cause(self._text, self._at))
 
     def _grow(self, characters: int) -> None:
         self._lines_before += self._text.count("\n", 0, self._at)

@@ -30,7 +30,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ from estimator.problems import Problem
 from studio.datasets.draft import Draft
 from studio.storage import storage_problems
 
-SHAPES = ("alpaca", "sharegpt", "openai", "text")
+SHAPES = ("alpaca", "sharegpt", "openai", "text", "preference", "unpaired", "threads")
+"""`preference`: a chosen answer beside a rejected one; `unpaired`: answers marked good or bad; `threads`: a message a row."""
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -57,11 +58,11 @@ class DatasetInfo:
     kept: int
     dropped: int
     changed: int
-    """Kept rows whose text was cleaned: control characters, line ends, outer blanks, unanswered last turns."""
+    """Kept rows whose text was cleaned: control characters, line ends, blank lines around, unanswered last turns."""
     train_rows: int
     eval_rows: int
     language: str
-    """`en`, `zh`, ... of most letters, `mixed`, or `other`."""
+    """`en`, `zh`, ... of most letters, `mixed`, or `other` where too little was seen."""
     fingerprint: str
     """SHA-256 of the normalised rows in file order, whatever the file format was."""
     eval_share: float
@@ -69,6 +70,10 @@ class DatasetInfo:
     reasons: dict[str, int]
     """Dropped rows by reason."""
     folder: Path
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which column of the user's file was read as what: `{"instruction": "content", "output": "summary"}`."""
+    unused: dict[str, int] = field(default_factory=dict)
+    """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have them."""
 
     @property
     def train_file(self) -> Path:

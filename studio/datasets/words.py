@@ -7,7 +7,11 @@ from typing import Any
 
 from estimator.problems import Problem
 from studio.datasets.store import DatasetInfo
-from studio.i18n import explain, t
+from studio.i18n import explain, strings, t
+
+
+CAUSES = ("single_quotes", "python_words", "line_break")
+"""What usually stands behind broken JSON."""
 
 
 def reason_text(lang: str, dropped: dict[str, Any]) -> str:
@@ -22,6 +26,8 @@ def problem_text(lang: str, problem: Problem) -> str:
     if "reason" in problem.params and isinstance(problem.params.get("params"), dict):
         why = reason_text(lang, {"reason": problem.params["reason"], "params": problem.params["params"]})
         sentence += " " + t(lang, "dataset.first_reason", row=problem.params["row"], reason=why)
+    if (cause := problem.params.get("cause")) in CAUSES:
+        sentence += " " + t(lang, f"dataset.cause_{cause}")
     return sentence
 
 
@@ -37,3 +43,23 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
 def split_text(lang: str, info: DatasetInfo) -> str:
     key = "dataset.split" if info.eval_rows else "dataset.split_none"
     return t(lang, key, train=f"{info.train_rows:,}", eval=f"{info.eval_rows:,}")
+
+
+def read_text(lang: str, info: DatasetInfo) -> str:
+    """Which column was read as what: `Read: content as the question, summary as the answer`."""
+    parts = [(part, column) for part, column in info.columns.items() if f"dataset.part_{part}" in strings(lang)]
+    said = [t(lang, "dataset.read_as_one", column=column, part=t(lang, f"dataset.part_{part}")) for part, column in parts]
+    return t(lang, "dataset.read_as", columns=_joined(lang, said)) if said else ""
+
+
+def unused_text(lang: str, info: DatasetInfo, limit: int | None = None) -> str:
+    """`Not used: label (300 rows), meta.id (12 rows)`; empty where everything is used."""
+    names = list(info.unused.items())
+    said = [t(lang, "dataset.unused_one_row" if rows == 1 else "dataset.unused_one", name=name, rows=f"{rows:,}") for name, rows in names[:limit]]
+    if len(names) > len(said):
+        said.append(t(lang, "dataset.unused_more", count=f"{len(names) - len(said):,}"))
+    return t(lang, "dataset.unused", names=_joined(lang, said)) if said else ""
+
+
+def _joined(lang: str, words: list[str]) -> str:
+    return ("、" if lang == "zh-CN" else ", ").join(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 
 import pytest
@@ -112,7 +113,7 @@ def test_every_sample_is_read_whole_as_what_its_name_says(store):
 
 
 def test_bad_rows_among_good_ones_are_dropped_with_number_and_reason(bring):
-    rows = [*ALPACA[:3], [1], {"instruction": "x"}, {"instruction": "x", "output": ""}, {"instruction": " y", "output": "z"}]
+    rows = [*ALPACA[:3], [1], {"instruction": "x"}, {"instruction": "x", "output": ""}, {"instruction": "\n y", "output": "z"}]
     info = bring("mixed.json", json.dumps(rows))
     assert (info.kept, info.dropped, info.changed) == (4, 3, 1)
     assert [(one["row"], one["reason"]) for one in info.dropped_rows()] == [(4, "not_object"), (5, "missing"), (6, "empty")]
@@ -146,6 +147,9 @@ REFUSED = [
     ("comma.json", "[" + ",".join(LINES) + ",]", "dataset.broken_json", ["row 10"]),
     ("nocomma.json", "[" + " ".join(LINES) + "]", "dataset.broken_json", ["row 2"]),
     ("tail.json", "[" + ",".join(LINES) + "] extra", "dataset.broken_json", ["row 9"]),
+    ("quotes.jsonl", LINES[0] + "\n{'instruction': 'a', 'output': 'b'}\n", "dataset.broken_json", ["row 2"]),
+    ("none.jsonl", LINES[0] + '\n{"instruction": "a", "input": None, "output": "b"}\n', "dataset.broken_json", ["row 2"]),
+    ("break.jsonl", LINES[0] + '\n{"instruction": "a", "output": "b\nc"}\n', "dataset.broken_json", ["row 2"]),
     ("deep.json", "[" * 100_000, "dataset.broken_json", ["row 1"]),
     ("quote.csv", 'instruction,output\na,b\n"open,c\nd,e\n', "dataset.broken_csv", ["row 2", "line 3"]),
     ("inner.csv", 'instruction,output\na,b\n"x"y,c\n', "dataset.broken_csv", ["row 2"]),
@@ -155,7 +159,17 @@ REFUSED = [
     ("lists.jsonl", "[1]\n[2]\n", "dataset.not_objects", ["row 1", "array"]),
     ("half.csv", "instruction,input\na,b\n", "dataset.missing_column", ["row 1", "instruction, input", "output"]),
     ("other.json", '[{"a": 1, "b": 2}]', "dataset.unknown_columns", ["row 1", "a, b", "messages"]),
-    ("object.json", '{"data": [{"instruction": "a", "output": "b"}]}', "dataset.unknown_columns", ["data"]),
+    ("object.json", '{"data": [{"a": 1}]}', "dataset.unknown_columns", ["a"]),
+    ("lists.json", '{"train": [{"a": 1}], "test": [{"a": 1}, {"a": 2}]}', "dataset.several_lists", ["train (1)", "test (2)"]),
+    ("uneven.json", '{"question": ["a", "b"], "answer": ["c"]}', "dataset.uneven_columns", ["question (2)", "answer (1)"]),
+    ("sentences.csv", "What is it?,A thing.\nAnd that?,Another.\n", "dataset.no_header", ["What is it?"]),
+    ("doubled.csv", "question,answer,answer\na,b,c\n", "dataset.doubled_column", ["answer"]),
+    ("asked.json", '[{"question": "a", "text": "b"}]', "dataset.text_or_answer", ["question", "text"]),
+    ("message.json", '[{"role": "user", "content": "b"}]', "dataset.message_rows", ["role, content", "parent_id"]),
+    ("cut.jsonl.gz", gzip.compress(b"x" * 99)[:-9], "dataset.broken_gzip", []),
+    ("big5.csv", "question,answer\n請問天氣如何？,今天是晴天，氣溫二十五度。\n".encode("big5"), "dataset.encoding", ["line 2", "Big5"]),
+    ("shift.csv", "question,answer\n東京の天気は？,今日は晴れです。\n".encode("shift_jis"), "dataset.encoding", ["line 2", "Shift-JIS"]),
+    ("korean.csv", "question,answer\n날씨가 어때요?,오늘은 맑습니다.\n".encode("cp949"), "dataset.encoding", ["line 2", "EUC-KR"]),
     ("blanks.json", '[{"instruction": "a", "output": ""}, {"instruction": "b", "output": " "}]', "dataset.none_left", ["2 rows"]),
     ("notes.docx", b"x", "dataset.extension", [".docx", ".parquet"]),
     ("plain", b"x", "dataset.extension", []),
@@ -249,7 +263,7 @@ def test_the_streaming_reader_reads_what_json_reads(tmp_path, monkeypatch, value
     file = tmp_path / "values.json"
     text = json.dumps(values, indent=indent, ensure_ascii=escape)
     file.write_text(text, encoding="utf-8", errors="replace")
-    expected = json.loads(file.read_text(encoding="utf-8"))
+    expected = json.loads(file.read_text(encoding="utf-8"), parse_int=str, parse_float=str)  # numbers as they are written
     read = list(read_json.read(reading.open_source(file)))
     assert [value for _, value in read] == expected
     assert [row for row, _ in read] == list(range(1, len(expected) + 1))

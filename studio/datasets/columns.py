@@ -1,0 +1,70 @@
+"""The columns people write, by the part they play. A new name for a part is a word in `COLUMNS`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from studio.datasets.values import Number, is_blank
+
+# Compared in lower case, the most usual first.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "messages": ("messages", "消息"),
+    "conversations": ("conversations", "conversation", "dialogue", "dialog", "对话"),
+    "instruction": ("instruction", "prompt", "question", "query", "problem", "user", "human", "指令", "问题", "提问"),
+    "input": ("input", "context", "输入"),
+    "output": ("output", "response", "solution", "answer", "completion", "target", "assistant", "输出", "回答", "答案", "summary", "highlights", "摘要"),
+    # What an answer is about, where no column is named as a question.
+    "source": ("dialogue", "dialog", "document", "article", "content", "text", "passage", "source", "文本", "内容"),
+    "text": ("text", "content", "文本"),
+    "system": ("system", "system_prompt", "系统"),
+    "history": ("history",),
+    "reasoning": ("reasoning_content", "reasoning", "thinking", "complex_cot", "思考"),
+    "tools": ("tools", "functions"),
+    "chosen": ("chosen", "chosen_response", "preferred_output", "preferred", "chosen_answer"),
+    "rejected": ("rejected", "rejected_response", "rejected_messages", "non_preferred_output", "non_preferred", "rejected_answer"),
+    "verdict": ("kto_tag",),
+    "label": ("label",),
+    "media": ("images", "image", "videos", "video", "audios", "audio", "图片"),
+    "role": ("role", "from", "speaker"),
+    "id": ("message_id", "node_id", "id"),
+    "parent": ("parent_id", "parent_message_id", "parent"),
+    "thread": ("conversation_id", "conv_id", "dialogue_id", "dialog_id", "thread_id"),
+    "deleted": ("deleted",),
+}  # fmt: skip
+KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names)
+
+
+def columns_of(row: dict[str, Any]) -> dict[str, str]:
+    """Which column of a row plays which part: `{"instruction": "Question", ...}`. One that holds a value goes first."""
+    by_name: dict[str, str] = {}
+    for name in row:
+        by_name.setdefault(str(name).strip().lower(), name)
+    found = {}
+    for part, names in COLUMNS.items():
+        there = [by_name[name] for name in names if name in by_name]
+        if there:
+            found[part] = next((name for name in there if not is_blank(row[name])), there[0])
+    return found
+
+
+def unused_columns(row: dict[str, Any], used: set[str]) -> Iterator[str]:
+    """Columns that hold a value and are not used; those of an object one by one, as `meta.id`."""
+    for name, value in row.items():
+        if name in used or is_blank(value):
+            continue
+        if isinstance(value, dict) and str(name).strip().lower() not in KNOWN_COLUMNS:
+            yield from (f"{name}.{key}" for key, inner in value.items() if not is_blank(inner))
+        else:
+            yield str(name)
+
+
+def as_verdict(value: Any) -> bool | None:
+    """A mark of a good or bad answer (KTO): true, false, 1, 0, also as text; None for anything else."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return {1: True, 0: False}.get(value)
+    if isinstance(value, (str, Number)):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
+    return None

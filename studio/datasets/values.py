@@ -1,0 +1,189 @@
+"""Values as people wrote them: numbers keep their digits, what is missing is missing, an object is its JSON."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import math
+import re
+from typing import Any
+
+from studio.datasets.reading import RowError
+
+# Python's own limit for turning digits into a number; a longer one is damage more often than an answer.
+NUMBER_LIMIT_DIGITS = 4300
+# Line breaks and tabs are text; everything else below a space is debris of a conversion.
+_DEBRIS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_PYTHON_REPR = re.compile(r"\s*[\[{(]\s*(?:\{\s*)?(?:'|\"[^\"]*\"\s*:\s*(?:'|None\b|True\b|False\b))")
+
+
+class Number(str):
+    """A number of a JSON file, as it was written: `100.10` stays so, and no digit is lost."""
+
+
+class Doubled(dict):
+    """An object of a JSON file in which a name stood twice."""
+
+    name = ""
+
+
+class Held:
+    """In place of a value that nobody reads (an image, an embedding): it is there, and that is all that is known."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    doubled, seen = Doubled(found), set()
+    doubled.name = next(name for name, _ in pairs if name in seen or seen.add(name))
+    return doubled
+
+
+def _constant(word: str) -> Any:
+    """`NaN` is how Python's json and pandas write what is missing."""
+    return None if word == "NaN" else Number(word)
+
+
+# Not strict: a line break inside a string is text.
+DECODER = json.JSONDecoder(
+    strict=False, parse_float=Number, parse_int=Number, parse_constant=_constant, object_pairs_hook=_object
+)
+
+
+def listed(value: Any, column: str) -> Any:
+    """A list or an object, read from JSON where a spreadsheet made it text; anything else as it is."""
+    if not isinstance(value, str) or isinstance(value, Number) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return DECODER.decode(value.strip())
+    except (ValueError, RecursionError) as error:
+        if _PYTHON_REPR.match(value):
+            raise RowError("python_repr", column=column) from error
+        return value
+
+
+def is_missing(value: Any) -> bool:
+    """By its type: null, or a float's NaN, which is how tables write null. The word `nan` is text."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_blank(value: Any) -> bool:
+    """Missing, or text without a letter, or a list or object without anything in it."""
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, dict):
+        return all(is_blank(inner) for inner in value.values())
+    return is_missing(value) or (isinstance(value, (list, tuple)) and not len(value))
+
+
+def type_word(value: Any) -> str:
+    """JSON's name of a value's type."""
+    if isinstance(value, Number):
+        return "number"
+    names = {dict: "object", Doubled: "object", list: "array", tuple: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null" if value is None else type(value).__name__)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON, its numbers as they were written."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(str(key), ensure_ascii=False)}: {json_text(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(json_text, value)) + "]"
+    if is_missing(value):
+        return "null"
+    if isinstance(value, (bool, str)):
+        return json.dumps(value, ensure_ascii=False)
+    text = scalar_text(value)
+    return text if isinstance(value, (int, float, decimal.Decimal)) else json.dumps(text, ensure_ascii=False)
+
+
+def scalar_text(value: Any) -> str:
+    """A number, date or bytes of a table as text; `RowError` `type` for anything else."""
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RowError("bytes", byte=error.start) from error
+    if isinstance(value, (int, float, datetime.date, datetime.time)):  # a datetime is a date
+        return str(value)
+    raise RowError("type", found=type_word(value))
+
+
+def plain(value: Any, column: str) -> Any:
+    """The same with JSON's numbers as Python's, for what a chat template writes anew (arguments of tools)."""
+    if isinstance(value, dict):
+        return {clean(str(key)): plain(inner, column) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner, column) for inner in value]
+    if isinstance(value, Number):
+        _check_digits(value, column)
+        number = float(value) if set(value) & set(".eEIN") else int(value)
+        if isinstance(number, float) and not math.isfinite(number):
+            raise RowError("type", column=column, found=str(value)[:40])
+        return number
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        return clean(value)
+    return value if isinstance(value, (bool, int, float)) else scalar_text(value)
+
+
+def clean(text: str) -> str:
+    """Without control characters and half characters; line ends as `\\n`."""
+    return _SURROGATES.sub("\ufffd", _DEBRIS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def without_blank_lines_around(text: str) -> str:
+    """Wholly blank lines at both ends are cut, and nothing else: the first line of code keeps its indentation."""
+    body = text.rstrip()
+    text = body + text[len(body) :].partition("\n")[0]
+    body = text.lstrip()
+    return text[: len(text) - len(body)].rpartition("\n")[2] + body
+
+
+def _check_digits(value: Number, column: str) -> None:
+    if len(value) > NUMBER_LIMIT_DIGITS:
+        raise RowError("number", column=column, digits=len(value), limit=NUMBER_LIMIT_DIGITS)
+
+
+class Cleaner:
+    """Makes values text fit to train on, and remembers whether it had to."""
+
+    def __init__(self) -> None:
+        self.changed = False
+        self.unused: set[str] = set()
+        """Keys inside messages that are not used, as `messages.id`."""
+
+    def text(self, value: Any, column: str, lines: bool = True, empty: bool = False) -> str:
+        """The value of the user's `column` as text; `lines`: blank lines around it are cut; `empty`: there may be none."""
+        if isinstance(value, Number):
+            _check_digits(value, column)
+        written = value
+        if is_missing(value):
+            value = ""
+        elif type(value) is not str:
+            value = self._as_text(value, column)
+        text = clean(value)
+        if not text.strip():
+            if empty:
+                return ""
+            raise RowError("empty", column=column)
+        text = without_blank_lines_around(text) if lines else text
+        self.changed |= text != written or type(written) is not str
+        return text
+
+    def _as_text(self, value: Any, column: str) -> str:
+        try:
+            return str(value) if isinstance(value, Number) else json_text(value) if isinstance(value, (bool, dict, list, tuple)) else scalar_text(value)
+        except RowError as error:
+            raise RowError(error.reason, **{"column": column, **error.params}) from error
+        except RecursionError as error:
+            raise RowError("deep", column=column) from error
