@@ -157,7 +157,7 @@ def parse_config(content: bytes, name: str) -> dict[str, Any]:
         raise Problem("model.bad_json", field="model", value=name, reason=str(error)[:200]) from None
     if not isinstance(config, dict):
         raise Problem("model.not_object", field="config.json", value=type(config).__name__)
-    if _is_deeper(config, MAX_CONFIG_DEPTH):  # all that walks through it later is recursive, json.dumps included
+    if is_deeper(config, MAX_CONFIG_DEPTH):  # all that walks through it later is recursive, json.dumps included
         raise Problem("model.bad_json", field="model", value=name, reason=f"nested more than {MAX_CONFIG_DEPTH} deep")
     return config
 
@@ -183,9 +183,9 @@ def _without_code(value: Any) -> Any:
     return [_without_code(item) for item in value] if isinstance(value, list) else value
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
+def is_deeper(value: Any, levels: int) -> bool:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_is_deeper(child, levels - 1) for child in children)
+    return levels < 0 or any(is_deeper(child, levels - 1) for child in children)
 
 
 def _entries(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from estimator.problems import Problem
 from studio.models import local_folder
+from studio.workers import base_files
 
 # Only what loading needs: never pickles, never code.
 DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
@@ -22,7 +22,7 @@ def open_base(name: str, field: str = "model") -> Path:
     if folder is None:
         folder = _download(name, field)
     _check_config(folder, name, field)
-    _check_weights(folder, name, field)
+    base_files.check_weights(folder, name, field)
     _check_tokenizer(folder, name, field)
     return folder
 
@@ -61,22 +61,16 @@ def _download(name: str, field: str, patterns: tuple[str, ...] = DOWNLOADED) -> 
 
 def _check_config(folder: Path, name: str, field: str) -> None:
     config_file = folder / "config.json"
+    if (folder / "adapter_config.json").is_file():  # Transformers would load the base that it names, and the adapter on it
+        whose = base_files.read_object(folder / "adapter_config.json", name, field).get("base_model_name_or_path")
+        raise Problem("base.is_adapter", field=field, value=name, base=str(whose)[:120])
     if not config_file.is_file():
         raise Problem("base.missing", field=field, value=name)
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        model_type = config["model_type"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise Problem("base.broken", field=field, value=name, reason=f"config.json: {error!r}"[:160]) from error
-    _check_known(config, model_type, name, field)
-
-
-def _check_weights(folder: Path, name: str, field: str) -> None:
-    if not any(folder.glob("*.safetensors")):
-        pickles = sorted(f.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for f in folder.glob(pattern))
-        if pickles:
-            raise Problem("base.pickled", field=field, value=name, files=", ".join(pickles[:3]))
-        raise Problem("base.no_weights", field=field, value=name)
+    config = base_files.read_object(config_file, name, field)
+    if not isinstance(config.get("model_type"), str):
+        raise Problem("base.broken", field=field, value=name, reason="config.json: no model_type")
+    _check_known(config, config["model_type"], name, field)
+    base_files.check_json(folder, name, field)
 
 
 def _check_tokenizer(folder: Path, name: str, field: str) -> None:
