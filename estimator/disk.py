@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from estimator.adapters import Trainables
 from estimator.inventory import Inventory
+from estimator.load_events import base_statics
 from estimator.parts import Parts
 from estimator.recipe import Recipe
-from estimator.replay import base_statics
 from estimator.units import width_bytes
 
 SAFETENSORS_TYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8", "uint8": "U8"}

@@ -44,6 +44,7 @@ class Loop:
     so what it kept goes with it; else it lives until the next step's outputs take its name. `loads_on_device`: weights go
     straight to the card, in one block that Transformers asks for first; else those that are not quantized are moved there.
     `empties_cache`: after the upcast of `all`, as `prepare_model_for_kbit_training` does since PEFT's pull request 3293.
+    `reads_ahead`: threads that bring weights to the card while others are packed there, as Transformers 5.0 to 5.3 did.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Loop:
     ends_with_step: bool = False
     loads_on_device: bool = False
     empties_cache: bool = True
+    reads_ahead: int = 0
 
 
 LOOPS = {

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from estimator import program
+from estimator.load_events import FULL_BYTES, HALF_BYTES, Static
 from estimator.recipe import Recipe
-from estimator.replay import FULL_BYTES, HALF_BYTES, Static
 from estimator.states import BLOCK_4BIT, BLOCK_NESTED
 from estimator.units import width_bytes
 

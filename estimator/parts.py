@@ -14,11 +14,11 @@ from estimator.calibration import RESIDENT_GROWTH, Calibration, narrowed
 from estimator.catalog import Model
 from estimator.law import LOOPS, Law, Loop, Point, Row
 from estimator.layer_bytes import adapter_dtype
+from estimator.load_events import loading
 from estimator.padding import adds_masks, with_padding
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import Recipe
-from estimator.replay import loading
 from estimator.sources import open_model
 from estimator.stored import as_loaded
 from estimator.states import Training, Weights, base_weights, training_bytes

@@ -107,7 +107,7 @@ def _cache_of(model: Model, derive: bool) -> kv_cache.KvCache | None:
 
 
 def _loading(recipe: Recipe, parts: Parts, step: Step) -> Peak:
-    """Transformers' loader: see `replay.loading`. LLM.int8 goes by the host, one tensor at a time (integrations/bitsandbytes.py).
+    """Transformers' loader: see `load_events.loading`. LLM.int8 goes by the host, one tensor at a time (integrations/bitsandbytes.py).
 
     Every shard stays mapped until the last tensor is read; its pages are the system's to drop.
     """

@@ -21,12 +21,12 @@ from estimator.cards import Gpu
 from estimator.catalog import Model
 from estimator.error_bar import reserved_over_allocated
 from estimator.law import LOOPS, Law
+from estimator.load_events import block_rounding_bytes
 from estimator.machines import Machine, machine
 from estimator.peaks import inference_adapters_bytes, reading_bytes
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import DTYPES, FIELDS, Recipe
-from estimator.replay import block_rounding_bytes
 from estimator.sources import open_model
 from estimator.states import base_weights
 from estimator.units import human_bytes, width_bytes

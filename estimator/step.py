@@ -17,13 +17,13 @@ from torch import nn
 from estimator import autocast, fused_loss, packed
 from estimator.batches import Batches, is_flat
 from estimator.law import LOOPS, Loop
+from estimator.load_events import Static
 from estimator.on_cuda import as_on_cuda
 from estimator.platforms import Platform
 from estimator.prepared import base_of, layer_stack, prepared, trained
 from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.recorder import Programs, Recorder
-from estimator.replay import Static
 from estimator.trace import quiet
 from estimator.work import Work
 

@@ -27,7 +27,7 @@ from estimator.catalog import Model
 from estimator.law import Loop
 from estimator.platforms import Platform
 from estimator.recipe import Recipe
-from estimator.replay import Static
+from estimator.load_events import Static
 
 BUCKET_BYTES = 250 << 20
 """torch/distributed/fsdp/_init_utils.py PARAM_BROADCAST_BUCKET_SIZE."""

@@ -16,7 +16,7 @@ from estimator.law import DYNAMIC, LOOPS, STATIC
 from estimator.parts import parts_of
 from estimator.peaks import RUN
 from estimator.platforms import Platform
-from estimator.replay import base_statics, loading
+from estimator.load_events import base_statics, loading
 from estimator.spec import ModelSpec
 from estimator.states import base_weights
 from tests.estimator.small import CONFIGS, inventory
