@@ -1,4 +1,4 @@
-"""`lora-studio` and `python -m studio`: the page, or a subcommand of the estimator."""
+"""`lora-studio` and `python -m studio`: the page, or a subcommand."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from pathlib import Path
 
 from estimator.problems import Problem
 
-ESTIMATOR_COMMANDS = {
+COMMANDS = {
     "estimate": "estimator.cli",
     "advise": "estimator.advise_command",
     "gpus": "estimator.gpus_command",
     "serving": "estimator.serving",
     "measure": "estimator.measure",
+    "dataset": "studio.datasets.command",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line that says what to mend."""
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments and arguments[0] in ESTIMATOR_COMMANDS:
-        return importlib.import_module(ESTIMATOR_COMMANDS[arguments[0]]).main(arguments)
+    if arguments and arguments[0] in COMMANDS:
+        return importlib.import_module(COMMANDS[arguments[0]]).main(arguments)
     options = parser().parse_args(arguments)
     try:
         return serve(options)
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lora-studio", description="Serve the studio's page on this machine.", epilog=f"Subcommands: {', '.join(ESTIMATOR_COMMANDS)} (each has --help).")
+    parser = argparse.ArgumentParser(prog="lora-studio", description="Serve the studio's page on this machine.", epilog=f"Subcommands: {', '.join(COMMANDS)} (each has --help).")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; only this machine's own (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default 7860)")
     parser.add_argument("--data-dir", type=Path, help="where datasets and runs are kept (default: LORA_STUDIO_HOME, else the platform's data folder)")
@@ -49,6 +50,7 @@ def serve(options: argparse.Namespace) -> int:
     from studio import paths
     from studio.security import is_loopback
     from studio.startup import has_mcp, import_gradio
+    from studio.uploaded import keep_uploads_here
 
     if not is_loopback(options.host):
         raise Problem("server.address", value=options.host)
@@ -70,6 +72,7 @@ def serve(options: argparse.Namespace) -> int:
         neutral = paths.cache() / "empty"
         neutral.mkdir(exist_ok=True)
         os.chdir(neutral)
+        keep_uploads_here()
         import_gradio()
         from studio.app import launch
 

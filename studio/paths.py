@@ -6,6 +6,7 @@ from pathlib import Path
 
 from estimator.home import cache, home
 from estimator.problems import Problem
+from studio.storage import FULL
 
 PACKAGE = Path(__file__).parent
 
@@ -27,17 +28,23 @@ def logs() -> Path:
     return home() / "logs"
 
 
+def uploads() -> Path:
+    """What browsers sent and nobody has read yet; emptied at each start."""
+    return home() / "uploads"
+
+
 def prepare() -> Path:
     """Create the data root and its folders; a `Problem` when it cannot be written."""
     root = home()
     try:
-        for folder in (root, datasets(), runs(), trash(), cache(), logs()):
+        for folder in (root, datasets(), runs(), trash(), cache(), logs(), uploads()):
             folder.mkdir(parents=True, exist_ok=True)
         probe = root / ".writable"
         probe.write_text("ok")
         probe.unlink()
     except OSError as error:
-        raise Problem("storage.unwritable", folder=str(root), reason=error.strerror or str(error)) from error
+        code = "storage.full" if error.errno in FULL else "storage.unwritable"
+        raise Problem(code, folder=str(root), reason=error.strerror or str(error)) from error
     return root
 
 

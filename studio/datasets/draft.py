@@ -88,8 +88,9 @@ class Draft:
 
     def leave(self, unused: Iterable[str]) -> None:
         """Count a row's columns and keys that nobody reads. Where an object has ever other keys, it is counted as one."""
-        for name in {name[:NAME_LIMIT_CHARACTERS] if len(self.unused) < UNUSED_NAMES or name in self.unused else name.partition(".")[0][:NAME_LIMIT_CHARACTERS] for name in unused}:
-            self.unused[name] += 1
+        names = {name[:NAME_LIMIT_CHARACTERS] for name in unused}
+        is_full = len(self.unused) >= UNUSED_NAMES
+        self.unused.update({name.partition(".")[0] if is_full and name not in self.unused else name for name in names})
 
     def finish(
         self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int,
@@ -106,7 +107,7 @@ class Draft:
                 "encoding": encoding, "kept": self.kept, "dropped": self.dropped, "changed": self.changed,
                 "train_rows": self.kept - len(chosen), "eval_rows": len(chosen), "language": self._language.result(),
                 "fingerprint": self._hash.hexdigest(), "eval_share": eval_share, "seed": seed,
-                "reasons": dict(self.reasons), "columns": columns or {}, "unused": dict(self.unused.most_common()),
+                "reasons": dict(self.reasons), "columns": columns or {}, "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
             }  # fmt: skip
             (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=2), encoding="utf-8")
             for file in self.folder.iterdir():

@@ -13,6 +13,12 @@ from studio.i18n import explain, strings, t
 CAUSES = ("single_quotes", "python_words", "line_break")
 """What usually stands behind broken JSON."""
 
+PARTS = ("system", "source", "instruction", "input", "history", "reasoning", "output", "chosen", "verdict", "label",
+         "messages", "conversations", "text", "tools")  # fmt: skip
+"""Parts that a column may play, in the order in which a person would name them."""
+NOTED = ("preference", "unpaired", "threads")
+"""Shapes of which not every row or answer is trained."""
+
 
 def reason_text(lang: str, dropped: dict[str, Any]) -> str:
     """`{"reason", "params"}` as half a sentence; numbers get thousands separators."""
@@ -46,10 +52,15 @@ def split_text(lang: str, info: DatasetInfo) -> str:
 
 
 def read_text(lang: str, info: DatasetInfo) -> str:
-    """Which column was read as what: `Read: content as the question, summary as the answer`."""
-    parts = [(part, column) for part, column in info.columns.items() if f"dataset.part_{part}" in strings(lang)]
-    said = [t(lang, "dataset.read_as_one", column=column, part=t(lang, f"dataset.part_{part}")) for part, column in parts]
-    return t(lang, "dataset.read_as", columns=_joined(lang, said)) if said else ""
+    """Which column was read as what, where its name does not say it, and what is done with such rows:
+    `Read: content as the question, summary as the answer.`"""
+    parts = sorted(((PARTS.index(part), part, column) for part, column in info.columns.items() if part in PARTS))
+    said = [t(lang, "dataset.read_as_one", column=column, part=t(lang, f"dataset.part_{part}")) for _, part, column in parts]
+    renamed = any(part != column for _, part, column in parts)
+    sentences = [t(lang, "dataset.read_as", columns=_joined(lang, said))] if renamed else []
+    if info.shape in NOTED:
+        sentences.append(t(lang, f"dataset.note_{info.shape}"))
+    return " ".join(sentences)
 
 
 def unused_text(lang: str, info: DatasetInfo, limit: int | None = None) -> str:

@@ -25,7 +25,8 @@ from studio.tabs import Shared, can_train
 from studio.tabs.controls import control
 from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, stored_choices, trouble_html, waiting
 from studio.tabs.notices import needs_train
-from studio.tabs.uploads import OVERSIZE_JS, Reading
+from studio.tabs.uploads import BEAT_SECONDS, OVERSIZE_JS, Reading
+from studio.uploaded import discard, sweep
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256
@@ -112,10 +113,14 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     def take(request: gr.Request, path: str | Path, *settings: Any) -> tuple[Any, ...]:
         lang, file, session = language(request), Path(path).name, request.session_hash
         try:
-            stream = shared.data_worker.stream("ingest", path=str(path), name=file, **_ingest_params(request, *settings))
+            params = _ingest_params(request, *settings)
+            stream = shared.data_worker.stream("ingest", beat_seconds=BEAT_SECONDS, path=str(path), name=file, **params)
             info = readings.follow(session, stream, file)
         except Problem as problem:
             return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list())), gr.skip(), None
+        finally:
+            discard(path)
+            sweep()
         return "", info["id"], None
 
     # Gradio hands in `request` by position only.

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from studio.datasets.store import DatasetInfo
-from studio.datasets.words import reason_text, recognised_text, split_text
+from studio.datasets.words import read_text, reason_text, recognised_text, split_text, unused_text
 from studio.i18n import t
 from studio.tabs.notices import problem_html
 from studio.widgets.length_histogram import length_histogram
@@ -17,6 +17,7 @@ from studio.widgets.token_mask import legend, token_mask
 
 ROWS_A_PAGE = 5
 SHOWN_DROPPED = 20
+SHOWN_UNUSED = 12
 
 
 def stored_choices(stored: list[DatasetInfo]) -> list[tuple[str, str]]:
@@ -66,8 +67,21 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     )
     return (
         f'<section class="ls-data-head"><h2>{escape(info.file_name)}</h2><p class="ls-note">{escape(facts)}</p>'
-        f'<dl class="ls-counts">{numbers}</dl><p class="ls-note" title="{info.fingerprint}">{escape(short)}</p></section>'
+        f'<dl class="ls-counts">{numbers}</dl>{_columns(lang, info)}<p class="ls-note" title="{info.fingerprint}">{escape(short)}</p></section>'
     )
+
+
+def _columns(lang: str, info: DatasetInfo) -> str:
+    """What was read as what, and what is not used, with its rows; a long list is folded behind its beginning."""
+    read, unused = read_text(lang, info), unused_text(lang, info)
+    shown = f'<p class="ls-note">{escape(read)}</p>' if read else ""
+    if not unused:
+        return shown
+    short = unused_text(lang, info, SHOWN_UNUSED)
+    help = escape(t(lang, "dataset.unused_help"))
+    if short == unused:
+        return f'{shown}<p class="ls-unused" title="{help}">{escape(unused)}</p>'
+    return f'{shown}<details class="ls-unused" title="{help}"><summary>{escape(short)}</summary>{escape(unused)}</details>'
 
 
 def _left_out(seen: dict[str, Any] | None) -> int:

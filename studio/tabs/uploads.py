@@ -26,6 +26,9 @@ OVERSIZE_JS = """() => {
 }""".replace("LIMIT", str(FILE_LIMIT_BYTES))
 
 
+BEAT_SECONDS = 0.25
+
+
 class Reading:
     """The uploads at work, by page: what the worker last said of each, and whether its reader wants it to end."""
 
@@ -47,11 +50,12 @@ class Reading:
         return reading(lang, one["file"], one["event"]) if one else ""
 
     def follow(self, session: str | None, stream: Iterator[Any], file: str) -> dict[str, Any]:
-        """The worker's answer; closing the stream cancels the reading there."""
+        """The worker's answer; closing the stream cancels the reading there. The stream beats (None) where the worker is silent,
+        so that cancelling is heard whatever it is at."""
         one = self._at_work[session]
         while True:
             try:
-                one["event"] = next(stream)
+                one["event"] = next(stream) or one["event"]
             except StopIteration as stop:
                 return stop.value
             if one["cancelled"]:

@@ -87,8 +87,13 @@ class Worker:
             except StopIteration as stop:
                 return stop.value
 
-    def stream(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Iterator[Any]:
-        """Yield a request's events; the generator's return value is the result. Closing it cancels the request."""
+    def stream(
+        self, method: str, *, within_seconds: float | None = None, beat_seconds: float | None = None, **params: Any
+    ) -> Iterator[Any]:
+        """Yield a request's events; the generator's return value is the result. Closing it cancels the request.
+
+        With `beat_seconds`, None comes whenever the worker has said nothing for so long: a moment to close it in.
+        """
         until = None if within_seconds is None else time.monotonic() + within_seconds
         id, answers = next(self._ids), queue.Queue()
         process = self._send({"id": id, "method": method, "params": params}, id, answers)
@@ -96,8 +101,11 @@ class Worker:
         try:
             while True:
                 try:
-                    message = answers.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+                    message = answers.get(timeout=beat_seconds if until is None else max(0.0, until - time.monotonic()))
                 except queue.Empty:
+                    if until is None:
+                        yield None
+                        continue
                     raise Problem("worker.late", worker=self.name, seconds=round(within_seconds or 0)) from None
                 if "event" in message:
                     yield message["event"]

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator.problems import Problem
-from studio import paths
+from studio import paths, uploaded
 from studio.datasets.ingest import ingest, run
-from studio.datasets.store import DatasetStore, as_json
+from studio.datasets.language import LANGUAGES as LETTERS
+from studio.datasets.store import SHAPES, DatasetStore, as_json
 from studio.datasets.words import recognised_text
 from studio.i18n import LANGUAGES, strings
 from studio.tabs import Shared, dataset
@@ -120,6 +121,18 @@ def test_three_numbers_always(lang, info):
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_is_not_used_is_named_with_its_rows(lang, info):
+    from dataclasses import replace
+
+    told = replace(info, columns={"source": "content", "output": "summary"}, unused={"label": 300, EVIL: 12, "meta.id": 1})
+    read = Reader(page.head(lang, told))
+    assert all(word in read.text for word in ("content", "summary", "label", "300", EVIL[:-1], "meta.id")) and "img" not in read.tags
+    many = page.head(lang, replace(info, unused={f"column{n}": n for n in range(1, 60)}))
+    assert "<details" in many and "column59" in many and "47" in Reader(many).text.split("column12")[1]
+    assert "ls-unused" not in page.head(lang, info)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_histogram_has_a_line_a_label_and_a_table(lang):
     html = length_histogram(lang, seen(), 200)
     read = Reader(html)
@@ -141,8 +154,8 @@ def test_rows_say_their_split_their_loss_and_what_is_not_shown(lang, info):
 def test_every_shape_and_language_has_a_word(lang, info):
     from dataclasses import replace
 
-    for shape in ("alpaca", "sharegpt", "openai", "text"):
-        for language in ("en", "zh", "ja", "ko", "ru", "ar", "fr", "de", "es", "pt", "it", "mixed", "other"):
+    for shape in SHAPES:
+        for language in (*LETTERS, "mixed", "other"):
             assert recognised_text(lang, replace(info, shape=shape, language=language))
 
 
@@ -228,6 +241,56 @@ def test_cancel_is_heard(handlers, store, tmp_path, monkeypatch):
     handlers["cancel"](request())
     trouble, *_ = handlers["upload"](request(), str(file), *SETTINGS)
     assert "cancelled" in trouble and store.list() == [] and list(store.root.iterdir()) == []
+
+
+def test_cancel_is_heard_while_the_worker_is_silent(handlers, store, tmp_path, monkeypatch):
+    """As while it counts the tokens of rows: the stream beats, and the page closes it."""
+    closed = []
+
+    def silent(self, method, beat_seconds, **_):
+        try:
+            while True:
+                yield None
+                handlers["cancel"](request())
+        finally:
+            closed.append(method)
+
+    monkeypatch.setattr(FakeWorker, "stream", silent)
+    handlers["begin"](request(), "a.json")
+    trouble, *_ = handlers["upload"](request(), str(tmp_path / "a.json"), *SETTINGS)
+    assert "cancelled" in trouble and closed == ["ingest"]
+
+
+def test_an_upload_goes_away_once_it_was_read_or_refused_and_a_sample_stays(handlers, store):
+    for name, text in (("good.json", '[{"text": "a"}]'), ("bad.json", "[")):
+        file = paths.uploads() / "0123abcd" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+        handlers["begin"](request(), str(file))
+        handlers["upload"](request(), str(file), *SETTINGS)
+        assert list(paths.uploads().iterdir()) == []
+    first = dataset.samples()[0]
+    handlers["begin"](request(), first.id)
+    handlers["use"](request(), first.id, *SETTINGS)
+    assert first.path.exists() and len(store.list()) == 2
+
+
+def test_uploads_of_an_earlier_start_are_removed_and_new_ones_lie_in_the_data_folder(home, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "/nowhere")
+    paths.prepare()
+    (paths.uploads() / "left").mkdir()
+    (paths.uploads() / "left" / "big.json").write_text("[]")
+    outside = home.parent / "outside.json"
+    outside.write_text("[]")
+    (paths.uploads() / "link").symlink_to(outside)
+    uploaded.sweep()
+    assert len(list(paths.uploads().iterdir())) == 2
+    uploaded.keep_uploads_here()
+    assert list(paths.uploads().iterdir()) == [] and outside.exists()
+    assert gr.utils.get_upload_folder() == str(paths.uploads())
+    for path in (outside, paths.uploads(), paths.uploads() / ".." / "datasets"):
+        uploaded.discard(path)
+    assert outside.exists() and paths.uploads().is_dir() and paths.datasets().is_dir()
 
 
 def test_a_file_the_browser_did_not_send_is_refused_in_words(handlers):

@@ -39,7 +39,7 @@ def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
         wait_for_text(page, "#dataset-summary h2", "good.json")
         expect(page.locator("#dataset-rows .ls-row")).to_have_count(5)
         counts = page.locator("#dataset-summary dd")
-        expect(counts).to_have_text(["39", "1", "39"])
+        expect(counts).to_have_text(["39", "1", "0"])
         expect(page.locator("#dataset-rows .ls-row mark.ls-trained").first).to_contain_text("Arlen.")
         expect(page.locator("#dataset-rows")).to_contain_text(evil)
         assert page.locator("#dataset-rows img").count() == 0 and page.title() == "LoRA Studio"
@@ -61,6 +61,7 @@ def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
         page.click("#dataset-undo")
         wait_for_text(page, "#dataset-summary h2", "good.json")
         assert page.script_errors == []
+        assert [file for file in (studio.home / "uploads").rglob("*") if file.is_file() and file.stat().st_size] == []
 
         page.goto(f"{studio.url}?tab=dataset&lang=zh-CN")
         wait_for_text(page, "#dataset-summary", "丢弃")
