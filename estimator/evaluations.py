@@ -23,7 +23,7 @@ from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import METHODS, Recipe
 
-INDIFFERENT = ("gradient_checkpointing", "use_reentrant", "accumulates", "one_row", "lora_dropout")
+INDIFFERENT = ("gradient_checkpointing", "use_reentrant", "accumulates", "one_row", "lora_dropout", "init_lora_weights")
 """What of a training law's structure an evaluation does not see."""
 FILE = "evaluations.json.gz"
 

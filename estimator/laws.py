@@ -51,8 +51,10 @@ def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = 
     if recipe.has_adapters:
         plain = {name: getattr(recipe, name) for name in ADAPTER_FIELDS}
         if isinstance(recipe.target_modules, (list, tuple)):
-            plain["target_modules"] = sorted(recipe.target_modules)  # in whatever order they are named
-        made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value}
+            plain["target_modules"] = sorted(recipe.target_modules)  # in whatever order they are named; no name is not PEFT's table
+        made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value or value == []}
+        if recipe.init_lora_weights == "mica":  # B does not train; no other start changes which tensors there are
+            made["init_lora_weights"] = "mica"
     return made | _beside(recipe, loop, batches)
 
 

@@ -127,6 +127,9 @@ def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
     settings = program.lora_config(recipe)
     settings.init_lora_weights = False  # values are never looked at, and some of them need real weights
     model = get_peft_model(model, settings, low_cpu_mem_usage=True)
+    if recipe.init_lora_weights == "mica":  # peft/tuners/lora/layer.py mica_init
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and ".lora_B." not in name)
     if not recipe.autocast_adapter_dtype:
         _follow_the_weights(model, program.dtype(recipe))
     if recipe.gradient_checkpointing:

@@ -179,9 +179,12 @@ class _Search:
         self._unfit: list[Candidate] = []
 
     def _ranked(self, recipe: Recipe) -> list[Candidate]:
+        batches = Batches(padded=self._pads(recipe))
+        return rank(recipe, self.wish.epoch(recipe), model=self.model, loop=self.loop, cache_dir=self.cache_dir, batches=batches)
+
+    def _pads(self, recipe: Recipe) -> bool:
         data = self.wish.epoch(recipe)
-        batches = Batches(padded=data.padded_tokens > data.tokens and not recipe.packing)
-        return rank(recipe, data, model=self.model, loop=self.loop, cache_dir=self.cache_dir, batches=batches)
+        return data.padded_tokens > data.tokens and not recipe.packing
 
     def plans(self, recipe: Recipe) -> Iterator[Plan]:
         """Every card that holds the recipe, alone or several of it; those that do not alone are kept for `changed`."""
@@ -195,7 +198,7 @@ class _Search:
         """The recipe with the mildest changes that make it fit the cheapest cards on which it does not; `recipe` was asked last."""
         affordable = sorted((one for one in self._unfit if self.wish.allows(one)), key=self.wish.usd)
         for one in affordable[:ADVISED_CARDS]:
-            proposal = advise(recipe, one.gpu, model=self.model, loop=self.loop).cheapest
+            proposal = advise(recipe, one.gpu, model=self.model, loop=self.loop, padded=self._pads(recipe)).cheapest
             if proposal is None or proposal.recipe.num_processes > 1:
                 continue
             for again in self._ranked(proposal.recipe):

@@ -37,7 +37,8 @@ def keep(reserved_bytes: int, recipe: Recipe, model: Model, loop: str, platform:
 
 def _sizes(recipe: Recipe, platform: Platform, batches: Batches) -> str:
     """What a law has as variables or adds itself, but a replay does not."""
-    sizes = (recipe.per_device_train_batch_size, recipe.max_length, recipe.r if recipe.has_adapters else 0, recipe.optim, platform.workspace_bytes, batches.trained_share)
+    rank, clips = recipe.r if recipe.has_adapters else 0, () if recipe.max_grad_norm else ("unclipped",)
+    sizes = (recipe.per_device_train_batch_size, recipe.max_length, rank, recipe.optim, platform.workspace_bytes, batches.trained_share, *clips)
     return ",".join(map(str, sizes))
 
 

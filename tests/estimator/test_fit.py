@@ -233,3 +233,17 @@ def test_checkpointing_does_not_free_what_int8_holds() -> None:
     peak = lambda parts: sum(parts.evaluate(recipe)[1].values())  # noqa: E731
     assert peak(again) < 0.7 * peak(traced)
     assert peak(closed) == pytest.approx(peak(traced), rel=closed.law.relative_error)
+
+
+def test_a_start_that_trains_one_matrix_and_no_name_at_all_are_structures_of_their_own() -> None:
+    """`mica` keeps B as it is, in the trace too; an empty list of targets is not PEFT's table, which nothing stands for."""
+    model, recipe = load_preset("Qwen/Qwen2.5-0.5B"), Recipe(model="Qwen/Qwen2.5-0.5B", method="lora", max_length=32)
+    mica, rows = recipe.replace(init_lora_weights="mica"), recipe.replace(target_parameters=["a"], target_modules=[])
+    keys = [laws.key_of(one, "trl", Platform()) for one in (recipe, mica, rows, rows.replace(target_modules=None))]
+    assert len(set(keys)) == len(keys) and laws.key_of(recipe.replace(init_lora_weights="gaussian"), "trl", Platform()) == keys[0]
+    most = []
+    for one in (recipe, mica):
+        parts = dataclasses.replace(parts_of(one, model, "trl", "cuda"), law=laws.traced(one, model, "trl", Platform()))
+        most.append(max(parts.at(one).components(row)["gradients"] for row in parts.law.rows if row.moment != "optimizer_step"))
+        assert 0 < most[-1] <= parts.training.gradients_bytes
+    assert most[1] < 0.6 * most[0]

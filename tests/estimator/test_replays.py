@@ -15,6 +15,8 @@ ELSE = [
     {"recipe": RECIPE.replace(max_length=RECIPE.max_length + 1)},
     {"recipe": RECIPE.replace(r=RECIPE.r + 1)},
     {"recipe": RECIPE.replace(optim="sgd")},
+    {"recipe": RECIPE.replace(max_grad_norm=0)},
+    {"recipe": RECIPE.replace(target_parameters=["experts.gate_up_proj"], target_modules=[])},
     {"recipe": RECIPE.replace(method="full")},
     {"model": load_preset("Qwen/Qwen2.5-1.5B")},
     {"loop": "plain"},
