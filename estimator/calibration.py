@@ -24,6 +24,8 @@ RESERVED, CONTEXT, RESIDENT_GROWTH = "reserved", "context", "resident_growth"
 CPU = "cpu"
 ALIKE = 2
 FEWEST = 3
+LARGEST_BYTES = 2**60
+"""No machine has as much: a line that says so is broken."""
 """Records from which a spread can be stated."""
 RUN_TO_RUN_BYTES = 20 * 2**20
 """Repeats of one run differ by up to this much in reserved memory (presets/README.md, allocator): no bar is narrower."""
@@ -93,9 +95,11 @@ class Calibration:
         for line in filter(None, lines):
             try:
                 record = Record(**json.loads(line))
-                found += [record] if record.device == device and record.ratio > 0 else []
-            except (ValueError, TypeError, ZeroDivisionError):
-                unread += 1
+                whole = record.device != device or all(0 < size < LARGEST_BYTES for size in (record.estimated_bytes, record.measured_bytes))
+            except (ValueError, TypeError, RecursionError):
+                whole = False
+            unread += not whole
+            found += [record] if whole and record.device == device else []
         return cls(found, unread)
 
     def ratios(self, recipe: Recipe, figure: str, estimated_bytes: int, *, engine: str, loop: str = "trl") -> list[float]:

@@ -25,7 +25,7 @@ def load(directory: Path, config: dict[str, Any]) -> Inventory | None:
     """The inventory counted earlier, or None. A broken file counts as none: it is made again."""
     try:
         return Inventory.from_json(json.loads(_path(directory, config).read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -191,7 +191,7 @@ def _read_kept(file: Path, fresh: bool) -> Fetched | None:
     try:
         fetched = Fetched.from_json(json.loads(file.read_text("utf-8")))
         age = time.time() - file.stat().st_mtime
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return fetched if not fresh or age < FRESH_SECONDS[fetched.is_whole] else None
 

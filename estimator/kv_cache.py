@@ -115,7 +115,7 @@ def _path_of(text: str) -> Path:
 def _kept(path: Path) -> KvCache | None:
     try:
         return KvCache.from_list(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

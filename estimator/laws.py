@@ -138,7 +138,7 @@ def shipped(stem: str) -> dict[str, Law]:
 def _cached(path: Path) -> Law | None:
     try:
         return Law.from_dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

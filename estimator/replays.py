@@ -52,6 +52,6 @@ def _read(path: Path, written_ns: int) -> dict[str, int]:
     """`written_ns` makes what another process wrote since a new question."""
     try:
         kept = json.loads(path.read_text("utf-8"))
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         return {}
     return {name: value for name, value in kept.items() if isinstance(value, int)} if isinstance(kept, dict) else {}

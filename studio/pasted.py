@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from estimator.problems import Problem
 from estimator.spec import ModelSpec, parse_config
 from estimator.texts import whole
 from studio import paths
+from studio.records import read_record
+from studio.storage import write_json
 
 PREFIX = "config:"
 KEPT = 500
@@ -27,16 +28,16 @@ def keep(text: str) -> str:
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     folder = paths.cache() / "pasted"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{key}.json").write_text(content, encoding="utf-8")
+    write_json(folder / f"{key}.json", config)
     for old in sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)[KEPT:]:
         old.unlink(missing_ok=True)
     return f"{PREFIX}{re.sub(r'[^a-z0-9_]', '_', spec.model_type.lower())[:40]}-{key}"
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """Raises `Problem("model.not_pasted")`."""
+    """Raises `Problem("model.not_pasted")`, also where what was kept is damaged: pasted again, it is kept again."""
     found = _NAME.fullmatch(name)
-    file = paths.cache() / "pasted" / f"{found[1]}.json" if found else Path()
-    if not file.is_file():
-        raise Problem("model.not_pasted", field="model", value=name[:80])
-    return json.loads(file.read_text(encoding="utf-8"))
+    try:
+        return read_record(paths.cache() / "pasted" / f"{found[1] if found else ''}.json")
+    except Problem as problem:
+        raise Problem("model.not_pasted", field="model", value=name[:80]) from problem

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.datasets.language import LanguageGuess
-from studio.storage import storage_problems, sync
+from studio.storage import storage_problems, sync, write_json
 
 NAME_LIMIT_CHARACTERS = 120
 UNUSED_NAMES = 100
@@ -109,10 +109,11 @@ class Draft:
                 "fingerprint": self._hash.hexdigest(), "eval_share": eval_share, "seed": seed,
                 "reasons": dict(self.reasons), "columns": columns or {}, "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
             }  # fmt: skip
-            (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=2), encoding="utf-8")
+            write_json(self.folder / "meta.json", meta)
             for file in self.folder.iterdir():
                 sync(file)
             self.folder.rename(self.final)
+            sync(self.final.parent)
         return self.final
 
     def rows(self) -> Iterator[dict[str, Any]]:

@@ -36,6 +36,7 @@ from typing import Any
 
 from estimator.problems import Problem
 from studio.datasets.draft import Draft
+from studio.records import checked_fields, read_record
 from studio.storage import storage_problems
 
 SHAPES = ("alpaca", "sharegpt", "openai", "text", "preference", "unpaired", "threads")
@@ -89,9 +90,12 @@ class DatasetInfo:
         return self.folder / "dropped.jsonl"
 
     def dropped_rows(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The first `limit` dropped rows: `{"row", "reason", "params"}`."""
-        with self.dropped_file.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in itertools.islice(file, limit)]
+        """The first `limit` dropped rows: `{"row", "reason", "params"}`; none where the file is gone or broken."""
+        try:
+            with self.dropped_file.open(encoding="utf-8") as file:
+                return [json.loads(line) for line in itertools.islice(file, limit)]
+        except (OSError, ValueError):
+            return []
 
 
 class DatasetStore:
@@ -102,22 +106,43 @@ class DatasetStore:
         self.trash = Path(trash) if trash else self.root.parent / "trash"
 
     def list(self) -> list[DatasetInfo]:
-        """All datasets, newest first. A folder whose meta.json cannot be read is left out: it is not one of ours."""
-        if not self.root.is_dir():
-            return []
-        found = [_read(folder) for folder in self.root.iterdir() if _ID.fullmatch(folder.name)]
-        return sorted(filter(None, found), key=lambda info: (info.created, info.id), reverse=True)
+        """All datasets that can be used, newest first."""
+        found = [info for info in self._all() if isinstance(info, DatasetInfo)]
+        return sorted(found, key=lambda info: (info.created, info.id), reverse=True)
+
+    def damaged(self) -> dict[str, Problem]:
+        """What is wrong with each of the others (`record.*`), by id: they can be deleted, and nothing else."""
+        return {info.params["id"]: info for info in self._all() if isinstance(info, Problem)}
+
+    def _all(self) -> Iterator[DatasetInfo | Problem]:
+        for folder in self.root.iterdir() if self.root.is_dir() else ():
+            if _ID.fullmatch(folder.name):
+                try:
+                    yield _read(folder)
+                except Problem as problem:
+                    yield Problem(problem.code, **problem.params, id=folder.name)
 
     def get(self, id: str) -> DatasetInfo:
-        """The dataset `id`, or `Problem` `dataset.gone`."""
-        info = _read(self._folder(self.root, id, id))
-        if info is None:
+        """The dataset `id`. Raises `Problem`: `dataset.gone`, or what is wrong with it (`record.*`)."""
+        folder = self._folder(self.root, id, id)
+        if not folder.is_dir():
             raise Problem("dataset.gone", id=str(id)[:80])
-        return info
+        return _read(folder)
+
+    def name(self, id: str) -> str:
+        """Of a damaged one its id. Raises `Problem` `dataset.gone`."""
+        try:
+            return self.get(id).name
+        except Problem as problem:
+            if problem.code == "dataset.gone":
+                raise
+            return id
 
     def delete(self, id: str) -> None:
-        """Move a dataset to the trash; `restore` brings it back."""
-        folder = self.get(id).folder
+        """Move a dataset to the trash, a damaged one too; `restore` brings it back."""
+        folder = self._folder(self.root, id, id)
+        if not folder.is_dir():
+            raise Problem("dataset.gone", id=str(id)[:80])
         with storage_problems(self.trash):
             self.trash.mkdir(parents=True, exist_ok=True)
             folder.rename(self.trash / f"dataset-{id}")
@@ -162,12 +187,15 @@ class DatasetStore:
         return parent / name
 
 
-def _read(folder: Path) -> DatasetInfo | None:
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return DatasetInfo(id=folder.name, folder=folder, **meta)
-    except (OSError, ValueError, TypeError):
-        return None
+def _read(folder: Path) -> DatasetInfo:
+    """Raises `Problem` (`record.*`): of an older version what is missing takes its default; what a newer one added is named."""
+    values, faults = checked_fields(DatasetInfo, {**read_record(folder / "meta.json"), "id": folder.name, "folder": folder}, "meta.json")
+    if values.get("shape", SHAPES[0]) not in SHAPES:
+        faults.append(Problem("record.bad_value", file="meta.json", key="shape", value=values["shape"]))
+    faults += [] if (folder / "train.jsonl").is_file() else [Problem("record.missing", file="train.jsonl")]
+    if faults:
+        raise faults[0]
+    return DatasetInfo(**values)
 
 
 def read_rows(path: Path, offset: int = 0, count: int | None = None, step: int = 1) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,8 @@ NOTED = ("preference", "unpaired", "threads")
 def reason_text(lang: str, dropped: dict[str, Any]) -> str:
     """`{"reason", "params"}` as half a sentence; numbers get thousands separators."""
     params = {key: f"{value:,}" if isinstance(value, int) else value for key, value in dropped["params"].items()}
-    return t(lang, f"dataset.reason_{dropped['reason']}", **params)
+    key = f"dataset.reason_{dropped['reason']}"
+    return t(lang, key, **params) if key in strings(lang) else str(dropped["reason"])  # another version's
 
 
 def problem_text(lang: str, problem: Problem) -> str:
@@ -42,7 +43,7 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
     file_format = Path(info.file_name).suffix.lstrip(".").upper() or "-"
     if info.encoding not in ("utf-8", "utf-8-sig", "parquet"):
         file_format += f" ({info.encoding.upper()})"
-    shape, language = t(lang, f"dataset.shape_{info.shape}"), t(lang, f"dataset.language_{info.language}")
+    shape, language = t(lang, f"dataset.shape_{info.shape}"), strings(lang).get(f"dataset.language_{info.language}", info.language)
     return t(lang, "dataset.recognised", shape=shape, language=language, format=file_format)
 
 

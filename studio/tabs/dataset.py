@@ -18,13 +18,13 @@ from studio.datasets.ingest import EVAL_SHARE_LIMITS
 from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples
 from studio.datasets.words import problem_text
-from studio.i18n import LANGUAGES, language, marker, t
+from studio.i18n import LANGUAGES, explain, language, marker, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train
 from studio.tabs.controls import control
-from studio.tabs.dataset_page import ROWS_A_PAGE, deleted_html, head, picture, stored_choices, trouble_html, waiting
-from studio.tabs.notices import needs_train
+from studio.tabs.dataset_page import ROWS_A_PAGE, damaged_choices, deleted_html, head, picture, stored_choices, trouble_html, waiting
+from studio.tabs.notices import needs_train, problem_html
 from studio.tabs.uploads import BEAT_SECONDS, OVERSIZE_JS, Reading
 from studio.uploaded import discard, sweep
 
@@ -189,16 +189,16 @@ def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> 
     def choose(id: str | None) -> tuple[Any, str]:
         return id or gr.skip(), ""
 
-    def refresh(wanted: str | None, chosen: str | None) -> tuple[Any, Any]:
-        stored = shared.datasets.list()
-        ids = [info.id for info in stored]
+    def refresh(wanted: str | None, chosen: str | None, request: gr.Request = None) -> tuple[Any, Any]:
+        choices = stored_choices(shared.datasets.list()) + damaged_choices(language(request), shared.datasets.damaged())
+        ids = [id for _, id in choices]
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
-        return gr.Dropdown(stored_choices(stored), value=value), gr.Button(interactive=bool(ids))
+        return gr.Dropdown(choices, value=value), gr.Button(interactive=bool(ids))
 
     def delete(id: str | None, request: gr.Request) -> tuple[Any, ...]:
         lang = language(request)
         try:
-            name = shared.datasets.get(id).name
+            name = shared.datasets.name(id)
             shared.datasets.delete(id)
         except Problem as problem:
             return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip()
@@ -235,8 +235,10 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
     outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "lengths")]
     unchanged = (gr.skip(),) * len(outputs)
 
-    def nothing(lang: str) -> tuple[Any, ...]:
-        return head(lang, None), "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
+    def nothing(lang: str, id: str | None) -> tuple[Any, ...]:
+        shown = shared.datasets.damaged().get(id)
+        said = problem_html(t(lang, "dataset.damaged", reason=explain(lang, shown))) if shown else head(lang, None)
+        return said, "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
 
     def first(request: gr.Request, is_open: bool, id: str | None) -> tuple[Any, ...]:
         """What needs no tokens; the worker starts meanwhile."""
@@ -244,14 +246,14 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         if is_open:
             shared.data_worker.start()
         if info is None:
-            return nothing(lang)
+            return nothing(lang, id)
         return head(lang, info), "", waiting(lang), gr.Row(visible=False), gr.skip(), gr.skip(), ""
 
     def look(request: gr.Request, is_open: bool, id, model, max_length, assistant_only, at) -> tuple[Any, ...]:
         """Everything, as the model chosen reads it."""
         lang, info = language(request), _info(shared, id)
         if info is None or not is_open:
-            return unchanged if info else nothing(lang)
+            return unchanged if info else nothing(lang, id)
         what = {"dataset_id": info.id, "max_length": max_length, "assistant_only_loss": assistant_only}
         try:
             what["model"] = base_name(model, from_this_machine(request))

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from estimator.problems import Problem
 from studio.datasets.store import DatasetInfo
 from studio.datasets.words import read_text, reason_text, recognised_text, split_text, unused_text
 from studio.i18n import t
@@ -24,6 +25,11 @@ def stored_choices(stored: list[DatasetInfo]) -> list[tuple[str, str]]:
     """Name, rows and day of each dataset."""
     day = lambda info: time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))  # noqa: E731
     return [(f"{info.name} · {info.kept:,} · {day(info)}", info.id) for info in stored]
+
+
+def damaged_choices(lang: str, damaged: dict[str, Problem]) -> list[tuple[str, str]]:
+    """Those of which only the folder is known."""
+    return [(t(lang, "dataset.damaged_choice", id=id), id) for id in sorted(damaged, reverse=True)]
 
 
 def trouble_html(lang: str, sentence: str, kept: bool) -> str:

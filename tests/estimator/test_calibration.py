@@ -62,6 +62,11 @@ def test_broken_lines_are_counted_and_other_cards_left_out(tmp_path: Path) -> No
     path.write_text(path.read_text() + '\n{"device": "half a li\n[]\n{"device": "x"}\n')
     known = Calibration.of(CARD, path)
     assert (len(known.records), known.unread) == (1, 3)
+    whole = json.loads(path.read_text().splitlines()[1])
+    for broken in ({"measured_bytes": 10**400}, {"measured_bytes": float("nan")}, {"estimated_bytes": 0}, {"estimated_bytes": "x"}, {"estimated_bytes": 1e300}, {"of_another_version": 1}):
+        path.write_text("\n".join(map(json.dumps, (whole, {**whole, **broken}))) + "\n" + "[" * 100_000)
+        known = Calibration.of(CARD, path)
+        assert (len(known.records), known.unread) == (1, 2), broken
     assert not Calibration.of("Tesla T4", path).records
     assert not Calibration.of(CARD, tmp_path / "none").records
 

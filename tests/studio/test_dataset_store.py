@@ -134,10 +134,44 @@ def test_drafts_of_a_killed_worker_are_swept_but_never_listed(store):
     assert not left.exists()
 
 
-def test_a_folder_without_readable_meta_is_not_a_dataset(store):
+DAMAGES = {
+    "empty": b"", "torn": b'{"name": "x', "a list": b"[]", "deep": b"[" * 100_000, "binary": bytes(range(256)), "zeros": b"\0" * 4096, "a part": b'{"name": "x"}',
+    "another version's shape": {"shape": "of_another_version"}, "another version's field": {"of_another_version": 1}, "a date": {"created": float("nan")},
+    "a count": {"kept": "many"}, "reasons": {"reasons": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_dataset_is_named_with_what_is_wrong_and_can_be_deleted_and_the_others_stay(store, damage):
+    info, good = store.add("x", rows(2)), store.add("good", rows(3))
+    meta = info.folder / "meta.json"
+    content = damage if isinstance(damage, bytes) else json.dumps({**json.loads(meta.read_text()), **damage}).encode()
+    meta.write_bytes(content)
+    assert store.list() == [good]
+    ((id, problem),) = store.damaged().items()
+    assert id == info.id and problem.code.startswith("record.") and "meta.json" in str(problem)
+    if isinstance(damage, dict):
+        assert next(iter(damage)) in str(problem)
+    with pytest.raises(Problem) as caught:
+        store.get(info.id)
+    assert caught.value.code == problem.code
+    assert store.name(info.id) == info.id
+    store.delete(info.id)
+    assert store.damaged() == {} and store.list() == [good]
+
+
+def test_a_dataset_without_its_rows_or_its_meta_is_damaged(store):
+    first, second = store.add("x", rows(2)), store.add("y", rows(2))
+    first.train_file.unlink()
+    (second.folder / "meta.json").unlink()
+    assert {str(problem) for problem in store.damaged().values()} == {"train.jsonl is missing.", "meta.json is missing."}
+
+
+def test_a_dataset_of_an_older_version_takes_defaults_for_what_it_did_not_know(store):
     info = store.add("x", rows(2))
-    (info.folder / "meta.json").write_text('{"name": "x"}')
-    assert store.list() == []
+    meta = json.loads((info.folder / "meta.json").read_text())
+    (info.folder / "meta.json").write_text(json.dumps({key: value for key, value in meta.items() if key not in ("columns", "unused")}))
+    assert store.list()[0].unused == {} and store.damaged() == {}
 
 
 def test_the_fingerprint_is_of_the_rows_and_of_nothing_else(store):
