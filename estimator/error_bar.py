@@ -15,9 +15,9 @@ from estimator.units import human_bytes
 
 RESERVED_FUSED, RESERVED_EAGER = (1.02, 1.08, 1.40), (1.02, 1.18, 1.55)
 """Low, central and high ratio of reserved to allocated memory, by attention: median of published runs, range of them and of replays."""
-REPLAY_ERROR, REPLAY_ERROR_QUANTIZED = (-0.03, 0.03), (-0.05, 0.06)
-"""Range of the truth around a replayed figure (`make accuracy`, reserved). On packed weights it is wider: where their blocks
-come to lie changes from run to run of one program (fitcheck's repeats), and with it what fits between them."""
+REPLAY_ERROR, REPLAY_ERROR_QUANTIZED = (-0.03, 0.03), (-0.05, 0.05)
+"""Range of the truth around a replayed figure, which holds 95 % of published runs (`make accuracy`, reserved). On packed weights it is
+wider: where their blocks come to lie changes from run to run of one program (fitcheck's repeats), and with it what fits between them."""
 
 
 def replay_error(recipe: Recipe) -> tuple[float, float]:
@@ -28,6 +28,14 @@ def replay_error(recipe: Recipe) -> tuple[float, float]:
 def reserved_over_allocated(recipe: Recipe) -> tuple[float, float, float]:
     """Low, central and high ratio of reserved to allocated memory where only the law is at hand (presets/README.md)."""
     return RESERVED_EAGER if recipe.attn_implementation == "eager" else RESERVED_FUSED
+
+
+def reserved_range(recipe: Recipe, allocated_bytes: int, replayed_bytes: int | None) -> tuple[float, float]:
+    """Where reserved memory lies: around a replay, or in proportion to what is allocated."""
+    if replayed_bytes:
+        return tuple(replayed_bytes * (1 + share) for share in replay_error(recipe))
+    low, _, high = reserved_over_allocated(recipe)
+    return allocated_bytes * low, allocated_bytes * high
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def uncertainty(
     padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
     if replayed_bytes:
         below, above = replay_error(recipe)
-        low, high = (replayed_bytes * (1 + share) for share in (below, above))
+        low, high = reserved_range(recipe, 0, replayed_bytes)
         why = (Problem("why.replay", low=f"{-below:.0%}", high=f"{above:.0%}"), *_of_the_batch(padding, 0), around, *totals)
         return Uncertainty(round(low) + context.low_bytes + paged, round(high) + padding + context.high_bytes + paged, why)
     dynamic = sum(components[name] for name in ("activations", "logits_and_loss", "temporary"))

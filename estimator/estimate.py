@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from estimator import cards, parallel, replays, stored
+from estimator import cards, parallel, replays, stored, streams
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
 from estimator.batches import Batches
@@ -85,6 +85,8 @@ def estimate(
     else:
         row, components = parts.evaluate(recipe)
         replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
+        if replayed is None and derive and (replayed := streams.reserved_bytes(recipe, model, loop, platform, parts, derive, cache_dir, batches)):
+            replays.keep(replayed, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
         made = composed(recipe, where, parts, row, components, replayed, derive=derive)
     if not calibration or not calibration.records:
         return made

@@ -47,12 +47,10 @@ def derive_law(
     Raises `NotLinear`, or what the libraries raise where the model cannot run on the meta device.
     """
     tokens_a_row = shape(recipe)[1]
-    examined = Recipe(model="any", max_length=tokens_a_row, **{name: getattr(recipe, name) for name in ("attn_implementation", "dtype", "mixed_precision")})
-    plan = _examined(examined, json.dumps(config), platform, class_name)
-    plan = replace(plan, depths=(None,)) if names_layers(recipe) else plan
+    plan = plan_of(recipe, config, platform, class_name)
     one_row = shape(recipe)[0] == 1
     traced = [
-        _traced(plan, _sizes(length, one_row), lambda sizes, depth: trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates))
+        _traced(plan, sizes_of(length, one_row), lambda sizes, depth: trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates))
         for length in plan.lengths_tokens
     ]
     first = traced[0].steps[0]
@@ -64,6 +62,13 @@ def derive_law(
     made = _pruned(_rows(traced, plan), Law((), tile_tokens, "", 0.0, chunk_tokens=plan.chunk_tokens))
     made = made[:-1] if evaluates else made  # no optimizer's step
     return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work, **held)
+
+
+def plan_of(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> Plan:
+    """Which depths and lengths of the model `recipe`'s law is read off. Raises `NotLinear`."""
+    examined = Recipe(model="any", max_length=shape(recipe)[1], **{name: getattr(recipe, name) for name in ("attn_implementation", "dtype", "mixed_precision")})
+    plan = _examined(examined, json.dumps(config), platform, class_name)
+    return replace(plan, depths=(None,)) if names_layers(recipe) else plan
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def _traced(plan: Plan, sizes: Sizes, trace: Callable[[Sizes, int | None], Step]
     return Traced(sizes, steps, [live_bytes(step.events, sizes) for step in steps])
 
 
-def _sizes(sequence: int, one_row: bool) -> Sizes:
+def sizes_of(sequence: int, one_row: bool) -> Sizes:
     return replace(SIZES, batch=1 if one_row else SIZES.batch, sequence=sequence)
 
 
@@ -123,8 +128,8 @@ def _check_chunks(recipe: Recipe, config: dict[str, Any], platform: Platform, cl
     plain = recipe.replace(method="full", gradient_checkpointing=False, **half)
     shallow = replace(plan, depths=plan.depths[:1], total=plan.depths[0] or plan.total)
     trace = lambda sizes, depth: trace_step(plain, config, LOOPS["trainer"], sizes, depth, platform, class_name)  # noqa: E731
-    rows = _rows([_traced(shallow, _sizes(length, False), trace) for length in plan.lengths_tokens], shallow)
-    sizes = _sizes(chunks.CHECKED_TOKENS, False)
+    rows = _rows([_traced(shallow, sizes_of(length, False), trace) for length in plan.lengths_tokens], shallow)
+    sizes = sizes_of(chunks.CHECKED_TOKENS, False)
     there = sum(trace(sizes, shallow.depths[0]).events.peak()[0].values())
     phi = Law((), 0, "", 0.0, chunk_tokens=plan.chunk_tokens).phi(sizes.batch, sizes.sequence, sizes.rank)
     expected = max(float(row.sum(axis=0) @ phi) for _, row in rows)

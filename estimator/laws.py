@@ -134,6 +134,10 @@ def shipped(stem: str) -> dict[str, Law]:
     return {key: Law.from_dict(data) for key, data in laws.items()}
 
 
+def is_shipped(model: Model, key: str) -> bool:
+    return model.id in models() and key in shipped(models()[model.id].stem)
+
+
 @functools.lru_cache(maxsize=256)
 def _cached(path: Path) -> Law | None:
     try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 Place = tuple[str, int]
 """Where the step is: (`forward`, layer), (`loss`, 0), (`backward`, layer); layer -1 is before the first."""
+HEAD = 1_000_000
+"""The layer number of everything after the last layer."""
 
 
 @dataclass

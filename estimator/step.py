@@ -22,7 +22,7 @@ from estimator.on_cuda import as_on_cuda
 from estimator.platforms import Platform
 from estimator.prepared import base_of, layer_stack, prepared, trained
 from estimator.recipe import Recipe
-from estimator.recorded import Events
+from estimator.recorded import HEAD, Events
 from estimator.recorder import Programs, Recorder
 from estimator.trace import quiet
 from estimator.work import Work
@@ -54,6 +54,8 @@ class Step:
     work: Work
     fused: bool
     windows: frozenset[int]
+    stack_name: str = ""
+    """Of the list of layers, as in the names of `kept`."""
 
 
 def trace_step(
@@ -97,7 +99,8 @@ def trace_step(
             hook.remove()
     events = recorder.finish()
     del outputs
-    return Step(events, len(stack), kept, recorder.work, base_of(model)._supports_sdpa, frozenset(windows))
+    name = next(name for name, module in base_of(model).named_modules() if module is stack)
+    return Step(events, len(stack), kept, recorder.work, base_of(model)._supports_sdpa, frozenset(windows), name)
 
 
 def layer_programs(
@@ -184,10 +187,6 @@ def _loss(outputs: Any) -> torch.Tensor:
     if "loss" in outputs:
         return outputs["loss"]
     return next(value for value in outputs.values() if isinstance(value, torch.Tensor) and value.is_floating_point()).float().sum()
-
-
-HEAD = 1_000_000
-"""The layer number of everything after the last layer."""
 
 
 def _enter(recorder: Recorder, phase: str) -> None:

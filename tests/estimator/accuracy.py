@@ -1,7 +1,7 @@
 """`make accuracy`: the published measurements beside the estimate, row by row, and a summary.
 
-Allocated and reserved, by the law and by the replay, and how many reserved figures lie in the stated range of each; then
-the rows that do not say enough of what they ran.
+Allocated and reserved, by the law and by the replay of the whole traced step, whether reserved lies in the stated range of each and
+how wide that is; then the rows that do not say enough of what they ran.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from estimator import estimate
+from estimator import Estimate, estimate
 from estimator.cards import gpus
 from estimator.catalog import presets_dir
-from estimator.error_bar import replay_error, reserved_over_allocated
+from estimator.error_bar import reserved_range
 from estimator.sweep_table import read, slug
 from tests.estimator import measured_devices
 from tests.estimator.measured import OTHER_KERNELS, SERIES, Row, rows
@@ -28,23 +28,24 @@ MIB = 2**20
 
 def main() -> None:
     errors: dict[str, list[float]] = {"allocated, law": [], "allocated, replay": [], "reserved, law": [], "reserved, replay": []}
-    inside = {"law": 0, "replay": 0}
-    print("row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  law     replay")
+    ranges: dict[str, list[tuple[bool, float]]] = {"law": [], "replay": []}
+    print("row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  law      range    replay   range")
     for row in rows():
         law, exact = row.estimate(), row.estimate("trace")
         found = [law.peak_allocated_bytes / row.measured_bytes - 1, exact.peak_allocated_bytes / row.measured_bytes - 1]
         if row.reserved_bytes:
-            by_law = [round(law.peak_allocated_bytes * ratio) for ratio in reserved_over_allocated(row.recipe)]
-            found += [by_law[1] / row.reserved_bytes - 1, exact.peak_reserved_bytes / row.reserved_bytes - 1]
-            around = [exact.peak_reserved_bytes * (1 + share) for share in replay_error(row.recipe)]
-            inside["law"] += by_law[0] <= row.reserved_bytes <= by_law[2]
-            inside["replay"] += around[0] <= row.reserved_bytes <= around[1]
+            found += [made.peak_reserved_bytes / row.reserved_bytes - 1 for made in (law, exact)]
+            for name, made in (("law", law), ("replay", exact)):
+                low, high = reserved_range(row.recipe, made.peak_allocated_bytes, made.peak_reserved_bytes if is_replayed(made) else None)
+                ranges[name].append((low <= row.reserved_bytes <= high, (high - low) / made.peak_reserved_bytes))
         for name, error in zip(errors, found, strict=False):
             errors[name].append(error)
-        print(_line(row, found), flush=True)
+        print(_line(row, found, [ranges[name][-1] for name in ranges] if row.reserved_bytes else []), flush=True)
     for name, values in errors.items():
         print(summary(name, values))
-    print(f"reserved inside the range: {inside['law']} by the law, {inside['replay']} by the replay")
+    for name, held in ranges.items():
+        inside, widths = sum(is_inside for is_inside, _ in held), sorted(width for _, width in held)
+        print(f"reserved, range by the {name}: holds {inside} of {len(held)} ({inside / len(held):.0%}), width median {statistics.median(widths):.0%}, widest {widths[-1]:.0%}")
     for path in sorted((presets_dir() / "measurements").glob("*.csv")):
         if path.name != "published.csv":
             _own(path)
@@ -75,10 +76,17 @@ def _own(path: Path) -> None:
         print(summary("  allocated, law", errors))
 
 
-def _line(row: Row, found: list[float]) -> str:
+def is_replayed(made: Estimate) -> bool:
+    return any(why.code == "why.replay" for why in made.uncertainty.why)
+
+
+def _line(row: Row, found: list[float], ranges: list[tuple[bool, float]]) -> str:
     r = row.recipe
     what = f"{row.id:18} {r.model.rpartition('/')[2]:26} {r.method:6} {r.attn_implementation:17} {r.per_device_train_batch_size:<2} {r.max_length:<5}"
-    reserved = f"{row.reserved_bytes / MIB:12.1f} {found[2]:+8.2%} {found[3]:+8.2%}" if row.reserved_bytes else "           -"
+    if not row.reserved_bytes:
+        return f"{what} {row.measured_bytes / MIB:12.1f} {found[0]:+7.2%} {found[1]:+7.2%}            -"
+    seen = [f"{error:+8.2%} {'in' if is_inside else 'OUT':>3} {width:4.0%}" for error, (is_inside, width) in zip(found[2:], ranges, strict=True)]
+    reserved = f"{row.reserved_bytes / MIB:12.1f} {' '.join(seen)}"
     return f"{what} {row.measured_bytes / MIB:12.1f} {found[0]:+7.2%} {found[1]:+7.2%} {reserved}"
 
 

@@ -17,7 +17,7 @@ PAGE_SIDE = ("studio.workers.client", "studio.workers.bases")
 # What only a trace worker, a command that traces, or a measurement imports.
 TRACE = (
     "trace", "step", "on_cuda", "recorder", "work", "kernels", "attention", "fused_loss", "answers", "autocast", "packed", "prepared", "shapes",
-    "fit", "plans", "terms", "cache_trace",
+    "fit", "plans", "terms", "cache_trace", "stream_trace",
 )  # fmt: skip
 ESTIMATOR_TORCH = tuple(f"estimator.{name}" for name in TRACE)
 
