@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from studio.datasets.values import Number, is_blank
@@ -21,8 +22,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "history": ("history",),
     "reasoning": ("reasoning_content", "reasoning", "thinking", "complex_cot", "思考"),
     "tools": ("tools", "functions"),
-    "chosen": ("chosen", "chosen_response", "preferred_output", "preferred", "chosen_answer"),
-    "rejected": ("rejected", "rejected_response", "rejected_messages", "non_preferred_output", "non_preferred", "rejected_answer"),
+    "chosen": ("chosen", "chosen_response", "preferred_output", "preferred_response", "chosen_answer"),
+    "rejected": ("rejected", "rejected_response", "rejected_messages", "non_preferred_output", "non_preferred_response", "rejected_answer"),
     "verdict": ("kto_tag",),
     "label": ("label",),
     "media": ("images", "image", "videos", "video", "audios", "audio", "图片"),
@@ -37,15 +38,20 @@ KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names)
 
 def columns_of(row: dict[str, Any]) -> dict[str, str]:
     """Which column of a row plays which part: `{"instruction": "Question", ...}`. One that holds a value goes first."""
+    return {
+        part: there[0] if len(there) == 1 else next((name for name in there if not is_blank(row[name])), there[0])
+        for part, there in _by_part(tuple(row))
+    }
+
+
+@lru_cache(maxsize=256)
+def _by_part(names: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    """The columns that may play each part, for rows with these names."""
     by_name: dict[str, str] = {}
-    for name in row:
-        by_name.setdefault(str(name).strip().lower(), name)
-    found = {}
-    for part, names in COLUMNS.items():
-        there = [by_name[name] for name in names if name in by_name]
-        if there:
-            found[part] = next((name for name in there if not is_blank(row[name])), there[0])
-    return found
+    for name in names:
+        by_name.setdefault(name.strip().lower(), name)
+    found = ((part, [by_name[name] for name in known if name in by_name]) for part, known in COLUMNS.items())
+    return [(part, there) for part, there in found if there]
 
 
 def unused_columns(row: dict[str, Any], used: set[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from studio.datasets.columns import COLUMNS, as_verdict, columns_of, unused_colu
 from studio.datasets.messages import ROLES, Message, conversation, is_conversation
 from studio.datasets.reading import RowError
 from studio.datasets.tools import tools_of
-from studio.datasets.values import Cleaner, Doubled, is_blank, json_text, listed, type_word
+from studio.datasets.values import Cleaner, Doubled, Number, is_blank, json_text, listed, type_word
 
 ASKED = ("instruction", "input", "source")
 """Parts that may be the question, the first that is there."""
@@ -21,8 +21,8 @@ def recognise(row: dict[str, Any]) -> str | None:
     asked = any(part in columns for part in ASKED)
     answered = "output" in columns and asked
     whole = turns or answered
-    marked = {part for part in ("chosen", "rejected") if part in columns and not isinstance(row[columns[part]], bool)}
-    if "rejected" in marked and (whole or "chosen" in marked) or "chosen" in marked and (turns or asked):
+    marked = {part for part in ("chosen", "rejected") if part in columns and not isinstance(row[columns[part]], (bool, int, float, Number))}
+    if "rejected" in marked and (whole or "chosen" in marked) or "chosen" in marked and turns:
         return "preference"
     if whole and ("verdict" in columns or _is_judged(row, columns, turns)):
         return "unpaired"
@@ -87,6 +87,7 @@ class _Row:
         self.row, self.usual = row, usual
         self.columns = columns_of(row)
         self.turns = _turns_part(row, self.columns)
+        self.asked = next((part for part in ASKED if part in self.columns), "instruction")
         self.cleaner = Cleaner()
         self.used: set[str] = set()
 
@@ -114,8 +115,8 @@ class _Row:
         if self._turns(shape):
             parts.add(self._turns(shape))
         else:
-            parts |= {self._asked(), "history", "output", "reasoning"}
-            parts |= {"input"} if self._asked() == "instruction" else set()
+            parts |= {self.asked, "history", "output", "reasoning"}
+            parts |= {"input"} if self.asked == "instruction" else set()
         if shape == "preference" and "chosen" in self.columns:
             parts = parts - {"output", "reasoning"} | {"chosen"}
         return parts
@@ -126,9 +127,6 @@ class _Row:
 
     def _verdict_part(self) -> str:
         return "verdict" if "verdict" in self.columns else "label"
-
-    def _asked(self) -> str:
-        return next((part for part in ASKED if part in self.columns), "instruction")
 
     def _name(self, part: str) -> str:
         """The user's own word for a part."""
@@ -160,7 +158,7 @@ class _Row:
 
         A list of messages as prompt (TRL) is read and not trained.
         """
-        part = self._asked()
+        part = self.asked
         asked = self._cell(part)
         if part != "source" and is_conversation(asked):
             turns = conversation(asked, self._name(part), self.cleaner)
@@ -211,7 +209,7 @@ class _Row:
         chosen, name = self._cell("chosen"), self._name("chosen")
         if not is_conversation(chosen):
             answer: Message = {"role": "assistant", "content": self.cleaner.text(chosen, name)}
-            if not self.turns and self._asked() not in self.columns:
+            if not self.turns and self.asked not in self.columns:
                 return {"text": self.cleaner.text(chosen, name, lines=False)}  # the prompt stands in it
             return {"messages": [*self._prior(), answer]}
         messages = conversation(chosen, name, self.cleaner)
@@ -224,14 +222,14 @@ class _Row:
         if self.turns:
             return self._with_system(conversation(self._cell(self.turns), self._name(self.turns), self.cleaner))
         if inside := self._openai_input():
-            name = self._name(self._asked())
+            name = self._name(self.asked)
             self.cleaner.unused |= {f"{name}.{key}" for key, value in inside.items() if key not in ("messages", "tools") and not is_blank(value)}
             return self._with_system(conversation(inside["messages"], f"{name}.messages", self.cleaner))
         return self._question()
 
     def _openai_input(self) -> dict[str, Any]:
         """OpenAI's preference rows: `input` is an object with the messages and the tools."""
-        asked = self.row.get(self.columns.get(self._asked()))
+        asked = self.row.get(self.columns.get(self.asked))
         return asked if isinstance(asked, dict) and is_conversation(asked.get("messages")) else {}
 
 

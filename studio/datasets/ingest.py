@@ -137,7 +137,7 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
         raise Problem("dataset.empty", file=source.name)
     objects = [(number, value) for number, value in peeked if isinstance(value, dict)]
     for number, value in objects:
-        if shape := recognise(value):
+        if shape := _recognised(value):
             columns = columns_of(value)
             if shape == "unpaired" and label_is_class([one.get(columns.get("label")) for _, one in objects]):
                 shape = recognise({name: inner for name, inner in value.items() if name != columns["label"]})
@@ -159,6 +159,13 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
             needed = " / ".join(COLUMNS[lack][:4])
             raise Problem("dataset.missing_column", file=source.name, row=number, found=found, needed=needed)
     raise Problem("dataset.unknown_columns", file=source.name, row=number, found=found)
+
+
+def _recognised(row: dict[str, Any]) -> str | None:
+    try:
+        return recognise(row)
+    except RecursionError:
+        return None
 
 
 def _names(row: dict[str, Any]) -> str:

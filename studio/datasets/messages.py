@@ -80,10 +80,13 @@ def _messages(turn: Any, column: str, cleaner: Cleaner) -> list[Message]:
         if [role for role, _ in pairs] in (["user", "assistant"], ["system", "user", "assistant"]):
             return [{"role": role, "content": cleaner.text(inner, column)} for role, inner in pairs]
         raise RowError("no_role", column=column, found=", ".join(map(str, turn))[:80] or "-")
-    return [_message(turn, column, cleaner)]
+    message = _message(turn, column, cleaner)
+    cleaner.changed |= not message
+    return [message] if message else []
 
 
 def _message(turn: dict[str, Any], column: str, cleaner: Cleaner) -> Message:
+    """The message of a turn; empty for a system turn that says nothing."""
     written = _first(turn, ROLE_KEYS)
     role = ROLES.get(written.strip().lower()) if isinstance(written, str) else None
     cleaner.unused |= {f"{column}.{key}" for key in _unused(turn, role)}
@@ -92,6 +95,8 @@ def _message(turn: dict[str, Any], column: str, cleaner: Cleaner) -> Message:
             raise RowError("no_role", column=column, found=", ".join(map(str, turn))[:80])
         raise RowError("role", column=column, role=str(written)[:40], allowed="system, user, assistant, tool")
     content = _first(turn, CONTENT_KEYS)
+    if role == "system" and is_blank(content):
+        return {}
     if role == "call":
         return _flagged({"role": "assistant", "content": "", "tool_calls": calls_of(content, f"{column}: {written}"), "joins": True}, turn, column)
     calls = next((turn[key] for key in CALL_KEYS if not is_blank(turn.get(key))), None) if role == "assistant" else None

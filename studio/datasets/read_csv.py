@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from studio.datasets.encoding import open_text
 from studio.datasets.reading import ROW_LIMIT_CHARACTERS, RowError, Source
 
 DELIMITERS = ",\t;"
+# Excel's own first line, which names the separator.
+_SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:
@@ -18,12 +21,14 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(ROW_LIMIT_CHARACTERS)
     with open_text(source, newline="") as text:
         start = text.readline(ROW_LIMIT_CHARACTERS)
-        text.seek(0)
-        rows = csv.reader(text, delimiter=max(DELIMITERS, key=start.count), strict=True)
+        said = _SEPARATOR_LINE.fullmatch(start.strip())
+        if not said:
+            text.seek(0)
+        rows = csv.reader(text, delimiter=said[1] if said else max(DELIMITERS, key=start.count), strict=True)
         header: list[str] | None = None
         row = 0
         while True:
-            line = rows.line_num + 1
+            line = rows.line_num + (2 if said else 1)
             try:
                 fields = next(rows, None)
             except csv.Error as error:

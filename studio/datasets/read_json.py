@@ -32,7 +32,7 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
                     yield row, value
                 continue
             if row and first != "{":
-                raise buffer.broken(row, "text after the closing ']'")
+                raise buffer.broken(row, "rows with commas between them need [ and ] around them" if first == "," else "text after the closing ']'")
             value = buffer.value(row + 1)
             rows = rows_of(value, source.name) if not row and isinstance(value, dict) and not buffer.peek() else [value]
             for row, one in enumerate(rows, start=row + 1):
@@ -93,6 +93,8 @@ def _cause(text: str, at: int) -> str | None:
     """What usually stands behind an error at this place: a key of `dataset.cause_*`, or None."""
     if text[at : at + 1] == "'":
         return "single_quotes"
+    if text[at : at + 1] in ("]", "}") and (text[:at].rstrip() or ",").endswith(","):  # nothing before it: the buffer begins behind the comma
+        return "comma"
     word = re.match(r"[A-Za-z_]+", text[at : at + 12])
     return "python_words" if word and word.group() in ("None", "True", "False", "nan", "inf", "undefined") else None
 
@@ -129,7 +131,7 @@ class _Buffer:
     def __init__(self, source: Source, text: TextIO) -> None:
         self._source, self._file = source, text
         self._text, self._at = "", 0
-        self._lines_before = 0
+        self._lines_before = self._column_before = 0
         self._ended = False
 
     def peek(self) -> str:
@@ -182,11 +184,14 @@ class _Buffer:
     def broken(self, row: int, detail: str) -> Problem:
         """The problem at the present place."""
         line = self._lines_before + self._text.count("\n", 0, self._at) + 1
-        column = self._at - (self._text.rfind("\n", 0, self._at) + 1) + 1
+        start = self._text.rfind("\n", 0, self._at) + 1
+        column = self._at - start + 1 + (0 if start else self._column_before)
         return _broken(self._source, row, line, column, detail, _cause(self._text, self._at))
 
     def _grow(self, characters: int) -> None:
-        self._lines_before += self._text.count("\n", 0, self._at)
+        lines = self._text.count("\n", 0, self._at)
+        self._lines_before += lines
+        self._column_before = self._at - self._text.rfind("\n", 0, self._at) - 1 if lines else self._column_before + self._at
         more = self._file.read(characters)
         self._ended = not more
         self._text, self._at = self._text[self._at :] + more, 0

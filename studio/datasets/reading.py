@@ -130,7 +130,7 @@ def open_source(path: Path, name: str | None = None) -> Source:
             head = unpacked.read(8)
     found = _kind(head)
     if found and _FORMAT_OF_MAGIC.get(found) != FORMATS[suffix] or source.compressed and FORMATS[suffix] == "parquet":
-        raise Problem("dataset.not_text", file=shown, found=found or GZIP, extension=suffix)
+        raise Problem("dataset.not_text", file=shown, found=GZIP if source.compressed else found, extension=suffix)
     return source
 
 

@@ -23,13 +23,15 @@ def rows_of(value: dict[str, Any], file: str) -> list[Any]:
     if value and all(isinstance(one, dict) and recognise(one) for one in value.values()):
         return list(value.values())  # orient="index"
     lists = {key: one for key, one in value.items() if _holds_rows(one)}
+    lists = {key: one for key, one in lists.items() if recognise(one[0])} or lists
     if len(lists) > 1:
         counts = ", ".join(f"{key} ({len(rows):,})" for key, rows in lists.items())
         raise Problem("dataset.several_lists", file=file, found=counts)
     if lists:
         return next(iter(lists.values()))
-    inner = [one for one in value.values() if isinstance(one, dict) and not recognise(one)]
-    return rows_of(inner[0], file) if len(inner) == 1 and len(value) == 1 else [value]
+    inner = next(iter(value.values()), None) if len(value) == 1 else None
+    rows = rows_of(inner, file) if isinstance(inner, dict) else [inner]
+    return rows if rows != [inner] else [value]
 
 
 def is_split(value: dict[str, Any]) -> bool:
@@ -49,7 +51,9 @@ def _columns(value: dict[str, Any], file: str) -> list[dict[str, Any]] | None:
     columns = {key: list(one.values()) if isinstance(one, dict) else one for key, one in value.items()}
     if not all(isinstance(cells, list) and cells for cells in columns.values()) or any(map(is_conversation, value.values())):
         return None
-    if not recognise({key: cells[0] for key, cells in columns.items()}):
+    first = {key: cells[0] for key, cells in columns.items()}
+    shape = recognise(first)
+    if not shape or shape in ("openai", "sharegpt") and not all(isinstance(cell, list) for cell in first.values()):
         return None
     keys = [tuple(one) if isinstance(one, dict) else len(one) for one in value.values()]
     if len(set(keys)) > 1:

@@ -66,7 +66,9 @@ class Threads:
             yield path[-1], {"messages": [self._turn(number, number in joined) for number in path]}
             joined.update(path)
         for number in sorted({*self._turns, *self._wrong} - joined):
-            yield number, self._wrong.get(number) or RowError("no_answer")
+            if self.by_parent and number not in self._wrong:
+                self._path(number)  # notes what is wrong above it
+            yield number, self._wrong.get(number) or RowError("unanswered")
 
     def _turn(self, number: int, again: bool) -> dict[str, Any]:
         return {**self._turns[number], "trained": False} if again and self._is_answer(number) else self._turns[number]

@@ -71,12 +71,16 @@ def is_missing(value: Any) -> bool:
 
 
 def is_blank(value: Any) -> bool:
-    """Missing, or text without a letter, or a list or object without anything in it."""
+    """Missing, or text without a letter, or a list or object without anything in it (a table's object of nulls too)."""
+    if isinstance(value, dict):
+        return all(_is_nothing(inner) for inner in value.values())
+    return _is_nothing(value)
+
+
+def _is_nothing(value: Any) -> bool:
     if isinstance(value, str):
         return not value.strip()
-    if isinstance(value, dict):
-        return all(is_blank(inner) for inner in value.values())
-    return is_missing(value) or (isinstance(value, (list, tuple)) and not len(value))
+    return is_missing(value) or isinstance(value, (list, tuple, dict)) and not value
 
 
 def type_word(value: Any) -> str:
@@ -90,6 +94,7 @@ def type_word(value: Any) -> str:
 def json_text(value: Any) -> str:
     """A value as JSON, its numbers as they were written."""
     if isinstance(value, Number):
+        _check_digits(value)
         return str(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(str(key), ensure_ascii=False)}: {json_text(inner)}" for key, inner in value.items()) + "}"
@@ -124,7 +129,8 @@ def plain(value: Any, column: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(inner, column) for inner in value]
     if isinstance(value, Number):
-        _check_digits(value, column)
+        if len(value) > NUMBER_LIMIT_DIGITS:
+            raise RowError("number", column=column, digits=len(value), limit=NUMBER_LIMIT_DIGITS)
         number = float(value) if set(value) & set(".eEIN") else int(value)
         if isinstance(number, float) and not math.isfinite(number):
             raise RowError("type", column=column, found=str(value)[:40])
@@ -149,9 +155,9 @@ def without_blank_lines_around(text: str) -> str:
     return text[: len(text) - len(body)].rpartition("\n")[2] + body
 
 
-def _check_digits(value: Number, column: str) -> None:
+def _check_digits(value: Number) -> None:
     if len(value) > NUMBER_LIMIT_DIGITS:
-        raise RowError("number", column=column, digits=len(value), limit=NUMBER_LIMIT_DIGITS)
+        raise RowError("number", digits=len(value), limit=NUMBER_LIMIT_DIGITS)
 
 
 class Cleaner:
@@ -164,8 +170,6 @@ class Cleaner:
 
     def text(self, value: Any, column: str, lines: bool = True, empty: bool = False) -> str:
         """The value of the user's `column` as text; `lines`: blank lines around it are cut; `empty`: there may be none."""
-        if isinstance(value, Number):
-            _check_digits(value, column)
         written = value
         if is_missing(value):
             value = ""
@@ -182,7 +186,7 @@ class Cleaner:
 
     def _as_text(self, value: Any, column: str) -> str:
         try:
-            return str(value) if isinstance(value, Number) else json_text(value) if isinstance(value, (bool, dict, list, tuple)) else scalar_text(value)
+            return json_text(value) if isinstance(value, (bool, Number, dict, list, tuple)) else scalar_text(value)
         except RowError as error:
             raise RowError(error.reason, **{"column": column, **error.params}) from error
         except RecursionError as error:

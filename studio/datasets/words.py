@@ -10,7 +10,7 @@ from studio.datasets.store import DatasetInfo
 from studio.i18n import explain, strings, t
 
 
-CAUSES = ("single_quotes", "python_words", "line_break")
+CAUSES = ("single_quotes", "python_words", "line_break", "comma")
 """What usually stands behind broken JSON."""
 
 PARTS = ("system", "source", "instruction", "input", "history", "reasoning", "output", "chosen", "verdict", "label",
