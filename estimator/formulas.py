@@ -15,8 +15,8 @@ from estimator.units import width_bytes
 if TYPE_CHECKING:
     from estimator.result import Source
 
-NAMES = {"1": "1", "B": "B", "S": "S", "BS": "B·S", "BSS": "B·S²", "BSr": "B·S·r", "r": "r", "SS": "S²", "tile": "min(n, {tile})", "trained": "n"}
-NAMES |= {"chunks": "B·⌈S/{chunk}⌉"}
+NAMES = {"1": "1", "B": "B", "S": "S", "BS": "B·S", "BSS": "B·S²", "BSr": "B·S·r", "r": "r", "SS": "S²"}
+NAMES |= {"tile": "min(n, {tile})", "trained": "n", "chunks": "B·⌈S/{chunk}⌉"}
 """How a reader writes the law's variables; n is the number of trained tokens."""
 
 

@@ -140,7 +140,8 @@ def _wire_form(shared: Shared, form: Form) -> None:
             said = explained(language(request), problem)
         return [said, *values_of(recipe, NAMES), recipe.to_dict(), _also_html(language(request), recipe), None]
 
-    begun = form.start.click(begin, [dataset, form.name, *form.fields.values(), form.base], [trouble, shared.run], api_visibility="private", concurrency_limit=1)
+    asked = [dataset, form.name, *form.fields.values(), form.base]
+    begun = form.start.click(begin, asked, [trouble, shared.run], api_visibility="private", concurrency_limit=1)
     begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
     refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
     shared.tab["train"].select(choices, **refresh)

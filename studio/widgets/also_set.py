@@ -44,10 +44,8 @@ def _item(lang: str, tab: str, setting: Setting) -> str:
     meaning = strings(lang)[f"recipe.{name}_help"]
     back = t(lang, "train.also_back", field=name, value=shown_in_box(default) or t(lang, "train.also_nothing"))
     unread = "" if setting.is_read else f' <small>{escape(t(lang, "train.also_unread"))}</small>'
-    return (
-        f'<li id="{tab}-{name}"><span title="{escape(meaning)}"><code>{name} = {escape(spelled(setting.info, setting.value))}</code>{unread}</span>'
-        f"{_button(name, '×', back)}</li>"
-    )
+    said = f"<code>{name} = {escape(spelled(setting.info, setting.value))}</code>{unread}"
+    return f'<li id="{tab}-{name}"><span title="{escape(meaning)}">{said}</span>{_button(name, "×", back)}</li>'
 
 
 def _button(field: str, text: str, label: str) -> str:

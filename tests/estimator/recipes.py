@@ -11,7 +11,8 @@ from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 
 TEXTS = st.one_of(
-    st.sampled_from(["lm_head", "all-linear", "null", "true", "5", "[1]", '"q"', "a,b", "a b", "-x", "--r", "k=1", "模块、乙，丙", r".*\.(q|v)_proj", "[qk]_proj", "{0}", "'", "\x7f", "默认", "default"]),
+    st.sampled_from(["lm_head", "all-linear", "null", "true", "5", "[1]", '"q"', "a,b", "a b", "-x", "--r", "k=1", "模块、乙，丙"]),
+    st.sampled_from([r".*\.(q|v)_proj", "[qk]_proj", "{0}", "'", "\x7f", "默认", "default"]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(str.strip),
 )
 MODEL = "Qwen/Qwen2.5-0.5B"
@@ -68,19 +69,28 @@ RECIPES = (
 
 def one_of_each() -> list[tuple[str, Recipe]]:
     """For every field recipes with nothing but it (and what it needs beside) away from its default."""
-    beside: dict[str, dict[str, Any]] = {"lora_bias": {"method": "lora"}, "init_lora_weights": {"method": "lora"}, "distributed_type": {"num_processes": 2}}
-    beside |= {"offload_optimizer_device": {"num_processes": 2, "distributed_type": "zero2"}, "offload_param_device": {"num_processes": 2, "distributed_type": "fsdp"}}
     made = []
     for name, info in FIELDS.items():
         for value in SAMPLES.get(name, ()) or _samples(info):
-            made.append((name, Recipe(model=MODEL).replace(**beside.get(name, {}), **{name: value})))
+            made.append((name, Recipe(model=MODEL).replace(**BESIDE.get(name, {}), **{name: value})))
     return made
 
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "lora_bias": {"method": "lora"},
+    "init_lora_weights": {"method": "lora"},
+    "distributed_type": {"num_processes": 2},
+    "offload_optimizer_device": {"num_processes": 2, "distributed_type": "zero2"},
+    "offload_param_device": {"num_processes": 2, "distributed_type": "fsdp"},
+}
+"""What a value away from the default needs beside it."""
 SAMPLES: dict[str, list[Any]] = {
     "model": ["org/other", "./a folder/模型"],
     "method": ["full", "lora"],
-    "target_modules": [None, [], ["q_proj"], ["all-linear"], "lm_head", "null", "5", "a,b", ["a,b", " c"], r".*\.(q|v)_proj", "[qk]_proj", "-x", ["-x", "--r"]],
+    "target_modules": [
+        None, [], ["q_proj"], ["all-linear"], ["a,b", " c"], ["-x", "--r"],
+        "lm_head", "null", "5", "a,b", r".*\.(q|v)_proj", "[qk]_proj", "-x",
+    ],
     "distributed_type": ["zero2", "fsdp"],
     "offload_optimizer_device": ["cpu"],
     "offload_param_device": ["cpu"],
