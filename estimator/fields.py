@@ -105,14 +105,24 @@ def _as(kind: Any, value: Any) -> Any:
     if origin in (int, float):
         return origin(value) if _is_number(value) and (origin is float or value == int(value)) else None
     if origin is str:
-        return value.strip() if isinstance(value, str) else None
+        return value.strip() if is_text(value) else None
     if origin is tuple and isinstance(value, (list, tuple)):
-        fits = all(isinstance(entry, inner[0]) and not isinstance(entry, bool) for entry in value)
+        fits = all(is_text(entry) if inner[0] is str else isinstance(entry, inner[0]) and not isinstance(entry, bool) for entry in value)
         return tuple(value) if fits else None
     if origin is dict and isinstance(value, dict):
-        made = {key: _as(inner[1], entry) for key, entry in value.items() if isinstance(key, str)}
+        made = {key: _as(inner[1], entry) for key, entry in value.items() if is_text(key)}
         return made if len(made) == len(value) and None not in made.values() else None
     return None
+
+
+def is_text(value: Any) -> bool:
+    """Text that can be written down: half of a surrogate pair is no UTF-8, and NUL goes into no command."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        return value.isascii() or bool(value.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_number(value: Any) -> bool:
@@ -133,5 +143,5 @@ def _words(info: FieldInfo) -> list[str]:
 def shown(value: Any) -> str:
     """A value as an error shows it: short, one line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split()) or '""'
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split()) or '""'
     return text if len(text) <= 120 else text[:117] + "..."

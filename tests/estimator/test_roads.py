@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from estimator import Recipe, cli
 from estimator.fields import FieldInfo
+from estimator.problems import Problem
 from estimator.recipe import FIELDS
 from estimator.recipe_file import read_recipe
 from estimator.take_away import command_line, from_query, python_code, query, recipe_toml
@@ -104,3 +105,12 @@ def test_a_run_is_a_file_of_the_command(tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["estimate", "--recipe", str(file)]) == 0 and "lora" in capsys.readouterr().out
     file.write_text("[1]")
     assert cli.main(["estimate", "--recipe", str(file)]) == 2 and "not valid JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udcffb", "a\0b"])
+def test_text_that_no_road_can_carry_is_refused_by_name(text: str) -> None:
+    kinds = {"model": text, "target_modules": [text], "exclude_modules": text, "rank_pattern": {text: 8}, "trainable_token_indices": {text: [1]}}
+    for name, value in kinds.items():
+        with pytest.raises(Problem) as caught:
+            Recipe(**{"model": "org/m", name: value})
+        assert caught.value.field == name and str(caught.value).encode("utf-8")
