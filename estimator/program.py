@@ -230,12 +230,17 @@ def _trainer_class() -> type[SFTTrainer]:
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):
-        """TRL's, with one mend: a resumed run keeps the types it had.
+        """TRL's, with two mends: a resumed run keeps the types it had, and an evaluation's loss is a mean per token.
 
         TRL casts the adapters of a quantized base to bfloat16; loading a checkpoint, PEFT casts them back to float32
         (peft 0.21, `load_adapter(autocast_adapter_dtype=True)`), and the resumed run would be another program. Cast
         before the optimizer's states are loaded, which take their parameter's type.
+
+        Transformers' `eval_loss` is a mean over batches of each batch's mean, so that a run of another batch size would
+        have another loss on the same rows (transformers 5.23, `evaluation_loop`). One process: nothing is gathered.
         """
+
+        _evaluated: list[tuple[float, int]]
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             types = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
@@ -243,6 +248,22 @@ def _trainer_class() -> type[SFTTrainer]:
             for name, parameter in self.model.named_parameters():
                 if name in types:
                     parameter.data = parameter.data.to(types[name])
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+            labels = inputs["labels"]
+            made = super().compute_loss(model, inputs, *args, **options)
+            if not model.training:
+                loss = made[0] if isinstance(made, tuple) else made
+                self._evaluated.append((loss.item(), int((labels[..., 1:] != -100).sum())))
+            return made
+
+        def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
+            self._evaluated = []
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
+            if tokens := sum(count for _, count in self._evaluated):
+                mean = sum(loss * count for loss, count in self._evaluated if count) / tokens
+                output.metrics[f"{metric_key_prefix}_loss"] = mean
+            return output
 
     return Trainer
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
+from datasets import Dataset
 from peft import get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Gemma2Config, LlamaConfig
 
 from estimator import program
 from estimator.problems import Problem
@@ -175,3 +176,22 @@ def test_a_class_without_the_fused_kernel_computes_eagerly(tmp_path, config, ker
     AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
     model = program.load_base(Recipe(model=str(tmp_path), method="lora", dtype="float32"), tmp_path, training=True)
     assert model.config._attn_implementation == kernel
+
+
+def test_the_loss_of_an_evaluation_is_a_mean_per_token_whatever_the_batch(base, tmp_path):
+    """Transformers' own counts a row alone in its batch as much as several together."""
+    rows = [[1, 5, 9, 20, 31, 7, 8, 12, 30], [1, 40, 2], [3, 9], [1, 7, 7, 7]]
+    tokenizer = AutoTokenizer.from_pretrained(base, pad_token="<|text_end|>")
+    data = Dataset.from_list([{"input_ids": ids, "labels": [-100, *ids[1:]]} for ids in rows])
+    losses = []
+    for batch in (1, 3, 4):
+        recipe = Recipe(model=str(base), method="lora", dtype="float32", per_device_eval_batch_size=batch)
+        model = program.load_base(recipe, base, training=True)
+        args = program.sft_config(recipe, tmp_path, device="cpu", evaluates=True)
+        collator = DataCollatorForSeq2Seq(tokenizer)
+        losses.append(program.make_trainer(recipe, model, tokenizer, data, data, args, collator, []).evaluate()["eval_loss"])
+    plain = program.load_base(recipe, base, training=False)
+    with torch.no_grad():
+        means = [(plain(input_ids=ids, labels=ids).loss.item(), len(row) - 1) for row in rows for ids in [torch.tensor([row])]]
+    wanted = sum(mean * count for mean, count in means) / sum(count for _, count in means)
+    assert losses == pytest.approx([wanted] * 3, rel=1e-5)
