@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from estimator import refusals
+from estimator.expressions import matches
 from estimator.inventory import Inventory, Module
 from estimator.matching import Resolved, Rules, check_fields, pattern_values, refuse_nothing, resolve, tensor_hits
 from estimator.problems import Problem
@@ -27,6 +28,10 @@ Tensors = tuple[tuple[Shape, int], ...]
 """(shape, how many) of equal tensors."""
 Named = tuple[tuple[str, Shape], ...]
 """(name, shape) of single tensors."""
+
+
+EMBEDDINGS = frozenset({"embed_tokens", "lm_head"})
+"""peft.utils.constants.EMBEDDING_LAYER_NAMES."""
 
 
 def numel(tensors: Tensors) -> int:
@@ -100,6 +105,8 @@ class Trainables:
     warnings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     targets: tuple[str, ...] = ()
     """Names of the adapted modules (and `module.parameter` for adapted single tensors)."""
+    saved_whole: Named = ()
+    """Frozen tensors that PEFT writes beside the adapters: embeddings and a head that are targets."""
 
     def tensors(self) -> Iterator[tuple[str, Shape]]:
         """Name and shape of every trained tensor: PEFT's names without its prefix, adapter name and wrappers."""
@@ -192,6 +199,7 @@ def _matched(inventory: Inventory, selection: Selection) -> Trainables:
         rows=token_rows(inventory, s.rows, wrapped, saved),
         own=_biases(inventory, s.bias, wrapped, saved),
         targets=adapted,
+        saved_whole=_saved_whole(inventory, resolved, names, s),
         warnings=_unused(("rank_pattern", dict(s.ranks)), adapted) + _unused(("alpha_pattern", dict(s.alphas)), adapted),
     )
 
@@ -204,7 +212,7 @@ def _grouped(inventory: Inventory, names: tuple[str, ...], stacked: Any, resolve
     for name in names:
         groups.setdefault(_on_module(inventory.by_name[name], name, ranks.get(name, -1), alphas.get(name, -1), s), []).append(name)
     for name, module, parameter in stacked:
-        groups.setdefault(_on_tensor(module, parameter, ranks.get(name, -1), alphas.get(name, -1)), []).append(name)
+        groups.setdefault(_on_tensor(name, module, parameter, ranks.get(name, -1), alphas.get(name, -1)), []).append(name)
     return tuple(replace(group, names=tuple(members)) for group, members in groups.items())
 
 
@@ -217,13 +225,30 @@ def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -
     return _Open(module.kind, name.rpartition(".")[2], first, second, rank, alpha, (), 1, kernel, dora, s.lora_bias, trains_b)
 
 
-def _on_tensor(module: Module, short: str, rank: int, alpha: int) -> _Open:
-    """A stacked tensor gets one pair of matrices with `experts` ranks side by side (PEFT's `ParamWrapper`)."""
+def _on_tensor(name: str, module: Module, short: str, rank: int, alpha: int) -> _Open:
+    """A stacked tensor gets one pair of matrices with `experts` ranks side by side (PEFT's `ParamWrapper`). A router's tensor
+    is called `weight`: its module's name tells it."""
     shape = module.parameter(short).shape
     experts, out, inner = shape if len(shape) == 3 else (1, *shape)
     if len(shape) == 3 and module.layout == "experts,in,out":
         out, inner = inner, out
-    return _Open("Experts", short, inner, out, rank, alpha, experts=experts)
+    leaf = ".".join(name.split(".")[-2:]) if short == "weight" else short
+    return _Open("Experts", leaf, inner, out, rank, alpha, experts=experts)
+
+
+def _saved_whole(inventory: Inventory, resolved: Resolved, names: tuple[str, ...], s: Selection) -> Named:
+    """`get_peft_model_state_dict` with `save_embedding_layers="auto"` (PEFT 0.21): where a target is called `embed_tokens` or
+    `lm_head`, the input and the output embedding that have an adapter are written whole, each though they be tied; not
+    beside `trainable_token_indices`. A name in a list is compared as it stands, so `model.embed_tokens` writes nothing."""
+    if s.rows:
+        return ()
+    if isinstance(resolved.modules, str):
+        named = tuple(name for name in inventory.all_names if name.rpartition(".")[2] in EMBEDDINGS)
+        wanted = bool(matches("target_modules", resolved.modules, named, whole=True))
+    else:
+        wanted = bool(resolved.modules & EMBEDDINGS)
+    layers = dict.fromkeys(name for name in (inventory.input_embedding, inventory.output_embedding) if wanted and name in names)
+    return tuple((f"{name}.base_layer.{p.name}", p.shape) for name in layers for p in inventory.by_name[name].parameters)
 
 
 def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: set[str]) -> tuple[Named, set[str]]:

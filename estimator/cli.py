@@ -147,7 +147,7 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
     try:
         recipe = Recipe.from_dict({**{name: stated[name] for name in FIELDS if name in stated}, **flags})
         model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
-        for problem in check(recipe, model=model):
+        for problem in check(recipe, model=model, loop=loop):
             raise problem
         yield recipe, model, gpu, loop
     except Problem as problem:

@@ -17,6 +17,7 @@ from estimator.inventory import Inventory
 from estimator.load_events import base_statics
 from estimator.parts import Parts
 from estimator.recipe import Recipe
+from estimator.states import stored_dtype
 from estimator.units import width_bytes
 
 SAFETENSORS_TYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8", "uint8": "U8"}
@@ -44,7 +45,8 @@ class Disk:
 
 def disk_of(recipe: Recipe, parts: Parts) -> Disk:
     if recipe.has_adapters:
-        weights = _adapter_bytes(parts.trained, parts.adapter_dtype, recipe.dtype, recipe.is_quantized)
+        whole = tuple(_saved_whole(parts, recipe.dtype))
+        weights = _adapter_bytes(parts.trained, parts.adapter_dtype, recipe.dtype, recipe.is_quantized, whole)
     else:
         weights = model_bytes(parts.model.inventory, recipe.dtype)
     states = parts.training.optimizer_states_bytes + parts.training.paged_bytes
@@ -58,8 +60,15 @@ def _count(trained: Trainables) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _adapter_bytes(trained: Trainables, adapter_dtype: str, dtype: str, quantized: bool) -> int:
-    return safetensors_bytes(_adapter_tensors(trained, adapter_dtype, adapter_dtype if quantized else dtype))
+def _adapter_bytes(trained: Trainables, adapter_dtype: str, dtype: str, quantized: bool, whole: tuple[Tensor, ...]) -> int:
+    return safetensors_bytes([*_adapter_tensors(trained, adapter_dtype, adapter_dtype if quantized else dtype), *whole])
+
+
+def _saved_whole(parts: Parts, dtype: str) -> Iterable[Tensor]:
+    """Embeddings and a head that PEFT writes beside their adapters, in the type that they were loaded in."""
+    for name, shape in parts.trained.saved_whole:
+        group = parts.model.inventory.by_name[name.rpartition(".base_layer.")[0]]
+        yield PREFIX + name, shape, stored_dtype(group, dtype)
 
 
 def _adapter_tensors(trained: Trainables, adapter_dtype: str, own_dtype: str) -> Iterable[Tensor]:

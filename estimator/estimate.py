@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from estimator import cards, parallel, replays, stored, streams
+from estimator import cards, parallel, refusals, replays, stored, streams
 from estimator.adapters import trainables
 from estimator.analytic import is_dense
 from estimator.batches import Batches
@@ -15,7 +15,7 @@ from estimator.calibration import Calibration
 from estimator.cards import Gpu
 from estimator.catalog import Model
 from estimator.error_bar import calibrated, reserved_over_allocated, uncertainty
-from estimator.law import Row
+from estimator.law import LOOPS, Row
 from estimator.machines import Machine, check_system, machine
 from estimator.parallel import Sharded
 from estimator.parts import Parts, parts_of
@@ -24,6 +24,7 @@ from estimator.peaks_of_several import loads_whole, run_peaks_of_several
 from estimator.platforms import Platform
 from estimator.problems import Problem
 from estimator.recipe import METHODS, Recipe
+from estimator.remarks import positions, remarks
 from estimator.result import Estimate, Source
 from estimator.sources import open_model
 from estimator.states import base_weights
@@ -72,6 +73,7 @@ def estimate(
         what = {"value": recipe.num_processes, "other": "engine trace", "allowed": "Use engine law, or one process"}
         raise Problem("recipe.conflict", field="num_processes", **what)
     parts = parts_of(parallel.on_device(recipe), model, loop, "cuda", platform, derive, cache_dir, batches)
+    refusals.check_head(parts.trained.targets, model.inventory, LOOPS[loop].fused_loss)
     if engine == "trace":
         from estimator.exact import traced
 
@@ -152,6 +154,7 @@ def composed(
         usable_source=usable.source if usable else None,
         parallel=sharded.plan if sharded else None,
         stands_on=(parts.stands_on or None) if parts.law is whole.law else None,
+        versions=parts.model.inventory.versions | parts.law.versions,
     )
     return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()))
 
@@ -161,6 +164,7 @@ def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, 
         yield Problem(code, **dict(params))
     yield from parts.model.notes
     yield from stored.notes(recipe, parts.model)
+    yield from remarks(recipe, parts.model, parts.trained)
     for key in parts.model.spec.ignored:
         yield Problem("model.code_ignored", field="model", value=key)
     if parts.doubt:
@@ -186,8 +190,8 @@ def compare_methods(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Mode
     return answers
 
 
-def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
-    """What is wrong with `recipe` for its model, known without torch; empty where nothing is."""
+def check(recipe: Recipe, *, model: Model | None = None, loop: str = "trl") -> list[Problem]:
+    """What is wrong with `recipe` for its model and for who trains it, known without torch; empty where nothing is."""
     try:
         model = model or open_model(recipe.model)
     except Problem as problem:
@@ -195,11 +199,11 @@ def check(recipe: Recipe, *, model: Model | None = None) -> list[Problem]:
     found = []
     try:
         recipe = stored.as_loaded(recipe, model.config, model.id)
-        trainables(recipe, model.inventory)
+        refusals.check_head(trainables(recipe, model.inventory).targets, model.inventory, LOOPS[loop].fused_loss)
     except Problem as problem:
         found.append(problem)
     limit = model.spec.max_position_embeddings
-    if limit and recipe.max_length > limit:
+    if limit and recipe.max_length > limit and positions(model.inventory, limit):
         found.append(Problem("estimator.too_long", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}"))
     if recipe.is_quantized and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, "none").quantized_parameters:
         found.append(Problem("estimator.not_quantizable", field="method", value=model.spec.model_type))

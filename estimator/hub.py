@@ -24,7 +24,7 @@ from estimator.headers import BadHeader, Stored
 from estimator.hubs import Hub, parse
 from estimator.problems import Problem
 from estimator.reader import Late, Offline, Reader, Refused, TooLarge, Unreached
-from estimator.spec import MAX_CONFIG_BYTES, ModelSpec, parse_config
+from estimator.spec import ADAPTER_CONFIG, MAX_CONFIG_BYTES, ModelSpec, adapter_problem, parse_config
 
 SECONDS = 9.0
 """Longest wait for everything. Headers that are not here by then are given up: the config is an answer without them."""
@@ -88,6 +88,8 @@ def _ask(hub: Hub, name: str, token: str | Literal[False] | None, seconds: float
     reader = Reader(hub.headers(token), seconds)
     try:
         revision, files = hub.listing(reader)
+        if "config.json" not in files and ADAPTER_CONFIG in files:
+            raise adapter_problem(parse_config(reader.read(hub.url(revision, ADAPTER_CONFIG), MAX_CONFIG_BYTES), f"{name} {ADAPTER_CONFIG}"))
         if "config.json" not in files:
             raise Problem("hub.no_config", field="model", value=name, hub=hub.title, files=_shown(files))
         content = reader.read(hub.url(revision, "config.json"), MAX_CONFIG_BYTES)

@@ -32,7 +32,9 @@ def largest_of(judge: Judge) -> Largest:
 
 
 def longest_tokens(judge: Judge) -> int:
-    return min(judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS, FIELDS["max_length"].limits["high"])
+    """The model's context, or what is asked beyond it."""
+    context = judge.model.spec.max_position_embeddings or LONGEST_UNKNOWN_TOKENS
+    return min(max(context, judge.recipe.max_length), FIELDS["max_length"].limits["high"])
 
 
 def highest(judge: Judge, name: str, high: int) -> int | None:
@@ -102,6 +104,8 @@ def _of_model(judge: Judge, preset: ModelPreset) -> Estimate | None:
     """The recipe with another model; None where they do not go together."""
     try:
         model, recipe = load_preset(preset.id), judge.recipe.replace(model=preset.id)
+        if recipe.max_length > (model.spec.max_position_embeddings or recipe.max_length):
+            return None  # one's own model may be asked for more than its context; no other one is proposed for it
         return None if check(recipe, model=model) else judge.estimate(recipe, model=model)
     except Problem:
         return None

@@ -106,6 +106,13 @@ def check_saved(inventory: Inventory, names: list[str], wanted: tuple[str, ...])
             raise Problem("estimator.no_match", field="modules_to_save", value=f"{', '.join(wanted)}: {name}, a list", allowed=allowed)
 
 
+def check_head(targets: tuple[str, ...], inventory: Inventory, fused_loss: bool) -> None:
+    """TRL's fused head multiplies by the head's weight directly, and SFTTrainer refuses an adapter on it (1.16, `__init__`)."""
+    head = inventory.output_embedding
+    if fused_loss and head and any(name == head or name.startswith(f"{head}.") for name in targets):
+        raise Problem("estimator.head_adapted", field="target_modules", value=head)
+
+
 def fitted(group: AdapterGroup, init: str) -> AdapterGroup:
     """The group as its start leaves it. Raises `Problem` where the rank does not go with the start.
 

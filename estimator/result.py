@@ -73,6 +73,8 @@ class Estimate:
     usable_source: str | None = None
     stands_on: str | None = None
     """Of engine `nearest`: the settings of the law at hand that was changed into this structure's."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """The libraries whose program was counted, such as `{"transformers": "5.23.0"}`: another version may keep other tensors."""
 
     @property
     def largest_peak(self) -> Peak:

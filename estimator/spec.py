@@ -63,6 +63,8 @@ MAX_CONFIG_DEPTH = 32
 MAX_REPEATS = 8_192
 """Largest number of layers, blocks or experts under any key: each is an object built in Python."""
 _REPEATS = re.compile(r"layers?$|depths?$|blocks?$|experts?$")
+ADAPTER_CONFIG = "adapter_config.json"
+"""PEFT's record of an adapter, whose folder holds no model."""
 _REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 
 
@@ -95,7 +97,7 @@ class ModelSpec:
         for name in _REQUIRED:
             if sizes[name] is None:
                 raise Problem("model.missing_key", field="config.json", key=" / ".join(_SPELLINGS[name]))
-        sizes["max_position_embeddings"] = context_length or sizes["max_position_embeddings"]
+        sizes["max_position_embeddings"] = context_length or _context(text, sizes["max_position_embeddings"])
         _complete(text, sizes)
         _check_together(sizes)
         _check_repeats(config)
@@ -111,11 +113,20 @@ def _stated(config: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
     if not isinstance(config, dict):
         raise Problem("model.not_object", field="config.json", value=type(config).__name__)
     model_type = config.get("model_type")
+    if "peft_type" in config or "base_model_name_or_path" in config and not model_type:
+        raise adapter_problem(config)
     if not isinstance(model_type, str) or not model_type:
         raise Problem("model.missing_key", field="config.json", key="model_type")
     text = _text_part(config)
     sizes = {name: _size(text, name) for name in _SPELLINGS}
     return model_type, text, sizes
+
+
+def adapter_problem(config: dict[str, Any]) -> Problem:
+    """What is said of an adapter_config.json in the place of a model's: the model it belongs to."""
+    base = config.get("base_model_name_or_path")
+    known = isinstance(base, str) and bool(base.strip())
+    return Problem("model.is_adapter" if known else "model.is_adapter_alone", field="model", value=_short(config.get("peft_type")), base=str(base)[:120])
 
 
 def check_sizes(config: Any) -> str:
@@ -141,6 +152,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
         with file.open("rb") as opened:
             content = opened.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
+        adapter = file.with_name(ADAPTER_CONFIG)
+        if adapter != file and adapter.is_file():
+            raise adapter_problem(read_config(adapter)) from None
         raise Problem("model.no_config", field="model", value=str(path)) from None
     except OSError as error:
         raise Problem("model.unreadable", field="model", value=str(path), reason=error.strerror or type(error).__name__) from None
@@ -188,23 +202,23 @@ def is_deeper(value: Any, levels: int) -> bool:
     return levels < 0 or any(is_deeper(child, levels - 1) for child in children)
 
 
-def _entries(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def entries(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Keys and values of a config and of the configs inside it."""
     for key, value in config.items():
         yield key, value
         if isinstance(value, dict):
-            yield from _entries(value)
+            yield from entries(value)
 
 
 def _ignored(config: dict[str, Any]) -> tuple[str, ...]:
-    asked = {key for key, value in _entries(config) if value and key in SAID_KEYS}
-    kernels = {key for key, value in _entries(config) if key in _IMPLEMENTATIONS and "/" in str(value)}
+    asked = {key for key, value in entries(config) if value and key in SAID_KEYS}
+    kernels = {key for key, value in entries(config) if key in _IMPLEMENTATIONS and "/" in str(value)}
     return tuple(key for key in SAID_KEYS + _IMPLEMENTATIONS if key in asked | kernels)
 
 
 def _check_repeats(config: dict[str, Any]) -> None:
     """Counts of layers that the required sizes leave out: a vision tower's depth, a decoder's layers."""
-    for key, value in _entries(config):
+    for key, value in entries(config):
         numbers = value if isinstance(value, list) else [value]
         if _REPEATS.search(key) and any(isinstance(n, (int, float)) and n > MAX_REPEATS for n in numbers):
             raise Problem("model.bad_value", field="config.json", key=key, value=_short(value), allowed=f"up to {MAX_REPEATS:,}")
@@ -241,6 +255,17 @@ def _size(config: dict[str, Any], name: str) -> int | None:
             raise Problem("model.bad_value", field="config.json", key=key, value=f"{int(value):,}", allowed=allowed)
         return int(value)
     return None
+
+
+def _context(text: dict[str, Any], stated: int | None) -> int | None:
+    """Tokens that the positions were made for: what is stated, or the original context times its scaling where that is more (Qwen's
+    YaRN leaves `max_position_embeddings` as it was; Llama 3.1 states the scaled one)."""
+    scaling = text.get("rope_scaling") or text.get("rope_parameters")
+    original, factor = (scaling.get(key) for key in ("original_max_position_embeddings", "factor")) if isinstance(scaling, dict) else (None, None)
+    if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in (original, factor)):
+        return stated
+    scaled = original * factor
+    return max(stated or 0, int(scaled)) if 1 <= scaled <= _LIMITS["max_position_embeddings"] else stated
 
 
 def _complete(text: dict[str, Any], sizes: dict[str, int | None]) -> None:

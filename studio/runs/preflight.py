@@ -11,6 +11,8 @@ from estimator.parts import cpu_growth
 from estimator.problems import Problem
 from estimator.program import check_machine
 from estimator.recipe import Recipe
+from estimator.recurrent import check_installed
+from estimator.stored import as_loaded
 from estimator.units import human_bytes
 from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder
@@ -27,6 +29,8 @@ class Prediction:
     machine: Machine
     predicted_bytes: int | None
     unknown: Problem | None = None
+    recipe: Recipe | None = None
+    """The recipe as it will run on the repository's own storage; None where nobody knows."""
 
     def words(self) -> dict[str, Any]:
         return {
@@ -72,7 +76,9 @@ def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) 
     """
     for problem in check(recipe, model=model):
         raise problem
-    prediction = Prediction(machine, predicted_bytes(recipe, model, machine, padded))
+    check_installed(recipe, model)
+    loaded = as_loaded(recipe, model.config, model.id)
+    prediction = Prediction(machine, predicted_bytes(loaded, model, machine, padded), recipe=loaded)
     if prediction.predicted_bytes > machine.usable_bytes:
         raise Problem("train.memory", field="per_device_train_batch_size", **prediction.words())
     return prediction

@@ -116,7 +116,7 @@ def _wire_form(shared: Shared, form: Form) -> None:
                 raise Problem("train.no_dataset", field="dataset")
             dataset = shared.datasets.get(dataset_id)
             prediction = preflight(recipe, shared.trace_worker, folders)
-            view = shared.runs.start(recipe, dataset, run_name or "", prediction.predicted_bytes)
+            view = shared.runs.start(prediction.recipe or recipe, dataset, run_name or "", prediction.predicted_bytes)
         except Problem as problem:
             return explained(lang, problem), gr.skip()
         return prediction_html(lang, prediction), view.id

@@ -77,12 +77,12 @@ class Training:
     def _predict(self, folder: Path, longest: int, padded: bool) -> None:
         """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
         to `max_length`, unless rows are packed. A model from a hub is checked here for the first time."""
-        from estimator.catalog import Model
-        from estimator.spec import ModelSpec, read_config
+        from estimator.sources import Source
+        from estimator.spec import read_config
         from estimator.trace import derive
 
         config = read_config(folder)
-        model = Model(self.recipe.model, derive(config), ModelSpec.from_config(config))
+        model = Source(self.recipe.model, config).model(derive(config))
         row_tokens = self.recipe.max_length if self.recipe.packing else max(longest, FIELDS["max_length"].limits["low"])
         real = self.recipe.replace(max_length=row_tokens)
         prediction = judge(real, model, this_machine(), padded)

@@ -99,7 +99,6 @@ def test_a_method_that_is_refused_says_so_beside_the_others():
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
-        ({"max_length": 200_000}, "max_length", "200,000 tokens are more than the model's context of 131,072"),
         ({"target_modules": ("q_porj",)}, "target_modules", "q_porj matches no layer. Available: all-linear, q_proj"),
         ({"exclude_modules": ".*"}, "target_modules", "is excluded again"),
         ({"target_modules": "model"}, "target_modules", "model is a container"),

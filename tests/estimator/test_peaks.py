@@ -104,6 +104,34 @@ def test_an_adapters_file_to_the_byte(name, fields, tmp_path):
     assert disk_of(recipe, made).weights_bytes == os.path.getsize(tmp_path / "adapter_model.safetensors")
 
 
+EMBEDDINGS = [
+    ("embed_tokens", "q_proj"),
+    ("lm_head",),
+    ("embed_tokens", "lm_head", "v_proj"),
+    ("model.embed_tokens", "q_proj"),  # PEFT compares names as they stand, and writes no embedding here
+    r".*(embed_tokens|q_proj)",
+    r".*\.embed_tok.*",
+    "all-linear",
+]
+
+
+@pytest.mark.parametrize("fields", [{}, {"trainable_token_indices": (1, 2)}, {"exclude_modules": ("embed_tokens",)}, {"dtype": "bfloat16"}], ids=str)
+@pytest.mark.parametrize("targets", EMBEDDINGS, ids=str)
+@pytest.mark.parametrize("name", ["llama", "gemma-tied"])
+def test_embeddings_among_the_targets_are_written_whole_to_the_byte(name, targets, fields, tmp_path):
+    """The file, and the checkpoint, hold what PEFT's `save_embedding_layers="auto"` adds to the adapters."""
+    from peft import get_peft_model
+
+    try:
+        recipe, made = parts(name, **{"method": "lora", "dtype": "float32", "target_modules": targets} | fields)
+    except Problem:  # nothing is left to adapt, or rows of a layer under an adapter
+        return
+    get_peft_model(real(CONFIGS[name], getattr(torch, recipe.dtype)), program.lora_config(recipe)).save_pretrained(tmp_path)
+    disk = disk_of(recipe, made)
+    assert disk.weights_bytes == os.path.getsize(tmp_path / "adapter_model.safetensors")
+    assert disk.checkpoint_bytes > disk.weights_bytes
+
+
 @pytest.mark.parametrize("name", ["llama", "gemma-tied", "gpt2-conv1d"])
 def test_a_whole_models_file_to_the_byte(name, tmp_path):
     real(CONFIGS[name]).save_pretrained(tmp_path)
