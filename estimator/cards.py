@@ -142,7 +142,8 @@ def find_gpu(name: str) -> Gpu:
         return found[0]
     if found:
         raise Problem("gpu.ambiguous", field="gpu", value=name, allowed=", ".join(gpu.name for gpu in found))
-    close = difflib.get_close_matches(name.lower(), [n.lower() for n in table], n=5, cutoff=0.4)
+    # comparing takes time with the product of the lengths
+    close = difflib.get_close_matches(name[:200].lower(), [n.lower() for n in table], n=5, cutoff=0.4)
     names = [n for n in table if n.lower() in close] or list(table)[:5]
     raise Problem("gpu.unknown", field="gpu", value=name[:80], allowed=", ".join(names))
 

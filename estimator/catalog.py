@@ -122,12 +122,16 @@ def unknown_model(id: str) -> Problem:
     return Problem("model.unknown", field="model", value=id[:120], allowed=close_names(id))
 
 
+MAX_NAME_CHARS = 200
+"""What is compared of a name: comparing takes time with the product of the lengths."""
+
+
 def close_names(id: str) -> str:
     """Presets whose ids look like `id`, closest first, for a sentence. A model and its instruct version count the same."""
     known: dict[str, list[str]] = {}
     for name in models():
         known.setdefault(_plain(name), []).append(name)
-    close = difflib.get_close_matches(_plain(id), known, n=5, cutoff=0.5)
+    close = difflib.get_close_matches(_plain(id[:MAX_NAME_CHARS]), known, n=5, cutoff=0.5)
     return ", ".join([name for plain in close for name in known[plain]][:5] or list(models())[:5])
 
 

@@ -23,6 +23,10 @@ from studio.workers.client import Worker
 
 TABS = {"estimate": estimate, "dataset": dataset, "train": train, "chat": chat, "runs": runs}
 
+THREADS = 128
+"""Threads and queued calls at work at a time. Calls that wait for a worker or a disk have limits of their own (`studio.tabs.LONG`), far
+below this in sum, so that whatever all of them wait for, the rest of the page answers."""
+
 
 def build() -> tuple[gr.Blocks, Shared]:
     """The page, and what its tabs share."""
@@ -58,29 +62,37 @@ def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
 def launch(host: str, port: int, mcp: bool = False) -> None:
     """Serve until interrupted; with `mcp` also the public endpoints (`studio.api`) as an MCP server's tools."""
     page, shared = build()
-    page.queue(max_size=64)
     print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
-    middleware = [Middleware(PageLanguage, head=HEAD), Middleware(api.PlainRequests)]
     try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            ssr_mode=False,
-            run_history=False,
-            enable_monitoring=False,
-            mcp_server=mcp,
-            show_error=False,
-            allowed_paths=[],
-            max_file_size="200mb",
-            state_session_capacity=500,
-            footer_links=[],
-            theme=theme.theme(),
-            css_paths=theme.style_sheets(),
-            i18n=i18n.for_gradio(lambda lang: parameters.sentences(lang) | dataset.sentences(lang)),
-            app_kwargs={"middleware": middleware, "lifespan": guard(mcp)},
-        )
+        serve(page, host, port, mcp)
     finally:
         for worker in (shared.data_worker, shared.chat_worker, shared.trace_worker):
             worker.stop()
+
+
+def serve(page: gr.Blocks, host: str, port: int, mcp: bool = False, **options: Any) -> None:
+    """Put the page on the port; `options` go to Gradio's `launch`."""
+    page.queue(max_size=256, default_concurrency_limit=None)
+    middleware = [Middleware(PageLanguage, head=HEAD), Middleware(api.PlainRequests)]
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=mcp,
+        show_error=False,
+        allowed_paths=[],
+        max_file_size="200mb",
+        state_session_capacity=500,
+        max_threads=THREADS,
+        footer_links=[],
+        _frontend=False,  # or Gradio asks itself for the page, and ends where that takes 3 s on a busy machine
+        theme=theme.theme(),
+        css_paths=theme.style_sheets(),
+        i18n=i18n.for_gradio(lambda lang: parameters.sentences(lang) | dataset.sentences(lang)),
+        app_kwargs={"middleware": middleware, "lifespan": guard(mcp)},
+        **options,
+    )

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from estimator import sources
 from estimator.catalog import TINY_BASE, Model, load_preset, models
@@ -22,8 +23,17 @@ ANSWER_SECONDS = 9.5
 _LIKE_A_PATH = re.compile(r"[/~.\\]|[A-Za-z]:[/\\]")
 REFUSAL_SECONDS = 30.0
 """How long a hub's refusal is repeated without asking again: a page asks at every change of every control."""
+
+
+class _Asking:
+    """One of those who ask for a name asks; who asks for another name does not wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 _refusals: dict[str, tuple[float, Problem]] = {}
-_asking = [threading.Lock() for _ in range(16)]
+_asking: WeakValueDictionary[str, _Asking] = WeakValueDictionary()
 
 
 def local_folder(name: str) -> Path | None:
@@ -71,7 +81,8 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
     folder = local_folder(name) if folders or name == EMBEDDED_ID else None
     if folder or not parse(name):
         return _counted(_source(str(folder or name), bool(folder) or folders), trace_worker, until)
-    with _asking[hash(name) % len(_asking)]:  # several controls change at once: one of them asks
+    asking = _asking.setdefault(name, _Asking())  # several controls change at once: one of them asks
+    with asking.lock:
         _repeat_refusal(name)
         try:
             return _counted(_source(name, folders), trace_worker, until)

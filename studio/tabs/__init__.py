@@ -16,6 +16,15 @@ from studio.runs.supervisor import Supervisor
 from studio.workers.client import Worker
 
 
+LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 2}
+"""How many calls of each kind that may take long are at work at a time; more wait in the queue of their kind, without a thread."""
+
+
+def long(kind: str) -> dict[str, Any]:
+    """Options of a listener whose handler may take long. Functions of one kind share its limit."""
+    return {"concurrency_id": kind, "concurrency_limit": LONG[kind]}
+
+
 @dataclass
 class Shared:
     """Handed to every tab's `build`."""

@@ -17,7 +17,7 @@ from studio.i18n import language, marker, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
-from studio.tabs import Shared, can_train
+from studio.tabs import Shared, can_train, long
 from studio.tabs.answering import Answering
 from studio.tabs.notices import explained, needs_train
 from studio.widgets.panes import empty_html, panes_html, short_name
@@ -97,10 +97,10 @@ class Page:
         outputs += [self.choice, self.followed]
         settings = [self.temperature, self.longest, self.seed]
         asked = [self.prompt, self.turns, self.choice, self.shared.run, self.followed, *settings]
-        gr.on([self.send.click, self.prompt.submit], self._answer, asked, outputs, concurrency_limit=8, **QUIET)
+        gr.on([self.send.click, self.prompt.submit], self._answer, asked, outputs, **long("answer"), **QUIET)
         self.stop.click(self._stop, None, None, queue=False, **QUIET)
         self.clear.click(self._clear, self.choice, [self.panes, self.status, self.turns], **QUIET)
-        self.unload.click(self._unload, None, self.status, **QUIET)
+        self.unload.click(self._unload, None, self.status, **long("unload"), **QUIET)
         self.mark.change(None, self.mark, None, js="(on) => { document.body.classList.toggle('ls-marking', on) }", **QUIET)
         # A BrowserState is read when its tab is first shown, and says so with a change, as it does after every write.
         draft = [self.prompt, *settings]

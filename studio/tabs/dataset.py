@@ -21,7 +21,7 @@ from studio.datasets.words import problem_text
 from studio.i18n import LANGUAGES, explain, language, marker, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.security import from_this_machine
-from studio.tabs import Shared, can_train
+from studio.tabs import Shared, can_train, long
 from studio.tabs.controls import control
 from studio.tabs.dataset_page import ROWS_A_PAGE, damaged_choices, deleted_html, head, picture, stored_choices, trouble_html, waiting
 from studio.tabs.notices import needs_train, problem_html
@@ -153,7 +153,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         try:
             name, size_bytes, _ = json.loads(oversize)
             problem = too_big(str(name), int(size_bytes))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return ""
         lang = language(request)
         return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
@@ -165,7 +165,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
     for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
         started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
-        done = started.then(handler, [left[source], *settings], outputs, **QUIET)
+        done = started.then(handler, [left[source], *settings], outputs, **long("ingest"), **QUIET)
         done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
     timer.tick(tick, None, progress, queue=False, **QUIET)
     right["cancel"].click(cancel, None, None, queue=False, **QUIET)
@@ -175,7 +175,7 @@ def _ingest_params(request: gr.Request, percent: Any, model: Any, max_length: An
     """The form's values as the worker takes them; what is not a number goes on as it is and is refused there. A base that is not
     for who asks is no fault of the data; the preview says so."""
     is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
-    share = percent / 100 if is_number else percent
+    share = percent / 100 if is_number and abs(percent) < 1e6 else percent
     params = {"eval_share": share, "max_length": max_length, "assistant_only_loss": assistant_only_loss}
     with contextlib.suppress(Problem):
         params["model"] = base_name(model, from_this_machine(request))
@@ -267,7 +267,7 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         return request.query_params.get("tab") == "dataset"
 
     quick = {"inputs": [opened, left["stored"]], "outputs": outputs, "queue": False, **QUIET}
-    full = {"inputs": [opened, *settings], "outputs": outputs, "trigger_mode": "always_last", **QUIET}
+    full = {"inputs": [opened, *settings], "outputs": outputs, "trigger_mode": "always_last", **long("preview"), **QUIET}
     _page().load(first, **quick)
     _page().load(is_addressed, None, opened, queue=False, **QUIET)
     shared.tab["dataset"].select(lambda: True, None, opened, queue=False, **QUIET)

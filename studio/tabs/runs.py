@@ -12,7 +12,7 @@ from studio.export.result import zip_folder, zip_result
 from studio.i18n import language, marker, t
 from studio.page import told
 from studio.runs.supervisor import RunView
-from studio.tabs import Shared, can_train, open_tab
+from studio.tabs import Shared, can_train, long, open_tab
 from studio.tabs.notices import explained, needs_train
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table, settings
@@ -74,7 +74,7 @@ def _wire_look(shared: Shared, parts: dict[str, Any]) -> None:
     parts["table"].click(pick, None, shared.run, **quiet)
     for moment in (shared.run.change, shared.tab["runs"].select, parts["other"].input):
         moment(look, **seen)
-    gr.Timer(EVERY_S).tick(look, concurrency_limit=None, **seen)
+    gr.Timer(EVERY_S).tick(look, **seen)
 
 
 def _shown(lang: str, view: RunView | None, views: list[RunView], other_id: str | None) -> dict[str, Any]:
@@ -146,5 +146,5 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
     open_tab(shared, parts["chat"].click, "chat")
     parts["delete"].click(delete, shared.run, [note, shared.run, deleted, undo], **quiet)
     undo.click(restore, deleted, [note, shared.run, undo], **quiet)
-    fetched = parts["download"].click(prepare, shared.run, [note, file], api_visibility="private")
+    fetched = parts["download"].click(prepare, shared.run, [note, file], api_visibility="private", **long("zip"))
     fetched.success(None, None, None, js="() => document.querySelector('#runs-file a, a#runs-file, #runs-file')?.click()", api_visibility="private")

@@ -18,10 +18,11 @@ from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
 from studio.models import EMBEDDED_ID, base_name
+from studio.page import told
 from studio.runs.preflight import Prediction, one_device, preflight
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
-from studio.tabs import Shared, can_train, open_tab
+from studio.tabs import Shared, can_train, long, open_tab
 from studio.tabs.controls import control, is_read, recipe_from, values_of, without_control
 from studio.tabs.notices import explained, mark_field, needs_train
 from studio.widgets.also_set import EVERY, ON_LOAD, Setting, also_set
@@ -141,7 +142,7 @@ def _wire_form(shared: Shared, form: Form) -> None:
         return [said, *values_of(recipe, NAMES), recipe.to_dict(), _also_html(language(request), recipe), None]
 
     asked = [dataset, form.name, *form.fields.values(), form.base]
-    begun = form.start.click(begin, asked, [trouble, shared.run], api_visibility="private", concurrency_limit=1)
+    begun = form.start.click(begin, asked, [trouble, shared.run], api_visibility="private", **long("train"))
     begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
     refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
     shared.tab["train"].select(choices, **refresh)
@@ -155,7 +156,7 @@ def _wire_form(shared: Shared, form: Form) -> None:
 def _wire_also(form: Form) -> None:
     def set_back(request: gr.Request, event: gr.EventData, base: dict[str, Any]) -> tuple[Any, Any, Any]:
         """One field, or all that have no control, back to the default."""
-        asked, recipe = str((event._data or {}).get("field", "")), Recipe.from_dict(base)
+        asked, recipe = str(told(event).get("field", "")), Recipe.from_dict(base)
         names = [name for name in without_control(recipe, NAMES) if asked in (name, EVERY)]
         try:
             recipe = recipe.replace(**{name: FIELDS[name].default for name in names})
@@ -211,7 +212,7 @@ def _wire_run(shared: Shared, picture: Any, log: Any, buttons: tuple[Any, ...]) 
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     seen = {"inputs": [shared.run, drawn], "outputs": [picture, log, stop, resume, chat, drawn], **quiet}
-    gr.Timer(EVERY_S).tick(look, concurrency_limit=None, **seen)
+    gr.Timer(EVERY_S).tick(look, **seen)
     shared.run.change(look, **seen)
     stop.click(stop_run, shared.run, None, **quiet).then(look, **seen)
     resume.click(resume_run, shared.run, None, **quiet).then(look, **seen)

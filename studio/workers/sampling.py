@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ class Sampling:
 
 def _within(field: str, value: Any, limits: tuple[float, float], whole: bool = True) -> float:
     low, high = limits
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)  # what is not finite is within no limits
     if not number or not low <= value <= high or (whole and value != int(value)):
         allowed = f"{low:,} – {high:,}" if whole else f"{low:g} – {high:g}"
         raise Problem("chat.setting", field=field, value=str(value)[:40], allowed=allowed)
