@@ -236,7 +236,7 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
     unchanged = (gr.skip(),) * len(outputs)
 
     def nothing(lang: str, id: str | None) -> tuple[Any, ...]:
-        shown = shared.datasets.damaged().get(id)
+        shown = shared.datasets.damaged().get(str(id))
         said = problem_html(t(lang, "dataset.damaged", reason=explain(lang, shown))) if shown else head(lang, None)
         return said, "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
 
