@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.datasets.language import LanguageGuess
+from studio.datasets.text import clean, cleaned
 from studio.storage import storage_problems, sync, write_json
 
 NAME_LIMIT_CHARACTERS = 120
@@ -83,12 +84,13 @@ class Draft:
     def drop(self, row: int, reason: str, **params: Any) -> None:
         """Record a row that is left out."""
         with storage_problems(self.folder.parent):
-            self._dropped.write(json.dumps({"row": row, "reason": reason, "params": params}, ensure_ascii=False) + "\n")
+            line = json.dumps({"row": row, "reason": reason, "params": cleaned(params)}, ensure_ascii=False)
+            self._dropped.write(line + "\n")
         self.reasons[reason] += 1
 
     def leave(self, unused: Iterable[str]) -> None:
         """Count a row's columns and keys that nobody reads. Where an object has ever other keys, it is counted as one."""
-        names = {name[:NAME_LIMIT_CHARACTERS] for name in unused}
+        names = {clean(name)[:NAME_LIMIT_CHARACTERS] for name in unused}
         is_full = len(self.unused) >= UNUSED_NAMES
         self.unused.update({name.partition(".")[0] if is_full and name not in self.unused else name for name in names})
 
@@ -107,7 +109,7 @@ class Draft:
                 "encoding": encoding, "kept": self.kept, "dropped": self.dropped, "changed": self.changed,
                 "train_rows": self.kept - len(chosen), "eval_rows": len(chosen), "language": self._language.result(),
                 "fingerprint": self._hash.hexdigest(), "eval_share": eval_share, "seed": seed,
-                "reasons": dict(self.reasons), "columns": columns or {}, "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
+                "reasons": dict(self.reasons), "columns": cleaned(columns or {}), "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
             }  # fmt: skip
             write_json(self.folder / "meta.json", meta)
             for file in self.folder.iterdir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from studio.datasets.draft import Draft
 from studio.datasets.formats import columns_read, label_is_class, normalise, recognise
 from studio.datasets.reading import RowError, Source, open_source, read
 from studio.datasets.store import DatasetInfo, DatasetStore
+from studio.datasets.text import cleaned
 from studio.datasets.threads import JOINED_BY, Threads
 from studio.datasets.values import is_blank, type_word
 from studio.storage import storage_problems
@@ -33,12 +35,13 @@ def ingest(
     *,
     eval_share: float = 0.1,
     seed: int = 42,
-    check: Callable[[Draft, str], None] | None = None,
+    check: Callable[[Draft, str], Iterator[int]] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, Any]]:
     """Yield progress (`{"read", "kept", "dropped"}`, share of the file and rows); the generator returns `DatasetInfo`.
 
-    `check(draft, file)` may refuse the whole (all rows too long, say) before anything is stored. Raises `Problem`
+    `check(draft, file)` may refuse the whole (all rows too long, say) before anything is stored; it yields how many rows it
+    has looked at, which comes along as `counted`. Raises `Problem`
     (`dataset.*`, `storage.*`), after which nothing has changed.
     """
     low, high = EVAL_SHARE_LIMITS
@@ -52,19 +55,38 @@ def ingest(
 
     source.stop = stop
     store.sweep()
-    with store.draft() as draft, storage_problems(store.root):
+    with store.draft() as draft, storage_problems(store.root), _clean_problems():
         draft.stop = stop
         shape, columns = yield from _fill(draft, _guarded(read(source), source), source)
         if not draft.kept:
             first = next(iter(draft.dropped_so_far(1)))
             raise Problem("dataset.none_left", file=source.name, dropped=draft.dropped, **first)
         if check:
-            check(draft, source.name)
+            counts = {"read": 1.0, "kept": draft.kept, "dropped": draft.dropped}
+            yield from _now_and_then({**counts, "counted": counted} for counted in check(draft, source.name))
         folder = draft.finish(
             name=source.name, shape=shape, file_name=source.name, encoding=source.encoding,
             eval_share=float(eval_share), seed=seed, columns=columns,
         )  # fmt: skip
     return store.get(folder.name)
+
+
+def _now_and_then(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    reported = 0.0
+    for event in events:
+        if time.monotonic() - reported > PROGRESS_SECONDS:
+            reported = time.monotonic()
+            yield event
+
+
+@contextlib.contextmanager
+def _clean_problems() -> Iterator[None]:
+    """Names of columns stand in sentences, and half a character in one could not be sent anywhere."""
+    try:
+        yield
+    except Problem as problem:
+        problem.params = cleaned(problem.params)
+        raise
 
 
 def _guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[int, Any]]:
@@ -103,6 +125,8 @@ def _fill(draft: Draft, rows: Iterator[tuple[int, Any]], source: Source) -> Iter
             draft.drop(number, error.reason, **error.params)
         except RecursionError:
             draft.drop(number, "deep", column=", ".join(map(str, value))[:80])
+        except Exception as error:  # a value nobody thought of costs its row, not the file
+            draft.drop(number, "unread", detail=f"{type(error).__name__}: {error}"[:160])
         else:
             draft.keep({**content, "row": number}, changed)
         draft.leave(unused)

@@ -6,6 +6,7 @@ from typing import Any
 
 from studio.datasets.columns import as_verdict
 from studio.datasets.reading import RowError
+from studio.datasets.text import clean
 from studio.datasets.tools import calls_of
 from studio.datasets.values import Cleaner, Doubled, is_blank, is_missing, listed, type_word
 
@@ -107,7 +108,7 @@ def _message(turn: dict[str, Any], column: str, cleaner: Cleaner) -> Message:
         if calls is not None:
             made["tool_calls"] = calls_of(calls, f"{column}: tool_calls")
     if role == "tool":
-        made |= {key: turn[key] for key in ("name", "tool_call_id") if isinstance(turn.get(key), str) and turn[key]}
+        made |= {key: clean(turn[key]) for key in ("name", "tool_call_id") if isinstance(turn.get(key), str) and turn[key]}
     return _flagged(made, turn, column)
 
 

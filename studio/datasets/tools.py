@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.datasets.reading import RowError
+from studio.datasets.text import clean
 from studio.datasets.values import is_blank, listed, plain, type_word
 
 
@@ -42,8 +43,8 @@ def _call(call: Any, column: str) -> dict[str, Any]:
         raise RowError("arguments", column=column, name=function["name"][:40], found=_found(arguments))
     made: dict[str, Any] = {"type": "function"}
     if isinstance(call.get("id"), str) and call["id"]:
-        made["id"] = call["id"]
-    return {**made, "function": {"name": function["name"], "arguments": plain(arguments, column)}}
+        made["id"] = clean(call["id"])
+    return {**made, "function": {"name": clean(function["name"]), "arguments": plain(arguments, column)}}
 
 
 def _found(value: Any) -> str:

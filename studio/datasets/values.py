@@ -10,12 +10,10 @@ import re
 from typing import Any
 
 from studio.datasets.reading import RowError
+from studio.datasets.text import clean, without_blank_lines_around
 
 # Python's own limit for turning digits into a number; a longer one is damage more often than an answer.
 NUMBER_LIMIT_DIGITS = 4300
-# Line breaks and tabs are text; everything else below a space is debris of a conversion.
-_DEBRIS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _PYTHON_REPR = re.compile(r"\s*[\[{(]\s*(?:\{\s*)?(?:'|\"[^\"]*\"\s*:\s*(?:'|None\b|True\b|False\b))")
 
 
@@ -140,19 +138,6 @@ def plain(value: Any, column: str) -> Any:
     if isinstance(value, str):
         return clean(value)
     return value if isinstance(value, (bool, int, float)) else scalar_text(value)
-
-
-def clean(text: str) -> str:
-    """Without control characters and half characters; line ends as `\\n`."""
-    return _SURROGATES.sub("\ufffd", _DEBRIS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
-
-
-def without_blank_lines_around(text: str) -> str:
-    """Wholly blank lines at both ends are cut, and nothing else: the first line of code keeps its indentation."""
-    body = text.rstrip()
-    text = body + text[len(body) :].partition("\n")[0]
-    body = text.lstrip()
-    return text[: len(text) - len(body)].rpartition("\n")[2] + body
 
 
 def _check_digits(value: Number) -> None:

@@ -48,6 +48,9 @@ def reading(lang: str, file: str, event: dict[str, Any] | None) -> str:
         return waiting(lang, "starting", file)
     share, counts = round(100 * event["read"]), {key: f"{event[key]:,}" for key in ("kept", "dropped")}
     text = escape(t(lang, "dataset.reading", file=file, share=share, **counts))
+    if "counted" in event:
+        share = round(100 * event["counted"] / max(1, event["kept"]))
+        text = escape(t(lang, "dataset.counting", file=file, counted=f"{event['counted']:,}", kept=counts["kept"]))
     return f'<div class="ls-reading" role="status"><p>{text}</p><progress max="100" value="{share}"></progress></div>'
 
 

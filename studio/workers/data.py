@@ -40,20 +40,21 @@ def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]
 
 
 def _length_check(params: dict[str, Any]) -> Any:
-    """Refuses a dataset of which not one row fits; reads no further than the first that does."""
+    """Refuses a dataset of which not one row fits; reads no further than the first that does. Stops where `draft` is stopped."""
     recipe = _recipe(params)
 
-    def check(draft: Draft, file: str) -> None:
+    def check(draft: Draft, file: str) -> Iterator[int]:
         try:
             tokenizer = _tokenizer(recipe.model)
         except Problem:
             return  # a base that cannot be opened is no fault of the data; the preview says so
         shortest = None
-        for row in draft.rows():
+        for counted, row in enumerate(draft.rows(), start=1):
             result = rendering.encode_row(tokenizer, row, recipe)
             if getattr(result, "reason", None) != "too_long":
                 return
             shortest = min(shortest or result.params["length"], result.params["length"])
+            yield counted
         raise Problem(
             "dataset.all_too_long",
             field="max_length", file=file, rows=draft.kept, shortest=shortest, limit=recipe.max_length,

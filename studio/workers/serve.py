@@ -64,7 +64,7 @@ def serve(handlers: dict[str, Handler], ready: Callable[[], None] | None = None)
 
 def _claim_stdout() -> Any:
     """Keep the real stdout for the protocol and send everyone else's printing to stderr."""
-    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return protocol

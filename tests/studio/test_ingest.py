@@ -248,6 +248,32 @@ def test_cancelling_leaves_nothing(store, tmp_path):
     assert caught.value.code == "dataset.cancelled" and list(store.root.iterdir()) == []
 
 
+def test_cancelling_is_heard_at_every_stage(store, tmp_path, monkeypatch):
+    """While blank lines are skipped, while rows are looked at after reading, and while they are split; nothing is left."""
+    from studio.datasets import ingest as module
+
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0)
+    blank, rows = tmp_path / "blank.jsonl", tmp_path / "rows.jsonl"
+    blank.write_text(LINES[0] + "\n" * 2_000_000)
+    rows.write_text("\n".join(LINES * 30))
+
+    def after(calls):
+        asked = iter(range(calls))
+        return lambda: next(asked, None) is None
+
+    def check(draft, file):
+        yield from range(len(list(draft.rows())))
+
+    whole = []
+    events = ingest(store, rows, check=check, cancelled=lambda: bool(whole.append(1)))
+    assert any("counted" in event for event in events)
+    for file, calls in [(blank, 20), *((rows, share * len(whole) // 10) for share in range(0, 10, 2)), (rows, len(whole) - 1)]:
+        before = len(list(store.root.iterdir()))
+        with pytest.raises(Problem) as caught:
+            run(ingest(store, file, check=check, cancelled=after(calls)))
+        assert caught.value.code == "dataset.cancelled" and len(list(store.root.iterdir())) == before
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),

@@ -92,6 +92,21 @@ def test_one_object_that_holds_the_rows_is_unfolded(bring, name):
     assert bring(name, json.dumps(FILES[name]))[1] == [QA]
 
 
+def test_half_characters_in_names_and_values_are_replaced_everywhere(bring):
+    """JSON may hold them, escaped; nothing that is written, sent or shown may."""
+    half = r'"\ud800"'
+    tool = f'{{"name": "w", "arguments": {{{half}: {half}}}, "id": {half}}}'
+    messages = f'[{{"role": "user", "content": {half}, {half}: 1}}, {{"role": "assistant", "tool_calls": [{tool}]}}]'
+    bad = f'{{{half}: 1, "messages": [{{"role": {half}, "content": "x"}}]}}'
+    info, rows = bring("rows.jsonl", f'{{"messages": {messages}, {half}: 2}}\n{bad}')
+    assert rows[0]["messages"][0]["content"] == "\ufffd" and info.dropped == 1
+    assert info.unused == {"\ufffd": 2, "messages.\ufffd": 1}
+    json.dumps([rows, info.dropped_rows(), info.unused], ensure_ascii=False).encode()
+    with pytest.raises(Problem) as caught:
+        bring("none.jsonl", f"{{{half}: 1}}")
+    str(caught.value).encode()
+
+
 def test_excels_line_with_the_separator_is_no_header(bring):
     info, rows = bring("rows.csv", "sep=;\nquestion;answer;#\nq;a;007\n")
     assert rows == [QA] and info.unused == {"#": 1}

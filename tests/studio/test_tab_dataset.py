@@ -105,6 +105,8 @@ def test_everything_shown_is_escaped(lang, info):
     whole = "".join(part for part in html if isinstance(part, str)) + page.deleted_html(lang, "deleted", EVIL)
     whole += page.trouble_html(lang, EVIL, kept=True) + page.reading(lang, EVIL, {"read": 0.5, "kept": 1, "dropped": 2})
     read = Reader(whole)
+    counting = Reader(page.reading(lang, EVIL, {"read": 1.0, "kept": 4000, "dropped": 2, "counted": 1234}))
+    assert "1,234" in counting.text and "4,000" in counting.text and "img" not in counting.tags
     assert "img" not in read.tags and not any(name.startswith("on") for name in read.attributes)
     assert EVIL[:-1] in read.text
 

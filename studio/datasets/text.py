@@ -1,0 +1,28 @@
+"""Text fit to store, to train on and to show: no debris of a conversion, no half characters."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Line breaks and tabs are text; everything else below a space is debris of a conversion.
+_DEBRIS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Without control characters and half characters; line ends as `\\n`."""
+    return _SURROGATES.sub("\ufffd", _DEBRIS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def without_blank_lines_around(text: str) -> str:
+    """Wholly blank lines at both ends are cut, and nothing else: the first line of code keeps its indentation."""
+    body = text.rstrip()
+    text = body + text[len(body) :].partition("\n")[0]
+    body = text.lstrip()
+    return text[: len(text) - len(body)].rpartition("\n")[2] + body
+
+
+def cleaned(params: dict[str, Any]) -> dict[str, Any]:
+    """The values of a sentence, with words of a user's file in them, as text that can be written."""
+    return {key: clean(value) if isinstance(value, str) else value for key, value in params.items()}
