@@ -19,6 +19,7 @@ from studio.widgets.token_mask import legend, token_mask
 ROWS_A_PAGE = 5
 SHOWN_DROPPED = 20
 SHOWN_UNUSED = 12
+NOTED_ROWS = 5
 
 
 def stored_choices(stored: list[DatasetInfo]) -> list[tuple[str, str]]:
@@ -106,6 +107,22 @@ def _about(lang: str, count: int, seen: dict[str, Any] | None) -> str:
     return t(lang, "dataset.about", count=f"{round(count, -digits):,}")
 
 
+def notes_html(lang: str, seen: dict[str, Any]) -> str:
+    """What the base's template leaves out of rows that are trained, and the date that it writes."""
+    said = [_note(lang, note, rows, seen) for note, rows in seen.get("notes", {}).items()]
+    if seen.get("dates"):
+        said.append(t(lang, "dataset.note_date", dates=", ".join(seen["dates"])))
+    return "".join(f'<p class="ls-warn ls-data-note" role="status">! {escape(sentence)}</p>' for sentence in said)
+
+
+def _note(lang: str, note: str, rows: list[int], seen: dict[str, Any]) -> str:
+    count = f"{len(rows):,}"
+    if seen["measured"] < seen["of"]:
+        count = t(lang, "dataset.about", count=f"{round(len(rows) * seen['of'] / seen['measured']):,}")
+    named = ", ".join(f"{row:,}" for row in rows[:NOTED_ROWS]) + (" …" if len(rows) > NOTED_ROWS else "")
+    return t(lang, f"dataset.note_{note}", count=count, rows=named)
+
+
 def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> str:
     """Rows left out with their numbers and reasons: those the file lost first, then those the settings leave out."""
     found = info.dropped_rows(SHOWN_DROPPED) + (seen["first_dropped"] if seen else [])
@@ -146,7 +163,7 @@ def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> t
     """All of the right side: head, dropped, rows, pager, its two buttons, lengths."""
     last = seen["offset"] + len(seen["rows"])
     return (
-        head(lang, info, seen),
+        head(lang, info, seen) + notes_html(lang, seen),
         dropped_table(lang, info, seen),
         rows_html(lang, seen, int(limit)),
         gr.Row(visible=seen["total"] > ROWS_A_PAGE),

@@ -114,4 +114,7 @@ def _rows(lang: str, view: RunView) -> str:
         reasons = ", ".join(f"{strings(lang).get(f'train.reason_{name}', name)}: {count:,}" for name, count in data["reasons"].items())
         key = "train.rows_dropped" if data["dropped"] else "train.rows_kept"
         lines.append(t(lang, key, split=t(lang, f"train.split_{split}"), kept=f"{data['kept']:,}", dropped=f"{data['dropped']:,}", reasons=reasons, trained=f"{data['trained_tokens']:,}"))
+        lines += [t(lang, f"train.note_{note}", split=t(lang, f"train.split_{split}"), count=f"{count:,}") for note, count in data.get("notes", {}).items()]
+    if dates := sorted({date for data in view.course.data.values() for date in data.get("dates", ())}):
+        lines.append(t(lang, "train.note_date", dates=", ".join(dates)))
     return "".join(f'<p class="ls-note">{escape(line)}</p>' for line in lines)

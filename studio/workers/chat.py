@@ -20,7 +20,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 
 from estimator import program
@@ -28,7 +27,8 @@ from estimator.problems import Problem
 from studio.workers import serve
 from studio.workers.choice import Choice
 from studio.workers.generation import Answer, answer_together, end_ids
-from studio.workers.rendering import load_tokenizer, prompt_ids
+from studio.workers.messages import clean
+from studio.workers.rendering import Refused, load_tokenizer, prompt_ids
 from studio.workers.sampling import Sampling
 from studio.workers.weights import Weights, free
 
@@ -126,7 +126,7 @@ class Chat:
         """The run's own tokenizer and template, as used in training, for both panes; else the base's."""
         own = choice.result if choice.result and (choice.result / "tokenizer_config.json").is_file() else choice.base
         if own not in self._tokenizers:
-            self._tokenizers[own] = load_tokenizer(own)
+            self._tokenizers[own] = load_tokenizer(own, choice.recipe.model)
         return self._tokenizers[own]
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
@@ -163,8 +163,8 @@ class Job:
         self._end_ids = end_ids(tokenizer, self._weights.model)
         try:
             self._prompts = [prompt_ids(tokenizer, history) for history in histories]
-        except jinja2.TemplateError as error:
-            raise Problem("chat.template", value=choice.recipe.model, reason=str(error)[:160]) from error
+        except Refused as refused:
+            raise Problem("chat.template", value=choice.recipe.model, reason=str(refused)) from refused
         self.answers = [Answer(tokenizer, self._end_ids) for _ in self._prompts]
         self._labels = [{**choice.label, "run": None}, choice.label][: len(self._prompts)]
         self.mode = self._mode()
@@ -235,7 +235,7 @@ def _checked_history(params: dict[str, Any], field: str) -> list[dict[str, str]]
     good = all(m.get("role") in ("system", "user", "assistant") and isinstance(m.get("content"), str) for m in history)
     if not history or not good or history[-1]["role"] != "user" or not history[-1]["content"].strip():
         raise Problem("chat.prompt", field=field)
-    return history
+    return clean(history)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ Methods: `ingest` (streams progress, answers with the stored dataset) and `previ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from estimator.recipe import FIELDS, Recipe
 from studio import paths
 from studio.datasets.draft import Draft
 from studio.datasets.ingest import ingest as ingest_file
-from studio.datasets.store import DatasetStore, as_json
+from studio.datasets.store import DatasetInfo, DatasetStore, as_json
 from studio.workers import preview as previews
 from studio.workers import rendering
 from studio.workers.bases import open_tokenizer
 from studio.workers.serve import Request, serve
 
 ROWS_AT_ONCE = 50
+KEPT_MEASURES = 16
+_measured: dict[tuple[str, Any, bool], previews.Measured] = {}
+"""By dataset, tokenizer and what is trained; the newest."""
 
 
 def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
@@ -70,15 +73,19 @@ def preview(params: dict[str, Any], request: Request) -> dict[str, Any]:
     tokenizer = _tokenizer(recipe.model)
     count = max(0, min(int(params.get("count", 5)), ROWS_AT_ONCE))
     offset = max(0, min(int(params.get("offset", 0)), info.kept - 1))
-    measured = _measured(info.id, recipe.model, recipe.assistant_only_loss)
+    measured = _measure(info, tokenizer, recipe, lambda: request is not None and request.cancelled)
     return previews.view(info, tokenizer, recipe, measured, offset, count)
 
 
-@lru_cache(maxsize=16)
-def _measured(dataset_id: str, model: str, assistant_only_loss: bool) -> previews.Measured:
+def _measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool]) -> previews.Measured:
     """Lengths do not depend on the limit: they are measured once, and moving the limit is instant."""
-    info = DatasetStore(paths.datasets(), paths.trash()).get(dataset_id)
-    return previews.measure(info, _tokenizer(model), _whole(model, assistant_only_loss))
+    key = (info.id, tokenizer, recipe.assistant_only_loss)
+    if key not in _measured:
+        whole = recipe.replace(max_length=FIELDS["max_length"].limits["high"])
+        _measured[key] = previews.measure(info, tokenizer, whole, cancelled)
+        while len(_measured) > KEPT_MEASURES:
+            del _measured[next(iter(_measured))]
+    return _measured[key]
 
 
 def _recipe(params: dict[str, Any]) -> Recipe:
@@ -87,20 +94,15 @@ def _recipe(params: dict[str, Any]) -> Recipe:
     return Recipe.from_dict({name: params[name] for name in names if name in params})
 
 
-def _whole(model: str, assistant_only_loss: bool) -> Recipe:
-    longest = FIELDS["max_length"].limits["high"]
-    return Recipe(model=model, assistant_only_loss=assistant_only_loss, max_length=longest)
-
-
 def _tokenizer(model: str) -> Any:
     folder = open_tokenizer(model)
-    stamp = max(file.stat().st_mtime for file in folder.glob("*token*"))
-    return _load(folder, stamp)
+    stamp = max(file.stat().st_mtime for pattern in ("*token*", "*.jinja") for file in folder.glob(pattern))
+    return _load(folder, model, stamp)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, _stamp: float) -> Any:
-    return rendering.load_tokenizer(folder)
+def _load(folder: Path, model: str, _stamp: float) -> Any:
+    return rendering.load_tokenizer(folder, model)
 
 
 def warm() -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterator
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from estimator.problems import Problem
 from estimator.recipe import FIELDS, Recipe
 from studio.datasets.store import DatasetInfo, read_rows
-from studio.workers.rendering import IGNORED, Dropped, Encoded, collator, encode_row
+from studio.workers.rendering import IGNORED, Dropped, Encoded, collator, dates, encode_row
 
 # Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
 MEASURED_ROWS = 4_000
 MEASURED_BYTES = 4_000_000
+# A template may take its time: what was measured by then stands for the rest.
+MEASURING_SECONDS = 20.0
 # Tokens of one row sent to the page; the rest is counted.
 SHOWN_PIECES = 1_500
 BINS = 40
@@ -37,28 +41,41 @@ class Measured:
     unusable: dict[int, Dropped]
     """Rows dropped for another reason than their length, by row number."""
     of: int
+    notes: dict[str, list[int]]
+    """Rows of which the template leaves something out, by what it is: `reasoning_left_out`, `system_left_out`, ..."""
 
 
-def measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe) -> Measured:
-    """Encode all rows, or every k-th of a large dataset. `recipe.max_length` must be the largest there is."""
+def measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False) -> Measured:
+    """Encode all rows, or every k-th of a large dataset. `recipe.max_length` must be the largest there is.
+
+    Raises `Problem` `worker.cancelled` soon after `cancelled()`.
+    """
     size = sum(file.stat().st_size for file in _files(info))
     step = math.ceil(max(info.kept / MEASURED_ROWS, size / MEASURED_BYTES, 1))
-    numbers, lengths, trained, unusable = [], [], [], {}
+    numbers, lengths, trained, unusable, notes = [], [], [], {}, defaultdict(list)
+    until = time.monotonic() + MEASURING_SECONDS
     for row in itertools.chain.from_iterable(read_rows(file, step=step) for file in _files(info)):
-        result = encode_row(tokenizer, row, recipe)
+        if cancelled():
+            raise Problem("worker.cancelled")
+        if numbers and time.monotonic() > until:
+            break
+        result = encode_row(tokenizer, row, recipe, cancelled)
         numbers.append(row["row"])
         dropped = isinstance(result, Dropped)
         if dropped:
             unusable[row["row"]] = result
         lengths.append(0 if dropped else len(result.input_ids))
         trained.append(0 if dropped else result.trained_tokens)
-    return Measured(np.array(numbers), np.array(lengths), np.array(trained), unusable, info.kept)
+        for note in () if dropped else result.notes:
+            notes[note].append(row["row"])
+    return Measured(np.array(numbers), np.array(lengths), np.array(trained), unusable, info.kept, dict(notes))
 
 
 def view(
     info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured, offset: int, count: int
 ) -> dict[str, Any]:
-    """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `lengths`."""
+    """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `lengths`;
+    `notes` (row numbers by what the template leaves out of rows that are trained), `dates` (what it writes for today)."""
     usable = measured.lengths > 0
     fits = usable & (measured.lengths <= recipe.max_length)
     reasons = Counter(dropped.reason for dropped in measured.unusable.values())
@@ -77,7 +94,15 @@ def view(
         "tokens": int(measured.lengths[fits].sum()),
         "trained_tokens": int(measured.trained[fits].sum()),
         "lengths": _histogram(measured.lengths[usable], recipe.max_length),
+        "notes": _noted(measured, fits),
+        "dates": dates(tokenizer),
     }
+
+
+def _noted(measured: Measured, fits: np.ndarray) -> dict[str, list[int]]:
+    kept = set(measured.rows[fits].tolist())
+    noted = {note: [row for row in rows if row in kept] for note, rows in measured.notes.items()}
+    return {note: rows for note, rows in noted.items() if rows}
 
 
 def _first_dropped(measured: Measured, fits: np.ndarray, recipe: Recipe) -> list[dict[str, Any]]:
@@ -117,7 +142,8 @@ def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count
     for index, (row, result) in enumerate(zip(rows, results, strict=True)):
         split = "train" if offset + index < info.train_rows else "eval"
         if isinstance(result, Dropped):
-            one = {"length": 0, "trained": 0, "pieces": [], "more": 0, "dropped": _as_json(result)}
+            length = result.params["length"] if result.reason == "too_long" else 0  # too long to be shown, too
+            one = {"length": length, "trained": 0, "pieces": [], "more": 0, "dropped": _as_json(result)}
         else:
             one = _tokens(tokenizer, result, next(labels)[: len(result.input_ids)], recipe)
         shown.append({"row": row["row"], "split": split, **one})

@@ -49,8 +49,13 @@ class Training:
         device = program.device()
         program.check_machine(self.recipe, device)
         folder = open_base(self.recipe.model)
-        tokenizer = rendering.load_tokenizer(folder)
-        train, evaluation, longest, padded = self._encode(rendering, tokenizer)
+        tokenizer = self._tokenizer(folder)
+        try:
+            train, evaluation, longest, padded = self._encode(rendering, tokenizer)
+        except Problem as problem:
+            if problem.code == "worker.cancelled":
+                return "stopped"
+            raise
         self._predict(folder, longest, padded)
 
         self.journal.write("phase", name="loading")
@@ -60,11 +65,21 @@ class Training:
         trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
         return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
 
+    def _tokenizer(self, folder: Path) -> Any:
+        """With the template and the date of the first attempt: another day or a newer template would make other rows."""
+        from studio.workers import chat_form, rendering
+
+        kept = chat_form.read(self.run.path)
+        tokenizer = rendering.load_tokenizer(folder, self.recipe.model, kept or chat_form.now())
+        if kept is None:
+            chat_form.write(self.run.path, tokenizer)
+        return tokenizer
+
     def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
         """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows differ."""
         encoded, longest, kept, tokens = [], 0, 0, 0
         for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
-            rows, report = rendering.encode_file(file, tokenizer, self.recipe) if file else (None, None)
+            rows, report = rendering.encode_file(file, tokenizer, self.recipe, self.run.stop_file.exists) if file else (None, None)
             if report:
                 self.journal.write("data", split=split, **report)
                 longest = max(longest, report["longest"])
@@ -127,6 +142,8 @@ class Training:
 
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
+        from studio.workers import chat_form
+
         target = self.run.adapter if self.recipe.has_adapters else self.run.model
         building = target.with_name(f".{target.name}")
         shutil.rmtree(building, ignore_errors=True)
@@ -134,6 +151,7 @@ class Training:
             # Not `trainer.save_model`: it adds the training arguments as a pickle, which nobody should have to open.
             trainer.accelerator.unwrap_model(trainer.model).save_pretrained(building)
             tokenizer.save_pretrained(building)
+            chat_form.write(building, tokenizer)
             shutil.rmtree(target, ignore_errors=True)
             building.rename(target)
         except BaseException:
