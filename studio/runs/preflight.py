@@ -37,6 +37,7 @@ class Prediction:
             "device": self.machine.name,
             "predicted": human_bytes(self.predicted_bytes or 0),
             "usable": human_bytes(self.machine.usable_bytes),
+            "tokens": f"{self.recipe.max_length:,}" if self.recipe else "?",
         }
 
 
