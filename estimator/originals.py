@@ -39,7 +39,9 @@ def originals(name: str, config: dict[str, Any]) -> list[str]:
     came_from = config.get("_name_or_path")
     if isinstance(came_from, str) and _ID.fullmatch(came_from) and came_from != name and _plain(came_from) == came_from:
         found.append(came_from)
-    same = sorted(_same_sizes(config), key=lambda id: -_likeness(plain, id)) if owner or plain != tail else _same_sizes(config)
+    same = _same_sizes(config)
+    if owner or plain != tail:  # a name that tells something
+        same = sorted(same, key=lambda id: (same[id], -_likeness(plain, id)))
     exact = [id for id in same if _stem(id) == _stem(plain)]
     return list(dict.fromkeys([*found, *exact, *same]))[:MOST] or ([plain] if plain != tail else [])
 
@@ -59,13 +61,14 @@ def _likeness(plain: str, id: str) -> float:
     return difflib.SequenceMatcher(None, _stem(plain), _stem(id)).ratio()
 
 
-def _same_sizes(config: dict[str, Any]) -> list[str]:
+def _same_sizes(config: dict[str, Any]) -> dict[str, bool]:
+    """Presets of these sizes, and whether their context is another; those of the same context first."""
     try:
         spec = ModelSpec.from_config(config)
-        found = _presets_by_sizes().get(_sizes(spec), {})
-        return sorted(found, key=lambda id: found[id] != spec.max_position_embeddings)
     except Problem:
-        return []
+        return {}
+    found = {id: context != spec.max_position_embeddings for id, context in _presets_by_sizes().get(_sizes(spec), {}).items()}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 @functools.cache

@@ -1,13 +1,16 @@
 """What is refused before a run starts."""
 
+import dataclasses
 import json
 
 import pytest
 
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from estimator.sources import model_from_config
 from studio.i18n import explain
-from studio.runs.preflight import preflight
+from studio.machine import this_machine
+from studio.runs.preflight import judge, preflight
 from tests.estimator.small import CONFIGS
 
 
@@ -25,3 +28,31 @@ def test_a_visitor_may_not_name_a_folder_of_this_machine(tmp_path):
         with pytest.raises(Problem) as refused:
             preflight(recipe, trace_worker=None, folders=folders)
         assert refused.value.code == code
+
+
+PACKED = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": False}
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "code"),
+    [
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, {}, "model.stored_untrainable_alone"),
+        ({"quantization_config": PACKED}, {"method": "lora"}, "model.stored_packed_alone"),
+        ({"quantization_config": PACKED}, {"quantization": "int8"}, "model.stored_otherwise_alone"),
+        ({}, {"target_modules": ("lm_head", "q_proj")}, "estimator.head_adapted"),
+        ({"text_config": CONFIGS["llama"] | {"model_type": "qwen3_next"}}, {"packing": True}, "machine.packing"),
+    ],
+)
+def test_what_would_fail_after_the_start_is_refused_in_both_languages(config, fields, code):
+    model = model_from_config(CONFIGS["llama"], "small")
+    model = dataclasses.replace(model, config=CONFIGS["llama"] | config)
+    with pytest.raises(Problem) as refused:
+        judge(Recipe(model="small", **{"dtype": "float32", "max_length": 16} | fields), model, this_machine())
+    assert refused.value.code == code
+    assert all("{" not in explain(lang, refused.value) and "problem." not in explain(lang, refused.value) for lang in ("en", "zh-CN"))
+
+
+def test_the_run_records_how_the_repository_stores_its_weights():
+    model = model_from_config(CONFIGS["llama"] | {"quantization_config": PACKED}, "small")
+    recipe = Recipe(model="small", dtype="float32", max_length=16)
+    assert recipe.bnb_4bit_use_double_quant and not judge(recipe, model, this_machine()).recipe.bnb_4bit_use_double_quant
