@@ -16,6 +16,7 @@ from estimator.parts import Parts
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.states import base_weights
+from estimator.stored import storage_of
 from estimator.units import width_bytes
 
 RUN = ("loading", "training_step", "evaluation", "saving")
@@ -109,12 +110,16 @@ def _cache_of(model: Model, derive: bool) -> kv_cache.KvCache | None:
 def _loading(recipe: Recipe, parts: Parts, step: Step) -> Peak:
     """Transformers' loader: see `load_events.loading`. LLM.int8 goes by the host, one tensor at a time (integrations/bitsandbytes.py).
 
-    Every shard stays mapped until the last tensor is read; its pages are the system's to drop.
+    Every shard stays mapped until the last tensor is read; its pages are the system's to drop. FP8 and MXFP4 weights wait on the host,
+    unpacked, before they are quantized (`estimator.loading`); those in bitsandbytes' form are mapped as they are.
     """
     inventory, quantization = parts.model.inventory, recipe.quantization if recipe.is_quantized else None
+    storage, whole = storage_of(parts.model.config or {}), disk.stored_bytes(inventory, recipe.dtype)
     host = disk.largest_tensor_bytes(inventory, recipe.dtype) if quantization == "int8" else 0
+    if storage and storage.is_dequantized and quantization:
+        host = whole
     when = "quantizing" if quantization else "weights"
-    mapped = disk.stored_bytes(inventory, recipe.dtype)
+    mapped = parts.base.weights_bytes + parts.base.quantization_state_bytes if storage and storage.is_bitsandbytes else whole
     return Peak("loading", parts.loading_reserved_bytes + step.context_bytes, host, when, mapped)
 
 

@@ -208,5 +208,8 @@ def test_an_fp8_repository_counts_as_it_is_loaded_and_says_so(method, code):
     made = estimate(Recipe(model="mistralai/Ministral-3-3B-Instruct-2512", method=method))
     (note,) = [note for note in made.warnings if note.code == code]
     assert note.params["weights"] == "7.17 GiB" and note.params["stored"] == "FP8"
+    loading = next(peak for peak in made.peaks if peak.name == "loading")
     if method == "lora":
-        assert made.components["weights"] >= 2 * made.total_parameters
+        assert made.components["weights"] >= 2 * made.total_parameters and loading.host_bytes == 0
+    else:
+        assert loading.host_bytes == 2 * made.total_parameters  # they wait there, unpacked, to be quantized
