@@ -14,30 +14,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from estimator import program
+from estimator import program, stored
 from estimator.headers import is_prediction_layer, is_table
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from estimator.spec import read_config
+from estimator.stored import Storage
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-UNPACKED = {"fp8": "FineGrainedFP8Config", "mxfp4": "Mxfp4Config"}
-"""`quant_method` of a repository -> Transformers' record of it, for what is unpacked at loading."""
 SHOWN_TENSORS = 3
 _TOWER = re.compile(r"(^|\.)(vision|visual|audio|image|video|speech|multi_modal|mm_|embed_vision|embed_audio|connector|aligner)")
 
 
 def load(recipe: Recipe, folder: Path, device: str) -> PreTrainedModel:
-    """The base of `folder` on `device`, in eval mode. Raises `Problem`: `base.other_tensors`, `base.broken`; out of memory as torch says it."""
+    """The base of `folder` on `device`, in eval mode. Raises `Problem`: `base.other_tensors`, `base.broken`, and
+    `model.stored_*` for what cannot be trained as it is stored; out of memory as torch says it."""
     import torch
 
     try:
-        record = own_record(read_config(folder))
-        if record.get("quant_method") in UNPACKED:
-            return _unpacked(recipe, folder, record, device)
-        if record:
+        config = read_config(folder)
+        recipe, storage = stored.as_loaded(recipe, config), stored.storage_of(config)
+        if storage and storage.is_dequantized:
+            return _unpacked(recipe, folder, storage, device)
+        if storage:
             return _with_types(_from_folder(recipe, folder, None, device), recipe)
         return _from_folder(recipe, folder, program.quantization_config(recipe), device)
     except (ValueError, RuntimeError, KeyError, OSError, TypeError, ImportError, AttributeError) as error:
@@ -45,14 +46,6 @@ def load(recipe: Recipe, folder: Path, device: str) -> PreTrainedModel:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise Problem("base.broken", field="model", value=recipe.model, reason=reason) from error
-
-
-def own_record(config: dict[str, Any]) -> dict[str, Any]:
-    """What a repository says of how its weights are stored; empty where it says nothing (Transformers' `get_hf_quantizer` looks in
-    these two places)."""
-    text = config.get("text_config")
-    found = config.get("quantization_config") or (text.get("quantization_config") if isinstance(text, dict) else None)
-    return found if isinstance(found, dict) else {}
 
 
 def _from_folder(recipe: Recipe, folder: Path, quantization: Any, device: str) -> PreTrainedModel:
@@ -124,12 +117,12 @@ def other_tensors(code: str, name: str, missing: list[str], unexpected: list[str
     return Problem(code, field="model", value=name, tensors=shown, **counts)
 
 
-def _unpacked(recipe: Recipe, folder: Path, record: dict[str, Any], device: str) -> PreTrainedModel:
+def _unpacked(recipe: Recipe, folder: Path, storage: Storage, device: str) -> PreTrainedModel:
     """A repository in 8 or 4 bits that have no gradient, in the recipe's type; quantized by bitsandbytes from there, as the same
     weights published in 16 bits would be. What is quantized waits on the host meanwhile."""
-    import transformers
+    from transformers import FineGrainedFP8Config, Mxfp4Config
 
-    settings = getattr(transformers, UNPACKED[record["quant_method"]])(dequantize=True, modules_to_not_convert=record.get("modules_to_not_convert"))
+    settings = Mxfp4Config(dequantize=True) if storage.method == "mxfp4" else FineGrainedFP8Config(dequantize=True, quant_method=storage.method)
     with _whole_blocks():
         model = _with_types(_from_folder(recipe, folder, settings, "cpu" if recipe.is_quantized else device), recipe)
     if not recipe.is_quantized:

@@ -83,6 +83,13 @@ def _check_shards(folder: Path, name: str, field: str) -> None:
         raise Problem("base.broken", field=field, value=name, reason=reason[:200])
 
 
+def weights_of(folder: Path) -> list[Path]:
+    """The files of weights of a base that was checked, each once."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    return [folder / file for file in sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values()))]
+
+
 def check_safetensors(file: Path, name: str, field: str, code: str = "base.torn") -> frozenset[str]:
     """The names of the tensors of a whole file; safetensors itself compares the file's length with its header, and reads no weights.
     Raises `Problem(code)`."""

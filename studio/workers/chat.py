@@ -24,7 +24,7 @@ import torch
 
 from estimator import program
 from estimator.problems import Problem
-from studio.workers import serve
+from studio.workers import fingerprints, serve
 from studio.workers.choice import Choice
 from studio.workers.generation import Answer, answer_together, end_ids
 from studio.workers.messages import clean
@@ -111,7 +111,7 @@ class Chat:
 
     def _load(self, choice: Choice) -> None:
         adapter = choice.run_id is not None and choice.recipe.has_adapters
-        kept = self.weights is not None and self.weights.key == choice.key
+        kept = self.weights is not None and self.weights.key == choice.key and self.weights.fingerprint == fingerprints.of(choice.base)
         if not kept or (adapter and not self.weights.takes(choice.run_id, choice.result)):
             self.weights = None  # first away with the old base: two would need twice the memory
             self._tokenizers.clear()

@@ -62,6 +62,7 @@ class Training:
         loops.load_libraries()
         meter = memory.Meter(device)
         model = program.load_base(self.recipe, folder, training=True, device=device)
+        self._remember_base(folder)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
         return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
 
@@ -112,6 +113,8 @@ class Training:
         return program.make_trainer(self.recipe, model, tokenizer, train, evaluation, args, collator, [reporter])
 
     def _train(self, trainer: Any, tokenizer: Any, meter: Any, evaluates: bool) -> str:
+        if self.checkpoint and self.recipe.has_adapters:
+            self._check_checkpoint(trainer.model)
         trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
         stopped = trainer.state.global_step < trainer.state.max_steps
         if evaluates and not stopped and not _evaluated_last(trainer):
@@ -124,6 +127,13 @@ class Training:
         self.journal.write("phase", name="saving")
         self._save(trainer, tokenizer)
         return "finished"
+
+    def _check_checkpoint(self, model: Any) -> None:
+        """The checkpoint's adapter is this recipe's, tensor by tensor, and no pickle. Raises `Problem`."""
+        from studio.workers import adapter_files
+
+        adapter_files.check_files(self.checkpoint, self.checkpoint.name)
+        adapter_files.check_tensors("chat.adapter_tensors", model, "default", self.checkpoint, self.checkpoint.name)
 
     def _calibrate(self, meter: Any) -> None:
         """Keep the measured peak beside its estimate, for the error bars of later ones."""
@@ -142,7 +152,7 @@ class Training:
 
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
-        from studio.workers import chat_form
+        from studio.workers import chat_form, fingerprints
 
         target = self.run.adapter if self.recipe.has_adapters else self.run.model
         building = target.with_name(f".{target.name}")
@@ -152,6 +162,8 @@ class Training:
             trainer.accelerator.unwrap_model(trainer.model).save_pretrained(building)
             tokenizer.save_pretrained(building)
             chat_form.write(building, tokenizer)
+            if self.recipe.has_adapters:
+                fingerprints.write(building, self.recipe.model, self.fingerprint)
             shutil.rmtree(target, ignore_errors=True)
             building.rename(target)
         except BaseException:

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
+from safetensors import SafetensorError
 from transformers import GenerationConfig
 
 from estimator import program
 from estimator.problems import Problem
 from estimator.recipe import Recipe
+from studio.workers import adapter_files, fingerprints
 from studio.workers.mixing import BASE_ROW, can_mix, rows_by_slice
 
 # LLM.int8() casts its inputs to float16 at each layer and says so each time: thousands of lines an answer.
@@ -79,6 +81,7 @@ class Weights:
         self.key = BaseKey.of(recipe, folder)
         self.device = device
         self.model: Any = _load(recipe, folder, device)
+        self.fingerprint = fingerprints.of(folder)
         self.adapters: dict[str, Adapter] = {}
         self.tuned: tuple[str, Any] | None = None
         """(run id, whole model) of a full fine-tune: a second model in memory."""
@@ -96,21 +99,26 @@ class Weights:
     def attach(self, run_id: str, folder: Path) -> Adapter:
         """The adapter of a run, loaded onto the base unless it is there.
 
-        Raises `Problem("chat.adapter")`; these weights must then be dropped, for PEFT may have changed half the model.
+        Raises `Problem` (`chat.adapter`, `chat.adapter_tensors`, `chat.other_base`); these weights must then be dropped, for PEFT may
+        have changed half the model.
         """
         self.drop_tuned()
         if run_id in self.adapters:
             return self.adapters[run_id]
         name = "run-" + run_id.replace(".", "_")
         alone = _needs_the_base_alone(folder, run_id)
+        fingerprints.check("chat.other_base", folder, self.fingerprint, run_id, str(self.key.folder.name))
         own_biases = [(p, p.detach().clone()) for key, p in self.model.named_parameters() if key.endswith("bias") and "lora_" not in key]
         try:
             if isinstance(self.model, PeftModel):
                 self.model.load_adapter(folder, adapter_name=name)
             else:
                 self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
-        except (ValueError, RuntimeError, KeyError, OSError) as error:
-            raise Problem("chat.adapter", value=run_id, reason=str(error).strip().splitlines()[0][:200]) from error
+        except (ValueError, RuntimeError, KeyError, OSError, TypeError, AttributeError, SafetensorError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise Problem("chat.adapter", value=run_id, reason=" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+        adapter_files.check_tensors("chat.adapter_tensors", self.model, name, folder, run_id)
         self.model.eval()
         biases = [(p, before, p.detach().clone()) for p, before in own_biases if not torch.equal(p, before)]
         for parameter, before, _ in biases:
@@ -181,13 +189,10 @@ def _needs_the_base_alone(folder: Path, run_id: str) -> bool:
     """Whether an adapter has biases or whole modules of its own.
 
     PEFT 0.21 allows one adapter with biases on a model, and a mixed batch fails on a whole module of another adapter.
-    Raises `Problem("chat.adapter")` when the folder holds no adapter in safetensors.
+    Raises `Problem("chat.adapter")` when the folder holds no whole adapter in safetensors.
     """
-    missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).is_file()]
-    if missing:
-        raise Problem("chat.adapter", value=run_id, reason=f"{', '.join(missing)}: missing")
-    config = PeftConfig.from_pretrained(folder)
-    return config.bias != "none" or bool(config.modules_to_save)
+    config = adapter_files.check_files(folder, run_id)
+    return config.get("bias", "none") != "none" or bool(config.get("modules_to_save"))
 
 
 def storage_bytes(*models: torch.nn.Module) -> int:
@@ -209,12 +214,7 @@ def _load(recipe: Recipe, folder: Path, device: str) -> Any:
     `training=True` on purpose: the packed kernel that bitsandbytes would take on AVX512-BF16 rounds the scales of the
     quantized weights to bfloat16, so it would answer with a slightly other base than the one that was trained on.
     """
-    try:
-        model = program.load_base(recipe, folder, training=True, device=device).eval()
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise Problem("base.broken", field="model", value=recipe.model, reason=str(error).strip().splitlines()[0][:200]) from error
+    model = program.load_base(recipe, folder, training=True, device=device).eval()
     end_ids = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(eos_token_id=end_ids)  # no sampling defaults of the base's own
     return model.requires_grad_(False)

@@ -64,17 +64,36 @@ def test_mxfp4_experts_are_loaded_not_drawn(tmp_path, method):
     assert len(experts) == 2 and all(torch.equal(held[name], meant[name]) for name in experts)
 
 
-def test_what_bitsandbytes_packed_stays_packed_and_computes_in_the_recipes_type(base, tmp_path):
+@pytest.fixture
+def nf4(base, tmp_path):
+    """The base as unsloth publishes: packed by bitsandbytes, one layer left in 16 bits."""
     kept = ["lm_head", "model.layers.0"]
     four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16", llm_int8_skip_modules=kept)
-    published = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, quantization_config=four)
-    published.save_pretrained(tmp_path / "nf4")
-    model = load(tmp_path / "nf4", method="qlora")
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, quantization_config=four).save_pretrained(tmp_path / "nf4")
+    return tmp_path / "nf4"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"method": "lora"}, "model.stored_packed"), ({"method": "full"}, "model.stored_packed"), ({"quantization": "int8"}, "model.stored_otherwise"), ({"quantization": "fp4"}, "model.stored_otherwise")],
+)
+def test_a_recipe_that_asks_for_another_storage_is_refused(nf4, fields, code):
+    assert refused(nf4, **{"method": "qlora", **fields}).code.startswith(code)
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "compressed-tensors", "no-such-method"])
+def test_what_cannot_be_trained_is_refused(base, tmp_path, method):
+    folder = write(tmp_path / "other", base, tensors_of(base), quantization_config={"quant_method": method, "bits": 4})
+    assert refused(folder, method="qlora").code.startswith("model.stored_untrainable")
+
+
+def test_what_bitsandbytes_packed_stays_packed_and_computes_in_the_recipes_type(nf4):
+    model = load(nf4, method="qlora")
     packed = {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
     assert len(packed) == 7 and all(name.startswith("model.layers.1.") for name in packed)
     assert {module.compute_dtype for module in packed.values()} == {torch.float32}
     assert {p.dtype for p in model.parameters()} == {torch.float32, torch.uint8}
-    held, stored = model.state_dict(), tensors_of(tmp_path / "nf4")
+    held, stored = model.state_dict(), tensors_of(nf4)
     assert held.keys() == stored.keys() and all(torch.equal(held[name], stored[name].to(held[name].dtype)) for name in held)
 
 
