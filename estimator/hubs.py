@@ -58,6 +58,15 @@ class HuggingFace:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A file of a listing; size in bytes and hash where the hub tells them."""
+
+    path: str
+    size: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class ModelScope:
     """ModelScope's public API, as its own client uses it (modelscope/hub/api.py); without a login.
 
@@ -73,8 +82,13 @@ class ModelScope:
 
     def listing(self, reader: Reader) -> tuple[str, list[str]]:
         """(revision, names of files); every repository's branch is called master."""
+        return "master", [entry.path for entry in self.entries(reader)]
+
+    def entries(self, reader: Reader) -> list[Entry]:
+        """The files of a repository, with what the hub says of each."""
         answer = _json(reader.read(f"{self._api}/repo/files?Revision=master&Recursive=false", MAX_LISTING_BYTES))
-        return "master", [file["Path"] for file in answer["Data"]["Files"] or [] if file.get("Type") != "tree"]
+        files = [file for file in answer["Data"]["Files"] or [] if file.get("Type") != "tree"]
+        return [Entry(file["Path"], file.get("Size"), file.get("Sha256") or None) for file in files]
 
     def url(self, revision: str, file: str) -> str:
         return f"{self._api}/repo?Revision={quote(revision, safe='')}&FilePath={quote(file, safe='')}"

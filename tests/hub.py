@@ -42,8 +42,11 @@ def serve(repositories: dict[str, Path | str], about: dict[str, dict] | None = N
 
 
 @contextmanager
-def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_seconds: float = 0.0, gate_files: bool = False, about: dict[str, dict] | None = None) -> Iterator[Hub]:
+def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_seconds: float = 0.0, gate_files: bool = False, about: dict[str, dict] | None = None, faults: dict[str, list[int | str]] | None = None) -> Iterator[Hub]:
     """The same, with what was served.
+
+    `faults` gives for a file what happens to its next downloads, one after another: a number below 400 ends the connection after
+    so many bytes, one above is the status of a refusal, "wrong" changes its last byte, "whole" is none.
 
     `ranges=False` ignores ranges, as some mirrors do; `drip_seconds` waits before every ten bytes; `gate_files` lists a
     repository but refuses its files, as Hugging Face does for gated models without a login.
@@ -87,7 +90,7 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
                 answer = {"Code": MODELSCOPE_REFUSALS[repository], "Message": "record not found", "Success": False}
                 return self._send(404, json.dumps(answer).encode(), {}, body)
             if parts[2:] == ["repo", "files"]:
-                rows = [{"Name": p.name, "Path": p.name, "Type": "blob", "Size": p.stat().st_size} for p in sorted(repository.iterdir())]
+                rows = [{"Name": p.name, "Path": p.name, "Type": "blob", "Size": p.stat().st_size, "Sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in sorted(repository.iterdir())]
                 return self._send(200, json.dumps({"Code": 200, "Data": {"Files": rows}, "Success": True}).encode(), {}, body)
             self._file(repository / query["FilePath"][0], body)
 
@@ -96,19 +99,28 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
             seen.ranges.setdefault(file.name, []).append(asked)
             if not file.is_file():
                 return self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
-            content, status = file.read_bytes(), 200
+            content, status, more = file.read_bytes(), 200, {}
+            fault = faults[file.name].pop(0) if body and faults and faults.get(file.name) else "whole"
+            if isinstance(fault, int) and fault >= 400:
+                return self._send(fault, b"", {}, body)
+            if fault == "wrong":
+                content = content[:-1] + bytes([content[-1] ^ 1])
             if ranges and asked:
                 first, _, last = asked.removeprefix("bytes=").partition("-")
-                content, status = content[int(first) : int(last) + 1], 206
-            self._send(status, content, {"ETag": f'"{_tag(file)}"', "X-Repo-Commit": COMMIT}, body)
+                more = {"Content-Range": f"bytes {first}-{last or len(content) - 1}/{len(content)}"}
+                content, status = content[int(first) : int(last) + 1 if last else None], 206
+            cut = fault if isinstance(fault, int) else None
+            self._send(status, content, {"ETag": f'"{_tag(file)}"', "X-Repo-Commit": COMMIT} | more, body, cut)
 
-        def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
+        def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool, cut: int | None = None) -> None:
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if body:
-                self._write(content)
+                self._write(content[:cut])
+            if cut is not None:
+                self.close_connection = True
 
         def _write(self, content: bytes) -> None:
             step = 10 if drip_seconds else 65_536
@@ -136,4 +148,5 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
 
 
 def _tag(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes()).hexdigest()
+    """Weights are told by their SHA-256, as Git LFS does; other files by 40 digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".safetensors" else hashlib.sha1(file.read_bytes()).hexdigest()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from estimator.problems import Problem
 from studio.models import local_folder
-from studio.workers import base_files
+from studio.workers import base_files, downloads
 
 # Only what loading needs: never pickles, never code.
 DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
@@ -20,7 +20,7 @@ def open_base(name: str, field: str = "model") -> Path:
     """
     folder = local_folder(name)
     if folder is None:
-        folder = _download(name, field)
+        folder = downloads.fetch(name, field, DOWNLOADED)
     _check_config(folder, name, field)
     base_files.check_weights(folder, name, field)
     _check_tokenizer(folder, name, field)
@@ -31,32 +31,10 @@ def open_tokenizer(name: str, field: str = "model") -> Path:
     """The same for those who need no weights: a preview of data must not download a model."""
     folder = local_folder(name)
     if folder is None:
-        folder = _download(name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern))
+        folder = downloads.fetch(name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern))
     _check_config(folder, name, field)
     _check_tokenizer(folder, name, field)
     return folder
-
-
-def _download(name: str, field: str, patterns: tuple[str, ...] = DOWNLOADED) -> Path:
-    """A hub id's files from the local cache or the hub; weights in safetensors only."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
-    except GatedRepoError as error:
-        raise Problem("base.gated", field=field, value=name) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise Problem("base.missing", field=field, value=name) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise Problem("base.offline", field=field, value=name, reason=reason) from error
 
 
 def _check_config(folder: Path, name: str, field: str) -> None:

@@ -57,12 +57,12 @@ class Training:
                 return "stopped"
             raise
         self._predict(folder, longest, padded)
+        self._remember_base(folder)
 
         self.journal.write("phase", name="loading")
         loops.load_libraries()
         meter = memory.Meter(device)
         model = program.load_base(self.recipe, folder, training=True, device=device)
-        self._remember_base(folder)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
         return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
 
@@ -75,6 +75,15 @@ class Training:
         if kept is None:
             chat_form.write(self.run.path, tokenizer)
         return tokenizer
+
+    def _remember_base(self, folder: Path) -> None:
+        """Keep which base this run trains; a checkpoint is not put on another one. Raises `Problem("run.other_base")`."""
+        from studio.workers import fingerprints
+
+        self.fingerprint = fingerprints.of(folder)
+        if self.checkpoint and self.recipe.has_adapters:
+            fingerprints.check("run.other_base", self.run.path, self.fingerprint, self.run.info().name, self.recipe.model)
+        fingerprints.write(self.run.path, self.recipe.model, self.fingerprint)
 
     def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
         """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows differ."""
