@@ -90,7 +90,7 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
                 answer = {"Code": MODELSCOPE_REFUSALS[repository], "Message": "record not found", "Success": False}
                 return self._send(404, json.dumps(answer).encode(), {}, body)
             if parts[2:] == ["repo", "files"]:
-                rows = [{"Name": p.name, "Path": p.name, "Type": "blob", "Size": p.stat().st_size, "Sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in sorted(repository.iterdir())]
+                rows = [{"Name": p.name, "Path": p.name, "Type": "blob", "Size": p.stat().st_size, "Sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in sorted(repository.iterdir()) if p.is_file()]
                 return self._send(200, json.dumps({"Code": 200, "Data": {"Files": rows}, "Success": True}).encode(), {}, body)
             self._file(repository / query["FilePath"][0], body)
 
