@@ -14,7 +14,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "conversations": ("conversations", "conversation", "dialogue", "dialog", "对话"),
     "instruction": ("instruction", "prompt", "question", "query", "problem", "user", "human", "指令", "问题", "提问"),
     "input": ("input", "context", "输入"),
-    "output": ("output", "response", "solution", "answer", "completion", "target", "assistant", "输出", "回答", "答案", "summary", "highlights", "摘要"),
+    "output": ("output", "response", "solution", "answer", "completion", "target", "assistant", "输出", "回答", "答案", "summary", "highlights", "abstract", "摘要"),
     # What an answer is about, where no column is named as a question.
     "source": ("dialogue", "dialog", "document", "article", "content", "text", "passage", "source", "文本", "内容"),
     "text": ("text", "content", "文本"),
@@ -24,7 +24,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "tools": ("tools", "functions"),
     "chosen": ("chosen", "chosen_response", "preferred_output", "preferred_response", "chosen_answer"),
     "rejected": ("rejected", "rejected_response", "rejected_messages", "non_preferred_output", "non_preferred_response", "rejected_answer"),
-    "verdict": ("kto_tag",),
+    "verdict": ("kto_tag", "is_chosen", "is_preferred", "desirable"),
     "label": ("label",),
     "media": ("images", "image", "videos", "video", "audios", "audio", "图片"),
     "role": ("role", "from", "speaker"),
@@ -33,6 +33,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "thread": ("conversation_id", "conv_id", "dialogue_id", "dialog_id", "thread_id"),
     "deleted": ("deleted",),
 }  # fmt: skip
+_VERDICTS = {
+    **dict.fromkeys(("true", "1", "1.0", "good", "chosen", "desirable"), True),
+    **dict.fromkeys(("false", "0", "0.0", "bad", "rejected", "undesirable"), False),
+}
 KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names)
 
 
@@ -66,11 +70,11 @@ def unused_columns(row: dict[str, Any], used: set[str]) -> Iterator[str]:
 
 
 def as_verdict(value: Any) -> bool | None:
-    """A mark of a good or bad answer (KTO): true, false, 1, 0, also as text; None for anything else."""
+    """A mark of a good or bad answer (KTO): true, false, 1, 0, also as text, or such a word; None for anything else."""
     if isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
         return {1: True, 0: False}.get(value)
     if isinstance(value, (str, Number)):
-        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
+        return _VERDICTS.get(value.strip().lower())
     return None

@@ -24,7 +24,7 @@ def recognise(row: dict[str, Any]) -> str | None:
     marked = {part for part in ("chosen", "rejected") if part in columns and not isinstance(row[columns[part]], (bool, int, float, Number))}
     if "rejected" in marked and (whole or "chosen" in marked) or "chosen" in marked and turns:
         return "preference"
-    if whole and ("verdict" in columns or _is_judged(row, columns, turns)):
+    if whole and ("verdict" in columns and as_verdict(row[columns["verdict"]]) is not None or _is_judged(row, columns, turns)):
         return "unpaired"
     if turns:
         return "openai" if turns == "messages" else "sharegpt"

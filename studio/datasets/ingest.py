@@ -160,29 +160,31 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
     if not peeked:
         raise Problem("dataset.empty", file=source.name)
     objects = [(number, value) for number, value in peeked if isinstance(value, dict)]
-    for number, value in objects:
-        if shape := _recognised(value):
-            columns = columns_of(value)
-            if shape == "unpaired" and label_is_class([one.get(columns.get("label")) for _, one in objects]):
-                shape = recognise({name: inner for name, inner in value.items() if name != columns["label"]})
-            if shape == "text":
-                _check_text(source, number, value, columns)
-            if shape == "message":
-                shape = _thread_shape(source, number, value, columns)
-            return shape, value
+    found = [(shape, number, value) for number, value in objects if (shape := _recognised(value))]
+    # A mark of good or bad that stands in some rows only is none the less a mark.
+    found.sort(key=lambda one: one[0] not in ("preference", "unpaired"))
+    for shape, number, value in found[:1]:
+        columns = columns_of(value)
+        if shape == "unpaired" and "verdict" not in columns and label_is_class([one.get(columns["label"]) for _, one in objects]):
+            shape = recognise({name: inner for name, inner in value.items() if name != columns["label"]})
+        if shape == "text":
+            _check_text(source, number, value, columns)
+        if shape == "message":
+            shape = _thread_shape(source, number, value, columns)
+        return shape, value
     number, value = objects[0] if objects else peeked[0]
     if isinstance(value, RowError):
         raise Problem("dataset.fields", file=source.name, row=number, **value.params)
     if not objects:
         raise Problem("dataset.not_objects", file=source.name, row=number, found=type_word(value))
-    found = _names(value)
+    names = _names(value)
     if source.format == "csv" and looks_like_a_row(list(value)):
-        raise Problem("dataset.no_header", file=source.name, found=found)
+        raise Problem("dataset.no_header", file=source.name, found=names)
     for have, lack in (("instruction", "output"), ("output", "instruction"), ("input", "output")):
         if have in columns_of(value):
             needed = " / ".join(COLUMNS[lack][:4])
-            raise Problem("dataset.missing_column", file=source.name, row=number, found=found, needed=needed)
-    raise Problem("dataset.unknown_columns", file=source.name, row=number, found=found)
+            raise Problem("dataset.missing_column", file=source.name, row=number, found=names, needed=needed)
+    raise Problem("dataset.unknown_columns", file=source.name, row=number, found=names)
 
 
 def _recognised(row: dict[str, Any]) -> str | None:

@@ -22,6 +22,11 @@ ROLES = {
 }  # fmt: skip
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message")
+PAIR_KEYS = {
+    **dict.fromkeys(("input", "instruction", "question", "query", "prompt"), "user"),
+    **dict.fromkeys(("output", "response", "answer"), "assistant"),
+}
+"""Of a turn that is a question and its answer (XTuner writes so)."""
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 CALL_KEYS = ("tool_calls", "function_call")
 # A turn that is read and not trained: OpenAI and Mistral write weight, Axolotl and LLaMA-Factory's kin train, ms-swift loss.
@@ -71,13 +76,13 @@ def _turns(value: Any) -> Any:
 
 
 def _messages(turn: Any, column: str, cleaner: Cleaner) -> list[Message]:
-    """Usually one; `{"human": ..., "assistant": ...}` is a question and its answer."""
+    """Usually one; `{"human": ..., "assistant": ...}` or `{"input": ..., "output": ...}` is a question and its answer."""
     if not isinstance(turn, dict):
         raise RowError("type", column=column, found=type_word(turn))
     if isinstance(turn, Doubled):
         raise RowError("doubled", column=f"{column}.{turn.name}")
     if not any(key in turn for key in ROLE_KEYS):
-        pairs = [(ROLES.get(str(key).lower()), inner) for key, inner in turn.items() if not is_blank(inner)]
+        pairs = [(ROLES.get(str(key).lower()) or PAIR_KEYS.get(str(key).lower()), inner) for key, inner in turn.items() if not is_blank(inner)]
         if [role for role, _ in pairs] in (["user", "assistant"], ["system", "user", "assistant"]):
             return [{"role": role, "content": cleaner.text(inner, column)} for role, inner in pairs]
         raise RowError("no_role", column=column, found=", ".join(map(str, turn))[:80] or "-")
@@ -139,8 +144,6 @@ def _flagged(made: Message, turn: dict[str, Any], column: str) -> Message:
         if is_blank(value):
             continue
         said = as_verdict(value)
-        if said is None:
-            said = {"1.0": True, "0.0": False}.get(str(value))
         if said is None:
             raise RowError("weight", column=f"{column}.{key}", found=str(value)[:40])
         if said is (key in MASK_KEYS):

@@ -1,4 +1,4 @@
-"""CSV and TSV with a header, streamed; commas, semicolons or tabs."""
+"""CSV and TSV with a header, streamed; commas, semicolons, tabs or bars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from estimator.problems import Problem
 from studio.datasets.encoding import open_text
 from studio.datasets.reading import ROW_LIMIT_CHARACTERS, RowError, Source
 
-DELIMITERS = ",\t;"
+DELIMITERS = ",\t;|"
 # Excel's own first line, which names the separator.
 _SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
 

@@ -36,13 +36,13 @@ def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]
         params.get("name"),
         eval_share=params.get("eval_share", 0.1),
         seed=params.get("seed", 42),
-        check=_length_check(params) if params.get("model") else None,
+        check=_length_check(params, request) if params.get("model") else None,
         cancelled=lambda: request.cancelled,
     )
     return as_json(result)
 
 
-def _length_check(params: dict[str, Any]) -> Any:
+def _length_check(params: dict[str, Any], request: Request) -> Any:
     """Refuses a dataset of which not one row fits; reads no further than the first that does. Stops where `draft` is stopped."""
     recipe = _recipe(params)
 
@@ -53,7 +53,7 @@ def _length_check(params: dict[str, Any]) -> Any:
             return  # a base that cannot be opened is no fault of the data; the preview says so
         shortest = None
         for counted, row in enumerate(draft.rows(), start=1):
-            result = rendering.encode_row(tokenizer, row, recipe)
+            result = rendering.encode_row(tokenizer, row, recipe, lambda: request.cancelled)
             if getattr(result, "reason", None) != "too_long":
                 return
             shortest = min(shortest or result.params["length"], result.params["length"])
