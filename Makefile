@@ -1,7 +1,7 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
 # make test      install whatever the tests need and run all of them, two files at a time (JOBS=2)
 # make coverage  count and trace every language model class of the installed Transformers (about ten minutes)
-# make accuracy  print published measurements beside the estimate, and the errors (about two minutes)
+# make accuracy  print published measurements beside the estimate, and the errors (about ten minutes)
 # make gpu-proof measure many recipes on this machine's GPU, into presets/measurements (eight minutes on an H200)
 # make bench     print the speed and memory figures, with ratios taken in one run
 # make peers     ask other estimators for the published runs too and print the errors (their environment: .venv-peers)

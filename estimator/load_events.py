@@ -20,6 +20,8 @@ from estimator.units import width_bytes
 
 HALF_BYTES = 2
 FULL_BYTES = 4
+RACES = 25
+"""Courses that are replayed where loading is a race (`_raced`)."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,23 @@ def loading(inventory: Inventory, dtype: str, quantization: str | None, double_q
     each there before the next is read (core_model_loading.py: with quantization on the fly no thread reads ahead).
     """
     kept = base_statics(inventory, dtype, quantization, double_quant, loop.upcasts)
-    allocator = CachingAllocator()
-    load(allocator, kept, loop, quantization is not None)
-    return allocator.stats(), sum(sum(static.parts_bytes) for static in kept)
+    runs = []
+    for seed in courses(loop, quantization is not None):
+        allocator = CachingAllocator()
+        load(allocator, kept, loop, quantization is not None, seed)
+        runs.append(allocator.stats())
+    return in_the_middle(runs), sum(sum(static.parts_bytes) for static in kept)
+
+
+def courses(loop: Loop, quantized: bool) -> range:
+    """Seeds of `load`: one, or several where it is a race."""
+    return range(RACES if loop.reads_ahead and quantized else 1)
+
+
+def in_the_middle(runs: list[Replay]) -> Replay:
+    """Each figure as it is in the middle of the courses."""
+    figures = {name: sorted(getattr(run, name) for run in runs) for name in Replay.__dataclass_fields__}
+    return Replay(**{name: values[len(runs) // 2] for name, values in figures.items()})
 
 
 def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop) -> int:

@@ -11,23 +11,17 @@ from collections.abc import Iterator, Sequence
 
 from estimator.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.law import Loop
-from estimator.load_events import Static, load, play
+from estimator.load_events import Static, courses, in_the_middle, load, play
 from estimator.recipe import Recipe
 from estimator.recorded import Events
 from estimator.states import optimizer_bytes
-
-RACES = 25
-"""Courses that are replayed where loading is a race (`load_events.load`); the one in the middle by reserved memory is the answer."""
-
 
 def replay_run(recipe: Recipe, loop: Loop, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, capacity_bytes: float = math.inf) -> Replay:
     """Two steps; the peaks are those of the second, as the reserved memory of the first stays. Raises `OutOfMemory`.
 
     Outputs that the loop's variable holds (`Loop.keeps_outputs`) stay until the next step's take its name.
     """
-    races = range(RACES if loop.reads_ahead and recipe.is_quantized else 1)
-    runs = [_run(recipe, loop, kept, step, workspace_bytes, step_temporary_bytes, capacity_bytes, seed) for seed in races]
-    return sorted(runs, key=lambda run: run.peak_reserved_bytes)[len(runs) // 2]
+    return in_the_middle([_run(recipe, loop, kept, step, workspace_bytes, step_temporary_bytes, capacity_bytes, seed) for seed in courses(loop, recipe.is_quantized)])
 
 
 def _run(recipe: Recipe, loop: Loop, kept: list[Static], step: Events, workspace_bytes: int, step_temporary_bytes: int, capacity_bytes: float, seed: int) -> Replay:

@@ -135,7 +135,8 @@ class Stream:
         return there + self.copies * self.period if there >= self.start + self.period else there
 
     def to_dict(self) -> dict[str, Any]:
-        return {"phi": PHI, **asdict(self)}
+        whole = [[int(c) if c == int(c) else c for c in terms] for terms in self.sizes]
+        return {"phi": PHI, **asdict(self), "sizes": whole}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Stream:

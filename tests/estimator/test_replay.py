@@ -8,10 +8,10 @@ import pytest
 from estimator.allocator import FREE, CachingAllocator
 from estimator.catalog import load_preset
 from estimator.law import LOOPS
-from estimator.load_events import Static, _loaded, _raced, base_statics, block_rounding_bytes, load
+from estimator.load_events import RACES, Static, _loaded, _raced, base_statics, block_rounding_bytes, load
 from estimator.recipe import Recipe
 from estimator.recorded import Events
-from estimator.replay import RACES, replay_run
+from estimator.replay import replay_run
 from estimator.states import base_weights
 
 MIB = 2**20
@@ -107,8 +107,8 @@ def test_a_race_is_replayed_in_several_courses_and_the_middle_one_answers():
     kept = [tensor("embed", 40), *(packed(name, 16) for name in "abcdefghij")]
     loop = replace(PLAIN, reads_ahead=4)
     run = lambda loop: replay_run(Recipe(model="x", method="qlora"), loop, kept, Events(), 0).peak_reserved_bytes  # noqa: E731
-    courses = sorted(one(loop, kept, seed) for seed in range(RACES))
-    assert run(loop) == courses[RACES // 2] > run(PLAIN)
+    reserved = sorted(one(loop, kept, seed) for seed in range(RACES))
+    assert run(loop) == reserved[RACES // 2] > run(PLAIN)
     assert replay_run(Recipe(model="x", method="lora"), loop, kept, Events(), 0) == replay_run(Recipe(model="x", method="lora"), PLAIN, kept, Events(), 0)
 
 
