@@ -20,9 +20,12 @@ from studio.runs.supervisor import Supervisor
 from studio.security import SameOrigin
 from studio.tabs import Shared, chat, dataset, estimate, parameters, runs, train
 from studio.workers.client import Worker
+from studio.workers.pool import Pool
 
 TABS = {"estimate": estimate, "dataset": dataset, "train": train, "chat": chat, "runs": runs}
 
+DATA_WORKERS = 3
+"""At most: each takes half a gigabyte while several people's files are read at once."""
 THREADS = 128
 """Threads and queued calls at work at a time. Calls that wait for a worker or a disk have limits of their own (`studio.tabs.LONG`), far
 below this in sum, so that whatever all of them wait for, the rest of the page answers."""
@@ -30,7 +33,8 @@ below this in sum, so that whatever all of them wait for, the rest of the page a
 
 def build() -> tuple[gr.Blocks, Shared]:
     """The page, and what its tabs share."""
-    workers = {f"{name}_worker": Worker(name, f"studio.workers.{name}") for name in ("data", "chat", "trace")}
+    workers = {f"{name}_worker": Worker(name, f"studio.workers.{name}") for name in ("chat", "trace")}
+    workers["data_worker"] = Pool("data", "studio.workers.data", DATA_WORKERS)
     shared = Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), **workers)
     with Page(title="LoRA Studio", analytics_enabled=False) as page:
         build_header()

@@ -19,7 +19,7 @@ Turn = dict[str, Any]
 
 
 def new_turn(prompt: str) -> Turn:
-    return {"prompt": prompt, "mode": None, "base": None, "adapter": None}
+    return {"prompt": clean(prompt), "mode": None, "base": None, "adapter": None}
 
 
 def new_answer(label: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +42,11 @@ def history(turns: list[Turn], pane: str, prompt: str) -> list[dict[str, str]]:
     return [*messages, {"role": "user", "content": prompt}]
 
 
+def clean(text: Any) -> Any:
+    """Text without halves of characters (lone surrogates), which would end the page's stream; anything else as it is."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(text, str) else text
+
+
 def restore(value: Any) -> list[Turn]:
     """The turns that a browser gave back."""
     turns = [_turn(turn) for turn in value] if isinstance(value, list) else []
@@ -60,7 +65,7 @@ def _turn(value: Any) -> Turn | None:
         return None
     mode = value.get("mode")
     answers = {pane: _answer(value.get(pane)) for pane in PANES}
-    return {"prompt": value["prompt"][:LONGEST_TEXT], "mode": mode if mode in MODES else None, **answers}
+    return {"prompt": clean(value["prompt"][:LONGEST_TEXT]), "mode": mode if mode in MODES else None, **answers}
 
 
 def _answer(value: Any) -> dict[str, Any] | None:
@@ -68,13 +73,13 @@ def _answer(value: Any) -> dict[str, Any] | None:
         return None
     run, stop = value.get("run"), value.get("stop")
     return {
-        "text": value["text"][:LONGEST_TEXT],
+        "text": clean(value["text"][:LONGEST_TEXT]),
         "tokens": int(_number(value.get("tokens"))),
         "tokens_per_second": _number(value.get("tokens_per_second")),
         "stop": (stop if stop in STOPS else None) or "interrupted",
-        "model": value["model"][:500],
-        "storage": value["storage"][:40],
-        "run": run[:200] if isinstance(run, str) else None,
+        "model": clean(value["model"][:500]),
+        "storage": clean(value["storage"][:40]),
+        "run": clean(run[:200]) if isinstance(run, str) else None,
     }
 
 

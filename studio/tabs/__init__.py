@@ -14,6 +14,7 @@ from typing import Any
 from studio.datasets.store import DatasetStore
 from studio.runs.supervisor import Supervisor
 from studio.workers.client import Worker
+from studio.workers.pool import Pool
 
 
 LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 2}
@@ -31,7 +32,7 @@ class Shared:
 
     datasets: DatasetStore
     runs: Supervisor
-    data_worker: Worker
+    data_worker: Worker | Pool
     chat_worker: Worker
     trace_worker: Worker
     tabs: Any = None

@@ -176,6 +176,7 @@ class Page:
         self, request: gr.Request, prompt: str, kept: Any, choice: str | None, wanted: str | None, followed: str | None, *settings: Any
     ) -> Iterator[dict[Any, Any]]:
         """Stream both answers; whatever goes wrong, the conversation stays and the prompt comes back."""
+        prompt = conversation.clean(prompt)
         lang, turns, turn = language(request), conversation.restore(kept), conversation.new_turn(prompt)
         draft = dict(zip(("prompt", "temperature", "max_new_tokens", "seed"), (prompt, *settings)))
         stop = self._stops[request.session_hash] = threading.Event()

@@ -37,6 +37,15 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, [str(paths.PACKAGE.parent), os.environ.get("PYTHONPATH")]))
 
 
+def last(stream: Iterator[Any]) -> Any:
+    """The result of a stream; its events are dropped."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as stop:
+            return stop.value
+
+
 class Worker:
     """One worker process, shared by all pages; requests from several threads are answered in turn.
 
@@ -80,12 +89,7 @@ class Worker:
     def call(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Any:
         """The result of a request; events are dropped. Raises the worker's `Problem`, and `worker.late` after so many seconds:
         the worker goes on, and what it keeps is there the next time."""
-        stream = self.stream(method, within_seconds=within_seconds, **params)
-        while True:
-            try:
-                next(stream)
-            except StopIteration as stop:
-                return stop.value
+        return last(self.stream(method, within_seconds=within_seconds, **params))
 
     def stream(
         self, method: str, *, within_seconds: float | None = None, beat_seconds: float | None = None, **params: Any
@@ -95,9 +99,19 @@ class Worker:
         With `beat_seconds`, None comes whenever the worker has said nothing for so long: a moment to close it in.
         """
         until = None if within_seconds is None else time.monotonic() + within_seconds
+        for last_try in (False, True):
+            outcome = yield from self._ask(method, params, until, within_seconds, beat_seconds)
+            if "gone" not in outcome or outcome["begun"] or last_try or self._process is None:
+                return self._finish(outcome)
+            # The worker died over someone else's request, and nobody stopped it: this one begins in its successor.
+
+    def _ask(
+        self, method: str, params: dict[str, Any], until: float | None, within_seconds: float | None, beat_seconds: float | None
+    ) -> Iterator[Any]:
+        """Yield events; return the worker's last message on the request, and whether its turn had come (`begun`)."""
         id, answers = next(self._ids), queue.Queue()
         process = self._send({"id": id, "method": method, "params": params}, id, answers)
-        finished = False
+        finished = begun = False
         try:
             while True:
                 try:
@@ -109,9 +123,11 @@ class Worker:
                     raise Problem("worker.late", worker=self.name, seconds=round(within_seconds or 0)) from None
                 if "event" in message:
                     yield message["event"]
-                    continue
-                finished = True
-                return self._finish(message)
+                elif "begun" in message:
+                    begun = True
+                else:
+                    finished = True
+                    return {**message, "begun": begun}
         finally:
             self._waiting.pop(id, None)
             if not finished:
@@ -121,7 +137,7 @@ class Worker:
         if "problem" in message:
             raise Problem.from_dict(message["problem"])
         if "crash" in message:
-            with self.log.open("a", encoding="utf-8") as log:
+            with self.log.open("a", encoding="utf-8", errors="replace") as log:
                 log.write(message["crash"])
             last_line = message["crash"].strip().splitlines()[-1]
             raise Problem("worker.crash", worker=self.name, reason=last_line, log=str(self.log))

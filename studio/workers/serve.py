@@ -1,7 +1,7 @@
 """The worker's half of the conversation with the page: JSON lines in on stdin, JSON lines out on stdout.
 
 Request:  {"id": 7, "method": "preview", "params": {...}}      or  {"cancel": 7}
-Answers:  {"id": 7, "event": {...}} any number of times, then one of
+Answers:  {"id": 7, "begun": true} when its turn has come, {"id": 7, "event": {...}} any number of times, then one of
           {"id": 7, "result": ...}  {"id": 7, "problem": {"code", "params"}}  {"id": 7, "crash": "traceback"}
 
 Requests are answered one after another in the main thread (models are not thread-safe); a reader thread sets the
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from estimator.problems import Problem
+from studio.workers.bounds import end_when_stuck
 
 Handler = Callable[..., Any]
 
@@ -52,11 +53,13 @@ def serve(handlers: dict[str, Handler], ready: Callable[[], None] | None = None)
     pending: queue.Queue[dict[str, Any] | None] = queue.Queue()
     open_requests: dict[int, Request] = {}
     threading.Thread(target=_read, args=(pending, open_requests), daemon=True).start()
+    end_when_stuck()
     if ready:
         ready()
     send({"ready": True})
     while (message := pending.get()) is not None:
         request = open_requests[message["id"]]
+        send({"id": request.id, "begun": True})
         send({"id": request.id, **_answer(handlers, message, request, send)})
         open_requests.pop(request.id, None)
     os._exit(0)  # threads of torch or of a streamer must not keep a worker alive whose page has gone
@@ -75,7 +78,7 @@ def _sender(out: Any) -> Callable[[dict[str, Any]], None]:
 
     def send(message: dict[str, Any]) -> None:
         with lock:
-            out.write(json.dumps(message) + "\n")  # ASCII: rows may hold halves of surrogate pairs, which are no UTF-8
+            out.write(json.dumps(message, ensure_ascii=False) + "\n")
             out.flush()
 
     return send
@@ -97,6 +100,8 @@ def _read(pending: queue.Queue[dict[str, Any] | None], open_requests: dict[int, 
 
 def _answer(handlers: dict[str, Handler], message: dict[str, Any], request: Request, send: Callable) -> dict[str, Any]:
     try:
+        if request.cancelled:  # while others were answered
+            raise Problem("worker.cancelled")
         answer = handlers[message["method"]](message.get("params") or {}, request)
         if inspect.isgenerator(answer):
             answer = _drain(answer, lambda event: send({"id": request.id, "event": event}))

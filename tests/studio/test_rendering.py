@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from estimator.problems import Problem
 from estimator.recipe import Recipe
 from studio.datasets.store import DatasetStore
-from studio.workers import rendering
+from studio.runs.folder import RunFolder
+from studio.workers import chat_form, rendering, row_tokens, templates
+from studio.workers import tokenizers as tokenizers_module
+from studio.workers.train import Training
 from tests.studio.dataset_helpers import CHATML, OPEN_CHATML, PLAIN_CHATML, base_folder, chat
 
 RECIPE = Recipe(model="test", max_length=256)
@@ -177,3 +181,81 @@ def test_a_broken_tokenizer_is_a_problem_that_names_the_base(tmp_path):
     with pytest.raises(Problem) as caught:
         rendering.load_tokenizer(tmp_path)
     assert caught.value.code == "base.broken" and str(tmp_path) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def bracketed(tmp_path_factory):
+    """A tokenizer that begins each text with `<s>` by itself, as Llama's do."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = rendering.load_tokenizer(base_folder(str(tmp_path_factory.mktemp("bracketed")), CHATML))
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+    return tokenizer
+
+
+@pytest.mark.parametrize("text", ["Hola", "<s>Hola", "<s>Hola</s>", "Hola</s>", "\n <s>Hola", "<s>Hola</s> \n", "<s>[INST] Hola? [/INST] Buenas. </s>"])
+def test_text_has_one_start_token_and_one_end_token(bracketed, text):
+    encoded = rendering.encode_row(bracketed, {"text": text, "row": 1}, RECIPE)
+    ids = encoded.input_ids
+    assert (ids[0], ids[-1]) == (bracketed.bos_token_id, bracketed.eos_token_id)
+    assert ids.count(bracketed.bos_token_id) == ids.count(bracketed.eos_token_id) == 1
+    assert encoded.labels == ids and len(encoded.offsets) == len(ids)
+
+
+@pytest.mark.parametrize("row", [{"text": "half \ud83d a character"}, chat("half \udc00?", "a\ud800b")])
+def test_half_characters_are_replaced(tokenizers, row):
+    assert "\ufffd" in rendering.encode_row(tokenizers(CHATML), {**row, "row": 1}, RECIPE).text
+
+
+def test_a_long_row_is_counted_in_pieces_and_can_be_cancelled_between_them(tokenizers, monkeypatch):
+    tokenizer, row = tokenizers(CHATML), {"text": "long " * 3000, "row": 1}
+    monkeypatch.setattr(row_tokens, "PIECE_CHARACTERS", 1000)
+    dropped = rendering.encode_row(tokenizer, row, RECIPE)
+    assert dropped.reason == "too_long" and 256 < dropped.params["length"] < 3000
+    whole = rendering.encode_row(tokenizer, row, RECIPE.replace(max_length=100_000))
+    assert isinstance(whole, rendering.Encoded)
+    with pytest.raises(Problem) as caught:
+        rendering.encode_row(tokenizer, row, RECIPE, lambda: True)
+    assert caught.value.code == "worker.cancelled"
+
+
+def test_a_file_is_left_at_the_row_where_it_is_cancelled(tokenizers, tmp_path):
+    info = DatasetStore(tmp_path / "datasets").add("x", [chat("Hello?", "Yes.")] * 5, eval_share=0)
+    asked = iter([False, False, True])
+    with pytest.raises(Problem) as caught:
+        rendering.encode_file(info.train_file, tokenizers(CHATML), RECIPE, lambda: next(asked))
+    assert caught.value.code == "worker.cancelled"
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "added_tokens.json"])
+def test_a_tokenizer_with_too_many_tokens_is_refused_before_it_is_loaded(tmp_path, monkeypatch, file):
+    monkeypatch.setattr(tokenizers_module, "ADDED_LIMIT_TOKENS", 2)
+    base = base_folder(str(tmp_path), CHATML)
+    (base / "added_tokens.json").write_text(json.dumps({f"<{i}>": i for i in range(3)}) if file == "added_tokens.json" else "{}")
+    if file == "added_tokens.json":
+        monkeypatch.setattr(tokenizers_module, "_FILES", (file,))
+    with pytest.raises(Problem) as caught:
+        rendering.load_tokenizer(base, "org/name")
+    problem = caught.value
+    assert problem.code == "base.tokenizer_large" and problem.params["value"] == "org/name" and problem.params["file"] == file
+
+
+def test_a_resumed_attempt_writes_with_what_the_first_kept(tmp_path, monkeypatch):
+    base = base_folder(str(tmp_path / "base"), "{{ strftime_now('%d %b %Y') }}" + CHATML)
+    run = tmp_path / "run"
+    run.mkdir()
+    attempt = Training.__new__(Training)
+    attempt.run, attempt.recipe = RunFolder(run), RECIPE
+    first = rendering.encode_row(attempt._tokenizer(base), ROWS[1], RECIPE)
+    monkeypatch.setattr(templates, "datetime", _InAYear)
+    monkeypatch.setattr(chat_form, "datetime", _InAYear)
+    (base / "chat_template.jinja").write_text(CHATML)  # the base was published anew
+    assert rendering.encode_row(attempt._tokenizer(base), ROWS[1], RECIPE) == first
+    assert rendering.encode_row(rendering.load_tokenizer(base), ROWS[1], RECIPE) != first
+
+
+class _InAYear(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2027, 11, 29)

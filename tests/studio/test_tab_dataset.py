@@ -344,3 +344,12 @@ def test_uploads_are_ingested_by_the_real_function(store, tmp_path):
     file = tmp_path / "a.json"
     file.write_text('[{"text": "a"}]')
     assert run(ingest(store, file)).kept == 1
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_a_template_leaves_out_is_said_with_rows_and_counts(lang, info):
+    notes = {"reasoning_left_out": list(range(1, 8)), "system_left_out": [3], "unknown_tokens": [4], "earlier_turns_read": [5]}
+    html = page.picture(lang, info, seen(notes=notes, dates=["28 Nov 2026<"]), 200)[0]
+    for word in ("7", "1, 2, 3, 4, 5 …", "28 Nov 2026&lt;"):
+        assert word in html
+    assert html.count("ls-data-note") == 5 and "{" not in html
