@@ -36,28 +36,32 @@ def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]
         params.get("name"),
         eval_share=params.get("eval_share", 0.1),
         seed=params.get("seed", 42),
-        check=_length_check(params, request) if params.get("model") else None,
+        check=_length_check(params, lambda: request.cancelled) if params.get("model") else None,
         cancelled=lambda: request.cancelled,
     )
     return as_json(result)
 
 
-def _length_check(params: dict[str, Any], request: Request) -> Any:
+def _length_check(params: dict[str, Any], cancelled: Callable[[], bool]) -> Any:
     """Refuses a dataset of which not one row fits; reads no further than the first that does. Stops where `draft` is stopped."""
     recipe = _recipe(params)
 
     def check(draft: Draft, file: str) -> Iterator[int]:
+        shortest = None
         try:
             tokenizer = _tokenizer(recipe.model)
-        except Problem:
-            return  # a base that cannot be opened is no fault of the data; the preview says so
-        shortest = None
-        for counted, row in enumerate(draft.rows(), start=1):
-            result = rendering.encode_row(tokenizer, row, recipe, lambda: request.cancelled)
-            if getattr(result, "reason", None) != "too_long":
-                return
-            shortest = min(shortest or result.params["length"], result.params["length"])
-            yield counted
+            for counted, row in enumerate(draft.rows(), start=1):
+                result = rendering.encode_row(tokenizer, row, recipe, cancelled)
+                if getattr(result, "reason", None) != "too_long":
+                    return
+                shortest = min(shortest or result.params["length"], result.params["length"])
+                yield counted
+        except Problem as problem:
+            if problem.code == "worker.cancelled":
+                raise Problem("dataset.cancelled", file=file) from problem
+            if problem.code.startswith("base."):
+                return  # a base that cannot be opened, or whose template hangs, is no fault of the data; the preview says so
+            raise
         raise Problem(
             "dataset.all_too_long",
             field="max_length", file=file, rows=draft.kept, shortest=shortest, limit=recipe.max_length,
