@@ -62,8 +62,16 @@ def test_the_estimate_is_read_and_follows_its_controls(page):
 
 
 def test_a_mistake_is_said_and_the_last_good_picture_stays(page):
+    """Where the chosen method reads the field; full training does not, and there the bars of adapters say it."""
     open_tab(page, "estimate")
     box = page.locator("#estimate-target_modules input")
+    box.fill("nope")
+    box.press("Enter")
+    wait_for_text(page, "#estimate-picture .ls-bars", "nope matches no layer")
+    box.fill("q_proj")
+    box.press("Enter")
+    page.locator("#estimate-picture [role=radio]", has_text="QLoRA 4-bit").click()
+    wait_for_text(page, "#estimate-picture .ls-verdict", "QLoRA 4-bit")
     box.fill("nope")
     box.press("Enter")
     wait_for_text(page, "#estimate-problem", "nope matches no layer. Available: all-linear, q_proj")
