@@ -32,10 +32,10 @@ def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
 
 def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the laws of this structure's step and of its evaluation, and
-    keep those that are not there in the cache folder; the event {"law": "step"} when the first is there. Raises `Problem` (`law.*`,
+    the reserved memory of this recipe, and keep those that are not there in the cache folder; the event {"law": "step"} when the first is there. Raises `Problem` (`law.*`,
     `model.*`) for the step's.
     """
-    from estimator import evaluations, laws
+    from estimator import estimate, laws
     from estimator.batches import Batches
     from estimator.catalog import load_preset, models
     from estimator.platforms import Platform
@@ -53,9 +53,10 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
         print(f"{problem.code}: {params['model']}: {problem.params.get('reason')}", file=sys.stderr, flush=True)
         raise
     yield {"law": "step"}
-    if evaluations.find(*known) is None:
-        with contextlib.suppress(Problem):  # the step's law bounds it
-            evaluations.derive(*known)
+    recipe, batches = known[0], known[-1]
+    with contextlib.suppress(Problem):  # the step's law bounds the evaluation, and its own range the reserved memory
+        about_rows = {"trained_share": batches.trained_share, "padded": batches.padded}
+        estimate(recipe, model=model, platform=platform, derive=True, cache_dir=cache, **about_rows)
 
 
 def check_base(params: dict[str, Any], request: Request) -> None:
