@@ -134,13 +134,19 @@ def test_runs_lists_it_and_its_adapter_can_be_taken_away(page, trained, tmp_path
     assert config["base_model_name_or_path"] == "lora-studio/tiny-base", "a path of this machine would help nobody"
 
 
-@pytest.mark.parametrize(("field", "value", "words"), [("train-max_length", 100_000, "context"), ("train-learning_rate", 0, "learning_rate")])
-def test_a_run_that_cannot_be_is_refused_at_the_field(page, trained, studio, field, value, words):
+@pytest.mark.parametrize(
+    ("field", "value", "at", "words"),
+    [
+        ("train-max_length", 1_000_000, "train-per_device_train_batch_size", "is predicted to need"),
+        ("train-learning_rate", 0, "train-learning_rate", "learning_rate"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_at_the_field(page, trained, studio, field, value, at, words):
     open_tab(page, "train")
     before = page.input_value(f"#{field} input[type=number]")
     number(page, field, value)
     page.click("#train-start")
     wait_for_text(page, "#train-problem", words)
-    expect(page.locator(f"#{field}")).to_have_attribute("data-problem", re.compile(words))
+    expect(page.locator(f"#{at}")).to_have_attribute("data-problem", re.compile(words))
     assert len(list((studio.home / "runs").glob("2*"))) == 1, "nothing was started"
     number(page, field, float(before))
