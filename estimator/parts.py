@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from estimator import evaluations, laws, nearest
+from estimator import evaluations, laws, nearest, resident
 from estimator.adapters import Trainables, trainables
 from estimator.analytic import analytic_law
 from estimator.batches import Batches, shape
@@ -167,15 +167,14 @@ class CpuGrowth:
 def cpu_growth(recipe: Recipe, *, model: Model | None = None, known: Calibration | None = None, padded: bool = False) -> CpuGrowth:
     """Growth of the worker's resident memory in a CPU run: the same tensors without context and workspaces.
 
-    Pages are touched when written and freed tensors may stay with the C allocator, so the measured growth lies between
-    the static bytes and the peak plus a third; loading holds one more copy of the largest weight for a moment. `known`
-    is what runs on this machine measured.
+    The figure is of live tensors. The range ends where measured runs ended, with what the C allocator keeps (`estimator.resident`);
+    `known` is what runs on this machine measured.
     """
     parts = parts_of(recipe, model or open_model(recipe.model), "trl", "cpu", batches=Batches(padded=padded))
     row, components = parts.evaluate(recipe)
     peak = sum(components.values())
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))
-    low, high = peak - error, (peak + error) * 4 / 3
+    low, high = peak - error, resident.kept().most(peak + error)
     if known:
         low, high = narrowed(low, high, peak, known.ratios(recipe, RESIDENT_GROWTH, peak, engine=parts.law.engine))
     return CpuGrowth(peak, round(low), round(high), components, row.moment, parts.law.engine)

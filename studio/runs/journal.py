@@ -42,8 +42,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "started": {"pid": _COUNT, "resume_from": _COUNT},
     "phase": {"name": PHASES, "total_steps": _COUNT},
     "data": {"split": SPLITS, "kept": int, "dropped": int, "reasons": dict[str, int], "trained_tokens": int},
-    # of the peak with the longest row there is
-    "prediction": {"predicted_bytes": int},
+    # of the peak with the longest row there is; the upper end where it is a range
+    "prediction": {"predicted_bytes": int, "high_bytes": _COUNT},
     "metrics": {"step": int, "loss": _NUMBER, "learning_rate": _NUMBER, "grad_norm": _NUMBER, "mean_token_accuracy": _NUMBER, "epoch": _NUMBER},
     "eval": {"step": int, "eval_loss": _NUMBER},
     "checkpoint": {"step": int},
@@ -113,6 +113,7 @@ class Course:
     checkpoints: list[int] = field(default_factory=list)
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     predicted_bytes: int | None = None
+    predicted_high_bytes: int | None = None
     measured_bytes: int | None = None
     measured_how: str | None = None
     trained_seconds: float | None = None
@@ -168,7 +169,7 @@ class Course:
         self.data[line["split"]] = line
 
     def _take_prediction(self, line: dict[str, Any]) -> None:
-        self.predicted_bytes = line["predicted_bytes"]
+        self.predicted_bytes, self.predicted_high_bytes = line["predicted_bytes"], line.get("high_bytes")
 
     def _take_metrics(self, line: dict[str, Any]) -> None:
         self.metrics.append(line)

@@ -28,9 +28,12 @@ class Prediction:
 
     machine: Machine
     predicted_bytes: int | None
+    """Allocated on CUDA; elsewhere the growth of the worker's resident memory, were everything freed given back."""
     unknown: Problem | None = None
     recipe: Recipe | None = None
     """The recipe as it will run on the repository's own storage; None where nobody knows."""
+    high_bytes: int | None = None
+    """The upper end of the growth; None on CUDA, where allocated memory has no range."""
 
     def words(self) -> dict[str, Any]:
         return {
@@ -79,17 +82,17 @@ def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) 
         raise problem
     check_installed(recipe, model)
     loaded = as_loaded(recipe, model.config, model.id)
-    prediction = Prediction(machine, predicted_bytes(loaded, model, machine, padded), recipe=loaded)
+    prediction = _predicted(loaded, model, machine, padded)
     if prediction.predicted_bytes > machine.usable_bytes:
         raise Problem("train.memory", field="per_device_train_batch_size", **prediction.words())
     return prediction
 
 
-def predicted_bytes(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) -> int:
-    """Allocated bytes at the peak on CUDA; elsewhere the growth of the worker's resident memory."""
+def _predicted(recipe: Recipe, model: Model, machine: Machine, padded: bool) -> Prediction:
     if machine.device == "cuda":
-        return estimate(recipe, model=model, padded=padded).peak_allocated_bytes
-    return cpu_growth(recipe, model=model, padded=padded).growth_bytes
+        return Prediction(machine, estimate(recipe, model=model, padded=padded).peak_allocated_bytes, recipe=recipe)
+    growth = cpu_growth(recipe, model=model, padded=padded)
+    return Prediction(machine, growth.growth_bytes, recipe=recipe, high_bytes=growth.high_bytes)
 
 
 def looks_like_hub_id(name: str) -> bool:

@@ -26,7 +26,7 @@ from studio.tabs import Shared, can_train, long, open_tab
 from studio.tabs.controls import control, is_read, recipe_from, values_of, without_control
 from studio.tabs.notices import explained, mark_field, needs_train
 from studio.widgets.also_set import EVERY, ON_LOAD, Setting, also_set
-from studio.widgets.run_view import run_view
+from studio.widgets.run_view import memory_text, run_view
 
 BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
 BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
@@ -177,7 +177,7 @@ def prediction_html(lang: str, prediction: Prediction) -> str:
     if prediction.predicted_bytes is None:
         text = t(lang, "train.prediction_none", reason=explain(lang, prediction.unknown) if prediction.unknown else "")
     else:
-        text = t(lang, "train.prediction", **prediction.words())
+        text = t(lang, "train.prediction", **prediction.words() | {"predicted": memory_text(lang, prediction.predicted_bytes, prediction.high_bytes)})
     return f'<p class="ls-note">{escape(text)}</p>'
 
 

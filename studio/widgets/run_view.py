@@ -96,16 +96,31 @@ def _memory(lang: str, view: RunView) -> str:
     predicted, measured = view.predicted_bytes, view.course.measured_bytes
     if not predicted and not measured:
         return ""
-    largest = max(predicted or 0, measured or 0, 1)
+    high = view.course.predicted_high_bytes if view.course.predicted_bytes else None
+    largest = max(predicted or 0, measured or 0, high or 0, 1)
     how = view.course.measured_how or "resident_growth"
-    rows = [("train.memory_predicted", predicted, "ls-predicted"), (f"train.memory_{how}", measured, "ls-measured")]
+    rows = [("train.memory_predicted", predicted, high, "ls-predicted"), (f"train.memory_{how}", measured, None, "ls-measured")]
     bars = "".join(
         f'<div class="ls-pair"><span>{escape(t(lang, key))}</span><span class="ls-track"><span class="ls-fill {kind}" '
-        f'style="width:{(bytes or 0) / largest * 100:.1f}%"></span></span>'
-        f'<b title="{bytes or 0:,} B">{human_bytes(bytes) if bytes else "–"}</b></div>'
-        for key, bytes, kind in rows
+        f'style="width:{(bytes or 0) / largest * 100:.1f}%"></span>{_up_to(bytes, upper, largest)}</span>'
+        f'<b title="{bytes or 0:,} B">{escape(memory_text(lang, bytes, upper)) if bytes else "–"}</b></div>'
+        for key, bytes, upper, kind in rows
     )
     return f'<section class="ls-memory" aria-label="{escape(t(lang, "train.memory"))}"><h3>{escape(t(lang, "train.memory"))}</h3>{bars}</section>'
+
+
+def memory_text(lang: str, size_bytes: int, high_bytes: int | None) -> str:
+    """A size, with the upper end where it is a range."""
+    if not high_bytes:
+        return human_bytes(size_bytes)
+    return t(lang, "train.memory_range", low=human_bytes(size_bytes), high=human_bytes(high_bytes))
+
+
+def _up_to(size_bytes: int | None, high_bytes: int | None, largest_bytes: int) -> str:
+    """The hatched rest of a range."""
+    if not size_bytes or not high_bytes:
+        return ""
+    return f'<span class="ls-fill ls-range" style="width:{(high_bytes - size_bytes) / largest_bytes * 100:.1f}%"></span>'
 
 
 def _rows(lang: str, view: RunView) -> str:

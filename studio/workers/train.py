@@ -112,7 +112,7 @@ class Training:
         real = self.recipe.replace(max_length=row_tokens)
         prediction = judge(real, model, this_machine(), padded)
         self.judged = (real, model, padded)
-        self.journal.write("prediction", predicted_bytes=prediction.predicted_bytes, longest_tokens=longest)
+        self.journal.write("prediction", predicted_bytes=prediction.predicted_bytes, high_bytes=prediction.high_bytes, longest_tokens=longest)
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
         from studio.workers.reporting import Reporter

@@ -1,30 +1,42 @@
-"""Predicted and measured memory of runs on a CPU: `python -m tests.bench.memory_on_cpu`. Figures to read; nothing is asserted.
+"""Predicted and measured memory of runs on a CPU: `python -m tests.bench.memory_on_cpu`. With `--write` the runs become the table that
+the range of a prediction is read from (`estimator.resident` says what lies between the two figures); a test holds it to today's predictions.
 
-Each row is a run of the studio's own worker in a process of its own, on the embedded base. `predicted` is what the run writes
-once it knows its longest row, `measured` the growth of its resident memory. That growth holds three things beside live tensors:
-pages of the libraries' code that are touched for the first time (`file`, the same for every run), what the imports of the
-trainer keep, and freed memory that the C allocator does not give back: glibc raises its limit for mapping a block by itself up
-to 32 MiB as such blocks are freed, and from then on tensors below it are cut from a heap that only shrinks at its end. With
-`--mapped` the limit stands at 64 KiB, so that every freed tensor goes back at once: what is left is what lives.
+Each row is a run of the studio's own worker in a process of its own, on the embedded base or on random weights of a larger shape. `predicted`
+is what the run writes once it knows its longest row, `measured` the growth of its resident memory. With `--mapped` the C allocator gives
+each freed tensor back at once (its limit stands at 64 KiB): what is left is what lives.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from estimator.catalog import presets_dir
+from estimator.recipe import Recipe
+from estimator.resident import COLUMNS, TABLE
+from studio import paths
+from studio.models import EMBEDDED_ID
 
 MIB = 2**20
-SIZES = ({"per_device_train_batch_size": batch, "words": words} for batch in (1, 8) for words in (6, 30))
+METHODS = ({}, {"quantization": "int8"}, {"method": "lora"}, {"method": "full"}, {"gradient_checkpointing": True})
+SIZES = [{"per_device_train_batch_size": batch, "words": words} for batch, words in ((1, 6), (8, 6), (8, 30))]
+SHAPES = {
+    "llama-135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+                   "vocab_size": 49152, "tie_word_embeddings": True},
+}  # fmt: skip
+"""Random bases beside the embedded one: the shape of SmolLM2-135M."""
 RECIPES = [
-    {**method, **sizes}
-    for sizes in SIZES
-    for method in ({}, {"quantization": "int8"}, {"method": "lora"}, {"method": "full"}, {"gradient_checkpointing": True})
-]  # fmt: skip
+    *({"model": EMBEDDED_ID, **method, **sizes} for sizes in SIZES for method in METHODS),
+    *({"model": "llama-135M", **method, "per_device_train_batch_size": 2, "words": 40, "max_steps": 3} for method in METHODS[:3:2]),
+]
 FIXED = {"dtype": "float32", "max_length": 256, "learning_rate": 2e-3, "gradient_checkpointing": False, "max_steps": 10, "eval_steps": 0, "save_steps": 0}
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
@@ -32,55 +44,70 @@ MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mapped", action="store_true", help="every freed tensor goes back to the system at once (glibc)")
-    parser.add_argument("--only", type=int, help="the first rows only")
+    parser.add_argument("--write", action="store_true", help=f"write presets/{TABLE}")
     options = parser.parse_args()
-    print(f"{'predicted':>10} {'measured':>10} {'error':>7} {'file':>7}  MiB; s of CPU time")
-    for recipe in RECIPES[: options.only]:
+    made = []
+    print(f"{'predicted':>10} {'measured':>10}  MiB")
+    for recipe in RECIPES:
         environment = {**os.environ, "OMP_WAIT_POLICY": "passive", **(MAPPED if options.mapped else {})}
         command = [sys.executable, "-c", f"from {__spec__.name} import run; run({recipe!r})"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        print(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else f"{recipe}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+        if done.returncode:
+            print(f"{recipe}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+            continue
+        made.append(json.loads(done.stdout.strip().splitlines()[-1]))
+        print(f"{made[-1]['predicted_bytes'] / MIB:10.1f} {made[-1]['measured_bytes'] / MIB:10.1f}  {recipe}", flush=True)
+    if options.write and len(made) == len(RECIPES):
+        with (presets_dir() / TABLE).open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(made)
     return 0
 
 
-def run(recipe: dict) -> None:
-    """One run in this process; prints its row."""
-    os.environ["LORA_STUDIO_HOME"] = tempfile.mkdtemp()
-    from estimator.recipe import Recipe
-    from studio import paths
-    from studio.models import EMBEDDED_ID
+def recipe_of(row: dict[str, Any], model: str) -> Recipe:
+    """The recipe of a row of `RECIPES` or, as read back, of the table."""
+    fields = {name: row[name] for name in COLUMNS[1:5] if name in row}
+    fields["gradient_checkpointing"] = str(fields.get("gradient_checkpointing")) == "True"
+    fields["per_device_train_batch_size"] = int(fields["per_device_train_batch_size"])
+    return Recipe(**{**FIXED, **fields, "model": model, "max_steps": row.get("max_steps", FIXED["max_steps"])})
+
+
+def base(name: str, folder: Path) -> str:
+    """The model's id, or a folder with random weights of that shape and the embedded base's tokenizer."""
+    if name == EMBEDDED_ID:
+        return name
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    LlamaForCausalLM(LlamaConfig(**SHAPES[name])).save_pretrained(folder)
+    for file in paths.embedded_base().iterdir():
+        if "token" in file.name or "template" in file.name:
+            shutil.copy(file, folder)
+    return str(folder)
+
+
+def run(recipe: dict[str, Any]) -> None:
+    """One run in this process; prints its row as JSON."""
+    home = Path(tempfile.mkdtemp())
+    os.environ["LORA_STUDIO_HOME"] = str(home)
     from studio.runs.folder import RunFolder, RunInfo
     from studio.runs.journal import Journal, Reader
-    from studio.workers import memory, train
+    from studio.workers import train
 
-    words = " ".join(["cat"] * recipe["words"])
-    changes = {name: value for name, value in recipe.items() if name != "words"}
     paths.prepare()
+    whole = recipe_of(recipe, base(recipe["model"], home / "base"))
+    words = " ".join(["cat"] * recipe["words"])
     folder = RunFolder(paths.runs() / "run")
     folder.path.mkdir()
-    folder.write_start(RunInfo("run", "run", 0.0, "d", "d", "f"), Recipe(model=EMBEDDED_ID, **{**FIXED, **changes}))
+    folder.write_start(RunInfo("run", "run", 0.0, "d", "d", "f"), whole)
     rows = ({"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": words}], "row": n} for n in range(1, 201))
     folder.train_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    file_bytes = []
-
-    class Meter(memory.Meter):
-        def __init__(self, device: str) -> None:
-            super().__init__(device)
-            file_bytes.append(_file_bytes())
-
-    memory.Meter = Meter
     train.Training(folder, Journal(folder.path)).run_all()
-    file_bytes.append(_file_bytes())
     course = Reader(folder.path).course()
-    predicted, measured, file = course.predicted_bytes, course.measured_bytes, file_bytes[1] - file_bytes[0]
-    print(f"{predicted / MIB:10.1f} {measured / MIB:10.1f} {predicted / measured - 1:+7.0%} {file / MIB:7.1f}  {course.trained_cpu_seconds:.1f} s  {recipe}")
-
-
-def _file_bytes() -> int:
-    """Resident pages of mapped files (Linux); 0 elsewhere."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile")), 0)
+    tokens = course.data["train"]["longest"]
+    figures = {"tokens": tokens, "predicted_bytes": course.predicted_bytes, "measured_bytes": course.measured_bytes}
+    shutil.rmtree(home)
+    print(json.dumps({**{name: getattr(whole, name) for name in COLUMNS[1:5]}, "model": recipe["model"], **figures}))
 
 
 if __name__ == "__main__":
