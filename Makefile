@@ -44,7 +44,7 @@ accuracy: $(VENV)/.test
 	$(PY) -m tests.estimator.accuracy
 
 gpu-proof: $(VENV)/.train
-	$(PY) -m estimator.sweep
+	$(PY) -m estimator.measure.sweep
 
 bench: chromium
 	$(PY) -m tests.bench

@@ -9,14 +9,14 @@ import socket
 import sys
 from pathlib import Path
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 
 COMMANDS = {
-    "estimate": "estimator.cli",
-    "advise": "estimator.advise_command",
-    "gpus": "estimator.gpus_command",
-    "serving": "estimator.serving",
-    "measure": "estimator.measure",
+    "estimate": "estimator.cli.cli",
+    "advise": "estimator.cli.advise_command",
+    "gpus": "estimator.cli.gpus_command",
+    "serving": "estimator.advice.serving",
+    "measure": "estimator.measure.measure",
     "dataset": "studio.datasets.command",
 }
 

@@ -20,18 +20,18 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from estimator.calibration import Calibration
-from estimator.catalog import Model, models
-from estimator.estimate import Estimate, check
-from estimator.estimate import estimate as estimated
-from estimator.fields import FieldInfo, checked, shown
-from estimator.machines import machine
-from estimator.problems import Problem
-from estimator.recipe import FIELDS as RECIPE_FIELDS
-from estimator.recipe import Recipe
-from estimator.recommend import Wish
-from estimator.recommend import recommend as recommended
-from estimator.texts import whole
+from estimator.estimates.calibration import Calibration
+from estimator.model.catalog import Model, models
+from estimator.estimates.estimate import Estimate, check
+from estimator.estimates.estimate import estimate as estimated
+from estimator.core.fields import FieldInfo, checked, shown
+from estimator.hardware.machines import machine
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS as RECIPE_FIELDS
+from estimator.recipe.recipe import Recipe
+from estimator.advice.recommend import Wish
+from estimator.advice.recommend import recommend as recommended
+from estimator.core.field_text import whole
 from studio import exact, paths
 from studio.bodies import replayed
 from studio.models import find_model

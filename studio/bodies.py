@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from estimator.problems import Problem
-from estimator.units import human_bytes
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from studio.datasets.reading import FILE_LIMIT_BYTES
 from studio.routes import answer
 

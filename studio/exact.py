@@ -10,9 +10,10 @@ import contextlib
 import dataclasses
 import threading
 
-from estimator import laws, parallel
-from estimator.estimate import Estimate
-from estimator.problems import Problem
+from estimator.shelf import laws
+from estimator.parallel import parallel
+from estimator.estimates.estimate import Estimate
+from estimator.core.problems import Problem
 from studio import paths
 from studio.workers.client import Worker
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from estimator import sources
-from estimator.catalog import TINY_BASE, Model, load_preset, models
-from estimator.hubs import parse
-from estimator.inventory import Inventory
-from estimator.problems import Problem
+from estimator.hub import sources
+from estimator.model.catalog import TINY_BASE, Model, load_preset, models
+from estimator.hub.hubs import parse
+from estimator.model.inventory import Inventory
+from estimator.core.problems import Problem
 from studio import pasted, paths
 from studio.workers.client import Worker
 
@@ -67,7 +67,7 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
     """A preset at once; a folder, a hub id or a pasted config through what was counted before, or else through the trace
     worker (seconds, at most `ANSWER_SECONDS` all in all).
 
-    A hub is asked in this thread, within `estimator.hub.SECONDS` and without this machine's login: whoever looks at the
+    A hub is asked in this thread, within `estimator.hub.hub.SECONDS` and without this machine's login: whoever looks at the
     page sees what anyone may see. Without `folders` none is looked at, not even whether it is there. Raises `Problem`
     (`model.*`, `hub.*`, `worker.*`).
     """

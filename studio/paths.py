@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from estimator.home import cache, home
-from estimator.problems import Problem
+from estimator.core.home import cache, home
+from estimator.core.problems import Problem
 from studio.storage import FULL
 
 PACKAGE = Path(__file__).parent

@@ -15,8 +15,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from estimator.fields import shown
-from estimator.problems import Problem
+from estimator.core.fields import shown
+from estimator.core.problems import Problem
 
 LARGEST_BYTES = 4 * 2**20
 LAST_SECOND = 253_402_300_799.0

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.i18n import explain, language
 
 PROGRAMS = ("estimate", "recommend")

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.words import problem_text, read_text, reason_text, recognised_text, unused_text

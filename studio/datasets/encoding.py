@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.reading import Source
 
 # Longest first: the mark of UTF-32-LE begins with that of UTF-16-LE.

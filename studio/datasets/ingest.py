@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.columns import COLUMNS, columns_of
 from studio.datasets.draft import Draft
 from studio.datasets.formats import columns_read, label_is_class, normalise, recognise

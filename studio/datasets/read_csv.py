@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.encoding import open_text
 from studio.datasets.reading import ROW_LIMIT_CHARACTERS, RowError, Source
 

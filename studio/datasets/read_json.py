@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.encoding import open_text
 from studio.datasets.reading import ROW_LIMIT_CHARACTERS, Source
 from studio.datasets.tables import rows_of

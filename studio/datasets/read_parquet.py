@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.columns import COLUMNS, KNOWN_COLUMNS
 from studio.datasets.reading import Source
 from studio.datasets.values import Held

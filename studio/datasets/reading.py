@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.draft import safe_name
 
 FILE_LIMIT_BYTES = 200 * 1024**2

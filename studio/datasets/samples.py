@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.datasets.reading import FORMATS
 from studio.datasets.store import SHAPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.store import DatasetInfo
 from studio.i18n import explain, strings, t
 

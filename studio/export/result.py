@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.runs.folder import RunFolder
 from studio.storage import storage_problems

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from estimator import problems
-from estimator.problems import Problem
+from estimator.core import problems
+from estimator.core.problems import Problem
 
 LANGUAGES = ("en", "zh-CN")
 COOKIE = "lora_studio_lang"
@@ -38,7 +38,7 @@ def strings(lang: str) -> dict[str, str]:
 
 @cache
 def problem_sentences(lang: str) -> dict[str, str]:
-    """Templates by problem code. English ones of the estimator stand in `estimator.problems`."""
+    """Templates by problem code. English ones of the estimator stand in `estimator.core.problems`."""
     return {key.removeprefix(_PROBLEM): text for key, text in strings(lang).items() if key.startswith(_PROBLEM)}
 
 

@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.records import checked_fields, read_record, unknown_fields
 from studio.storage import write_json
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.catalog import Model
-from estimator.estimate import check, estimate
-from estimator.parts import cpu_growth
-from estimator.problems import Problem
-from estimator.program import check_machine
-from estimator.recipe import Recipe
-from estimator.recurrent import check_installed
-from estimator.stored import as_loaded
-from estimator.units import human_bytes
+from estimator.model.catalog import Model
+from estimator.estimates.estimate import check, estimate
+from estimator.estimates.parts import cpu_growth
+from estimator.core.problems import Problem
+from estimator.program.program import check_machine
+from estimator.recipe.recipe import Recipe
+from estimator.model.recurrent import check_installed
+from estimator.memory.stored import as_loaded
+from estimator.core.units import human_bytes
 from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder
 from studio.workers.client import Worker

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.records import checked_fields, read_record
 from studio.runs import lock
 from studio.storage import write_json

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.datasets.store import DatasetInfo
 from studio.runs.folder import RunFolder, RunInfo, link_or_copy

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.conversation import PANES, Turn, grow, new_answer
 from studio.i18n import t
 from studio.tabs.streaming import with_ticks

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import conversation
 from studio.conversation import Turn
 from studio.i18n import language, marker, t

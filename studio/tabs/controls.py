@@ -1,6 +1,6 @@
 """The recipe's controls: the same kind, order, limits and words on every tab that has them.
 
-Limits and defaults come from `estimator.recipe.FIELDS`, words from the `recipe` area of `studio/i18n`. The browser's
+Limits and defaults come from `estimator.recipe.recipe.FIELDS`, words from the `recipe` area of `studio/i18n`. The browser's
 limits are decoration; `recipe_from` builds the record, which checks everything. A form holds the recipe that came to it whole, beside its
 controls: what has no control stays, and so does what a control shows in fewer words than the record has.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.recipe import FIELDS, Recipe
-from estimator.texts import parsed_box, spelled
+from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.core.field_text import parsed_box, spelled
 from studio.i18n import marker
 from studio.startup import no_stub_files
 from studio.tabs.parameters import GROUPS, INFOS, info

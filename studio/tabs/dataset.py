@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.ingest import EVAL_SHARE_LIMITS
 from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples

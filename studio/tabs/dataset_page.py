@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.store import DatasetInfo
 from studio.datasets.words import read_text, reason_text, recognised_text, split_text, unused_text
 from studio.i18n import t

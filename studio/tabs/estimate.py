@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.cards import find_gpu
-from estimator.catalog import models
-from estimator.conditions import Conditions
-from estimator.estimate import check
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.take_away import conditions_in, from_query
+from estimator.hardware.cards import find_gpu
+from estimator.model.catalog import models
+from estimator.estimates.conditions import Conditions
+from estimator.estimates.estimate import check
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.estimates.take_away import conditions_in, from_query
 from studio import exact, pasted
 from studio.i18n import explain, language, marker, t
 from studio.models import find_model

@@ -12,12 +12,12 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.cards import gpus
-from estimator.catalog import models
-from estimator.conditions import Conditions
-from estimator.recipe import FIELDS, Recipe
-from estimator.texts import spelled
-from estimator.units import human_count
+from estimator.hardware.cards import gpus
+from estimator.model.catalog import models
+from estimator.estimates.conditions import Conditions
+from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.core.field_text import spelled
+from estimator.core.units import human_count
 from studio.i18n import marker
 from studio.models import EMBEDDED_ID
 from studio.tabs.controls import BOXES, control, read, recipe_from, values_of

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.i18n import explain, language, t
 
 INSTALL = 'pip install "lora-studio[train]"'

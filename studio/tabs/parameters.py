@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.conditions import CONDITIONS
-from estimator.fields import FieldInfo
-from estimator.recipe import FIELDS
+from estimator.estimates.conditions import CONDITIONS
+from estimator.core.fields import FieldInfo
+from estimator.recipe.recipe import FIELDS
 from studio.i18n import strings, t
 
 INFOS: dict[str, FieldInfo] = {**FIELDS, **CONDITIONS}

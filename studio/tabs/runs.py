@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.export.result import zip_folder, zip_result
 from studio.i18n import language, marker, t
 from studio.page import told

@@ -14,8 +14,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.page import told

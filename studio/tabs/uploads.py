@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.datasets.reading import FILE_LIMIT_BYTES
 from studio.tabs.dataset_page import reading
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from estimator.fields import FieldInfo
-from estimator.texts import shown_in_box, spelled
+from estimator.core.fields import FieldInfo
+from estimator.core.field_text import shown_in_box, spelled
 from studio.i18n import strings, t
 
 ON_LOAD = """element.addEventListener('click', (event) => {

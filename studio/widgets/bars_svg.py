@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.problems import Problem
-from estimator.units import human_bytes
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from studio.i18n import explain, t
 from studio.widgets.memory_bar import PARTS, SIGNS, Bar, parts_of
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import functools
 from html import escape
 
-from estimator.cards import gpus
-from estimator.catalog import rows
-from estimator.ranking import Candidate
-from estimator.throughput import Range
-from estimator.units import human_bytes
+from estimator.hardware.cards import gpus
+from estimator.model.catalog import rows
+from estimator.advice.ranking import Candidate
+from estimator.cost.throughput import Range
+from estimator.core.units import human_bytes
 from studio.i18n import t
 from studio.widgets.verdicts import SIGNS, sign_text, verdict_of
 

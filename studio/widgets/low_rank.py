@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.adapters import AdapterGroup, Trainables
+from estimator.adapters.adapters import AdapterGroup, Trainables
 from studio.i18n import t
 
 SIDE = 160

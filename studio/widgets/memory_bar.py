@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from estimator.estimate import Estimate
-from estimator.law import COMPONENTS
-from estimator.problems import Problem
-from estimator.units import human_bytes
+from estimator.estimates.estimate import Estimate
+from estimator.law.law import COMPONENTS
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from studio.i18n import explain, t
 
 # Order and colours are the same in every picture; the last is what the device holds beside torch's own tensors.

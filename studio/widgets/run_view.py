@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.units import human_bytes
+from estimator.core.units import human_bytes
 from studio.i18n import explain, strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import loss_curve

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from html import escape
 
-from estimator.recipe import FIELDS
-from estimator.texts import spelled
-from estimator.units import human_bytes
+from estimator.recipe.recipe import FIELDS
+from estimator.core.field_text import spelled
+from estimator.core.units import human_bytes
 from studio.i18n import strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import COLOURS, Line, picture, smoothed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from estimator.law import COMPONENTS
-from estimator.units import human_bytes
+from estimator.law.law import COMPONENTS
+from estimator.core.units import human_bytes
 from studio.i18n import t
 from studio.widgets.memory_bar import part_text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estimator.estimate import Estimate
+from estimator.estimates.estimate import Estimate
 from studio.i18n import t
 
 SIGNS = {"fits": "✓", "close": "!", "several": "+", "unknown": "?", "misses": "✕"}

@@ -13,8 +13,8 @@ from typing import Any
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
-from estimator.loading import other_tensors
-from estimator.problems import Problem
+from estimator.program.loading import other_tensors
+from estimator.core.problems import Problem
 from studio.workers import base_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import i18n  # noqa: F401  the sentences of problems
 from studio.runs.folder import RunFolder
 from studio.runs.journal import Journal

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.spec import MAX_CONFIG_BYTES, is_deeper
+from estimator.core.problems import Problem
+from estimator.model.spec import MAX_CONFIG_BYTES, is_deeper
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 """What Transformers looks for, in this order (modeling_utils `_get_resolved_checkpoint_files`); it takes no other name."""

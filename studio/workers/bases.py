@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.models import local_folder
 from studio.workers import base_files, downloads
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from estimator import program
-from estimator.problems import Problem
+from estimator.program import program
+from estimator.core.problems import Problem
 from studio.workers import fingerprints, serve
 from studio.workers.choice import Choice
 from studio.workers.generation import Answer, answer_together, end_ids

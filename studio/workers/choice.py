@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from estimator import stored
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.spec import read_config
+from estimator.memory import stored
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.model.spec import read_config
 from studio import paths
 from studio.models import EMBEDDED_ID
 from studio.runs.folder import RunFolder

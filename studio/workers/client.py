@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 
 # Two OpenMP threads that spin on two busy cores run many times slower than two that sleep; threads that sleep at once

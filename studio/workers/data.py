@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio import paths
 from studio.datasets.draft import Draft
 from studio.datasets.ingest import ingest as ingest_file

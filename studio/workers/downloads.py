@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.headers import weight_files
-from estimator.hubs import ModelScope, parse
-from estimator.problems import Problem
-from estimator.reader import Reader, Refused, Unreached
+from estimator.model.headers import weight_files
+from estimator.hub.hubs import ModelScope, parse
+from estimator.core.problems import Problem
+from estimator.hub.reader import Reader, Refused, Unreached
 from studio import paths
 from studio.storage import storage_problem, write_json
 

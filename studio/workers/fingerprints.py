@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.headers import LENGTH_BYTES, header_length, is_table
-from estimator.problems import Problem
-from estimator.spec import read_config
+from estimator.model.headers import LENGTH_BYTES, header_length, is_table
+from estimator.core.problems import Problem
+from estimator.model.spec import read_config
 from studio.workers import base_files
 
 FILE = "base_fingerprint.json"

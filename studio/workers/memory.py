@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estimator.meter import peak_resident_bytes, resident_bytes
+from estimator.measure.meter import peak_resident_bytes, resident_bytes
 
 
 class Meter:
@@ -42,7 +42,7 @@ class Meter:
         """The catalogue's name of the card, else torch's."""
         import torch
 
-        from estimator.cards import known_gpu
+        from estimator.hardware.cards import known_gpu
 
         name = torch.cuda.get_device_name()
         known = known_gpu(name)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.datasets.store import DatasetInfo, read_rows
 from studio.workers.rendering import IGNORED, Dropped, Encoded, collator, dates, encode_row
 

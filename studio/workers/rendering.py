@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio.workers import chat_form, tokenizers
 from studio.workers.row_tokens import IGNORED, Dropped, Encoded, collator, encode_row, prompt_ids
 from studio.workers.templates import Kept, Refused, form_of, prepare, stop_ids

@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio.runs.folder import COMPLETE, RunFolder
 from studio.runs.journal import Journal
 from studio.storage import sync

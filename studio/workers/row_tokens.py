@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio.workers import seen
 from studio.workers.messages import Messages, clean
 from studio.workers.templates import LeftOut, Refused, Rendered, Span, Turn, form_of, stop_ids, turn_end

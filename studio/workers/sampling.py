@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 
 TEMPERATURE = (0.0, 2.0)
 MAX_NEW_TOKENS = (1, 4096)

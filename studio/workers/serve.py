@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers.bounds import end_when_stuck
 
 Handler = Callable[..., Any]

@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers import bounds
 from studio.workers.messages import WRITINGS, Messages, Writing, written
 

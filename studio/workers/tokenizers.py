@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers.bounds import LOAD_SECONDS, bounded
 
 FILE_LIMIT_BYTES = 128 * 1024**2

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers.serve import Request, serve
 
 
@@ -23,7 +23,7 @@ def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
     Weights are neither read nor needed. Of a hub id the page has fetched config and headers into the same cache, so
     the hub is not asked again. Raises `Problem` (`model.*`, `hub.*`).
     """
-    from estimator.sources import model_from_config, open_model
+    from estimator.hub.sources import model_from_config, open_model
 
     if config := params.get("config"):
         return model_from_config(config, params["model"], Path(params["cache"])).inventory.to_json()
@@ -35,12 +35,13 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     the reserved memory of this recipe, and keep those that are not there in the cache folder; the event {"law": "step"} when the first is there. Raises `Problem` (`law.*`,
     `model.*`) for the step's.
     """
-    from estimator import estimate, laws
-    from estimator.batches import Batches
-    from estimator.catalog import load_preset, models
-    from estimator.platforms import Platform
-    from estimator.recipe import Recipe
-    from estimator.sources import model_from_config
+    from estimator import estimate
+    from estimator.shelf import laws
+    from estimator.recipe.batches import Batches
+    from estimator.model.catalog import load_preset, models
+    from estimator.hardware.platforms import Platform
+    from estimator.recipe.recipe import Recipe
+    from estimator.hub.sources import model_from_config
 
     cache, platform = Path(params["cache"]), params["platform"]
     model = load_preset(params["model"]) if params["model"] in models() else model_from_config(params["config"], params["model"], cache)
@@ -80,8 +81,8 @@ def _warm() -> None:
 
     import peft.utils.transformers_weight_conversion  # noqa: F401
 
-    import estimator.fit  # noqa: F401
-    import estimator.trace  # noqa: F401
+    import estimator.trace.fit  # noqa: F401
+    import estimator.trace.meta_model  # noqa: F401
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.machine import this_machine
 from studio.runs.folder import RunFolder, checkpoint_step
 from studio.runs.journal import Journal
@@ -42,7 +42,8 @@ class Training:
     def run_all(self) -> str:
         """Load, train, save. Returns `finished` or `stopped`."""
         self.journal.write("phase", name="preparing")
-        from estimator import loops, program
+        from estimator.measure import loops
+        from estimator.program import program
         from studio.workers import memory, rendering
         from studio.workers.bases import open_base
 
@@ -102,9 +103,9 @@ class Training:
     def _predict(self, folder: Path, longest: int, padded: bool) -> None:
         """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
         to `max_length`, unless rows are packed. A model from a hub is checked here for the first time."""
-        from estimator.sources import Source
-        from estimator.spec import read_config
-        from estimator.trace import derive
+        from estimator.hub.sources import Source
+        from estimator.model.spec import read_config
+        from estimator.trace.meta_model import derive
 
         config = read_config(folder)
         model = Source(self.recipe.model, config).model(derive(config))
@@ -146,8 +147,9 @@ class Training:
 
     def _calibrate(self, meter: Any) -> None:
         """Keep the measured peak beside its estimate, for the error bars of later ones."""
-        from estimator import calibration, estimate
-        from estimator.parts import cpu_growth
+        from estimator import estimate
+        from estimator.estimates import calibration
+        from estimator.estimates.parts import cpu_growth
 
         recipe, model, padded = self.judged
         if meter.how == "resident_growth":

@@ -21,9 +21,9 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import SafetensorError
 from transformers import GenerationConfig
 
-from estimator import program
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.program import program
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio.workers import adapter_files, fingerprints
 from studio.workers.mixing import BASE_ROW, can_mix, rows_by_slice
 

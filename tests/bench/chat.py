@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from estimator.recipe import Recipe
+from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.workers.client import worker_environment
 

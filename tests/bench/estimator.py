@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from estimator import Recipe, estimate, laws
-from estimator.advise import advise
-from estimator.catalog import load_preset
-from estimator.parts import law_of
-from estimator.platforms import Platform
-from estimator.ranking import rank
-from estimator.rows import uniform
+from estimator import Recipe, estimate
+from estimator.shelf import laws
+from estimator.advice.advise import advise
+from estimator.model.catalog import load_preset
+from estimator.estimates.parts import law_of
+from estimator.hardware.platforms import Platform
+from estimator.advice.ranking import rank
+from estimator.cost.rows import uniform
 
 MODEL = "meta-llama/Llama-3.1-8B"
 COMMAND = f"estimate --model {MODEL} --method qlora --r 16 --target-modules all-linear --per-device-train-batch-size 2 --max-length 2048 --json --gpu"

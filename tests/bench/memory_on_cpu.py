@@ -1,5 +1,5 @@
 """Predicted and measured memory of runs on a CPU: `python -m tests.bench.memory_on_cpu`. With `--write` the runs become the table that
-the range of a prediction is read from (`estimator.resident` says what lies between the two figures); a test holds it to today's predictions.
+the range of a prediction is read from (`estimator.estimates.resident` says what lies between the two figures); a test holds it to today's predictions.
 
 Each row is a run of the studio's own worker in a process of its own, on the embedded base or on random weights of a larger shape. `predicted`
 is what the run writes once it knows its longest row, `measured` the growth of its resident memory. With `--mapped` the C allocator gives
@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from estimator.catalog import presets_dir
-from estimator.recipe import Recipe
-from estimator.resident import COLUMNS, TABLE
+from estimator.model.catalog import presets_dir
+from estimator.recipe.recipe import Recipe
+from estimator.estimates.resident import COLUMNS, TABLE
 from studio import paths
 from studio.models import EMBEDDED_ID
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from estimator.recipe import Recipe
+from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.runs.process import Handle
 from studio.runs.supervisor import Supervisor
@@ -36,8 +36,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from trl import SFTConfig, SFTTrainer
 import torch
-from estimator import program
-from estimator.recipe import Recipe
+from estimator.program import program
+from estimator.recipe.recipe import Recipe
 from studio.workers import rendering
 base, rows, out, recipe = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), Recipe.from_dict(__import__("json").loads(sys.argv[4]))
 tokenizer = rendering.load_tokenizer(base)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from estimator import program
+from estimator.program import program
 from studio.runs.folder import RunFolder
 from studio.workers import rendering
 from studio.workers.bases import open_base

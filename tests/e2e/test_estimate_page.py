@@ -17,14 +17,14 @@ import pytest
 from playwright.sync_api import expect
 
 from estimator import Recipe, find_gpu, open_model
-from estimator.advise import newest_models
-from estimator.catalog import models
-from estimator.conditions import Conditions
-from estimator.intents import intents
-from estimator.ranking import rank
-from estimator.rows import uniform
-from estimator.take_away import FORMULA_SIGNS, command_line, conditions_in, from_query, python_code, query
-from estimator.units import human_bytes
+from estimator.advice.advise import newest_models
+from estimator.model.catalog import models
+from estimator.estimates.conditions import Conditions
+from estimator.advice.intents import intents
+from estimator.advice.ranking import rank
+from estimator.cost.rows import uniform
+from estimator.estimates.take_away import FORMULA_SIGNS, command_line, conditions_in, from_query, python_code, query
+from estimator.core.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.estimate_form import held_for
 from studio.tabs.panels import Asked, which_model

@@ -7,8 +7,8 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from estimator.recipe import Recipe
-from estimator.take_away import query
+from estimator.recipe.recipe import Recipe
+from estimator.estimates.take_away import query
 from studio.models import EMBEDDED_ID
 from studio.runs.supervisor import Supervisor
 from tests.chromium import launch

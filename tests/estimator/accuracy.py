@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from estimator import Estimate, estimate
-from estimator.cards import gpus
-from estimator.catalog import presets_dir
-from estimator.error_bar import reserved_range
-from estimator.sweep_table import read, slug
+from estimator.hardware.cards import gpus
+from estimator.model.catalog import presets_dir
+from estimator.estimates.error_bar import reserved_range
+from estimator.measure.sweep_table import read, slug
 from tests.estimator import measured_devices
 from tests.estimator.measured import OTHER_KERNELS, SERIES, Row, rows
 

@@ -23,14 +23,14 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
-from estimator import trace
-from estimator.adapters import trainables
-from estimator.inventory import Inventory
-from estimator.law import LOOPS
-from estimator.problems import Problem
-from estimator.program import lora_config
-from estimator.recipe import Recipe
-from estimator.step import Sizes, trace_step
+from estimator.trace import meta_model
+from estimator.adapters.adapters import trainables
+from estimator.model.inventory import Inventory
+from estimator.law.law import LOOPS
+from estimator.core.problems import Problem
+from estimator.program.program import lora_config
+from estimator.recipe.recipe import Recipe
+from estimator.trace.step import Sizes, trace_step
 
 TASKS = {
     "causal-lm": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
@@ -68,7 +68,7 @@ class Case:
 
     @functools.cached_property
     def inventory(self) -> Inventory:
-        return trace.derive(self.config, self.class_name)
+        return meta_model.derive(self.config, self.class_name)
 
     def build(self) -> torch.nn.Module:
         """The model without any of our code between: what the counts are held against."""

@@ -20,14 +20,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from estimator import replay, step
-from estimator.allocator import FREE, CachingAllocator, Event, Replay
-from estimator.batches import Batches, shape
-from estimator.catalog import Model
-from estimator.law import Loop
-from estimator.platforms import Platform
-from estimator.recipe import Recipe
-from estimator.load_events import Static
+from estimator.memory import replay
+from estimator.trace import step
+from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
+from estimator.recipe.batches import Batches, shape
+from estimator.model.catalog import Model
+from estimator.law.law import Loop
+from estimator.hardware.platforms import Platform
+from estimator.recipe.recipe import Recipe
+from estimator.memory.load_events import Static
 
 BUCKET_BYTES = 250 << 20
 """torch/distributed/fsdp/_init_utils.py PARAM_BROADCAST_BUCKET_SIZE."""

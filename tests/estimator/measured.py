@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, replace
 
 from estimator import Estimate, Recipe, estimate
-from estimator.catalog import presets_dir
-from estimator.law import LOOPS, Loop
-from estimator.platforms import Platform
+from estimator.model.catalog import presets_dir
+from estimator.law.law import LOOPS, Loop
+from estimator.hardware.platforms import Platform
 
 # Rows that say enough of what they ran, and ran it with code that still exists.
 SERIES = ("fitcheck-t4-", "canifinetune-", "fms-")

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from estimator import Estimate, Recipe, estimate, parallel
-from estimator.cards import find_gpu
-from estimator.catalog import load_preset, presets_dir
-from estimator.efficiency import traced_parts
-from estimator.law import LOOPS, Loop
-from estimator.parts import Parts, parts_of
-from estimator.platforms import Platform
-from estimator.throughput import Range, Spread, load_of, throughput_of_several
+from estimator import Estimate, Recipe, estimate
+from estimator.parallel import parallel
+from estimator.hardware.cards import find_gpu
+from estimator.model.catalog import load_preset, presets_dir
+from estimator.cost.efficiency import traced_parts
+from estimator.law.law import LOOPS, Loop
+from estimator.estimates.parts import Parts, parts_of
+from estimator.hardware.platforms import Platform
+from estimator.cost.throughput import Range, Spread, load_of, throughput_of_several
 from tests.estimator import fsdp1
 
 # fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March 2024

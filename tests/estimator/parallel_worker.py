@@ -54,8 +54,8 @@ def built(case: dict[str, Any]) -> tuple[Any, Any]:
     from peft import get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from estimator.program import lora_config
-    from estimator.recipe import Recipe
+    from estimator.program.program import lora_config
+    from estimator.recipe.recipe import Recipe
 
     recipe = Recipe.from_dict(case["recipe"])
     dtype = getattr(torch, recipe.dtype)
@@ -163,7 +163,7 @@ def tp(case: dict[str, Any]) -> dict[str, int]:
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, DistributedConfig
 
-    from estimator.program import lora_config
+    from estimator.program.program import lora_config
 
     model, recipe = built({**case, "recipe": {**case["recipe"], "method": "full"}})
     model.save_pretrained(case["folder"])  # by the first rank only

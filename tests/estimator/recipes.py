@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from estimator.fields import FieldInfo
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.core.fields import FieldInfo
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 
 TEXTS = st.one_of(
     st.sampled_from(["lm_head", "all-linear", "null", "true", "5", "[1]", '"q"', "a,b", "a b", "-x", "--r", "k=1", "模块、乙，丙"]),

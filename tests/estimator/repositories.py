@@ -22,9 +22,9 @@ def tensors_of(name: str) -> dict[str, Any]:
     """What Transformers saves of a small model: tied tensors once, under its own names."""
     import torch
 
-    from estimator import trace
+    from estimator.trace import meta_model
 
-    model = trace.build_on_meta(CONFIGS[name])
+    model = meta_model.build_on_meta(CONFIGS[name])
     tied = getattr(model, "all_tied_weights_keys", None) or {}
     return {key: torch.zeros(value.shape, dtype=torch.bfloat16) for key, value in model.state_dict().items() if key not in tied}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from estimator.inventory import Inventory
+from estimator.model.inventory import Inventory
 
 _DECODER = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -53,13 +53,13 @@ TASKS = {"bert-encoder": "FEATURE_EXTRACTION", "t5-tied": "SEQ_2_SEQ_LM", "bart"
 
 
 def build(name: str) -> Any:
-    from estimator import trace
+    from estimator.trace import meta_model
 
-    return trace.build_on_meta(CONFIGS[name], CLASSES.get(name))
+    return meta_model.build_on_meta(CONFIGS[name], CLASSES.get(name))
 
 
 @functools.cache
 def inventory(name: str) -> Inventory:
-    from estimator import trace
+    from estimator.trace import meta_model
 
-    return Inventory.from_json(trace.derive(CONFIGS[name], CLASSES.get(name)).to_json())
+    return Inventory.from_json(meta_model.derive(CONFIGS[name], CLASSES.get(name)).to_json())

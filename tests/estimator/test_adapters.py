@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from estimator.adapters import trainables
-from estimator.matching import default_targets
-from estimator.problems import Problem
-from estimator.program import lora_config
-from estimator.recipe import Recipe
+from estimator.adapters.adapters import trainables
+from estimator.adapters.matching import default_targets
+from estimator.core.problems import Problem
+from estimator.program.program import lora_config
+from estimator.recipe.recipe import Recipe
 from tests.estimator import small
 
 LEAVES = ("q_proj", "v_proj", "self_attn.q_proj", "c_proj", "gate_up_proj", "w1", "w3", "gate", "lm_head", "model.layers.1.self_attn.q_proj", "layers.0.mlp.up_proj", "mlp", "norm", "nothing")

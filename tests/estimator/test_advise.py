@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimator import Problem, Recipe, check, estimate, find_gpu, gpus, models
-from estimator.advise import Advice, advise, newest_models
-from estimator.advise_command import main
-from estimator.changes import COSTS, Change
-from estimator.proposals import Proposal
+from estimator.advice.advise import Advice, advise, newest_models
+from estimator.cli.advise_command import main
+from estimator.advice.changes import COSTS, Change
+from estimator.advice.proposals import Proposal
 
 LLAMA = "meta-llama/Llama-3.1-8B"
 MODELS = (LLAMA, "Qwen/Qwen2.5-0.5B", "mistralai/Mistral-7B-v0.1", "Qwen/Qwen1.5-MoE-A2.7B", "openai-community/gpt2")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.allocator import FREE, CachingAllocator, Event, OutOfMemory, Replay, replay
+from estimator.memory.allocator import FREE, CachingAllocator, Event, OutOfMemory, Replay, replay
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -4,12 +4,12 @@ import warnings
 
 import pytest
 
-from estimator.adapters import trainables
-from estimator.law import LOOPS
-from estimator.layer_bytes import layer_bytes, stream_widths
-from estimator.program import lora_config
-from estimator.recipe import Recipe
-from estimator.spec import ModelSpec
+from estimator.adapters.adapters import trainables
+from estimator.law.law import LOOPS
+from estimator.law.layer_bytes import layer_bytes, stream_widths
+from estimator.program.program import lora_config
+from estimator.recipe.recipe import Recipe
+from estimator.model.spec import ModelSpec
 
 torch = pytest.importorskip("torch")
 
@@ -92,13 +92,13 @@ CASES = [
 
 @pytest.mark.parametrize(("model_type", "loop", "fields"), CASES, ids=lambda value: str(value))
 def test_a_layer_saves_what_the_law_says(model_type, loop, fields):
-    from estimator import trace
+    from estimator.trace import meta_model
 
     warnings.simplefilter("ignore")
     recipe = Recipe(model="small", r=8, **fields)
     real = saved_bytes(made(model_type, 3, recipe, loop)) - saved_bytes(made(model_type, 2, recipe, loop))
     config = SIZES | {"model_type": model_type, "num_hidden_layers": 3}
-    inventory = trace.derive(config)
+    inventory = meta_model.derive(config)
     layer = layer_bytes(recipe, inventory, ModelSpec.from_config(config), trainables(recipe, inventory), stream_widths(recipe, LOOPS[loop]), "cpu")
     tokens = ROWS * TOKENS
     phi = {"1": 1, "BS": tokens, "BSr": tokens * recipe.r, "BSS": tokens * TOKENS, "r": recipe.r}

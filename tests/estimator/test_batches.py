@@ -9,19 +9,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from estimator import estimate, laws, program
-from estimator.adapters import trainables
-from estimator.batches import Batches, shape
-from estimator.catalog import load_preset, models
-from estimator.fit import tile_of
-from estimator.law import LOOPS, PHI, WORK, Law
-from estimator.layer_bytes import layer_bytes, stream_widths
-from estimator.padding import ERROR_PADDED, padding_bytes, with_padding
-from estimator.platforms import Platform
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.spec import ModelSpec
-from estimator.step import Sizes, trace_step
+from estimator import estimate
+from estimator.shelf import laws
+from estimator.program import program
+from estimator.adapters.adapters import trainables
+from estimator.recipe.batches import Batches, shape
+from estimator.model.catalog import load_preset, models
+from estimator.trace.fit import tile_of
+from estimator.law.law import LOOPS, PHI, WORK, Law
+from estimator.law.layer_bytes import layer_bytes, stream_widths
+from estimator.law.padding import ERROR_PADDED, padding_bytes, with_padding
+from estimator.hardware.platforms import Platform
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.model.spec import ModelSpec
+from estimator.trace.step import Sizes, trace_step
 from tests.estimator.test_analytic import ROWS, SIZES, TOKENS, made, saved_bytes
 from tests.studio.chat_models import make_base
 
@@ -178,8 +180,8 @@ def small(base, **fields) -> Recipe:
 def test_packed_rows_reach_the_model_as_the_trace_makes_them(base, tmp_path):
     from transformers.masking_utils import create_causal_mask
 
-    from estimator.on_cuda import _examples
-    from estimator.step import _inputs
+    from estimator.trace.on_cuda import _examples
+    from estimator.trace.step import _inputs
 
     given, model = first_batch(small(base, packing=True), base, tmp_path)
     rows, tokens = given["input_ids"].shape
@@ -223,10 +225,10 @@ def test_a_padded_layer_saves_what_the_law_says(fields):
     mask = torch.ones(ROWS, TOKENS, dtype=torch.long)
     mask[0, TOKENS // 2 :] = 0
     real = saved_bytes(made("llama", 3, recipe, "plain"), mask) - saved_bytes(made("llama", 2, recipe, "plain"), mask)
-    from estimator import trace
+    from estimator.trace import meta_model
 
     config = SIZES | {"model_type": "llama", "num_hidden_layers": 3}
-    inventory = trace.derive(config)
+    inventory = meta_model.derive(config)
     known = recipe, inventory, ModelSpec.from_config(config), trainables(recipe, inventory), stream_widths(recipe, LOOPS["plain"]), "cpu"
     phi = {"1": 1, "BS": ROWS * TOKENS, "BSr": ROWS * TOKENS * recipe.r, "BSS": ROWS * TOKENS * TOKENS, "r": recipe.r}
     assert sum(coefficient * phi[name] for name, coefficient in layer_bytes(*known, masked=True).saved.items()) == real
@@ -235,9 +237,9 @@ def test_a_padded_layer_saves_what_the_law_says(fields):
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_checkpointed_layer_keeps_on_meta_what_it_keeps_on_the_cpu(reentrant):
     """Bytes alive after the forward pass, a layer: its input, by torch's own checkpointing of either kind."""
-    from estimator.on_cuda import as_on_cuda
-    from estimator.prepared import prepared
-    from estimator.recorder import Recorder
+    from estimator.trace.on_cuda import as_on_cuda
+    from estimator.trace.prepared import prepared
+    from estimator.trace.recorder import Recorder
 
     recipe = Recipe(model="small", method="lora", dtype="bfloat16", r=8, use_reentrant=reentrant)
 

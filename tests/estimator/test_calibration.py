@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator import Recipe, estimate
-from estimator.calibration import CONTEXT, CPU, RESERVED, RESIDENT_GROWTH, Calibration, interval, narrowed, note, record_of
-from estimator.parts import cpu_growth
+from estimator.estimates.calibration import CONTEXT, CPU, RESERVED, RESIDENT_GROWTH, Calibration, interval, narrowed, note, record_of
+from estimator.estimates.parts import cpu_growth
 
 CARD = "GeForce RTX 4090"
 RECIPE = Recipe(model="Qwen/Qwen2.5-0.5B")

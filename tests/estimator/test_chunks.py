@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator import chunks, fit, laws
-from estimator.catalog import load_preset
-from estimator.law import COMPONENTS, LOOPS, PHI, Law
-from estimator.platforms import Platform
-from estimator.recipe import Recipe
-from estimator.step import Sizes, trace_step
-from estimator.untraced import NotLinear
+from estimator.trace import chunks
+from estimator.trace import fit
+from estimator.shelf import laws
+from estimator.model.catalog import load_preset
+from estimator.law.law import COMPONENTS, LOOPS, PHI, Law
+from estimator.hardware.platforms import Platform
+from estimator.recipe.recipe import Recipe
+from estimator.trace.step import Sizes, trace_step
+from estimator.law.untraced import NotLinear
 from tests.estimator.test_fit import law_peak
 
 COUNTS = (4, 5)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from estimator.cli import build_parser, main
-from estimator.recipe import FIELDS
+from estimator.cli.cli import build_parser, main
+from estimator.recipe.recipe import FIELDS
 
 LLAMA = ["--model", "meta-llama/Llama-3.1-8B"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from estimator import model_from_config
-from estimator.cli import main
+from estimator.cli.cli import main
 from tests import hub as hubs
 from tests import processors
 from tests.estimator.repositories import REMOTE, repository, tensors_of, write_config, write_tensors
@@ -80,7 +80,7 @@ def test_what_asks_for_code_or_kernels_is_ignored_and_said(changed, code, value,
 
 
 def test_kernels_named_inside_a_part_are_ignored_too():
-    from estimator.spec import without_code
+    from estimator.model.spec import without_code
 
     config = {"model_type": "x", "text_config": {"hidden_size": 8, "_attn_implementation": "org/kernel", "auto_map": {}}, "parts": [{"auto_map": 1}]}
     assert without_code(config) == {"model_type": "x", "text_config": {"hidden_size": 8}, "parts": [{}]}
@@ -133,7 +133,7 @@ def command(home: Path, url: str, *words: str, without_torch: bool = False, stdi
     environment = os.environ | hub | {"LORA_STUDIO_HOME": str(home), "PYTHONPATH": str(ROOT)}
     hidden = "import sys; sys.modules['torch'] = None; " if without_torch else "import sys; "
     hidden += f"from tests import processors; processors.in_this_process({processor!r}); " if processor else ""
-    run = hidden + "from estimator.cli import main; sys.exit(main(sys.argv[1:]))"
+    run = hidden + "from estimator.cli.cli import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run([sys.executable, "-c", run, *words, *SMALL], env=environment, input=stdin, capture_output=True, text=True, timeout=120)
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator import expressions
-from estimator.adapters import trainables
-from estimator.sources import load_model
-from estimator.expressions import LIMIT_S, matches
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core import safe_regex
+from estimator.adapters.adapters import trainables
+from estimator.hub.sources import load_model
+from estimator.core.safe_regex import LIMIT_S, matches
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 
 NAMES = ("model.layers.0.self_attn.q_proj", "model.layers.11.mlp.gate_proj", "lm_head", "model.embed_tokens")
 SLOW = r"(([a-z_]|[a-z_.\d])+)+!"
@@ -45,7 +45,7 @@ def test_an_expression_matches_what_re_matches(expression, whole):
     ids=lambda fields: list(fields)[-1],
 )
 def test_an_expression_that_would_never_end_is_refused_by_name(fields):
-    expressions._in_a_process.cache_clear()  # an answer is kept, a refusal too
+    safe_regex._in_a_process.cache_clear()  # an answer is kept, a refusal too
     model = load_model("meta-llama/Llama-3.1-8B")
     ticks = []
     stop = threading.Event()

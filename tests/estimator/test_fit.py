@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from estimator import laws
-from estimator.attention import FusedAttention
-from estimator.catalog import load_preset
-from estimator.exact import traced as traced_whole
-from estimator.kernels import HalfSoftmax
-from estimator.law import COMPONENTS, LOOPS, PHI, STATIC, Law
-from estimator.parts import parts_of
-from estimator.plans import names_layers, plan_for
-from estimator.platforms import Platform
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.step import Sizes, trace_step
-from estimator.terms import SIZES, coefficients
-from estimator.untraced import NotLinear
+from estimator.shelf import laws
+from estimator.trace.attention import FusedAttention
+from estimator.model.catalog import load_preset
+from estimator.trace.exact import traced as traced_whole
+from estimator.trace.kernels import HalfSoftmax
+from estimator.law.law import COMPONENTS, LOOPS, PHI, STATIC, Law
+from estimator.estimates.parts import parts_of
+from estimator.trace.plans import names_layers, plan_for
+from estimator.hardware.platforms import Platform
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.trace.step import Sizes, trace_step
+from estimator.trace.terms import SIZES, coefficients
+from estimator.law.untraced import NotLinear
 
 DYNAMIC = ("gradients", "activations", "logits_and_loss", "temporary")
 UNSEEN = {"llama": ((1, 777, 8), (2, 4099, 64)), "qlora-eager": ((1, 640, 24),), "sliding": ((1, 5000, 8),)}
@@ -202,7 +202,7 @@ def test_ranks_by_bare_names_hold_for_every_layer_alike(monkeypatch):
     recipe = Recipe(model="Qwen/Qwen2.5-0.5B", rank_pattern={"q_proj": 8, "down_proj": 128}, gradient_checkpointing=False)
     model, laws_made = load_preset(recipe.model), []
     for tells_apart in (False, True):
-        monkeypatch.setattr("estimator.fit.names_layers", lambda _, said=tells_apart: said)
+        monkeypatch.setattr("estimator.trace.fit.names_layers", lambda _, said=tells_apart: said)
         laws_made.append(laws.traced(recipe, model, "trl", Platform()))
     static, (by_depth, whole) = dict.fromkeys(STATIC, 0), laws_made
     for point in ((2, 64, 8), (3, 700, 16), (64, 8192, 64)):

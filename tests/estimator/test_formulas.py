@@ -8,13 +8,15 @@ import json
 
 import pytest
 
-from estimator import Recipe, cli, estimate, notebook
-from estimator.batches import Batches
-from estimator.distributed import DISTRIBUTED_TYPES
-from estimator.recipe import METHODS
-from estimator.result import Estimate
-from estimator.take_away import to_csv
-from estimator.units import human_bytes
+from estimator import Recipe, estimate
+from estimator.cli import cli
+from estimator.estimates import notebook
+from estimator.recipe.batches import Batches
+from estimator.recipe.distributed import DISTRIBUTED_TYPES
+from estimator.recipe.recipe import METHODS
+from estimator.estimates.result import Estimate
+from estimator.estimates.take_away import to_csv
+from estimator.core.units import human_bytes
 from studio.widgets.memory_bar import parts_of as parts_of_bar
 
 LLAMA = "meta-llama/Llama-3.1-8B"

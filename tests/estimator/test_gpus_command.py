@@ -7,11 +7,11 @@ import json
 import pytest
 
 from estimator import estimate, gpus
-from estimator.conditions import Conditions
-from estimator.gpus_command import main
-from estimator.ranking import ORDERS, SORTS, rank
-from estimator.recipe import Recipe
-from estimator.rows import uniform
+from estimator.estimates.conditions import Conditions
+from estimator.cli.gpus_command import main
+from estimator.advice.ranking import ORDERS, SORTS, rank
+from estimator.recipe.recipe import Recipe
+from estimator.cost.rows import uniform
 
 ID = "meta-llama/Llama-3.2-3B"
 FLAGS = ["--model", ID, "--method", "full", "--max-length", "1000", "--per-device-train-batch-size", "4"]

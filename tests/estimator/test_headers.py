@@ -7,11 +7,11 @@ import json
 import pytest
 
 from estimator import Recipe, estimate
-from estimator.adapters import trainables
-from estimator.headers import CLASS_NAME, BadHeader, cross_check, header_length, parse_header, read_folder, stored, weight_files
-from estimator.inventory import Inventory
-from estimator.sources import Source
-from estimator.spec import ModelSpec
+from estimator.adapters.adapters import trainables
+from estimator.model.headers import CLASS_NAME, BadHeader, cross_check, header_length, parse_header, read_folder, stored, weight_files
+from estimator.model.inventory import Inventory
+from estimator.hub.sources import Source
+from estimator.model.spec import ModelSpec
 from tests.estimator.repositories import tensors_of, write_tensors
 from tests.estimator.small import CONFIGS, inventory
 
@@ -70,12 +70,12 @@ def test_layers_for_multi_token_prediction_are_told_apart(name):
 
 
 def test_t5_stores_its_head_where_it_is_not_tied():
-    from estimator import trace
+    from estimator.trace import meta_model
 
     config = {"model_type": "t5", "d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "vocab_size": 128}
     for tied in (True, False):
         config["tie_word_embeddings"] = tied
-        built = Inventory.from_json(trace.derive(config).to_json())
+        built = Inventory.from_json(meta_model.derive(config).to_json())
         names = {f"{name}.{p.name}": ("F32", p.shape) for g in built.groups for name in g.names for p in g.parameters if not p.tied}
         copies = {"encoder.embed_tokens.weight": ("F32", (128, 64)), "decoder.embed_tokens.weight": ("F32", (128, 64))}
         for more in ({}, copies):

@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from estimator import Problem, hub
-from estimator.hubs import HuggingFace, ModelScope, parse
-from estimator.sources import load_model, open_model, open_source
+from estimator import Problem
+from estimator.hub import hub
+from estimator.hub.hubs import HuggingFace, ModelScope, parse
+from estimator.hub.sources import load_model, open_model, open_source
 from tests import hub as hubs
 from tests.estimator.repositories import REMOTE, repository, tensors_of, write_config, write_tensors
 from tests.estimator.small import CONFIGS, inventory
@@ -91,7 +92,7 @@ def test_what_was_kept_goes_stale_and_still_serves_when_the_hub_is_away(tmp_path
         serving(server)
         open_source(name, tmp_path / "cache")
     (kept,) = (tmp_path / "cache" / "hub").rglob("*.json")
-    online.setattr("estimator.hub.FRESH_SECONDS", {True: 0.0, False: 0.0})
+    online.setattr("estimator.hub.hub.FRESH_SECONDS", {True: 0.0, False: 0.0})
     assert open_source(name, tmp_path / "cache").config["vocab_size"] == 128
     write_config(folder, CONFIGS["llama"] | {"vocab_size": 256})
     with hubs.hub({"org/model": folder}) as server:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from estimator.cards import find_gpu
-from estimator.catalog import load_preset
-from estimator.estimate import check, estimate
-from estimator.intents import intents, meet
-from estimator.recipe import Recipe
+from estimator.hardware.cards import find_gpu
+from estimator.model.catalog import load_preset
+from estimator.estimates.estimate import check, estimate
+from estimator.advice.intents import intents, meet
+from estimator.recipe.recipe import Recipe
 
 MODELS = ("meta-llama/Llama-3.1-8B", "Qwen/Qwen2.5-0.5B", "openai-community/gpt2", "microsoft/Phi-3-mini-4k-instruct", "google/gemma-2-2b")
 BEFORE = ({}, {"method": "full"}, {"method": "lora", "init_lora_weights": "pissa", "per_device_train_batch_size": 8, "use_dora": True})

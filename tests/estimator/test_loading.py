@@ -7,9 +7,9 @@ import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GptOssConfig
 
-from estimator import program
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.program import program
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from tests import packed_bases
 from tests.packed_bases import tensors_of, write
 from tests.studio.chat_models import make_base

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.cards import context_for, find_gpu, gpus
-from estimator.catalog import presets_dir
-from estimator.cli import main
-from estimator.machines import SYSTEMS, machine
-from estimator.units import GIB, MIB
+from estimator.hardware.cards import context_for, find_gpu, gpus
+from estimator.model.catalog import presets_dir
+from estimator.cli.cli import main
+from estimator.hardware.machines import SYSTEMS, machine
+from estimator.core.units import GIB, MIB
 
 RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", max_length=1024)
 LORA = RECIPE.replace(method="lora")

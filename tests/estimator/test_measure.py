@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from estimator import cards, loops, measure, sweep, sweep_table
-from estimator.catalog import TINY_BASE, models
-from estimator.estimate import check, estimate
-from estimator.law import LOOPS
-from estimator.meter import MIB, Meter
-from estimator.random_weights import random_base
-from estimator.recipe import Recipe
-from estimator.sources import open_model
-from estimator.sweep_recipes import DRY_RUN, VARIED, sweep_rows
+from estimator.hardware import cards
+from estimator.measure import loops
+from estimator.measure import measure
+from estimator.measure import sweep
+from estimator.measure import sweep_table
+from estimator.model.catalog import TINY_BASE, models
+from estimator.estimates.estimate import check, estimate
+from estimator.law.law import LOOPS
+from estimator.measure.meter import MIB, Meter
+from estimator.measure.random_weights import random_base
+from estimator.recipe.recipe import Recipe
+from estimator.hub.sources import open_model
+from estimator.measure.sweep_recipes import DRY_RUN, VARIED, sweep_rows
 
 ROOT = Path(__file__).parents[2]
 MODEL = open_model(TINY_BASE)
@@ -80,7 +84,7 @@ def test_a_quantized_model_is_read_tensor_by_tensor(monkeypatch):
     """At no time two layers' 16-bit weights: each is quantized before the next one is made."""
     from bitsandbytes.nn import Params4bit
 
-    from estimator.random_weights import Unread
+    from estimator.measure.random_weights import Unread
 
     order = []
     make, quantize = Unread.__getitem__, Params4bit._quantize
@@ -176,7 +180,7 @@ def test_the_sweep_covers_what_a_proof_must():
 
 
 def test_the_list_needs_no_gpu_and_no_torch():
-    code = "import sys; from estimator import sweep; sweep.main(['--list']); print('torch' in sys.modules, file=sys.stderr)"
+    code = "import sys; from estimator.measure import sweep; sweep.main(['--list']); print('torch' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stderr.strip() == "False" and len(done.stdout.splitlines()) == len(sweep_rows())
 

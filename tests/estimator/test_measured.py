@@ -2,7 +2,7 @@
 
 import pytest
 
-from estimator.fit import RELATIVE_ERROR
+from estimator.trace.fit import RELATIVE_ERROR
 from tests.estimator.measured import rows
 
 

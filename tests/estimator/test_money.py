@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from estimator.cards import find_gpu, gpus
-from estimator.money import offers
-from estimator.money import cost
-from estimator.throughput import Range
+from estimator.hardware.cards import find_gpu, gpus
+from estimator.cost.money import offers
+from estimator.cost.money import cost
+from estimator.cost.throughput import Range
 
 HOURS, SPEED = Range(8.0, 10.0, 13.0), Range(900.0, 1000.0, 1200.0)
 RTX4090, A100 = find_gpu("RTX 4090"), find_gpu("A100 SXM4 80GB")

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from estimator import Recipe, estimate, laws
-from estimator.catalog import load_preset
-from estimator.law import DYNAMIC, LOOPS
-from estimator.nearest import RELATIVE_ERROR
-from estimator.parts import _closed_form, parts_of
-from estimator.platforms import Platform
+from estimator import Recipe, estimate
+from estimator.shelf import laws
+from estimator.model.catalog import load_preset
+from estimator.law.law import DYNAMIC, LOOPS
+from estimator.shelf.nearest import RELATIVE_ERROR
+from estimator.estimates.parts import _closed_form, parts_of
+from estimator.hardware.platforms import Platform
 
 DENSE, MOE, PARALLEL, LATENT = "Qwen/Qwen2.5-0.5B", "Qwen/Qwen1.5-MoE-A2.7B", "EleutherAI/pythia-1.4b", "deepseek-ai/DeepSeek-V2-Lite"
 QV, MLP = ["q_proj", "v_proj"], ["up_proj", "down_proj"]

@@ -11,15 +11,15 @@ import pytest
 import torch
 from bitsandbytes.autograd._functions import MatMul8bitLt
 
-from estimator import packed
-from estimator.batches import Batches
-from estimator.law import LOOPS
-from estimator.on_cuda import as_on_cuda
-from estimator.platforms import Platform
-from estimator.prepared import prepared
-from estimator.recipe import Recipe
-from estimator.recorded import Events
-from estimator.recorder import Recorder
+from estimator.trace import packed
+from estimator.recipe.batches import Batches
+from estimator.law.law import LOOPS
+from estimator.trace.on_cuda import as_on_cuda
+from estimator.hardware.platforms import Platform
+from estimator.trace.prepared import prepared
+from estimator.recipe.recipe import Recipe
+from estimator.memory.recorded import Events
+from estimator.trace.recorder import Recorder
 from tests.estimator.test_analytic import ROWS, SIZES, TOKENS, made
 from tests.estimator.test_peak import LiveBytes
 

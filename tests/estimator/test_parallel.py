@@ -15,24 +15,24 @@ from typing import Any
 import pytest
 
 from estimator import Recipe, estimate
-from estimator.adapters import trainables
-from estimator.cards import default_context
-from estimator.catalog import tp_plans
-from estimator.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
-from estimator.error_bar import reserved_over_allocated
-from estimator.estimate import Estimate
-from estimator.inventory import Inventory
-from estimator.law import LOOPS
-from estimator.layer_bytes import adapter_dtype
-from estimator.model_parallel import pp_rank, stage_layers, tp_rank
-from estimator.parallel import on_device, shard
-from estimator.parts import law_of, parts_of
-from estimator.peaks import RUN, Peak
-from estimator.problems import Problem
-from estimator.sharding import EMBEDDING, TAIL, flat_numel, local, padded, tensors
-from estimator.sources import open_model
-from estimator.states import base_weights, training_bytes
-from estimator.zero import Zero
+from estimator.adapters.adapters import trainables
+from estimator.hardware.cards import default_context
+from estimator.model.catalog import tp_plans
+from estimator.parallel.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
+from estimator.estimates.error_bar import reserved_over_allocated
+from estimator.estimates.estimate import Estimate
+from estimator.model.inventory import Inventory
+from estimator.law.law import LOOPS
+from estimator.law.layer_bytes import adapter_dtype
+from estimator.parallel.model_parallel import pp_rank, stage_layers, tp_rank
+from estimator.parallel.parallel import on_device, shard
+from estimator.estimates.parts import law_of, parts_of
+from estimator.estimates.peaks import RUN, Peak
+from estimator.core.problems import Problem
+from estimator.parallel.sharding import EMBEDDING, TAIL, flat_numel, local, padded, tensors
+from estimator.hub.sources import open_model
+from estimator.memory.states import base_weights, training_bytes
+from estimator.parallel.zero import Zero
 from tests.estimator import small
 
 LLAMA, SMALL = "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.2-1B"
@@ -69,9 +69,9 @@ REFUSED = "adafactor"
 
 @functools.cache
 def odd_inventory(tied: bool = False) -> Inventory:
-    from estimator import trace
+    from estimator.trace import meta_model
 
-    return Inventory.from_json(trace.derive(TIED if tied else ODD, None).to_json())
+    return Inventory.from_json(meta_model.derive(TIED if tied else ODD, None).to_json())
 
 
 @functools.cache
@@ -342,7 +342,7 @@ def test_the_exact_engine_and_sweeps_know_one_device():
 
 
 def test_the_table_says_whose_figures_these_are(capsys):
-    from estimator.cli import main
+    from estimator.cli.cli import main
 
     flags = "--model meta-llama/Llama-3.2-1B --num-processes 4 --distributed-type fsdp --bnb-4bit-quant-storage bfloat16"
     assert main(flags.split()) == 0

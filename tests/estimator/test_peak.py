@@ -4,11 +4,11 @@ import weakref
 
 import pytest
 
-from estimator.catalog import Model
-from estimator.parts import law_of
-from estimator.law import LOOPS
-from estimator.recipe import Recipe
-from estimator.spec import ModelSpec
+from estimator.model.catalog import Model
+from estimator.estimates.parts import law_of
+from estimator.law.law import LOOPS
+from estimator.recipe.recipe import Recipe
+from estimator.model.spec import ModelSpec
 from tests.estimator.test_analytic import ROWS, SIZES, made
 
 torch = pytest.importorskip("torch")
@@ -89,13 +89,13 @@ def real_peak(recipe: Recipe, loop: str) -> int:
 def test_a_real_step_peaks_inside_the_bar(loop, fields, monkeypatch):
     import trl.trainer.utils
 
-    from estimator import trace
+    from estimator.trace import meta_model
 
     # Columns of TRL's buffer that no logit is written to never become resident: leave them out of the count.
     monkeypatch.setattr(trl.trainer.utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", SIZES["vocab_size"])
     recipe = Recipe(model="small", r=8, per_device_train_batch_size=ROWS, max_length=TOKENS, **fields)
     config = SIZES | {"model_type": "llama", "num_hidden_layers": LAYERS}
-    model = Model("small", trace.derive(config), ModelSpec.from_config(config))
+    model = Model("small", meta_model.derive(config), ModelSpec.from_config(config))
     parts = law_of(recipe, model=model, loop=loop, device="cpu")
     static = parts.static | {"weights": 0, "quantization_state": 0, "adapters": 0, "optimizer_states": 0}
     _, components = parts.law.evaluate(ROWS, TOKENS, recipe.r, static, parts.training.step_temporary_bytes)

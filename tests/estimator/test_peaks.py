@@ -8,17 +8,22 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from estimator import Problem, Recipe, estimate, evaluations, fit, kv_cache, program, step
-from estimator.catalog import Model, load_preset
-from estimator.disk import disk_of, model_bytes
-from estimator.inventory import Inventory
-from estimator.law import DYNAMIC, LOOPS, STATIC
-from estimator.parts import parts_of
-from estimator.peaks import RUN
-from estimator.platforms import Platform
-from estimator.load_events import base_statics, loading
-from estimator.spec import ModelSpec
-from estimator.states import base_weights
+from estimator import Problem, Recipe, estimate
+from estimator.shelf import evaluations
+from estimator.trace import fit
+from estimator.memory import kv_cache
+from estimator.program import program
+from estimator.trace import step
+from estimator.model.catalog import Model, load_preset
+from estimator.estimates.disk import disk_of, model_bytes
+from estimator.model.inventory import Inventory
+from estimator.law.law import DYNAMIC, LOOPS, STATIC
+from estimator.estimates.parts import parts_of
+from estimator.estimates.peaks import RUN
+from estimator.hardware.platforms import Platform
+from estimator.memory.load_events import base_statics, loading
+from estimator.model.spec import ModelSpec
+from estimator.memory.states import base_weights
 from tests.estimator.small import CONFIGS, inventory
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -54,7 +59,7 @@ def real(config, dtype=torch.bfloat16):
 
 @functools.cache
 def derived(name):
-    from estimator import cache_trace
+    from estimator.trace import cache_trace
 
     return cache_trace.derive(FAMILIES[name])
 
@@ -63,7 +68,7 @@ def derived(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_generated_answer_leaves_the_cache_that_was_counted(name, rows):
     """32 tokens of a prompt, 8 of an answer, of which the last is never read."""
-    from estimator.cache_trace import cached_tensors
+    from estimator.trace.cache_trace import cached_tensors
 
     made = real(FAMILIES[name]).generate(
         torch.ones((rows, 32), dtype=torch.int64), attention_mask=torch.ones((rows, 32), dtype=torch.int64), return_dict_in_generate=True,
@@ -75,7 +80,7 @@ def test_a_generated_answer_leaves_the_cache_that_was_counted(name, rows):
 
 
 def test_a_prompt_fills_the_sliding_layers_whole():
-    from estimator.cache_trace import cached_tensors
+    from estimator.trace.cache_trace import cached_tensors
 
     cache = real(FAMILIES["sliding"])(torch.ones((1, 40), dtype=torch.int64), use_cache=True).past_key_values
     held = sum(tensor.untyped_storage().nbytes() for layer in cache.layers for tensor in cached_tensors(layer))
@@ -246,8 +251,8 @@ def test_merging_holds_two_copies_of_the_largest_difference(name):
     """PEFT's own merge, recorded on the meta device."""
     from peft import get_peft_model
 
-    from estimator.recorder import Recorder
-    from estimator.trace import build_on_meta
+    from estimator.trace.recorder import Recorder
+    from estimator.trace.meta_model import build_on_meta
 
     recipe, made = parts(name, method="lora")
     model = get_peft_model(build_on_meta(CONFIGS[name], dtype=torch.bfloat16), program.lora_config(recipe), low_cpu_mem_usage=True)

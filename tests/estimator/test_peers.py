@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from estimator.catalog import load_preset
+from estimator.model.catalog import load_preset
 from tests.estimator.measured import rows
 from tests.estimator.peers import __main__ as peers
 from tests.estimator.peers import shelf, table

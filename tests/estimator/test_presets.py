@@ -2,12 +2,13 @@
 
 import pytest
 
-from estimator import cards, catalog
-from estimator.adapters import trainables
-from estimator.estimate import estimate
-from estimator.problems import Problem
-from estimator.recipe import METHODS, Recipe
-from estimator.refusals import MAMBA_TYPES
+from estimator.hardware import cards
+from estimator.model import catalog
+from estimator.adapters.adapters import trainables
+from estimator.estimates.estimate import estimate
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import METHODS, Recipe
+from estimator.adapters.refusals import MAMBA_TYPES
 
 # Published totals that count something else than the model Transformers builds; models.csv says what, in its notes.
 EXPLAINED = {

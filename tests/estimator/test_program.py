@@ -12,9 +12,9 @@ from peft import get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Gemma2Config, LlamaConfig
 
-from estimator import program
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.program import program
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from tests.processors import believe, is_packed, processor  # noqa: F401  (a fixture among them)
 from tests.studio.chat_models import make_base
 

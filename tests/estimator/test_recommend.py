@@ -7,10 +7,10 @@ import math
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.catalog import load_preset
-from estimator.ranking import rank, rent_usd
-from estimator.recommend import Wish, recommend
-from estimator.rows import uniform
+from estimator.model.catalog import load_preset
+from estimator.advice.ranking import rank, rent_usd
+from estimator.advice.recommend import Wish, recommend
+from estimator.cost.rows import uniform
 
 MODEL = "meta-llama/Llama-3.1-8B"
 GPT2 = "openai-community/gpt2"

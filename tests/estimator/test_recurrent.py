@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from estimator import Problem, Recipe, estimate, recurrent
-from estimator.catalog import Model
-from estimator.spec import ModelSpec
+from estimator import Problem, Recipe, estimate
+from estimator.model import recurrent
+from estimator.model.catalog import Model
+from estimator.model.spec import ModelSpec
 from tests.estimator import small
 
 torch = pytest.importorskip("torch")

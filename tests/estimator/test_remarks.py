@@ -6,13 +6,13 @@ import math
 import pytest
 
 from estimator import Problem, Recipe, check, estimate
-from estimator.adapters import trainables
-from estimator.catalog import load_preset
-from estimator.cli import main
-from estimator.disk import disk_of, safetensors_bytes
-from estimator.parts import parts_of
-from estimator.sources import model_from_config
-from estimator.spec import ModelSpec
+from estimator.adapters.adapters import trainables
+from estimator.model.catalog import load_preset
+from estimator.cli.cli import main
+from estimator.estimates.disk import disk_of, safetensors_bytes
+from estimator.estimates.parts import parts_of
+from estimator.hub.sources import model_from_config
+from estimator.model.spec import ModelSpec
 from tests.estimator import cases, small
 
 torch = pytest.importorskip("torch")
@@ -107,7 +107,7 @@ def test_an_adapter_on_the_head_is_refused_where_trl_refuses_it(name, fields, tm
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from estimator.program import lora_config
+    from estimator.program.program import lora_config
     recipe = Recipe(model="small", method="lora", dtype="float32", max_length=16, **fields)
     model = model_from_config(small.CONFIGS[name], "small", tmp_path)
     refused = [problem.code for problem in check(recipe, model=model)] == ["estimator.head_adapted"]

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from estimator.allocator import FREE, CachingAllocator
-from estimator.catalog import load_preset
-from estimator.law import LOOPS
-from estimator.load_events import RACES, Static, _loaded, _raced, base_statics, block_rounding_bytes, load
-from estimator.recipe import Recipe
-from estimator.recorded import Events
-from estimator.replay import replay_run
-from estimator.states import base_weights
+from estimator.memory.allocator import FREE, CachingAllocator
+from estimator.model.catalog import load_preset
+from estimator.law.law import LOOPS
+from estimator.memory.load_events import RACES, Static, _loaded, _raced, base_statics, block_rounding_bytes, load
+from estimator.recipe.recipe import Recipe
+from estimator.memory.recorded import Events
+from estimator.memory.replay import replay_run
+from estimator.memory.states import base_weights
 
 MIB = 2**20
 PLAIN, TRL = LOOPS["plain"], LOOPS["trl"]

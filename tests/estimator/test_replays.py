@@ -2,10 +2,11 @@
 
 import pytest
 
-from estimator import Recipe, estimate, replays
-from estimator.catalog import load_preset
-from estimator.error_bar import replay_error, reserved_over_allocated
-from estimator.platforms import Platform
+from estimator import Recipe, estimate
+from estimator.shelf import replays
+from estimator.model.catalog import load_preset
+from estimator.estimates.error_bar import replay_error, reserved_over_allocated
+from estimator.hardware.platforms import Platform
 
 RECIPE = Recipe(model="Qwen/Qwen2.5-0.5B")
 MODEL = load_preset(RECIPE.model)
@@ -66,6 +67,6 @@ def test_an_estimate_by_the_law_takes_the_replay_that_is_at_hand():
 
 
 def _versions():
-    from estimator.parts import law_of
+    from estimator.estimates.parts import law_of
 
     return law_of(RECIPE).law.versions

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from estimator import cpu_growth, model_from_config, resident
-from estimator.resident import Kept
+from estimator import cpu_growth, model_from_config
+from estimator.estimates import resident
+from estimator.estimates.resident import Kept
 from tests.bench.memory_on_cpu import SHAPES, recipe_of
 
 ROWS = resident.rows()

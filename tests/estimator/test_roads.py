@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from estimator import Recipe, cli
-from estimator.fields import FieldInfo
-from estimator.problems import Problem
-from estimator.recipe import FIELDS
-from estimator.recipe_file import read_recipe
-from estimator.take_away import command_line, from_query, python_code, query, recipe_toml
-from estimator.texts import parsed_box, spelled
+from estimator import Recipe
+from estimator.cli import cli
+from estimator.core.fields import FieldInfo
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS
+from estimator.recipe.recipe_file import read_recipe
+from estimator.estimates.take_away import command_line, from_query, python_code, query, recipe_toml
+from estimator.core.field_text import parsed_box, spelled
 from tests.estimator.recipes import RECIPES, one_of_each
 
 CARD = "GeForce RTX 4090"

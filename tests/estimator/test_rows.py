@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimator.law import Law
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.rows import epoch, packed, read_lengths, uniform
+from estimator.law.law import Law
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.cost.rows import epoch, packed, read_lengths, uniform
 
 LAW = Law((), 4096, "traced", 0.0)
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from estimator import Problem, kv_cache
-from estimator.catalog import load_preset
-from estimator.serving import main, serving
-from estimator.states import base_weights
+from estimator import Problem
+from estimator.memory import kv_cache
+from estimator.model.catalog import load_preset
+from estimator.advice.serving import main, serving
+from estimator.memory.states import base_weights
 from studio.__main__ import main as studio
 
 LLAMA = "meta-llama/Llama-3.1-8B"

@@ -2,11 +2,11 @@
 
 import pytest
 
-from estimator.adapters import trainables
-from estimator.layer_bytes import adapter_dtype
-from estimator.law import LOOPS
-from estimator.recipe import OPTIMIZERS, Recipe
-from estimator.states import QMAP_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
+from estimator.adapters.adapters import trainables
+from estimator.law.layer_bytes import adapter_dtype
+from estimator.law.law import LOOPS
+from estimator.recipe.recipe import OPTIMIZERS, Recipe
+from estimator.memory.states import QMAP_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
 from tests.estimator import small
 
 torch = pytest.importorskip("torch")
@@ -91,7 +91,7 @@ def test_adapters_and_gradients_take_the_bytes_of_real_ones(name, fields, dtype)
     from peft import get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from estimator.program import lora_config
+    from estimator.program.program import lora_config
 
     recipe = Recipe(model=name, method="lora", dtype=dtype, optim="sgd", **fields)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**small.CONFIGS[name]), dtype=getattr(torch, dtype))

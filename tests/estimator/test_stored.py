@@ -5,10 +5,10 @@ import json
 import pytest
 
 from estimator import Problem, Recipe, check, compare_methods, estimate
-from estimator.originals import originals
-from estimator.sources import model_from_config
-from estimator.states import base_weights
-from estimator.stored import as_loaded, storage_of
+from estimator.model.originals import originals
+from estimator.hub.sources import model_from_config
+from estimator.memory.states import base_weights
+from estimator.memory.stored import as_loaded, storage_of
 from tests.estimator import small
 from tests.estimator.cases import case
 
@@ -197,7 +197,7 @@ STORED = {
 
 
 def test_presets_say_how_they_are_stored():
-    from estimator import catalog
+    from estimator.model import catalog
 
     told = {id: storage.title for id in catalog.models() if (storage := storage_of(catalog.preset_config(id)))}
     assert told == {id: title for title, ids in STORED.items() for id in ids}

@@ -4,17 +4,19 @@ import json
 
 import pytest
 
-from estimator import Recipe, estimate, laws, streams
-from estimator.batches import Batches, shape
-from estimator.catalog import load_preset, models
-from estimator.law import LOOPS, Law
-from estimator.platforms import Platform
-from estimator.recorded import HEAD
-from estimator.sources import model_from_config
-from estimator.step import Sizes, trace_step
-from estimator.stream import StaticTerms, Stream
-from estimator.stream_trace import course, derive_stream
-from estimator.untraced import NotLinear
+from estimator import Recipe, estimate
+from estimator.shelf import laws
+from estimator.shelf import streams
+from estimator.recipe.batches import Batches, shape
+from estimator.model.catalog import load_preset, models
+from estimator.law.law import LOOPS, Law
+from estimator.hardware.platforms import Platform
+from estimator.memory.recorded import HEAD
+from estimator.hub.sources import model_from_config
+from estimator.trace.step import Sizes, trace_step
+from estimator.memory.stream import StaticTerms, Stream
+from estimator.trace.stream_trace import course, derive_stream
+from estimator.law.untraced import NotLinear
 from tests.estimator.small import CONFIGS
 
 DEEP = {name: CONFIGS[name] | {"num_hidden_layers": 7} for name in ("llama", "qwen2-bias", "gemma-tied", "phi3-fused", "opt-bias", "qwen3-moe")}

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator import Problem, Recipe, cli, estimate
-from estimator.take_away import command_line, from_query, neutral, python_code, query, to_csv
+from estimator import Problem, Recipe, estimate
+from estimator.cli import cli
+from estimator.estimates.take_away import command_line, from_query, neutral, python_code, query, to_csv
 
 CARD = "GeForce RTX 4090"
 names = st.text("abcdefghijklmnop_", min_size=1, max_size=8)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from estimator.conditions import CONDITIONS, Conditions
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
-from estimator.take_away import conditions_in, from_query, query
-from estimator.texts import parsed_box, shown_in_box
+from estimator.estimates.conditions import CONDITIONS, Conditions
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.estimates.take_away import conditions_in, from_query, query
+from estimator.core.field_text import parsed_box, shown_in_box
 
 VALUES = {
     "exclude_modules": [("q_proj", "v_proj"), r".*layers\.[0-3]\..*", None],

@@ -8,17 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from estimator import efficiency, sweep_table
-from estimator.cards import find_gpu, gpus
-from estimator.catalog import load_preset, rows
-from estimator.law import PHI, Law
-from estimator.links import link_of
-from estimator.parts import parts_of
-from estimator.recipe import Recipe
-from estimator.roofline import Amounts, Group, amounts, seconds, step_bytes, unrated
-from estimator.rows import uniform
-from estimator.sweep_recipes import SweepRow
-from estimator.throughput import Spread, load_of, throughput, throughput_of_several
+from estimator.cost import efficiency
+from estimator.measure import sweep_table
+from estimator.hardware.cards import find_gpu, gpus
+from estimator.model.catalog import load_preset, rows
+from estimator.law.law import PHI, Law
+from estimator.hardware.links import link_of
+from estimator.estimates.parts import parts_of
+from estimator.recipe.recipe import Recipe
+from estimator.cost.roofline import Amounts, Group, amounts, seconds, step_bytes, unrated
+from estimator.cost.rows import uniform
+from estimator.measure.sweep_recipes import SweepRow
+from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
 from tests.estimator import measured_devices
 
 ID = "meta-llama/Llama-3.2-3B"
@@ -76,7 +77,7 @@ def test_the_table_says_what_it_was_made_of():
 
 
 def test_a_row_of_the_table_made_again():
-    """`python -m estimator.efficiency` would write the same figure."""
+    """`python -m estimator.cost.efficiency` would write the same figure."""
     line = next(line for line in efficiency._lines() if line["id"] == "peft-lora-64")
     recipe = efficiency.recipe_of(line)
     made = efficiency.traced_parts(recipe, efficiency.PROGRAMS[line["program"]], efficiency.Platform.of(find_gpu(line["gpu"])))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.inventory import Inventory, Module, Parameter, compress, fold_numbers, unfold
-from estimator.problems import Problem
-from estimator.spec import ModelSpec, read_config
+from estimator.model.inventory import Inventory, Module, Parameter, compress, fold_numbers, unfold
+from estimator.core.problems import Problem
+from estimator.model.spec import ModelSpec, read_config
 from tests.estimator import small
 
 names = st.lists(
@@ -41,13 +41,13 @@ def test_the_inventory_counts_what_the_model_has(name):
 
 
 def test_code_and_kernels_in_a_config_are_ignored_and_said(tmp_path):
-    from estimator import trace
+    from estimator.trace import meta_model
 
     marker = tmp_path / "ran"
     (tmp_path / "modeling.py").write_text(f"open({str(marker)!r}, 'w')")
     config = small.CONFIGS["llama"] | {"auto_map": {"AutoModelForCausalLM": "modeling.Model"}, "attn_implementation": "kernels/flash"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    inventory = trace.derive(read_config(tmp_path))
+    inventory = meta_model.derive(read_config(tmp_path))
     assert inventory.total_parameters == small.inventory("llama").total_parameters
     assert ModelSpec.from_file(tmp_path).ignored == ("auto_map", "attn_implementation")
     assert not marker.exists()
@@ -71,11 +71,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("change", "words"), HOSTILE, ids=[words for _, words in HOSTILE])
 def test_a_hostile_or_broken_config_is_refused_by_name_and_at_once(change, words):
-    from estimator import trace
+    from estimator.trace import meta_model
 
     started = time.monotonic()
     with pytest.raises(Problem) as caught:
-        trace.derive(small.CONFIGS["llama"] | change)
+        meta_model.derive(small.CONFIGS["llama"] | change)
     assert words in str(caught.value)
     assert time.monotonic() - started < 10
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from estimator import problems
-from estimator.untraced import NotLinear, no_config, untraced
+from estimator.core import problems
+from estimator.law.untraced import NotLinear, no_config, untraced
 from studio.i18n import LANGUAGES, explain
 
 RAW = "variable and tensor have incompatible tensor type"
@@ -24,10 +24,10 @@ def raised_in(file: str, error: str = f"RuntimeError({RAW!r})") -> Exception:
     [
         (raised_in("/lib/site-packages/peft/tuners/lora/dora.py"), "law.not_traced", "PEFT"),
         (raised_in("/lib/site-packages/torch/_tensor.py"), "law.not_traced", "PyTorch"),
-        (raised_in("/here/estimator/step.py"), "law.not_traced", "LoRA Studio"),
+        (raised_in("/here/estimator/trace/step.py"), "law.not_traced", "LoRA Studio"),
         (raised_in("/lib/site-packages/transformers/models/x.py", "ModuleNotFoundError('no', name='causal_conv1d')"), "law.not_traced", "Transformers"),
-        (raised_in("/here/estimator/laws.py", "ModuleNotFoundError('no', name='torch.nn')"), "law.no_torch", "torch"),
-        (raised_in("/here/estimator/fit.py", f"NotLinear({RAW!r})"), "law.not_linear", ""),
+        (raised_in("/here/estimator/shelf/laws.py", "ModuleNotFoundError('no', name='torch.nn')"), "law.no_torch", "torch"),
+        (raised_in("/here/estimator/trace/fit.py", f"NotLinear({RAW!r})"), "law.not_linear", ""),
     ],
 )
 def test_a_failed_trace_names_the_model_what_stopped_and_what_to_do(error, code, names):

@@ -11,14 +11,14 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from estimator.attention import FusedAttention
-from estimator.batches import Batches
-from estimator.fit import derive_law
-from estimator.law import LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law
-from estimator.recipe import Recipe
-from estimator.recorder import Recorder
-from estimator.step import Sizes, trace_step
-from estimator.work import Work
+from estimator.trace.attention import FusedAttention
+from estimator.recipe.batches import Batches
+from estimator.trace.fit import derive_law
+from estimator.law.law import LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law
+from estimator.recipe.recipe import Recipe
+from estimator.trace.recorder import Recorder
+from estimator.trace.step import Sizes, trace_step
+from estimator.trace.work import Work
 from tests.estimator.small import CONFIGS
 
 DEEP = CONFIGS["llama"] | {"num_hidden_layers": 6}

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from estimator.recipe import Recipe
+from estimator.recipe.recipe import Recipe
 
 TEMPLATE = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>' }}{% if m['role'] == 'assistant' %}{% generation %}"
@@ -87,6 +87,6 @@ def make_run(runs: Path, id: str, base: Path, *, name: str = "", **fields) -> Pa
 
 
 def _config(recipe: Recipe) -> LoraConfig:
-    from estimator.program import lora_config
+    from estimator.program.program import lora_config
 
     return lora_config(recipe)

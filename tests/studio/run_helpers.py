@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from estimator.recipe import Recipe
+from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
 from studio.runs.process import Handle
 from studio.runs.supervisor import RunView, Supervisor

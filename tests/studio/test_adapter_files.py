@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers import fingerprints
 from studio.workers.choice import Choice
 from studio.workers.weights import Weights

@@ -17,8 +17,9 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
-from estimator import Recipe, cli, estimate
-from estimator.problems import Problem
+from estimator import Recipe, estimate
+from estimator.cli import cli
+from estimator.core.problems import Problem
 from studio import __main__ as command
 from studio import api, startup
 from tests.serving import Studio

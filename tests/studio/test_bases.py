@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers.bases import open_base
 from tests import hub
 from tests.studio.chat_models import make_base
@@ -173,7 +173,7 @@ def test_code_of_a_repository_is_neither_needed_nor_run(base, tmp_path):
 # The hub is asked by a process of its own: huggingface_hub reads its address when it is imported.
 ASK = """
 import sys
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers.bases import open_base
 try:
     print("opened", *sorted(path.name for path in open_base(sys.argv[1]).iterdir()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore, read_rows

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.workers.client import Worker
 from tests.studio.chat_models import make_base, make_run

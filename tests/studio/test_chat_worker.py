@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers import chat as chat_worker
 from studio.workers.chat import Chat
 from studio.workers.serve import Request

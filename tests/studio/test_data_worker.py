@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.datasets.store import DatasetStore, as_json
 from studio.i18n import explain

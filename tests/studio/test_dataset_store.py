@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.datasets import draft
 from studio.datasets.draft import eval_rows, safe_name

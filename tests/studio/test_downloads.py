@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers import downloads
 from studio.workers.bases import open_base
 from tests import hub as hubs

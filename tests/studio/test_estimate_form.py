@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from estimator.conditions import CONDITIONS, Conditions
-from estimator.recipe import FIELDS, Recipe
+from estimator.estimates.conditions import CONDITIONS, Conditions
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import LANGUAGES, strings
 from studio.tabs.estimate_form import held_for, meant, set_to
 from studio.tabs.parameters import ADVANCED, BASIC, SOURCES, described

@@ -14,7 +14,7 @@ import pytest
 from gradio.state_holder import SessionState
 from starlette.requests import Request
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import app
 from studio.tabs import LONG
 from tests.serving import free_port

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from estimator.problems import TEMPLATES, Problem
+from estimator.core.problems import TEMPLATES, Problem
 from studio import i18n
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.datasets import read_json, reading
 from studio.datasets.ingest import ingest, run

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from estimator import sources
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.hub import sources
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio import models, pasted, paths
 from studio.models import find_model
 from studio.runs.preflight import preflight

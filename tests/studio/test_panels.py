@@ -9,11 +9,11 @@ import re
 import pytest
 
 from estimator import Problem, Recipe, estimate, find_gpu, open_model
-from estimator.advise import advise
-from estimator.cards import gpus
-from estimator.distributed import DISTRIBUTED_TYPES
-from estimator.own_cards import own_card
-from estimator.take_away import from_query
+from estimator.advice.advise import advise
+from estimator.hardware.cards import gpus
+from estimator.recipe.distributed import DISTRIBUTED_TYPES
+from estimator.cost.own_cards import own_card
+from estimator.estimates.take_away import from_query
 from studio.i18n import LANGUAGES, t
 from studio.tabs.panels import Asked, cards, change, fits, take, which_model, why
 from studio.tabs.panels.picture import picture

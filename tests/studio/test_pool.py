@@ -6,7 +6,7 @@ import concurrent.futures
 
 import pytest
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio.workers.client import Worker, last
 from studio.workers.pool import Pool
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.sources import model_from_config
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.hub.sources import model_from_config
 from studio.i18n import explain
 from studio.machine import this_machine
 from studio.runs.preflight import judge, preflight

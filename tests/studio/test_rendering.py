@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetStore
 from studio.runs.folder import RunFolder
 from studio.workers import chat_form, rendering, row_tokens, templates

@@ -12,9 +12,9 @@ import gradio as gr
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
-from estimator.take_away import query
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.estimates.take_away import query
 from studio import api, app, paths
 from studio.i18n import LANGUAGES
 from studio.runs.supervisor import Supervisor

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio import app, paths
 from studio.export.result import zip_folder
 from studio.i18n import LANGUAGES, explain

@@ -10,7 +10,7 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.runs.folder import RunFolder, RunInfo
 from studio.runs.journal import RESERVE_NAME, Journal, Reader

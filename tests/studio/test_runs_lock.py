@@ -16,7 +16,7 @@ import time
 import psutil
 import pytest
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.runs import supervisor
 from studio.runs.journal import FILE_NAME

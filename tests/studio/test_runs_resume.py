@@ -6,7 +6,7 @@ import filecmp
 
 import pytest
 
-from estimator.calibration import CPU, RESIDENT_GROWTH, Calibration
+from estimator.estimates.calibration import CPU, RESIDENT_GROWTH, Calibration
 from studio import paths
 from studio.runs.folder import COMPLETE
 from studio.runs.supervisor import Supervisor

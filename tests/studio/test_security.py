@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths
 from studio.routes import KnownRoutes
 from studio.security import SameOrigin, is_loopback, refused

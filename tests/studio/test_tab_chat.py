@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import conversation
 from studio.i18n import LANGUAGES, explain, strings
 from studio.tabs.answering import Answering

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
+from estimator.core.problems import Problem
 from studio import paths, uploaded
 from studio.datasets.ingest import ingest, run
 from studio.datasets.language import LANGUAGES as LETTERS

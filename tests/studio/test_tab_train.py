@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from estimator.recipe import Recipe
+from estimator.recipe.recipe import Recipe
 from studio import pasted, paths
 from studio.runs.supervisor import Supervisor
 from studio.tabs import Shared, train

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from estimator.problems import Problem
-from estimator.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
 from studio.workers import bounds, chat_form, rendering, templates
 from studio.workers.templates import Kept, Refused, form_of
 from tests.studio.dataset_helpers import chat

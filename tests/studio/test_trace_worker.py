@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from estimator import Problem, Recipe, estimate, sources
-from estimator.inventory import Inventory
-from estimator.sources import load_model
+from estimator import Problem, Recipe, estimate
+from estimator.hub import sources
+from estimator.model.inventory import Inventory
+from estimator.hub.sources import load_model
 from studio import exact
 from tests.estimator.small import CONFIGS
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from estimator.cards import find_gpu
-from estimator.estimate import estimate
-from estimator.recipe import Recipe
-from estimator.units import human_bytes
+from estimator.hardware.cards import find_gpu
+from estimator.estimates.estimate import estimate
+from estimator.recipe.recipe import Recipe
+from estimator.core.units import human_bytes
 from studio import paths
 from studio.i18n import LANGUAGES, t
 from studio.widgets.bars_svg import HATCHES, bars_svg

@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from estimator.cards import Gpu
-from estimator.catalog import Model
-from estimator.conditions import Conditions
-from estimator.estimate import Estimate, estimate
-from estimator.recipe import Recipe
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import Model
+from estimator.estimates.conditions import Conditions
+from estimator.estimates.estimate import Estimate, estimate
+from estimator.recipe.recipe import Recipe
 
 APPLY = """let at = -1;
 const buttons = () => [...element.querySelectorAll('[data-apply]')];

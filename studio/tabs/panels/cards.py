@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.cards import gpus
-from estimator.own_cards import OwnCard, own_card
-from estimator.problems import Problem
-from estimator.ranking import SORTS, Candidate, rank
-from estimator.rows import uniform
+from estimator.hardware.cards import gpus
+from estimator.cost.own_cards import OwnCard, own_card
+from estimator.core.problems import Problem
+from estimator.advice.ranking import SORTS, Candidate, rank
+from estimator.cost.rows import uniform
 from studio.i18n import language, marker, t
 from studio.tabs.notices import explained
 from studio.tabs.panels import Asked

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from html import escape
 
-from estimator.advise import Advice, Proposal, advise
-from estimator.units import human_bytes
+from estimator.advice.advise import Advice, Proposal, advise
+from estimator.core.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.panels import APPLY, Asked
 from studio.widgets.verdicts import SIGNS, sign_text, verdict_of

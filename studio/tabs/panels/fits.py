@@ -6,10 +6,10 @@ import json
 from html import escape
 from typing import Any
 
-from estimator.advise import largest
-from estimator.edges import Cell, batch_length_map, rank_targets_table
-from estimator.recipe import Recipe
-from estimator.units import GIB, human_bytes, human_count
+from estimator.advice.advise import largest
+from estimator.advice.edges import Cell, batch_length_map, rank_targets_table
+from estimator.recipe.recipe import Recipe
+from estimator.core.units import GIB, human_bytes, human_count
 from studio.i18n import t
 from studio.tabs.controls import TARGETS, parse_targets, targets_text
 from studio.tabs.panels import APPLY, Asked

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from estimator.intents import intents, meet
-from estimator.problems import Problem
-from estimator.recipe import FIELDS, Recipe
+from estimator.advice.intents import intents, meet
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import LANGUAGES, t
 from studio.tabs.panels import Asked
 

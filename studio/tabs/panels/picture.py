@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from html import escape
 
-from estimator.cards import Gpu
-from estimator.estimate import Estimate
-from estimator.problems import Problem
-from estimator.recipe import Recipe
-from estimator.take_away import query
-from estimator.units import human_bytes
+from estimator.hardware.cards import Gpu
+from estimator.estimates.estimate import Estimate
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from estimator.estimates.take_away import query
+from estimator.core.units import human_bytes
 from studio import exact
 from studio.i18n import explain, strings, t
 from studio.tabs.controls import METHODS, method_fields, method_key

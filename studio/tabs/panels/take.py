@@ -6,7 +6,7 @@ import base64
 import json
 from html import escape
 
-from estimator.take_away import command_line, python_code, query, recipe_toml, to_csv
+from estimator.estimates.take_away import command_line, python_code, query, recipe_toml, to_csv
 from studio.i18n import t
 from studio.tabs.panels import Asked
 from studio.tabs.panels.picture import bars_of, rows_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from html import escape
 
-from estimator.advise import newest_models
-from estimator.catalog import models
-from estimator.estimate import Estimate
-from estimator.units import human_bytes, human_count
+from estimator.advice.advise import newest_models
+from estimator.model.catalog import models
+from estimator.estimates.estimate import Estimate
+from estimator.core.units import human_bytes, human_count
 from studio.i18n import t
 from studio.tabs.panels import APPLY, Asked
 from studio.widgets.verdicts import SIGNS, sign_text, verdict_of

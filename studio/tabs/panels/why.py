@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.formulas import Formula, Term
-from estimator.units import human_bytes
+from estimator.estimates.formulas import Formula, Term
+from estimator.core.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.panels import Asked
 from studio.widgets.low_rank import ON_LOAD as CHOOSE_LAYER

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from estimator.catalog import load_preset
+from estimator.model.catalog import load_preset
 from tests.estimator.measured import SERIES, Row, rows
 from tests.estimator.peers import shelf
 from tests.estimator.peers.asking import CALLS

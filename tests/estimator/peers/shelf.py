@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from estimator.catalog import load_preset, models, presets_dir
-from estimator.inventory import Inventory
+from estimator.model.catalog import load_preset, models, presets_dir
+from estimator.model.inventory import Inventory
 
 DTYPE, WIDTH_BYTES = "BF16", 2
 """What the files are written in; not every preset's config states it, and no compared figure depends on it."""

@@ -1,0 +1,106 @@
+"""What `estimator.advice.advise` answers: changes with what they save and cost, and the largest that fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from estimator.advice.changes import COSTS, Change
+from estimator.estimates.estimate import Estimate
+from estimator.hardware.machines import machine
+from estimator.recipe.recipe import Recipe
+from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
+
+TIMED = ("ddp", "fsdp")
+"""What has every device do the whole step on rows of its own."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Changes to a recipe, the recipe they make and its estimate. `saved_bytes` is on the device, against the recipe as it was."""
+
+    changes: tuple[Change, ...]
+    recipe: Recipe
+    estimate: Estimate
+    saved_bytes: int
+    before: Estimate
+
+    @property
+    def time_ratio(self) -> float | None:
+        """Seconds a token on the card, against those before; None where the work of either law is not known, nor how several
+        cards divide it (all but TIMED, and offloading), and between 16-bit and packed weights, whose kernels reach other shares of a card's
+        speed (presets/efficiency.csv)."""
+        if self.recipe.is_quantized is not self.before.source.recipe.is_quantized:
+            return None
+        before, after = (_seconds_per_token(made) for made in (self.before, self.estimate))
+        return after / before if before and after else None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What to set, all changes together."""
+        return {name: value for change in self.changes for name, value in change.values.items()}
+
+    @property
+    def cost(self) -> str:
+        """The worst kind of cost in it."""
+        return max((change.cost for change in self.changes), key=COSTS.index)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "changes": [change.to_dict() for change in self.changes],
+            "cost": self.cost,
+            "saved_bytes": self.saved_bytes,
+            "time_ratio": self.time_ratio,
+            "device_bytes": self.estimate.device_bytes,
+            "headroom_bytes": self.estimate.headroom_bytes,
+            "fits": self.estimate.fits,
+            "is_close": self.estimate.is_close,
+        }
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest value of each field that fits with the rest as it is; None where not even the smallest does.
+
+    `model` is the preset with most parameters that fits; a value at its field's own limit is not the card's.
+    """
+
+    per_device_train_batch_size: int | None
+    max_length: int | None
+    r: int | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit. Where the
+    limit lies inside the error bar of what fits, `surest` is the mildest that fits beyond doubt; None where nothing does."""
+
+    estimate: Estimate
+    singles: tuple[Proposal, ...]
+    cheapest: Proposal | None
+    surest: Proposal | None
+    largest: Largest
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "estimate": self.estimate.to_dict(),
+            "singles": [proposal.to_dict() for proposal in self.singles],
+            "cheapest": self.cheapest.to_dict() if self.cheapest else None,
+            "surest": self.surest.to_dict() if self.surest else None,
+            "largest": vars(self.largest),
+        }
+
+
+def _seconds_per_token(made: Estimate) -> float | None:
+    recipe, plan, gpu = made.source.recipe, made.parallel, machine(made.gpu).gpu
+    load = load_of(recipe, made.source.parts)
+    if plan is None:
+        speed = throughput(load, gpu).tokens_per_second
+    elif plan.distributed_type not in TIMED or recipe.offload_param_device != "none":
+        return None
+    else:
+        stepped = load.step_bytes if plan.distributed_type == "ddp" else load.step_bytes / plan.num_devices
+        sent = sum(plan.communication_bytes_per_step.values())
+        speed = throughput_of_several(Spread(plan.num_devices, replace(load, step_bytes=stepped), sent), gpu).tokens_per_second
+    return 1 / speed.central if speed else None

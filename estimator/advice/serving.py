@@ -1,0 +1,280 @@
+"""`lora-studio serving`: what a card holds when the model is used, for so many users at so long a context. No torch.
+
+Weights as stored, K adapters, one cache a user, the logits of every user's next token, and one prompt being read at a time.
+Engines with a paged cache (vLLM) keep the same bytes a token in blocks of 16 tokens, and claim their share of the card at once:
+`gpu_memory_utilization`, 0.9 by default, of which the cache gets what weights and a trial run leave
+(https://docs.vllm.ai/en/latest/models/engine_args.html). So a figure here is what has to fit, not what such an engine shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from estimator.hardware import cards
+from estimator.cli import cli
+from estimator.shelf import evaluations
+from estimator.memory import kv_cache
+from estimator.adapters.adapters import trainables
+from estimator.law.analytic import analytic_law
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import Model
+from estimator.estimates.error_bar import reserved_over_allocated
+from estimator.law.law import LOOPS, Law
+from estimator.memory.load_events import block_rounding_bytes
+from estimator.hardware.machines import Machine, machine
+from estimator.estimates.peaks import inference_adapters_bytes, reading_bytes
+from estimator.hardware.platforms import Platform
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import DTYPES, FIELDS, Recipe
+from estimator.hub.sources import open_model
+from estimator.memory.states import base_weights
+from estimator.core.units import human_bytes, width_bytes
+
+STORAGES = ("none", "nf4", "fp4", "int8")
+MAX_USERS, MAX_ADAPTERS, MAX_CONTEXT = 1_000_000, 10_000, FIELDS["max_length"].limits["high"]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is served, and the bytes that come of it. `device_bytes` is what the card shows, with its range.
+
+    `max_users` at this context and `max_context` for these users are None without a card whose memory is known, 0 where not
+    even one fits; a context ends at the model's own limit where it states one.
+    """
+
+    model: str
+    dtype: str
+    quantization: str
+    users: int
+    context_tokens: int
+    adapters: int
+    r: int
+    components: dict[str, int]
+    token_bytes: float
+    device_bytes: int
+    low_bytes: int
+    high_bytes: int
+    gpu: str | None
+    system: str | None
+    usable_bytes: int | None
+    usable_low_bytes: int | None
+    usable_high_bytes: int | None
+    usable_source: str | None
+    fits: bool | None
+    headroom_bytes: int | None
+    max_users: int | None
+    max_context_tokens: int | None
+    notes: tuple[Problem, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if name != "notes"}
+        return own | {"notes": [note.to_dict() | {"text": str(note)} for note in self.notes]}
+
+
+@dataclass(frozen=True)
+class _Served:
+    """Everything that does not depend on users and context."""
+
+    model: Model
+    recipe: Recipe
+    cache: kv_cache.KvCache
+    law: Law
+    weights_bytes: int
+    adapters_bytes: int
+    workspace_bytes: int
+
+    def components(self, users: int, tokens: int) -> dict[str, int]:
+        cache = self.cache.bytes(users, tokens, self.recipe.dtype) if users else 0
+        # One prompt is read while the others' caches stand: a layer with a window holds that prompt whole for the moment.
+        read = self.cache.bytes(1, tokens, self.recipe.dtype, while_reading=True) - self.cache.bytes(1, tokens, self.recipe.dtype)
+        logits = users * self.model.spec.vocab_size * (width_bytes(self.recipe.dtype) + 4)
+        return {
+            "weights": self.weights_bytes,
+            "adapters": self.adapters_bytes,
+            "kv_cache": cache,
+            "logits": logits,
+            "prompt": reading_bytes(self.law, 1, tokens, self.recipe.r) + read,
+            "workspace": self.workspace_bytes,
+        }
+
+
+def serving(
+    model: Model | str,
+    gpu: Gpu | str | None = None,
+    *,
+    users: int = 1,
+    context_tokens: int = 4096,
+    quantization: str = "none",
+    dtype: str = "bfloat16",
+    adapters: int = 0,
+    r: int = 16,
+    system: str | None = None,
+    mig: str | None = None,
+    memory_gib: float | None = None,
+) -> Serving:
+    """Size the use of `model` for `users` rows of `context_tokens` tokens. Raises `Problem` naming the argument."""
+    _check(users=(users, 1, MAX_USERS), context=(context_tokens, 1, MAX_CONTEXT), adapters=(adapters, 0, MAX_ADAPTERS))
+    for field, value, allowed in (("quantization", quantization, STORAGES), ("dtype", dtype, DTYPES)):
+        if value not in allowed:
+            raise Problem("recipe.choice", field=field, value=str(value)[:80], allowed=", ".join(allowed))
+    model = open_model(model) if isinstance(model, str) else model
+    limit = model.spec.max_position_embeddings
+    if limit and context_tokens > limit:
+        raise Problem("estimator.too_long", field="context", value=f"{context_tokens:,}", allowed=f"{limit:,}")
+    where = machine(gpu, system, mig, memory_gib) if gpu is not None else None
+    if system == "macos" and quantization != "none":
+        raise Problem("machine.unsupported", field="quantization", value=quantization, device="mps", allowed="none")
+    served = _served(model, quantization, dtype, adapters, r, Platform.of(where and where.gpu))
+    return _sized(served, where, quantization, adapters, users, context_tokens)
+
+
+def _check(**numbers: tuple[Any, int, int]) -> None:
+    for field, (value, low, high) in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise Problem("recipe.range", field=field, value=str(value)[:80], allowed=f"{low:,} to {high:,}")
+
+
+def _served(model: Model, quantization: str, dtype: str, adapters: int, r: int, platform: Platform) -> _Served:
+    quantized = None if quantization == "none" else quantization
+    fields = {"method": "qlora", "quantization": quantized} if quantized else {"method": "lora"}
+    recipe = Recipe(model=model.id, dtype=dtype, r=r, per_device_train_batch_size=2, **fields)
+    weights = base_weights(model.inventory, dtype, quantized, recipe.bnb_4bit_use_double_quant, "none")
+    rounding = block_rounding_bytes(model.inventory, dtype, quantized, recipe.bnb_4bit_use_double_quant, LOOPS["trl"])
+    trained = trainables(recipe, model.inventory)
+    law = _law(recipe, model, platform)
+    law = law or analytic_law(recipe, model.inventory, model.spec, trained, LOOPS["trl"], device="cuda", largest_linear=weights.largest_linear)
+    whole = weights.weights_bytes + weights.quantization_state_bytes + rounding
+    own = adapters * inference_adapters_bytes(trained.parameters)
+    return _Served(model, recipe, kv_cache.of(model), law, whole, own, platform.workspace_bytes // 2)
+
+
+def _law(recipe: Recipe, model: Model, platform: Platform) -> Law | None:
+    """What reading a prompt holds, traced now where it has to be; None where it cannot be."""
+    try:
+        return evaluations.find(recipe, model, "trl", platform) or evaluations.derive(recipe, model, "trl", platform)
+    except Problem:
+        return None
+
+
+def _sized(served: _Served, where: Machine | None, quantization: str, adapters: int, users: int, tokens: int) -> Serving:
+    usable = where.usable if where else None
+    context = usable.context if usable else cards.default_context()
+    low, middle, high = reserved_over_allocated(served.recipe)
+
+    def reserved(users: int, tokens: int) -> int:
+        return round(sum(served.components(users, tokens).values()) * middle)
+
+    components = served.components(users, tokens)
+    allocated, needed = sum(components.values()), reserved(users, tokens)
+    most = longest = None
+    if usable:
+        most = _last(lambda n: reserved(n, tokens) <= usable.bytes, MAX_USERS)
+        longest = _last(lambda n: reserved(users, n) <= usable.bytes, served.model.spec.max_position_embeddings or MAX_CONTEXT)
+    return Serving(
+        model=served.model.id,
+        dtype=served.recipe.dtype,
+        quantization=quantization,
+        users=users,
+        context_tokens=tokens,
+        adapters=adapters,
+        r=served.recipe.r,
+        components=components,
+        token_bytes=components["kv_cache"] / users / tokens,
+        device_bytes=needed + context.bytes,
+        low_bytes=round(allocated * low) + context.low_bytes,
+        high_bytes=round(allocated * high) + context.high_bytes,
+        gpu=where.gpu.name if where else None,
+        system=where.system if where else None,
+        usable_bytes=usable.bytes if usable else None,
+        usable_low_bytes=where.low_bytes if where else None,
+        usable_high_bytes=where.high_bytes if where else None,
+        usable_source=usable.source if usable else None,
+        fits=None if usable is None else needed <= usable.bytes,
+        headroom_bytes=None if usable is None else usable.bytes - needed,
+        max_users=most,
+        max_context_tokens=longest,
+        notes=tuple(_notes(served, where)),
+    )
+
+
+def _notes(served: _Served, where: Machine | None) -> list[Problem]:
+    made = list(where.notes()) if where and where.system else []
+    if where and where.usable is None:
+        made.append(Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name))
+    if served.law.engine != "traced":
+        made.append(Problem("serving.prompt_bound", field="model", value=served.model.id))
+    return made
+
+
+def _last(holds: Callable[[int], bool], limit: int) -> int:
+    """The largest number from 1 to `limit` that `holds`, 0 if none does; what holds for one holds for less."""
+    low, high = 0, 1
+    while high <= limit and holds(high):
+        low, high = high, 2 * high
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = cli.Parser(prog="lora-studio serving", description="Memory of a model in use: weights, adapters, a cache for each user.", allow_abbrev=False)
+    parser.add_argument("--model", required=True, help=FIELDS["model"].allowed)
+    parser.add_argument("--users", default="1", metavar="N", help=f"users at once, 1 to {MAX_USERS:,}. Default: 1")
+    parser.add_argument("--context", default="4096", metavar="TOKENS", help="tokens of each user's conversation. Default: 4096")
+    parser.add_argument("--quantization", default="none", help=f"how the weights are stored: {', '.join(STORAGES)}. Default: none")
+    parser.add_argument("--dtype", default="bfloat16", help=f"{', '.join(DTYPES)}. Default: bfloat16")
+    parser.add_argument("--adapters", default="0", metavar="K", help="LoRA adapters held beside the base, on all linear layers. Default: 0")
+    parser.add_argument("--r", default="16", help="their rank. Default: 16")
+    parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
+    cli.add_machine(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return cli.run_command("serving", build_parser(), _run, argv)
+
+
+def _run(options: dict[str, Any]) -> int:
+    if options["check"] and not options["gpu"]:
+        raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
+    whole = {name: _whole_number(name, options[name]) for name in ("users", "context", "adapters", "r")}
+    made = serving(
+        options["model"], options["gpu"], users=whole["users"], context_tokens=whole["context"], adapters=whole["adapters"], r=whole["r"],
+        quantization=options["quantization"], dtype=options["dtype"], **cli.machine_of(options),
+    )  # fmt: skip
+    print(json.dumps(made.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(made))
+    return cli.verdict(made) if options["check"] else cli.FITS
+
+
+def _whole_number(field: str, text: str) -> int:
+    digits = text.replace("_", "")
+    if not digits.lstrip("-").isdigit():
+        raise Problem("recipe.type", field=field, value=text[:80], allowed="a whole number")
+    return int(digits)
+
+
+def table(made: Serving) -> str:
+    """The sizing for a reader."""
+    lines = [
+        f"{made.model}  {made.dtype if made.quantization == 'none' else made.quantization}; {made.users:,} users at {made.context_tokens:,} tokens",
+        *(f"  {name.replace('_', ' '):<18} {human_bytes(size):>16}" for name, size in made.components.items()),
+        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  ({human_bytes(made.low_bytes)} to {human_bytes(made.high_bytes)})",
+        f"  {'a token of cache':<18} {human_bytes(made.token_bytes):>16}",
+    ]
+    if made.gpu and made.usable_bytes is not None:
+        verdict = "fits" if made.fits else "does not fit"
+        lines += ["", f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+        lines += [f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} users: {made.max_context_tokens:,} tokens"]
+    return "\n".join(map(cli.one_line, lines + [f"  note: {note}" for note in made.notes]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The commands of the estimator, one module each."""

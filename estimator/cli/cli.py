@@ -1,0 +1,243 @@
+"""`lora-studio estimate`: every `Recipe` field is a flag of the same name. Exit codes: 0, 2 bad input, 3 does not fit.
+
+`lora-studio measure` (`estimator.measure.measure`) takes its flags and its way to a recipe from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from estimator.estimates.calibration import Calibration
+from estimator.model.catalog import Model
+from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
+from estimator.core.fields import FieldInfo
+from estimator.law.law import LOOPS
+from estimator.hardware.machines import SYSTEMS, machine
+from estimator.parallel.parallel import ParallelPlan
+from estimator.estimates.peaks import Peak
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.recipe.recipe_file import in_file, read_recipe
+from estimator.hub.sources import model_from_config, open_model
+from estimator.model.spec import MAX_CONFIG_BYTES, parse_config, read_config
+from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
+from estimator.core.units import human_bytes
+
+FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage text."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message}. See --help.\n")
+
+
+def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] = ()) -> argparse.ArgumentParser:
+    """A parser with every field of `Recipe`, and what is asked beside it: a GPU, a loop, JSON."""
+    parser = Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
+    for info in FIELDS.values():
+        parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
+    parser.add_argument("--recipe", *recipe_flags, metavar="FILE", help="file of these fields, and gpu and loop, as TOML (or .json); flags go before it")
+    parser.add_argument("--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it")
+    parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
+    parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
+    parser.add_argument("--engine", choices=ENGINES, default="law", help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed through the allocator")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what of a card there is to use."""
+    parser.add_argument("--system", help=f"{', '.join(SYSTEMS)}: what the card is used under. Default: native Linux, no screen on it")
+    parser.add_argument("--mig", metavar="PROFILE", help="a slice of the card, such as 3g.40gb")
+    parser.add_argument("--gpu-memory", dest="gpu_memory", metavar="GIB", help="which of the sizes the card is sold with")
+
+
+def machine_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The flags of `add_machine` as `estimate` takes them. Raises `Problem`."""
+    given = {name: options[name] for name in ("system", "mig", "gpu_memory") if options[name] is not None}
+    if given.keys() - {"system"} and not options["gpu"]:
+        raise Problem("recipe.missing", field="gpu", allowed=f"the name of an accelerator, for {', '.join(given)}")
+    try:
+        memory = float(given["gpu_memory"]) if "gpu_memory" in given else None
+    except ValueError:
+        raise Problem("recipe.type", field="gpu_memory", value=given["gpu_memory"][:80], allowed="a number of GiB") from None
+    return {"system": given.get("system"), "mig": given.get("mig"), "memory_gib": memory}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = recipe_parser("estimate", "Memory of a fine-tune, by component.")
+    parser.add_argument("--trained-share", metavar="SHARE", default="1", help="tokens of a batch that have a label, of all its tokens: above 0, at most 1 (default 1)")
+    parser.add_argument("--padded", nargs="?", const="true", default="false", help="true: rows of one batch differ in length, so attention gets a mask (default false)")
+    add_machine(parser)
+    parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command, with or without its own name in front; problems are one line on stderr and exit code 2."""
+    return run_command("estimate", build_parser(), _run, argv)
+
+
+def run_command(command: str, parser: argparse.ArgumentParser, run: Callable[[dict[str, Any]], int], argv: Sequence[str] | None) -> int:
+    """Parse and run; whatever the user can mend is one line on stderr and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = vars(parser.parse_args(words[1:] if words[:1] == [command] else words))
+    except SystemExit as stop:  # argparse has said what is wrong
+        return int(stop.code or 0)
+    try:
+        return run(options)
+    except BrokenPipeError:  # whoever reads has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FITS
+    except Problem as problem:
+        print(one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
+        return BAD_INPUT
+
+
+def _run(options: dict[str, Any]) -> int:
+    with asked(options) as (recipe, model, gpu, loop):
+        if options["check"] and not gpu:
+            raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
+        asked_of = machine_of(options | {"gpu": gpu})
+        known = Calibration.of(machine(gpu, **asked_of).gpu.name) if gpu else None
+        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=known, **asked_of, **_batches(options))
+        print(made.to_json() if options["json"] else table(recipe, made))
+        return verdict(made) if options["check"] else FITS
+
+
+def verdict(made: Any) -> int:
+    """The exit code of `--check`. Raises `Problem` where the memory of the card is not known."""
+    if made.fits is None:
+        raise Problem("gpu.memory_unknown", field="gpu", value=made.gpu)
+    return FITS if made.fits else DOES_NOT_FIT
+
+
+def _batches(options: dict[str, Any]) -> dict[str, Any]:
+    """What the user knows of his data. Raises `Problem`."""
+    padded = SWITCH.get(options["padded"].lower())
+    if padded is None:
+        raise Problem("recipe.type", field="padded", value=options["padded"], allowed="true or false")
+    share = number_or_text(options["trained_share"])
+    if isinstance(share, str):
+        raise Problem("recipe.type", field="trained_share", value=share, allowed="a number")
+    return {"trained_share": share, "padded": padded}
+
+
+@contextlib.contextmanager
+def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, str]]:
+    """The recipe, its model, the GPU's name and the loop that flags and the file ask for, checked without torch.
+
+    A `Problem` raised inside about a value from the file is raised again with the file's name.
+    """
+    flags = flags_of(options)
+    path = options["recipe"]
+    stated = read_recipe(path) if path is not None else {}
+    gpu = options["gpu"] if options["gpu"] is not None else stated.get("gpu")
+    loop = options["loop"] or stated.get("loop", "trl")
+    if options["config"]:
+        stated.setdefault("model", "config.json")
+    try:
+        recipe = Recipe.from_dict({**{name: stated[name] for name in FIELDS if name in stated}, **flags})
+        model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
+        for problem in check(recipe, model=model, loop=loop):
+            raise problem
+        yield recipe, model, gpu, loop
+    except Problem as problem:
+        if problem.field in stated and problem.field not in flags and path is not None and options.get(problem.field) is None:
+            raise in_file(path, problem) from None
+        raise
+
+
+def flags_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The recipe fields that were given, as their types."""
+    return {name: parsed(FIELDS[name], options[name]) for name in FIELDS if options[name] is not None}
+
+
+def _pasted(file: str, name: str) -> Model:
+    """The model of a config.json, its own folder or `-`; counted where torch is installed."""
+    if file == "-":
+        return model_from_config(parse_config(sys.stdin.buffer.read(MAX_CONFIG_BYTES + 1), "standard input"), name)
+    return model_from_config(read_config(Path(file).expanduser()), name)
+
+
+def one_line(text: str) -> str:
+    """Names and values may be a stranger's: no line of his own, no escape sequence for the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _metavar(info: FieldInfo) -> str:
+    return "LIST" if is_list(info) else info.name.upper().rpartition("_")[2]
+
+
+def _arity(info: FieldInfo) -> dict[str, Any]:
+    """A switch may stand alone; a list takes several words or one with commas."""
+    if bool in info.kinds:
+        return {"nargs": "?", "const": "true"}
+    return {"nargs": "+"} if is_list(info) else {}
+
+
+def _help(info: FieldInfo) -> str:
+    default = "" if info.name == "model" else f" Default: {info.default}."
+    return f"{info.allowed}.{default}".replace("%", "%%")
+
+
+def table(recipe: Recipe, made: Estimate) -> str:
+    """The estimate for a reader."""
+    trained = 100 * made.trainable_parameters / made.total_parameters
+    lines = [
+        f"{recipe.model}  {recipe.method}" + (f" {recipe.quantization}" if recipe.is_quantized else ""),
+        f"  parameters         {made.total_parameters:>16,}",
+        f"  trainable          {made.trainable_parameters:>16,}  ({trained:.3f} %)",
+        "",
+        *(f"  {name:<18} {human_bytes(size):>16}" for name, size in made.components.items()),
+        f"  {'peak allocated':<18} {human_bytes(made.peak_allocated_bytes):>16}  at: {made.peak_moment.replace('_', ' ')}",
+        f"  {'peak reserved':<18} {human_bytes(made.peak_reserved_bytes):>16}",
+        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  "
+        f"({human_bytes(made.uncertainty.low_bytes)} to {human_bytes(made.uncertainty.high_bytes)})",
+        "",
+        *(_peak_line(peak, peak is made.largest_peak) for peak in made.peaks),
+        f"  {'on the disk':<18} {human_bytes(made.disk.total_bytes):>16}  a checkpoint {human_bytes(made.disk.checkpoint_bytes)}, the result {human_bytes(made.disk.weights_bytes)}",
+    ]
+    if made.parallel:
+        lines += ["", *_parallel_lines(made.parallel)]
+    if made.gpu and made.usable_bytes is not None:
+        fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
+        lines += ["", f"  {made.gpu}: {fits}; offers {human_bytes(made.edge_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+    return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
+
+
+def _parallel_lines(plan: ParallelPlan) -> list[str]:
+    """What several devices need beside each one's memory."""
+    rank = f", rank {plan.largest_rank} needs most" if plan.distributed_type == "pp" else ""
+    sizes = {
+        "host memory": (plan.host_bytes, "offloaded, a device"),
+        "disk": (plan.disk_bytes, "offloaded, a device"),
+        **{name.replace("_", " "): (size, "sent a device and step") for name, size in plan.communication_bytes_per_step.items()},
+        "saving, device": (plan.saving_device_bytes, "rank 0, gathering one tensor"),
+        "saving, host": (plan.saving_host_bytes, "rank 0, the gathered weights"),
+    }
+    lines = [f"  {plan.num_devices} devices, {plan.distributed_type}: the figures above are one device's{rank}"]
+    return lines + [f"  {name:<18} {human_bytes(size):>16}  {words}" for name, (size, words) in sizes.items() if size]
+
+
+def _peak_line(peak: Peak, is_largest: bool) -> str:
+    """One moment: the device, and the host where it takes something there."""
+    size = "unknown" if peak.device_bytes is None else ("<= " if peak.is_bound else "") + human_bytes(peak.device_bytes)
+    host = f"; host {human_bytes(peak.host_bytes)}" if peak.host_bytes else ""
+    return f"  {peak.name.replace('_', ' '):<18} {size:>16}  at: {peak.when.replace('_', ' ')}{host}{' (the largest of the run)' if is_largest else ''}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What everything else stands on: problems and their sentences, units, fields as text, limits of time."""

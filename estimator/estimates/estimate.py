@@ -1,0 +1,215 @@
+"""The sole composer: a recipe, a model and perhaps a GPU in; memory by component, a verdict and an error bar out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from estimator.hardware import cards
+from estimator.parallel import parallel
+from estimator.adapters import refusals
+from estimator.shelf import replays
+from estimator.memory import stored
+from estimator.shelf import streams
+from estimator.adapters.adapters import trainables
+from estimator.law.analytic import is_dense
+from estimator.recipe.batches import Batches
+from estimator.estimates.calibration import Calibration
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import Model
+from estimator.estimates.error_bar import calibrated, reserved_over_allocated, uncertainty
+from estimator.law.law import LOOPS, Row
+from estimator.hardware.machines import Machine, check_system, machine
+from estimator.parallel.parallel import Sharded
+from estimator.estimates.parts import Parts, parts_of
+from estimator.estimates.peaks import Step, largest, run_peaks
+from estimator.estimates.peaks_of_several import loads_whole, run_peaks_of_several
+from estimator.hardware.platforms import Platform
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import METHODS, Recipe
+from estimator.estimates.remarks import positions, remarks
+from estimator.estimates.result import Estimate, Source
+from estimator.hub.sources import open_model
+from estimator.memory.states import base_weights
+
+ENGINES = ("law", "trace")
+
+
+def estimate(
+    recipe: Recipe,
+    gpu: Gpu | str | None = None,
+    *,
+    model: Model | None = None,
+    loop: str = "trl",
+    engine: str = "law",
+    platform: Platform | None = None,
+    system: str | None = None,
+    mig: str | None = None,
+    memory_gib: float | None = None,
+    derive: bool = False,
+    cache_dir: Path | None = None,
+    calibration: Calibration | None = None,
+    trained_share: float = 1.0,
+    padded: bool = False,
+) -> Estimate:
+    """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. Well under 1 ms once the law is loaded.
+
+    `model` saves looking `recipe.model` up (`estimator.hub.sources.open_model`); `loop` names who trains (`estimator.law.law.LOOPS`);
+    `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is to use;
+    `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
+    `derive` also one traced now and kept in `cache_dir`, else the nearest at hand (`estimator.shelf.nearest`), and else the closed form,
+    each with its wider bar. Engine `trace` traces
+    this very recipe at full size and replays the allocator (seconds); its reserved memory is kept in
+    `cache_dir` too, and answers with the law from then on. `trained_share` and `padded` say what the data do to
+    a batch (`estimator.recipe.batches.Batches`). `calibration` is what runs on this very card measured: the error bar follows it,
+    the figures do not. Raises `Problem`.
+    """
+    if engine not in ENGINES:
+        raise Problem("recipe.choice", field="engine", value=engine, allowed=", ".join(ENGINES))
+    where = machine(gpu, system, mig, memory_gib) if gpu is not None else None
+    check_system(recipe, system)
+    model, platform = model or open_model(recipe.model), platform or Platform.of(where and where.gpu)
+    recipe = stored.as_loaded(recipe, model.config, model.id)
+    batches = Batches(trained_share, padded)
+    several = recipe.num_processes > 1
+    if several and engine == "trace":
+        what = {"value": recipe.num_processes, "other": "engine trace", "allowed": "Use engine law, or one process"}
+        raise Problem("recipe.conflict", field="num_processes", **what)
+    parts = parts_of(parallel.on_device(recipe), model, loop, "cuda", platform, derive, cache_dir, batches)
+    refusals.check_head(parts.trained.targets, model.inventory, LOOPS[loop].fused_loss)
+    if engine == "trace":
+        from estimator.trace.exact import traced
+
+        exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
+        replays.keep(exact.peak_reserved_bytes, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
+        made = composed(recipe, where, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace", derive=derive)
+    elif several:
+        sharded = parallel.shard(recipe, parts, loop)
+        row, components = sharded.evaluate(recipe)
+        return composed(recipe, where, parts, row, components, sharded=sharded, derive=derive)  # what was measured here ran on one device
+    else:
+        row, components = parts.evaluate(recipe)
+        replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
+        if replayed is None and derive and (replayed := streams.reserved_bytes(recipe, model, loop, platform, parts, derive, cache_dir, batches)):
+            replays.keep(replayed, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
+        made = composed(recipe, where, parts, row, components, replayed, derive=derive)
+    if not calibration or not calibration.records:
+        return made
+    context = context_of(where and where.usable)
+    paged = parts.training.paged_bytes
+    bar = calibrated(made.uncertainty, recipe, made.peak_reserved_bytes, context, paged, made.engine, loop, calibration)
+    return replace(made, uncertainty=bar)
+
+
+def context_of(usable: cards.Usable | None) -> cards.Context:
+    return usable.context if usable else cards.default_context()
+
+
+def composed(
+    recipe: Recipe,
+    where: Machine | Gpu | None,
+    parts: Parts,
+    at: Row | str,
+    components: dict[str, int],
+    replayed_bytes: int | None = None,
+    engine: str | None = None,
+    sharded: Sharded | None = None,
+    derive: bool = False,
+) -> Estimate:
+    """The answer for a card whose kernels are those of `parts`. `at` is the row of the law that peaks, of a trace the moment alone. `replayed_bytes` is the reserved memory of a replay, of now or kept;
+    without it reserved is a range over the allocated."""
+    where = machine(where) if isinstance(where, Gpu) else where
+    usable = where.usable if where else None
+    context = context_of(usable)
+    paged, slack, apart, own = parts.training.paged_bytes, 0, 0, components
+    moment, whole = at if isinstance(at, str) else at.moment, parts
+    if sharded:
+        context, usable = parallel.with_communicator(recipe, context, usable)
+        parts, paged, slack = replace(parts, law=sharded.law), sharded.rank.paged_bytes, sharded.slack_bytes
+        apart, own = sharded.gathering_bytes, sharded.own_components or components
+    allocated = sum(components.values())
+    reserved = replayed_bytes or round(sum(own.values()) * reserved_over_allocated(recipe)[1]) + apart
+    device_bytes = reserved + context.bytes + paged
+    step = Step(device_bytes, moment, (reserved - apart) / sum(own.values()), context.bytes)
+    source = Source(recipe, whole, derive, step, None if isinstance(at, str) else at, sharded)
+    peaks = run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
+    needed = largest(peaks).device_bytes - context.bytes
+    made = Estimate(
+        total_parameters=parts.model.inventory.total_parameters,
+        trainable_parameters=parts.trained.parameters,
+        peak_allocated_bytes=allocated,
+        peak_reserved_bytes=reserved,
+        device_bytes=device_bytes,
+        components=components,
+        peak_moment=moment,
+        engine=engine or parts.law.engine,
+        uncertainty=uncertainty(recipe, parts, own, context, paged + apart, usable, replayed_bytes, slack),
+        fits=None if usable is None else needed <= usable.bytes,
+        headroom_bytes=None if usable is None else usable.bytes - needed,
+        usable_bytes=None if usable is None else usable.bytes,
+        gpu=where.gpu.name if where else None,
+        warnings=(),
+        run_peaks=peaks,
+        source=source,
+        system=where.system if where else None,
+        usable_low_bytes=where.low_bytes if where else None,
+        usable_high_bytes=where.high_bytes if where else None,
+        usable_source=usable.source if usable else None,
+        parallel=sharded.plan if sharded else None,
+        stands_on=(parts.stands_on or None) if parts.law is whole.law else None,
+        versions=parts.model.inventory.versions | parts.law.versions,
+    )
+    return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()))
+
+
+def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:
+    for code, params in parts.trained.warnings:
+        yield Problem(code, **dict(params))
+    yield from parts.model.notes
+    yield from stored.notes(recipe, parts.model)
+    yield from remarks(recipe, parts.model, parts.trained)
+    for key in parts.model.spec.ignored:
+        yield Problem("model.code_ignored", field="model", value=key)
+    if parts.doubt:
+        yield parts.doubt
+    if parts.law.engine == "analytic" and not is_dense(parts.model.spec, parts.model.inventory):
+        yield Problem("estimator.approximate", field="model", value=parts.model.spec.model_type)
+    if paged:
+        yield Problem("estimator.paged", field="optim", value=f"{paged:,}")
+    if where and usable is None:
+        yield Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name)
+    yield from where.notes() if where and where.system else ()
+
+
+def compare_methods(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl") -> dict[str, Estimate | Problem]:
+    """The same recipe as full, lora and qlora; a method the model or the recipe refuses gives its `Problem`."""
+    model = model or open_model(recipe.model)
+    answers: dict[str, Estimate | Problem] = {}
+    for method in METHODS:
+        try:
+            answers[method] = estimate(recipe.replace(method=method), gpu, model=model, loop=loop)
+        except Problem as problem:
+            answers[method] = problem
+    return answers
+
+
+def check(recipe: Recipe, *, model: Model | None = None, loop: str = "trl") -> list[Problem]:
+    """What is wrong with `recipe` for its model and for who trains it, known without torch; empty where nothing is."""
+    try:
+        model = model or open_model(recipe.model)
+    except Problem as problem:
+        return [problem]
+    found = []
+    try:
+        recipe = stored.as_loaded(recipe, model.config, model.id)
+        refusals.check_head(trainables(recipe, model.inventory).targets, model.inventory, LOOPS[loop].fused_loss)
+    except Problem as problem:
+        found.append(problem)
+    limit = model.spec.max_position_embeddings
+    if limit and recipe.max_length > limit and positions(model.inventory, limit):
+        found.append(Problem("estimator.too_long", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}"))
+    if recipe.is_quantized and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, "none").quantized_parameters:
+        found.append(Problem("estimator.not_quantizable", field="method", value=model.spec.model_type))
+    return found

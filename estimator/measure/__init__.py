@@ -1,0 +1,1 @@
+"""The real step measured on this machine, beside its estimate."""

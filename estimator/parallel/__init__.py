@@ -1,0 +1,1 @@
+"""Several devices: what each holds, adds, sends and saves."""

@@ -1,0 +1,1 @@
+"""How a run is built from a recipe, with the libraries imported inside functions."""

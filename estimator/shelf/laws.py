@@ -1,0 +1,193 @@
+"""Which traced law answers a recipe: one that ships with the presets, one derived earlier, or one derived now.
+
+A law holds for a structure: everything of a recipe and a model that changes which tensors a step makes, and nothing of
+batch, length and rank. Only `derive` imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from estimator.core import home
+from estimator.recipe.batches import Batches, is_flat, shape
+from estimator.model.catalog import Model, models, presets_dir
+from estimator.law.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
+from estimator.hardware.platforms import Platform
+from estimator.recipe.recipe import Recipe
+from estimator.law.untraced import no_config, untraced
+
+ADAPTER_FIELDS = (
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save", "bias",
+    "lora_bias", "use_dora", "target_parameters", "trainable_token_indices",
+)  # fmt: skip
+"""Fields of PEFT's LoraConfig that change which tensors there are; the rank is a variable of the law."""
+
+
+def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> dict[str, Any]:
+    """What a law is made for, beside the model. A field that came later is named only where it is not the default, so that
+    the laws made before it keep their keys."""
+    eager = recipe.attn_implementation == "eager"
+    made = {
+        "format": FORMAT,
+        "method": recipe.method,
+        "dtype": recipe.dtype,
+        "mixed_precision": recipe.mixed_precision,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "attention": "eager" if eager else "fused",
+        "kernels": None if eager else platform.kernels,
+        "accumulates": recipe.gradient_accumulation_steps > 1,
+        "one_row": shape(recipe)[0] == 1,
+        "loop": loop,
+    }
+    if recipe.is_quantized:
+        four_bit = recipe.quantization != "int8"
+        made |= {"quantization": recipe.quantization, "double_quant": recipe.bnb_4bit_use_double_quant if four_bit else None}
+    if recipe.has_adapters:
+        plain = {name: getattr(recipe, name) for name in ADAPTER_FIELDS}
+        if isinstance(recipe.target_modules, (list, tuple)):
+            plain["target_modules"] = sorted(recipe.target_modules)  # in whatever order they are named; no name is not PEFT's table
+        made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value or value == []}
+        if recipe.init_lora_weights == "mica":  # B does not train; no other start changes which tensors there are
+            made["init_lora_weights"] = "mica"
+    return made | _beside(recipe, loop, batches)
+
+
+def _beside(recipe: Recipe, loop: str, batches: Batches) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if is_flat(recipe) or batches.pads(recipe):
+        made |= {"rows": "flat" if is_flat(recipe) else "padded", "attn_implementation": recipe.attn_implementation}
+    if batches.trained_share < 1 and LOOPS[loop].fused_loss:
+        made["trained"] = "some"
+    if recipe.use_reentrant and recipe.gradient_checkpointing:
+        made["use_reentrant"] = True
+    if recipe.has_adapters and not recipe.autocast_adapter_dtype:
+        made["autocast_adapter_dtype"] = False
+    return made
+
+
+def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
+    return hashed(structure(recipe, loop, platform, batches))
+
+
+def hashed(structure: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(structure, sort_keys=True, default=list).encode()).hexdigest()[:20]
+
+
+def find(
+    recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
+) -> Law | None:
+    """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
+    key = key_of(recipe, loop, platform, batches)
+    at_hand = shipped(models()[model.id].stem) if model.id in models() else {}
+
+    def law_of(key: str) -> Law | None:
+        return at_hand.get(key) or (kept(model, key, cache_dir) if model.config else None)
+
+    law = law_of(key)
+    if recipe.attn_implementation == "flash_attention_2":
+        law = law if law and law.fused else law_of(f"{key}-flash")
+    else:
+        while law and 0 < law.below_tokens <= shape(recipe)[1]:
+            law = law_of(f"{key}-{law.below_tokens}")
+    if law is None and recipe.has_adapters and recipe.gradient_accumulation_steps > 1:
+        single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir, batches)
+        return single and _accumulating(single)
+    return law
+
+
+def place_of(law: Law, recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
+    """The key under which `find` looks for `law` of `recipe`: laws of longer rows, and of flash where SDPA is none, stand apart."""
+    key = key_of(recipe, loop, platform, batches)
+    if law.from_tokens:
+        return f"{key}-{law.from_tokens}"
+    return key if law.fused or recipe.attn_implementation != "flash_attention_2" else f"{key}-flash"
+
+
+def _accumulating(law: Law) -> Law:
+    """The law of a step whose gradients are there before it begins, from that of a step which makes them.
+
+    What it leaves out is the one new gradient on its way into the sum: that of a single adapter matrix.
+    """
+    whole = [replace(row, coefficients={name: c for name, c in row.coefficients.items() if name != "gradients"}) for row in law.rows]
+    return replace(law, rows=tuple(whole))
+
+
+def kept(model: Model, key: str, cache_dir: Path | None = None) -> Law | None:
+    """A law derived earlier on this machine."""
+    return _cached(_path(model, key, cache_dir))
+
+
+@functools.lru_cache(maxsize=64)
+def shipped(stem: str) -> dict[str, Law]:
+    """The laws of `presets/laws/<stem>.json.gz` by key; of another format, none."""
+    path = presets_dir() / "laws" / f"{stem}.json.gz"
+    if not path.is_file():
+        return {}
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        laws = json.load(file)
+    return {key: Law.from_dict(data) for key, data in laws.items()}
+
+
+def is_shipped(model: Model, key: str) -> bool:
+    return model.id in models() and key in shipped(models()[model.id].stem)
+
+
+@functools.lru_cache(maxsize=256)
+def _cached(path: Path) -> Law | None:
+    try:
+        return Law.from_dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def forget() -> None:
+    """Look into the cache folder again: another process may have kept a law there."""
+    _cached.cache_clear()
+
+
+def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
+    text = json.dumps(model.config, sort_keys=True, ensure_ascii=False)
+    name = hashlib.sha256(f"{text}\n{key}".encode()).hexdigest()[:32]
+    return (cache_dir or home.cache()) / "laws" / f"{name}.json"
+
+
+def derive(
+    recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
+) -> Law:
+    """Trace the law and keep it. Raises `Problem` (`estimator.law.untraced`), also where torch is not installed."""
+    made = law = traced(recipe, model, loop, platform, batches)
+    keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
+    while law.from_tokens:  # found by way of the laws of shorter rows
+        rows = shape(recipe)[1] // recipe.max_length
+        recipe = recipe.replace(max_length=max(1, (law.from_tokens - 1) // rows))
+        law = traced(recipe, model, loop, platform, batches)
+        keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
+    return made
+
+
+def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False) -> Law:
+    """A law made now, of a step or of an evaluation. Raises `Problem` (`estimator.law.untraced`)."""
+    if not model.config:
+        raise no_config(model.id)
+    try:
+        from estimator.trace import fit
+
+        known = {"tile_tokens": tile_tokens(loop), "platform": platform, "class_name": model.inventory.class_name, "batches": batches, "evaluates": evaluates}
+        return fit.derive_law(recipe, model.config, LOOPS[loop], **known)
+    except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
+        raise untraced(model.id, error) from error
+
+
+def tile_tokens(loop: str) -> int:
+    return TRL_TILE_TOKENS if LOOPS[loop].fused_loss else 0
+
+
+def keep(model: Model, key: str, law: Law, cache_dir: Path | None = None) -> None:
+    home.keep_json(_path(model, key, cache_dir), law.to_dict())
+    forget()

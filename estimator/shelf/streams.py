@@ -1,0 +1,65 @@
+"""Streams kept on this machine, and reserved memory by them: a replay of the very recipe in a fraction of a second, without torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from estimator.core import home
+from estimator.shelf import laws
+from estimator.recipe.batches import Batches, shape
+from estimator.model.catalog import Model
+from estimator.law.law import LOOPS
+from estimator.estimates.parts import Parts
+from estimator.hardware.platforms import Platform
+from estimator.recipe.recipe import Recipe
+from estimator.memory.replay import replay_run
+from estimator.memory.stream import Stream
+
+
+def reserved_bytes(recipe: Recipe, model: Model, loop: str, platform: Platform, parts: Parts, derive: bool, cache_dir: Path | None = None, batches: Batches = Batches()) -> int | None:
+    """Peak reserved bytes by the replay of the law's step, or None where its stream is not at hand or its layers do not repeat.
+
+    With `derive` a stream that is not at hand is traced (about a second for a decoder) and kept, also that there is none; but not
+    beside a law that is shipped, whose answer takes no torch.
+    """
+    if parts.law.engine != "traced" or parts.trains_all or not model.config:
+        return None
+    key = laws.place_of(parts.law, recipe, loop, platform, batches)
+    path = _path(model, key, parts.law.versions, cache_dir)
+    if derive and not path.is_file() and not laws.is_shipped(model, key):
+        home.keep_json(path, _traced(recipe, model, loop, platform, batches))
+    try:
+        stream = _read(path, os.stat(path).st_mtime_ns)
+    except OSError:
+        return None
+    if stream is None:
+        return None
+    kept, step = stream.at(parts.law.phi(*shape(recipe), recipe.r, batches.trained_share), recipe.r)
+    return replay_run(recipe, LOOPS[loop], kept, step, platform.workspace_bytes, step_temporary_bytes=parts.training.step_temporary_bytes).peak_reserved_bytes
+
+
+def _traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches) -> dict:
+    try:
+        from estimator.trace.stream_trace import derive_stream
+
+        return derive_stream(recipe, model.config, loop, platform, model.inventory.class_name, batches).to_dict()
+    except Exception as error:  # as in `laws.traced`; the law is there, its range is wider
+        return {"none": f"{type(error).__name__}: {error}"[:200]}
+
+
+def _path(model: Model, key: str, versions: dict[str, str], cache_dir: Path | None) -> Path:
+    text = json.dumps([model.config, key, versions], sort_keys=True, ensure_ascii=False)
+    return (cache_dir or home.cache()) / "streams" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, written_ns: int) -> Stream | None:
+    """`written_ns` makes what another process wrote since a new question."""
+    try:
+        return Stream.from_dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, KeyError, TypeError):
+        return None
