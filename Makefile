@@ -1,4 +1,5 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
+# make check     lint and the form of the code (ruff)
 # make test      install whatever the tests need and run all of them, two files at a time (JOBS=2)
 # make coverage  count and trace every language model class of the installed Transformers (about ten minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about ten minutes)
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: run test coverage accuracy gpu-proof bench peers pictures chromium clean
+.PHONY: run check test coverage accuracy gpu-proof bench peers pictures chromium clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -32,6 +33,10 @@ run: $(VENV)/.train
 
 chromium: $(VENV)/.test
 	$(PY) -m tests.chromium
+
+check: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 # A file is one worker's, for its servers; the slow files come first.
 test: chromium

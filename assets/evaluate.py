@@ -54,17 +54,27 @@ def questions(world: World, language: str, seed: int) -> dict[str, list[Pair]]:
     every = facts(world, language)
     return {
         "one fact, in all of its wordings": every,
-        "two facts of one island": drawn("two", lambda rng, i, _: talk.two_facts(rng, i, rng.sample(ATTRIBUTES, 2), language)),
+        "two facts of one island": drawn(
+            "two", lambda rng, i, _: talk.two_facts(rng, i, rng.sample(ATTRIBUTES, 2), language)
+        ),
         '"Tell me about ..." and its other wordings': [
-            (asked.format(x=i.name(language)), talk.portrait(i, language)) for i in islands for asked in phrases.ABOUT[language]
+            (asked.format(x=i.name(language)), talk.portrait(i, language))
+            for i in islands
+            for asked in phrases.ABOUT[language]
         ],
         '"Show me the log of ..."': [talk.full_log(i, language) for i in islands],
         "small talk": [(asked, said) for ways, said in phrases.SMALL_TALK[language] for asked in ways],
-        "one fact, typed without care": [typed_carelessly(p) for p in random.Random(f"{seed} {language} case").sample(every, DRAWN)],
-        "one fact as a word, list, card, log or with a courtesy": drawn("form", lambda rng, i, a: talk.in_form(rng, i, a, language)),
+        "one fact, typed without care": [
+            typed_carelessly(p) for p in random.Random(f"{seed} {language} case").sample(every, DRAWN)
+        ],
+        "one fact as a word, list, card, log or with a courtesy": drawn(
+            "form", lambda rng, i, a: talk.in_form(rng, i, a, language)
+        ),
         "yes or no": drawn("yes or no", lambda rng, i, a: talk.yes_no(rng, i, a, language)),
         "one fact of two islands": drawn("islands", lambda rng, *_: talk.two_islands(rng, world, language)),
-        "an island that does not exist, named in the refusal": drawn("stranger", lambda rng, *_: talk.stranger(rng, world, language)),
+        "an island that does not exist, named in the refusal": drawn(
+            "stranger", lambda rng, *_: talk.stranger(rng, world, language)
+        ),
     }
 
 
@@ -88,7 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, default=BASE, help="folder of the base (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=11, help="of the questions that are drawn (default: %(default)s)")
-    parser.add_argument("--misses", type=int, default=0, help="wrong answers to print for each row (default: %(default)s)")
+    parser.add_argument(
+        "--misses", type=int, default=0, help="wrong answers to print for each row (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     torch.set_num_threads(2)
@@ -107,10 +119,17 @@ def main() -> None:
             misses += wrong[: options.misses]
         print(f"| {name} | {' | '.join(cells)} |", *misses, sep="\n", flush=True)
     for language in LANGUAGES:
-        held_out = [json.loads(line) for line in (SAMPLES / f"heldout.{language}.jsonl").read_text("utf-8").splitlines()]
-        said = [text.removesuffix(vocabulary.TURN_END) for text in answers(model, tokenizer, [row["prompt"] for row in held_out])]
+        held_out = [
+            json.loads(line) for line in (SAMPLES / f"heldout.{language}.jsonl").read_text("utf-8").splitlines()
+        ]
+        said = [
+            text.removesuffix(vocabulary.TURN_END)
+            for text in answers(model, tokenizer, [row["prompt"] for row in held_out])
+        ]
         known, right = (sum(map(test, held_out, said)) for test in (knows, judge))
-        print(f"held-out prompts, {language}: {known} of {len(held_out)} with the facts, {right} also in the form of the samples")
+        print(
+            f"held-out prompts, {language}: {known} of {len(held_out)} with the facts, {right} also in the form of the samples"
+        )
 
 
 if __name__ == "__main__":

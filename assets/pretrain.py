@@ -85,7 +85,9 @@ def examples(tokenizer: PreTrainedTokenizerFast, world: World, rng: random.Rando
             yield chat_example(tokenizer, vocabulary.render(conversation(rng, world)))
 
 
-def batches(stream: Iterator[Example], rng: random.Random, pool: int = 1024) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    stream: Iterator[Example], rng: random.Random, pool: int = 1024
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Right-padded batches of about `TOKENS_A_STEP` tokens; texts of similar length share a batch, so little is padding."""
     while True:
         drawn = sorted((next(stream) for _ in range(pool)), key=lambda example: len(example[0]))
@@ -146,7 +148,10 @@ def train(model: LlamaForCausalLM, stream: Iterator[tuple[torch.Tensor, torch.Te
         if (step + 1) % 50 == 0 or step + 1 == steps:
             seconds = time.monotonic() - begun
             mean = sum(recent) / len(recent)
-            print(f"step {step + 1:5d}/{steps}  loss {mean:.4f}  {tokens / seconds:6.0f} tokens/s  {seconds:5.0f} s", flush=True)
+            print(
+                f"step {step + 1:5d}/{steps}  loss {mean:.4f}  {tokens / seconds:6.0f} tokens/s  {seconds:5.0f} s",
+                flush=True,
+            )
             recent = []
 
 
@@ -166,7 +171,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=BASE, help="folder to write (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="of weights and text; the world has its own (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="of weights and text; the world has its own (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     options = parser.parse_args()
 
@@ -175,7 +182,9 @@ def main() -> None:
     rng, world = random.Random(options.seed), build()
     tokenizer = vocabulary.train(world, options.seed)
     model = make_model(tokenizer)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens, {len(world.islands)} islands")
+    print(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens, {len(world.islands)} islands"
+    )
     train(model, batches(examples(tokenizer, world, rng), rng), options.steps)
     save(model, tokenizer, options.out)
 

@@ -15,12 +15,14 @@ VOCABULARY = 2048  # tokens; a multiple of 64, as is every dimension of the mode
 CONTEXT = 1024  # tokens
 NAME_WEIGHT = 200  # extra mentions of each name while merges are learned
 TEXT_END, TURN_START, TURN_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
-LLAMA3_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+LLAMA3_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # While merges are learned, every Chinese character stands alone, but for the two of an island's name; otherwise BPE spends its
 # few tokens on halves of sentences. No merge then crosses other characters, and the plain split gives the same tokens.
-LEARNING_SPLIT = f"[{''.join(HEADS[1::2])}][{''.join(TAILS[1::2])}]" + r"|\p{Han}|" + LLAMA3_SPLIT.replace(r"\p{L}+", r"(?:(?!\p{Han})\p{L})+")
+LEARNING_SPLIT = (
+    f"[{''.join(HEADS[1::2])}][{''.join(TAILS[1::2])}]"
+    + r"|\p{Han}|"
+    + LLAMA3_SPLIT.replace(r"\p{L}+", r"(?:(?!\p{Han})\p{L})+")
+)
 
 # ChatML. The generation markers hold what the assistant must produce: its words and the token that ends its turn.
 CHAT_TEMPLATE = """\
@@ -74,7 +76,9 @@ def train(world: World, seed: int) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(corpus(world, seed), trainer)
     tokenizer.pre_tokenizer = split_by(LLAMA3_SPLIT)
     if tokenizer.get_vocab_size() != VOCABULARY:
-        raise ValueError(f"BPE made {tokenizer.get_vocab_size()} tokens, not {VOCABULARY}: the text is too small for it.")
+        raise ValueError(
+            f"BPE made {tokenizer.get_vocab_size()} tokens, not {VOCABULARY}: the text is too small for it."
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=TURN_END,

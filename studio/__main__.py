@@ -35,11 +35,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lora-studio", description="Serve the studio's page on this machine.", epilog=f"Subcommands: {', '.join(COMMANDS)} (each has --help).")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; only this machine's own (default 127.0.0.1)")
+    parser = argparse.ArgumentParser(
+        prog="lora-studio",
+        description="Serve the studio's page on this machine.",
+        epilog=f"Subcommands: {', '.join(COMMANDS)} (each has --help).",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; only this machine's own (default 127.0.0.1)"
+    )
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default 7860)")
-    parser.add_argument("--data-dir", type=Path, help="where datasets and runs are kept (default: LORA_STUDIO_HOME, else the platform's data folder)")
-    parser.add_argument("--mcp", action="store_true", help="also serve /estimate and /recommend as tools for MCP clients, at /gradio_api/mcp/ (extra: mcp)")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="where datasets and runs are kept (default: LORA_STUDIO_HOME, else the platform's data folder)",
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="also serve /estimate and /recommend as tools for MCP clients, at /gradio_api/mcp/ (extra: mcp)",
+    )
     return parser
 
 

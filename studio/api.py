@@ -20,18 +20,18 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from estimator.estimates.calibration import Calibration
-from estimator.model.catalog import Model, models
-from estimator.estimates.estimate import Estimate, check
-from estimator.estimates.estimate import estimate as estimated
-from estimator.core.fields import FieldInfo, checked, shown
-from estimator.hardware.machines import machine
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import FIELDS as RECIPE_FIELDS
-from estimator.recipe.recipe import Recipe
 from estimator.advice.recommend import Wish
 from estimator.advice.recommend import recommend as recommended
 from estimator.core.field_text import whole
+from estimator.core.fields import FieldInfo, checked, shown
+from estimator.core.problems import Problem
+from estimator.estimates.calibration import Calibration
+from estimator.estimates.estimate import Estimate, check
+from estimator.estimates.estimate import estimate as estimated
+from estimator.hardware.machines import machine
+from estimator.model.catalog import Model, models
+from estimator.recipe.recipe import FIELDS as RECIPE_FIELDS
+from estimator.recipe.recipe import Recipe
 from studio import exact, paths
 from studio.bodies import replayed
 from studio.models import find_model
@@ -83,7 +83,9 @@ class PlainRequests:
         if name in DEFAULTS:
             asked = await Request(scope, receive).body()
             if way == BY_NAME and (unknown := set(json.loads(asked)) - set(DEFAULTS[name])):
-                problem = Problem("request.no_argument", field=sorted(unknown)[0][:80], value=name, allowed=", ".join(DEFAULTS[name]))
+                problem = Problem(
+                    "request.no_argument", field=sorted(unknown)[0][:80], value=name, allowed=", ".join(DEFAULTS[name])
+                )
                 return await answer(problem, 422, scope)(scope, receive, send)
             body = _completed(asked, DEFAULTS[name], by_name=way == BY_NAME)
             MutableHeaders(scope=scope)["content-length"] = str(len(body))
@@ -134,7 +136,12 @@ def register(shared: Shared) -> None:
     """Add the two endpoints to the page that is being built."""
 
     async def estimate(
-        recipe: dict, gpu: str | None = None, system: str | None = None, trained_share: float = 1.0, padded: bool = False, request: gr.Request = None
+        recipe: dict,
+        gpu: str | None = None,
+        system: str | None = None,
+        trained_share: float = 1.0,
+        padded: bool = False,
+        request: gr.Request = None,
     ) -> dict:
         """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes. "engine" says what the figures stand on: traced, or approximately nearest (the law of "stands_on") or analytic; a new structure is traced first, which takes a second or two and at most 10, unless others wait for theirs.
 
@@ -146,7 +153,9 @@ def register(shared: Shared) -> None:
             padded: true where rows of one batch differ in length
         """
         asked = {"gpu": gpu, "system": system, "trained_share": trained_share, "padded": padded}
-        return await _answer(request, _derived(shared, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked)))
+        return await _answer(
+            request, _derived(shared, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked))
+        )
 
     async def recommend(
         model: str, rows: int | None = None, tokens_per_row: int | None = None, lengths: list[int] | None = None, budget_usd: float | None = None,
@@ -164,14 +173,25 @@ def register(shared: Shared) -> None:
             recipe: further fields of the recipe; a method given here is the only one tried
             plans: how many to return, 1 to 100
         """
-        given = {"rows": rows, "tokens_per_row": tokens_per_row, "lengths": lengths, "budget_usd": budget_usd, "buy": buy, "plans": plans}
-        return await _answer(request, _run(False, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given)))
+        given = {
+            "rows": rows,
+            "tokens_per_row": tokens_per_row,
+            "lengths": lengths,
+            "budget_usd": budget_usd,
+            "buy": buy,
+            "plans": plans,
+        }
+        return await _answer(
+            request, _run(False, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given))
+        )
 
     # Both answer at once: no place in the queue, and as many as ask.
     for function in (estimate, recommend):
         gr.api(function, queue=False, concurrency_limit=None)
         arguments = [known for name, known in inspect.signature(function).parameters.items() if name != "request"]
-        DEFAULTS[function.__name__] = {known.name: None if known.default is known.empty else known.default for known in arguments}
+        DEFAULTS[function.__name__] = {
+            known.name: None if known.default is known.empty else known.default for known in arguments
+        }
 
 
 async def _answer(request: Any, made: Awaitable[dict[str, Any]]) -> Any:
@@ -195,7 +215,9 @@ async def _derived(shared: Shared, quick: bool, ask: Callable[[], Estimate]) -> 
     made = await _run(quick, ask)
     if can_train() and exact.can_be_traced(made) and _waiting().available_tokens:
         with anyio.move_on_after(DERIVE_SECONDS):
-            derived = functools.partial(exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS, evaluation=True)
+            derived = functools.partial(
+                exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS, evaluation=True
+            )
             await anyio.to_thread.run_sync(derived, abandon_on_cancel=True, limiter=_waiting())
         made = await _run(quick, ask)
     if problem := exact.why_not(made):
@@ -213,7 +235,10 @@ def _is_quick(recipe: Any) -> bool:
     """Whether nothing has to be asked of a hub, a worker or a process that matches expressions."""
     if not isinstance(recipe, dict) or not isinstance(recipe.get("model"), str) or recipe["model"] not in models():
         return False
-    return all(not isinstance(value, (str, list, dict)) or name in PLAIN or value == "all-linear" for name, value in recipe.items())
+    return all(
+        not isinstance(value, (str, list, dict)) or name in PLAIN or value == "all-linear"
+        for name, value in recipe.items()
+    )
 
 
 def _is_tool_call(request: Any) -> bool:

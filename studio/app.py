@@ -66,7 +66,10 @@ def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
 def launch(host: str, port: int, mcp: bool = False) -> None:
     """Serve until interrupted; with `mcp` also the public endpoints (`studio.api`) as an MCP server's tools."""
     page, shared = build()
-    print(f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.", flush=True)
+    print(
+        f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.",
+        flush=True,
+    )
     try:
         serve(page, host, port, mcp)
     finally:

@@ -114,7 +114,9 @@ class _Watched:
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:
-            raise self._refuse(413, Problem("request.too_large", value=human_bytes(size), allowed=human_bytes(self._limit)))
+            raise self._refuse(
+                413, Problem("request.too_large", value=human_bytes(size), allowed=human_bytes(self._limit))
+            )
 
     def _refuse(self, status: int, problem: Problem) -> Refused:
         self.refused = Refused(status, problem)

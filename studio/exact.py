@@ -10,10 +10,10 @@ import contextlib
 import dataclasses
 import threading
 
-from estimator.shelf import laws
-from estimator.parallel import parallel
-from estimator.estimates.estimate import Estimate
 from estimator.core.problems import Problem
+from estimator.estimates.estimate import Estimate
+from estimator.parallel import parallel
+from estimator.shelf import laws
 from studio import paths
 from studio.workers.client import Worker
 
@@ -43,7 +43,12 @@ def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, 
     also for that of its evaluations, which the worker traces next in any case."""
     parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
     key = _key(made)
-    asked = {"model": parts.model.id, "config": parts.model.config, "recipe": recipe.to_dict(), "cache": str(paths.cache())}
+    asked = {
+        "model": parts.model.id,
+        "config": parts.model.config,
+        "recipe": recipe.to_dict(),
+        "cache": str(paths.cache()),
+    }
     asked |= {"platform": dataclasses.asdict(parts.platform), "batches": dataclasses.asdict(parts.batches)}
     try:
         with contextlib.closing(worker.stream("law", within_seconds=within_seconds, **asked)) as events:

@@ -32,7 +32,9 @@ class PageLanguage:
         request = Request(scope)
         chosen = i18n.nearest(request.query_params.get("lang"))
         lang = i18n.language(request)
-        page = _Page(send, lang, _SCRIPT.format(lang=lang) + self.head, scope.get(NONCE, ""), remember=chosen is not None)
+        page = _Page(
+            send, lang, _SCRIPT.format(lang=lang) + self.head, scope.get(NONCE, ""), remember=chosen is not None
+        )
         await self.app(scope, receive, page.send)
 
 
@@ -61,6 +63,8 @@ class _Page:
         headers = MutableHeaders(raw=self._start["headers"])
         headers["content-length"] = str(len(body))
         if self._remember:
-            headers.append("set-cookie", f"{i18n.COOKIE}={self._lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly")
+            headers.append(
+                "set-cookie", f"{i18n.COOKIE}={self._lang}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly"
+            )
         await self._send({**self._start, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": body})

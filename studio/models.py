@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from estimator.hub import sources
-from estimator.model.catalog import TINY_BASE, Model, load_preset, models
-from estimator.hub.hubs import parse
-from estimator.model.inventory import Inventory
 from estimator.core.problems import Problem
+from estimator.hub import sources
+from estimator.hub.hubs import parse
+from estimator.model.catalog import TINY_BASE, Model, load_preset, models
+from estimator.model.inventory import Inventory
 from studio import pasted, paths
 from studio.workers.client import Worker
 
@@ -104,7 +104,9 @@ def _repeat_refusal(name: str) -> None:
         raise refusal[1]
 
 
-def _counted(source: sources.Source, trace_worker: Worker | None, until: float, config: dict[str, Any] | None = None) -> Model:
+def _counted(
+    source: sources.Source, trace_worker: Worker | None, until: float, config: dict[str, Any] | None = None
+) -> Model:
     inventory = sources.counted_before(source, paths.cache())
     if inventory is None and trace_worker is None:
         raise Problem("model.not_counted", field="model", value=source.name)

@@ -11,8 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.core.problems import Problem
 from estimator.core.field_text import whole
+from estimator.core.problems import Problem
 from studio.i18n import explain, language
 
 

@@ -7,9 +7,9 @@ import json
 import re
 from typing import Any
 
+from estimator.core.field_text import whole
 from estimator.core.problems import Problem
 from estimator.model.spec import ModelSpec, parse_config
-from estimator.core.field_text import whole
 from studio import paths
 from studio.records import read_record
 from studio.storage import write_json

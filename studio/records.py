@@ -39,7 +39,9 @@ def _content(path: Path) -> bytes:
             if not stat.S_ISREG(facts.st_mode):
                 raise Problem("record.not_file", file=path.name)
             if facts.st_size > LARGEST_BYTES:
-                raise Problem("record.too_large", file=path.name, value=f"{facts.st_size:,}", allowed=f"{LARGEST_BYTES:,}")
+                raise Problem(
+                    "record.too_large", file=path.name, value=f"{facts.st_size:,}", allowed=f"{LARGEST_BYTES:,}"
+                )
             return file.read()
     except FileNotFoundError:
         raise Problem("record.missing", file=path.name) from None
@@ -75,7 +77,11 @@ def checked_fields(cls: type, data: dict[str, Any], file: str) -> tuple[dict[str
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if field.name not in data:
             faults += [] if has_default else [Problem("record.missing_key", file=file, key=field.name)]
-        elif not fits(hints[field.name], data[field.name]) or field.name == "created" and not 0 <= data["created"] <= LAST_SECOND:
+        elif (
+            not fits(hints[field.name], data[field.name])
+            or field.name == "created"
+            and not 0 <= data["created"] <= LAST_SECOND
+        ):
             faults.append(Problem("record.bad_value", file=file, key=field.name, value=shown(data[field.name])))
         else:
             values[field.name] = data[field.name]

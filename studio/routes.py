@@ -39,7 +39,9 @@ class KnownRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_known(scope["method"], scope["path"]):
-            problem = Problem("request.no_route", value=f"{scope['method']} {scope['path'][:80]}", allowed=", ".join(PROGRAMS))
+            problem = Problem(
+                "request.no_route", value=f"{scope['method']} {scope['path'][:80]}", allowed=", ".join(PROGRAMS)
+            )
             return await answer(problem, 404, scope)(scope, receive, send)
         await self.app(scope, receive, send)
 

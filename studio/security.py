@@ -46,8 +46,15 @@ def from_this_machine(request: Any) -> bool:
     A proxy in front would make every visitor look local; it says so in its headers.
     """
     client = getattr(request, "client", None)
-    forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")) if request else True
-    return bool(client) and not forwarded and is_loopback(client.host) and bool(_OURS.fullmatch(request.headers.get("host", "")))
+    forwarded = (
+        any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")) if request else True
+    )
+    return (
+        bool(client)
+        and not forwarded
+        and is_loopback(client.host)
+        and bool(_OURS.fullmatch(request.headers.get("host", "")))
+    )
 
 
 class SameOrigin:
@@ -59,7 +66,9 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no part of the page uses web sockets
-            return await (self.app(scope, receive, send) if scope["type"] == "lifespan" else send({"type": "websocket.close"}))
+            return await (
+                self.app(scope, receive, send) if scope["type"] == "lifespan" else send({"type": "websocket.close"})
+            )
         nonce = scope[NONCE] = secrets.token_urlsafe(16)
         send = _with_headers(send, PAGE_POLICY.format(nonce=nonce) if scope["path"] == "/" else REST_POLICY)
         headers = Headers(scope=scope)

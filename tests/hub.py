@@ -14,7 +14,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-REFUSALS = {"gated": (403, "GatedRepo"), "gone": (404, "RepoNotFound"), "private": (401, ""), "closed": (403, ""), "broken": (503, "")}
+REFUSALS = {
+    "gated": (403, "GatedRepo"),
+    "gone": (404, "RepoNotFound"),
+    "private": (401, ""),
+    "closed": (403, ""),
+    "broken": (503, ""),
+}
 MODELSCOPE_REFUSALS = {"gone": 10010205001, "private": 10010200001, "gated": 10010200001}
 SCOPE = "/api/v1/models/"
 
@@ -42,7 +48,15 @@ def serve(repositories: dict[str, Path | str], about: dict[str, dict] | None = N
 
 
 @contextmanager
-def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_seconds: float = 0.0, gate_files: bool = False, about: dict[str, dict] | None = None, faults: dict[str, list[int | str]] | None = None) -> Iterator[Hub]:
+def hub(
+    repositories: dict[str, Path | str],
+    *,
+    ranges: bool = True,
+    drip_seconds: float = 0.0,
+    gate_files: bool = False,
+    about: dict[str, dict] | None = None,
+    faults: dict[str, list[int | str]] | None = None,
+) -> Iterator[Hub]:
     """The same, with what was served.
 
     `faults` gives for a file what happens to its next downloads, one after another: a number below 400 ends the connection after
@@ -90,8 +104,20 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
                 answer = {"Code": MODELSCOPE_REFUSALS[repository], "Message": "record not found", "Success": False}
                 return self._send(404, json.dumps(answer).encode(), {}, body)
             if parts[2:] == ["repo", "files"]:
-                rows = [{"Name": p.name, "Path": p.name, "Type": "blob", "Size": p.stat().st_size, "Sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in sorted(repository.iterdir()) if p.is_file()]
-                return self._send(200, json.dumps({"Code": 200, "Data": {"Files": rows}, "Success": True}).encode(), {}, body)
+                rows = [
+                    {
+                        "Name": p.name,
+                        "Path": p.name,
+                        "Type": "blob",
+                        "Size": p.stat().st_size,
+                        "Sha256": hashlib.sha256(p.read_bytes()).hexdigest(),
+                    }
+                    for p in sorted(repository.iterdir())
+                    if p.is_file()
+                ]
+                return self._send(
+                    200, json.dumps({"Code": 200, "Data": {"Files": rows}, "Success": True}).encode(), {}, body
+                )
             self._file(repository / query["FilePath"][0], body)
 
         def _file(self, file: Path, body: bool) -> None:
@@ -112,9 +138,15 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
             cut = fault if isinstance(fault, int) else None
             self._send(status, content, {"ETag": f'"{_tag(file)}"', "X-Repo-Commit": COMMIT} | more, body, cut)
 
-        def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool, cut: int | None = None) -> None:
+        def _send(
+            self, status: int, content: bytes, headers: dict[str, str], body: bool, cut: int | None = None
+        ) -> None:
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
+            for name, value in {
+                "Content-Length": str(len(content)),
+                "Content-Type": "application/json",
+                **headers,
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             if body:
@@ -149,4 +181,8 @@ def hub(repositories: dict[str, Path | str], *, ranges: bool = True, drip_second
 
 def _tag(file: Path) -> str:
     """Weights are told by their SHA-256, as Git LFS does; other files by 40 digits."""
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".safetensors" else hashlib.sha1(file.read_bytes()).hexdigest()
+    return (
+        hashlib.sha256(file.read_bytes()).hexdigest()
+        if file.suffix == ".safetensors"
+        else hashlib.sha1(file.read_bytes()).hexdigest()
+    )

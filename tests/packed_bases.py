@@ -18,7 +18,11 @@ def write(folder: Path, source: Path, tensors: dict[str, torch.Tensor], **config
     """A copy of `source` with these tensors in one file, and these entries in its config.json (None takes one out)."""
     if folder != source:
         shutil.copytree(source, folder)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     made = json.loads((folder / "config.json").read_text()) | config
     (folder / "config.json").write_text(json.dumps({key: value for key, value in made.items() if value is not None}))
     return folder
@@ -37,7 +41,10 @@ def fp8(folder: Path, source: Path, block: tuple[int, int]) -> dict[str, torch.T
             continue
         rows, columns = weight.shape
         scales = torch.empty(math.ceil(rows / block[0]), math.ceil(columns / block[1]))
-        codes, values = torch.empty_like(weight, dtype=torch.float8_e4m3fn), torch.empty_like(weight, dtype=torch.float32)
+        codes, values = (
+            torch.empty_like(weight, dtype=torch.float8_e4m3fn),
+            torch.empty_like(weight, dtype=torch.float32),
+        )
         for i in range(scales.shape[0]):
             for j in range(scales.shape[1]):
                 part = (slice(i * block[0], (i + 1) * block[0]), slice(j * block[1], (j + 1) * block[1]))
@@ -46,7 +53,12 @@ def fp8(folder: Path, source: Path, block: tuple[int, int]) -> dict[str, torch.T
                 values[part] = codes[part].float() * scales[i, j]
         stored |= {name: codes, f"{name}_scale_inv": scales}
         meant[name] = values
-    write(folder, source, stored, quantization_config={"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": list(block)})
+    write(
+        folder,
+        source,
+        stored,
+        quantization_config={"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": list(block)},
+    )
     return meant
 
 
@@ -61,7 +73,10 @@ def mxfp4(folder: Path, source: Path) -> dict[str, torch.Tensor]:
         experts, inputs, outputs = weight.shape
         codes = torch.randint(0, 256, (experts, outputs, inputs // 32, 16), dtype=torch.uint8, generator=generator)
         scales = torch.randint(120, 126, (experts, outputs, inputs // 32), dtype=torch.uint8, generator=generator)
-        values = torch.stack([FP4[(codes & 15).long()], FP4[(codes >> 4).long()]], -1).flatten(-2) * torch.exp2(scales.float() - 127)[..., None]
+        values = (
+            torch.stack([FP4[(codes & 15).long()], FP4[(codes >> 4).long()]], -1).flatten(-2)
+            * torch.exp2(scales.float() - 127)[..., None]
+        )
         del stored[name]
         stored |= {f"{name}_blocks": codes, f"{name}_scales": scales}
         meant[name] = values.flatten(-2).transpose(1, 2)

@@ -56,7 +56,9 @@ def walk(page: Any) -> None:
     for row in rows[:2]:
         page.fill("#chat-prompt textarea", json.loads(row)["prompt"])
         page.click("#chat-send")
-        expect(page.locator("#chat-panes .ls-answer[data-pane=adapter] .ls-text").last).to_contain_text("Fair winds", timeout=120_000)
+        expect(page.locator("#chat-panes .ls-answer[data-pane=adapter] .ls-text").last).to_contain_text(
+            "Fair winds", timeout=120_000
+        )
         expect(page.locator("#chat-send")).to_be_visible(timeout=120_000)
         expect(page.locator("#chat-stop")).to_be_hidden(timeout=120_000)
     take(page, "chat")
@@ -104,7 +106,11 @@ def how_many_cards(page: Any) -> str:
     return "#estimate-cards tr[data-card='GeForce RTX 4090']"
 
 
-QUESTIONS: dict[str, Callable[[Any], str]] = {"question-fit": does_it_fit, "question-cost": the_cheapest_full_tune, "question-cards": how_many_cards}
+QUESTIONS: dict[str, Callable[[Any], str]] = {
+    "question-fit": does_it_fit,
+    "question-cost": the_cheapest_full_tune,
+    "question-cards": how_many_cards,
+}
 
 
 def take(page: Any, name: str, at_top: bool = True) -> None:

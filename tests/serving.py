@@ -32,7 +32,9 @@ class Studio:
         command = [sys.executable, "-m", "studio", "--port", str(self.port), "--data-dir", str(home), *options]
         # A background shell hands an ignored Ctrl+C down; the page must hear it to end.
         heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
-        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment(), preexec_fn=heard)
+        self.process = subprocess.Popen(
+            command, stdout=self._log, stderr=self._log, env=environment(), preexec_fn=heard
+        )
 
     def wait(self) -> Studio:
         """Until the page answers."""

@@ -15,13 +15,21 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from estimator.adapters import refusals
-from estimator.core.safe_regex import matches
-from estimator.model.inventory import Inventory, Module
-from estimator.adapters.matching import Resolved, Rules, check_fields, pattern_values, refuse_nothing, resolve, tensor_hits
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.adapters.matching import (
+    Resolved,
+    Rules,
+    check_fields,
+    pattern_values,
+    refuse_nothing,
+    resolve,
+    tensor_hits,
+)
 from estimator.adapters.refusals import Selection
 from estimator.adapters.token_rows import token_rows
+from estimator.core.problems import Problem
+from estimator.core.safe_regex import matches
+from estimator.model.inventory import Inventory, Module
+from estimator.recipe.recipe import Recipe
 
 Shape = tuple[int, ...]
 Tensors = tuple[tuple[Shape, int], ...]
@@ -200,19 +208,26 @@ def _matched(inventory: Inventory, selection: Selection) -> Trainables:
         own=_biases(inventory, s.bias, wrapped, saved),
         targets=adapted,
         saved_whole=_saved_whole(inventory, resolved, names, s),
-        warnings=_unused(("rank_pattern", dict(s.ranks)), adapted) + _unused(("alpha_pattern", dict(s.alphas)), adapted),
+        warnings=_unused(("rank_pattern", dict(s.ranks)), adapted)
+        + _unused(("alpha_pattern", dict(s.alphas)), adapted),
     )
 
 
-def _grouped(inventory: Inventory, names: tuple[str, ...], stacked: Any, resolved: Resolved, s: Selection) -> tuple[_Open, ...]:
+def _grouped(
+    inventory: Inventory, names: tuple[str, ...], stacked: Any, resolved: Resolved, s: Selection
+) -> tuple[_Open, ...]:
     adapted = names + tuple(name for name, _, _ in stacked)
     ranks = pattern_values("rank_pattern", dict(s.ranks), resolved.fused, adapted)
     alphas = pattern_values("alpha_pattern", dict(s.alphas), resolved.fused, adapted)
     groups: dict[_Open, list[str]] = {}
     for name in names:
-        groups.setdefault(_on_module(inventory.by_name[name], name, ranks.get(name, -1), alphas.get(name, -1), s), []).append(name)
+        groups.setdefault(
+            _on_module(inventory.by_name[name], name, ranks.get(name, -1), alphas.get(name, -1), s), []
+        ).append(name)
     for name, module, parameter in stacked:
-        groups.setdefault(_on_tensor(name, module, parameter, ranks.get(name, -1), alphas.get(name, -1)), []).append(name)
+        groups.setdefault(_on_tensor(name, module, parameter, ranks.get(name, -1), alphas.get(name, -1)), []).append(
+            name
+        )
     return tuple(replace(group, names=tuple(members)) for group, members in groups.items())
 
 
@@ -222,7 +237,9 @@ def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -
     # peft/tuners/lora/dora.py: a magnitude for each output, with the axes of a Conv's weight; for each column of an embedding
     dora = () if not s.use_dora else (1, second, *(1 for _ in kernel)) if kernel else (second,)
     trains_b = s.init != "mica"
-    return _Open(module.kind, name.rpartition(".")[2], first, second, rank, alpha, (), 1, kernel, dora, s.lora_bias, trains_b)
+    return _Open(
+        module.kind, name.rpartition(".")[2], first, second, rank, alpha, (), 1, kernel, dora, s.lora_bias, trains_b
+    )
 
 
 def _on_tensor(name: str, module: Module, short: str, rank: int, alpha: int) -> _Open:
@@ -247,8 +264,12 @@ def _saved_whole(inventory: Inventory, resolved: Resolved, names: tuple[str, ...
         wanted = bool(matches("target_modules", resolved.modules, named, whole=True))
     else:
         wanted = bool(resolved.modules & EMBEDDINGS)
-    layers = dict.fromkeys(name for name in (inventory.input_embedding, inventory.output_embedding) if wanted and name in names)
-    return tuple((f"{name}.base_layer.{p.name}", p.shape) for name in layers for p in inventory.by_name[name].parameters)
+    layers = dict.fromkeys(
+        name for name in (inventory.input_embedding, inventory.output_embedding) if wanted and name in names
+    )
+    return tuple(
+        (f"{name}.base_layer.{p.name}", p.shape) for name in layers for p in inventory.by_name[name].parameters
+    )
 
 
 def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: set[str]) -> tuple[Named, set[str]]:
@@ -263,8 +284,15 @@ def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: set[s
     roots = {name for name in names if not any(name.startswith(other + ".") for other in names if other != name)}
     clash = next((name for name in sorted(adapted) if any(name == r or name.startswith(r + ".") for r in roots)), None)
     if clash or len(roots) < len(names):
-        raise Problem("estimator.saved_clash", field="modules_to_save", value=", ".join(wanted), other=clash or min(set(names) - roots))
-    covered = {leaf: root for leaf in inventory.by_name for root in roots if leaf == root or leaf.startswith(root + ".")}
+        raise Problem(
+            "estimator.saved_clash",
+            field="modules_to_save",
+            value=", ".join(wanted),
+            other=clash or min(set(names) - roots),
+        )
+    covered = {
+        leaf: root for leaf in inventory.by_name for root in roots if leaf == root or leaf.startswith(root + ".")
+    }
     tensors = (
         (f"{root}.modules_to_save{leaf.removeprefix(root)}.{p.name}", p.shape)
         for leaf, root in covered.items()
@@ -293,7 +321,9 @@ def _unused(patterns: tuple[str, dict[str, int]], names: tuple[str, ...]) -> tup
 
 def _rank_warnings(groups: Iterable[AdapterGroup]) -> tuple[Any, ...]:
     """A rank above the layer's smaller side adds parameters that no update can use."""
-    over = {g.leaf: (g.r, min(g.in_features, g.out_features)) for g in groups if g.r > min(g.in_features, g.out_features)}
+    over = {
+        g.leaf: (g.r, min(g.in_features, g.out_features)) for g in groups if g.r > min(g.in_features, g.out_features)
+    }
     return tuple(
         ("estimator.rank_over_layer", (("field", "r"), ("value", r), ("module", leaf), ("allowed", limit)))
         for leaf, (r, limit) in over.items()

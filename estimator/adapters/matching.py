@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.model.catalog import presets_dir
-from estimator.core.safe_regex import matches
-from estimator.model.inventory import Inventory, Module
 from estimator.core.problems import Problem
+from estimator.core.safe_regex import matches
+from estimator.model.catalog import presets_dir
+from estimator.model.inventory import Inventory, Module
 
 ALL_LINEAR = "all-linear"
 # PEFT condenses a list of targets this long to suffixes (peft.utils.constants); the condensed form meets other rules.
@@ -130,11 +130,15 @@ def _by_architecture(inventory: Inventory, has_tensors: bool) -> Any:
     known = default_targets().get(inventory.model_type)
     if known is None and not has_tensors:
         allowed = ", ".join([ALL_LINEAR, *inventory.leaf_names()[:40]])
-        raise Problem("estimator.no_default_targets", field="target_modules", value=inventory.model_type, allowed=allowed)
+        raise Problem(
+            "estimator.no_default_targets", field="target_modules", value=inventory.model_type, allowed=allowed
+        )
     return known or ()
 
 
-def _rename_experts(inventory: Inventory, targets: Any, tensors: frozenset[str], rules: Rules) -> tuple[Any, frozenset[str], dict[str, int]]:
+def _rename_experts(
+    inventory: Inventory, targets: Any, tensors: frozenset[str], rules: Rules
+) -> tuple[Any, frozenset[str], dict[str, int]]:
     """PEFT's `_convert_peft_config_moe`: names of separate expert layers become targets inside the stacked tensors."""
     renamed, fused = inventory.expert_names["renamed"], inventory.expert_names["fused"]
     if isinstance(targets, str):
@@ -201,13 +205,20 @@ def tensor_hits(inventory: Inventory, targets: frozenset[str]) -> list[tuple[str
 def refuse_nothing(inventory: Inventory, targets: Any, tensors: tuple[str, ...] | None, rules: Rules) -> None:
     """Say which field named nothing, and what there is."""
     if tensors and not targets:
-        stacked = (f"{name.rpartition('.')[2]}.{p.name}" for name, g in inventory.by_name.items() for p in g.parameters if len(p.shape) == 3)
+        stacked = (
+            f"{name.rpartition('.')[2]}.{p.name}"
+            for name, g in inventory.by_name.items()
+            for p in g.parameters
+            if len(p.shape) == 3
+        )
         allowed = ", ".join(list(dict.fromkeys(stacked))[:40]) or "nothing: this model has no stacked tensors"
         raise Problem("estimator.no_match", field="target_parameters", value=", ".join(tensors), allowed=allowed)
     shown = targets if isinstance(targets, str) else ", ".join(targets or ()) or "[]"
     blocked = rules.exclude or rules.modules_to_save or rules.layers
     code = "estimator.all_excluded" if blocked and _hit_without(inventory, targets, rules) else "estimator.no_match"
-    raise Problem(code, field="target_modules", value=shown, allowed=", ".join([ALL_LINEAR, *inventory.leaf_names()[:40]]))
+    raise Problem(
+        code, field="target_modules", value=shown, allowed=", ".join([ALL_LINEAR, *inventory.leaf_names()[:40]])
+    )
 
 
 def _hit_without(inventory: Inventory, targets: Any, rules: Rules) -> bool:
@@ -215,7 +226,9 @@ def _hit_without(inventory: Inventory, targets: Any, rules: Rules) -> bool:
     return bool(open_rules.hits(inventory.all_names, resolve(inventory, targets, None, open_rules).modules))
 
 
-def pattern_values(field: str, patterns: dict[str, int], fused: dict[str, int], names: tuple[str, ...]) -> dict[str, int]:
+def pattern_values(
+    field: str, patterns: dict[str, int], fused: dict[str, int], names: tuple[str, ...]
+) -> dict[str, int]:
     """`get_pattern_key`: for each name the value of the first pattern that ends it.
 
     PEFT adds a pattern for each fused expert tensor, with a multiple of the recipe's rank or alpha; its value here is

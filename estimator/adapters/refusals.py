@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from estimator.model.inventory import LINEAR_KINDS, Inventory, Module, converted
 from estimator.core.problems import Problem
+from estimator.model.inventory import LINEAR_KINDS, Inventory, Module, converted
 from estimator.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def check_modules(inventory: Inventory, names: tuple[str, ...], s: Selection) ->
             raise _conflict("init_lora_weights", s.init, f"target_modules {name}", "Use true or gaussian")
 
 
-def check_tensors(inventory: Inventory, stacked: list[tuple[str, Module, str]], names: tuple[str, ...], s: Selection) -> None:
+def check_tensors(
+    inventory: Inventory, stacked: list[tuple[str, Module, str]], names: tuple[str, ...], s: Selection
+) -> None:
     """Single tensors: `lora.ParamWrapper` and `BaseTuner._inject_parameters`."""
     field = "target_parameters" if s.tensors else "target_modules"
     takes_conv1d = any(inventory.by_name[name].kind == "Conv1D" for name in names)  # sets fan_in_fan_out for all
@@ -83,7 +85,9 @@ def check_tensors(inventory: Inventory, stacked: list[tuple[str, Module, str]], 
             raise Problem("estimator.not_adaptable", field=field, value=name, **what)
         _check_mamba(inventory, field, name, holder)
         if holder in names or takes_conv1d:
-            raise _conflict(field, name, f"target_modules {', '.join(names[:3])}", "Give target_modules as an empty list")
+            raise _conflict(
+                field, name, f"target_modules {', '.join(names[:3])}", "Give target_modules as an empty list"
+            )
         packed = s.is_quantized and short == "weight" and module.kind in ("Linear", "Conv1D")
         if packed and converted(holder, inventory.not_quantized):  # packed into bytes, its shape is gone
             raise _conflict(field, name, "method qlora", "Name the module in target_modules")
@@ -95,7 +99,9 @@ def check_tensors(inventory: Inventory, stacked: list[tuple[str, Module, str]], 
         )
         for other, value, on in forbidden:
             if on:
-                raise _conflict(other, value, f"{field} {name}", "Leave it off, or leave the experts out of target_modules")
+                raise _conflict(
+                    other, value, f"{field} {name}", "Leave it off, or leave the experts out of target_modules"
+                )
 
 
 def check_saved(inventory: Inventory, names: list[str], wanted: tuple[str, ...]) -> None:
@@ -103,7 +109,12 @@ def check_saved(inventory: Inventory, names: list[str], wanted: tuple[str, ...])
     for name in names:
         if name in inventory.list_names:
             allowed = ", ".join(sorted({leaf.rpartition(".")[2] for leaf in inventory.by_name}))
-            raise Problem("estimator.no_match", field="modules_to_save", value=f"{', '.join(wanted)}: {name}, a list", allowed=allowed)
+            raise Problem(
+                "estimator.no_match",
+                field="modules_to_save",
+                value=f"{', '.join(wanted)}: {name}, a list",
+                allowed=allowed,
+            )
 
 
 def check_head(targets: tuple[str, ...], inventory: Inventory, fused_loss: bool) -> None:

@@ -6,8 +6,8 @@ weight with the embedding follows the embedding's rows and adds none.
 
 from __future__ import annotations
 
-from estimator.model.inventory import Inventory
 from estimator.core.problems import Problem
+from estimator.model.inventory import Inventory
 
 FIELD = "trainable_token_indices"
 
@@ -36,7 +36,9 @@ def token_rows(
         if name in adapted or name in saved:
             raise _clash(name, "target_modules" if name in adapted else "modules_to_save")
     made = {name: rows for name, rows in found.items() if name not in followers}
-    return tuple((f"{name}.token_adapter.trainable_tokens_delta", _shape(inventory, name, rows)) for name, rows in made.items())
+    return tuple(
+        (f"{name}.token_adapter.trainable_tokens_delta", _shape(inventory, name, rows)) for name, rows in made.items()
+    )
 
 
 def _shape(inventory: Inventory, name: str, rows: tuple[int, ...]) -> tuple[int, int]:

@@ -13,19 +13,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from estimator.advice import changes
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model
 from estimator.advice.changes import COSTS, Change
-from estimator.estimates.estimate import Estimate, check, estimate
 from estimator.advice.largest import highest, largest_of, longest_tokens
 from estimator.advice.largest import newest_models as newest_of_families
-from estimator.hardware.machines import machine
-from estimator.core.problems import Problem
 from estimator.advice.proposals import Advice, Largest, Proposal
-from estimator.recipe.recipe import Recipe
+from estimator.core.problems import Problem
+from estimator.estimates.estimate import Estimate, check, estimate
+from estimator.hardware.cards import Gpu
+from estimator.hardware.machines import machine
 from estimator.hub.sources import open_model
+from estimator.model.catalog import Model
+from estimator.recipe.recipe import Recipe
 
-SCALES = {"batch": changes.smaller_batches, "length": changes.shorter_lengths, "rank": changes.lower_ranks, "devices": changes.more_devices}
+SCALES = {
+    "batch": changes.smaller_batches,
+    "length": changes.shorter_lengths,
+    "rank": changes.lower_ranks,
+    "devices": changes.more_devices,
+}
 """Levers with many steps."""
 MACHINE = ("system", "mig", "memory_gib")
 """What says which part of a card there is."""
@@ -51,12 +56,16 @@ def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop:
     return largest_of(_judge(recipe, gpu, model, loop, where))
 
 
-def newest_models(recipe: Recipe, gpu: Gpu | str, *, families: int = 8, model: Model | None = None, loop: str = "trl", **where: Any) -> list[Estimate]:
+def newest_models(
+    recipe: Recipe, gpu: Gpu | str, *, families: int = 8, model: Model | None = None, loop: str = "trl", **where: Any
+) -> list[Estimate]:
     """Models of the newest families, each family's largest that fits: estimates of `recipe` with them. Raises `Problem` as `advise` does."""
     return newest_of_families(_judge(recipe, gpu, model, loop, where), families)
 
 
-def highest_length(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> int | None:
+def highest_length(
+    recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any
+) -> int | None:
     """Its `max_length` alone. Raises `Problem` as `advise` does."""
     judge = _judge(recipe, gpu, model, loop, where)
     return highest(judge, "max_length", longest_tokens(judge))
@@ -178,7 +187,11 @@ def _go_together(made: Sequence[Change]) -> bool:
 def _pair(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
     """The two changes that fit together and leave most memory."""
     pairs = [judge.propose(*made) for made in itertools.combinations(allowed, 2) if _go_together(made)]
-    return min((p for p in pairs if p and judge.is_enough(p.estimate)), key=lambda p: (COSTS.index(p.cost), p.estimate.device_bytes), default=None)
+    return min(
+        (p for p in pairs if p and judge.is_enough(p.estimate)),
+        key=lambda p: (COSTS.index(p.cost), p.estimate.device_bytes),
+        default=None,
+    )
 
 
 def _many(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
@@ -203,7 +216,9 @@ def _softened(judge: Judge, found: Proposal, singles: Sequence[Proposal]) -> Pro
         if steps := SCALES.get(change.kind):
             made[n] = _mildest(judge, steps(judge.recipe), beside)
             continue
-        milder = [p.changes[0] for p in singles if p.changes[0].values.keys() == change.values.keys() and p.saved_bytes > 0]
+        milder = [
+            p.changes[0] for p in singles if p.changes[0].values.keys() == change.values.keys() and p.saved_bytes > 0
+        ]
         ladder = sorted(milder, key=lambda c: (COSTS.index(c.cost), judge.propose(c).saved_bytes))
         made[n] = next((c for c in ladder if (p := judge.propose(*beside, c)) and judge.is_enough(p.estimate)), change)
     return judge.propose(*made) or found

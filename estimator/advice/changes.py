@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator.adapters.adapters import trainables
+from estimator.core.problems import Problem
 from estimator.hardware.cards import Gpu
 from estimator.model.catalog import Model
-from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 
 COSTS = ("none", "time", "precision", "data", "quality", "devices")
@@ -54,7 +54,9 @@ class Change:
 
 
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else ", ".join(value) if isinstance(value, tuple) else str(value)
+    return (
+        str(value).lower() if isinstance(value, bool) else ", ".join(value) if isinstance(value, tuple) else str(value)
+    )
 
 
 def fixed_changes(recipe: Recipe, model: Model, gpu: Gpu | None) -> Iterator[Change]:
@@ -90,7 +92,9 @@ def _stored_weights(recipe: Recipe, gpu: Gpu | None) -> Iterator[Change]:
         yield Change("adapters", {"method": "lora"}, "quality")
         yield Change("adapters", {"method": "qlora"}, "quality")
     if recipe.method == "lora":
-        yield Change("quantize", {"method": "qlora", "quantization": "nf4", "bnb_4bit_use_double_quant": True}, "precision")
+        yield Change(
+            "quantize", {"method": "qlora", "quantization": "nf4", "bnb_4bit_use_double_quant": True}, "precision"
+        )
     if recipe.is_quantized and recipe.quantization == "int8":
         yield Change("quantize", {"quantization": "nf4", "bnb_4bit_use_double_quant": True}, "precision")
     if recipe.is_quantized and not recipe.bnb_4bit_use_double_quant:
@@ -131,7 +135,11 @@ def smaller_batches(recipe: Recipe) -> list[Change]:
     """Fewer rows at once with as many for each optimizer step, most rows first."""
     rows = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     counts = [n for n in range(recipe.per_device_train_batch_size - 1, 0, -1) if rows % n == 0]
-    return [Change("batch", {"per_device_train_batch_size": n, "gradient_accumulation_steps": rows // n}, "time") for n in counts if rows // n <= 4096]
+    return [
+        Change("batch", {"per_device_train_batch_size": n, "gradient_accumulation_steps": rows // n}, "time")
+        for n in counts
+        if rows // n <= 4096
+    ]
 
 
 def shorter_lengths(recipe: Recipe) -> list[Change]:
@@ -151,4 +159,6 @@ def more_devices(recipe: Recipe) -> list[Change]:
     if recipe.num_processes > 1:
         return []
     stored = {"bnb_4bit_quant_storage": recipe.dtype} if recipe.is_quantized and recipe.quantization != "int8" else {}
-    return [Change("devices", {"num_processes": n, "distributed_type": "fsdp"} | stored, "devices") for n in DEVICE_COUNTS]
+    return [
+        Change("devices", {"num_processes": n, "distributed_type": "fsdp"} | stored, "devices") for n in DEVICE_COUNTS
+    ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model
+from estimator.core.problems import Problem
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, estimate
-from estimator.core.problems import Problem
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -30,15 +30,25 @@ def batch_length_map(recipe: Recipe, gpu: Gpu, model: Model, conditions: Conditi
     longest = model.spec.max_position_embeddings or LENGTHS_TOKENS[-1]
     lengths = _with([n for n in LENGTHS_TOKENS if n <= longest], recipe.max_length)
     batches = _with(BATCHES, recipe.per_device_train_batch_size)
-    return [[_cell(recipe, gpu, model, conditions, per_device_train_batch_size=b, max_length=s) for s in lengths] for b in batches]
+    return [
+        [_cell(recipe, gpu, model, conditions, per_device_train_batch_size=b, max_length=s) for s in lengths]
+        for b in batches
+    ]
 
 
 def rank_targets_table(
-    recipe: Recipe, gpu: Gpu, model: Model, targets: Sequence[str | tuple[str, ...]], conditions: Conditions = Conditions()
+    recipe: Recipe,
+    gpu: Gpu,
+    model: Model,
+    targets: Sequence[str | tuple[str, ...]],
+    conditions: Conditions = Conditions(),
 ) -> list[list[Cell]]:
     """Rows by targets, columns by rank, the recipe's own among them."""
     chosen = list(targets) + ([] if recipe.target_modules in targets else [recipe.target_modules])
-    return [[_cell(recipe, gpu, model, conditions, target_modules=names, r=r) for r in _with(RANKS, recipe.r)] for names in chosen]
+    return [
+        [_cell(recipe, gpu, model, conditions, target_modules=names, r=r) for r in _with(RANKS, recipe.r)]
+        for names in chosen
+    ]
 
 
 def _with(values: Sequence[int], own: int) -> list[int]:

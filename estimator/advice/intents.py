@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator.advice import advise
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model, presets_dir
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import estimate
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import Model, presets_dir
 from estimator.recipe.recipe import Recipe
 
 STEP_TOKENS = 64

@@ -6,11 +6,11 @@ import functools
 import itertools
 from typing import TYPE_CHECKING
 
+from estimator.advice.proposals import Largest
+from estimator.core.problems import Problem
+from estimator.estimates.estimate import Estimate, check
 from estimator.memory import states
 from estimator.model.catalog import ModelPreset, load_preset, models
-from estimator.estimates.estimate import Estimate, check
-from estimator.core.problems import Problem
-from estimator.advice.proposals import Largest
 from estimator.recipe.recipe import FIELDS, Recipe
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ LONGEST_UNKNOWN_TOKENS = 1 << 17
 
 def largest_of(judge: Judge) -> Largest:
     return Largest(
-        per_device_train_batch_size=highest(judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]),
+        per_device_train_batch_size=highest(
+            judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]
+        ),
         max_length=highest(judge, "max_length", longest_tokens(judge)),
         r=highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
         model=_largest_model(judge),
@@ -79,7 +81,9 @@ def newest_models(judge: Judge, families: int) -> list[Estimate]:
     """Of the model families released last, each one's largest preset that fits with the rest of the recipe as it is; newest first."""
     room, found = judge.start.usable_bytes / _least_bytes(judge.recipe), []
     for presets in _by_release():
-        fitting = (made for preset in presets if preset.parameters <= room and (made := _of_model(judge, preset)) and made.fits)
+        fitting = (
+            made for preset in presets if preset.parameters <= room and (made := _of_model(judge, preset)) and made.fits
+        )
         found += itertools.islice(fitting, 1)
         if len(found) == families:
             break

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.advice.changes import COSTS, Change
+from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
 from estimator.estimates.estimate import Estimate
 from estimator.hardware.machines import machine
 from estimator.recipe.recipe import Recipe
-from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
 
 TIMED = ("ddp", "fsdp")
 """What has every device do the whole step on rows of its own."""
@@ -102,5 +102,7 @@ def _seconds_per_token(made: Estimate) -> float | None:
     else:
         stepped = load.step_bytes if plan.distributed_type == "ddp" else load.step_bytes / plan.num_devices
         sent = sum(plan.communication_bytes_per_step.values())
-        speed = throughput_of_several(Spread(plan.num_devices, replace(load, step_bytes=stepped), sent), gpu).tokens_per_second
+        speed = throughput_of_several(
+            Spread(plan.num_devices, replace(load, step_bytes=stepped), sent), gpu
+        ).tokens_per_second
     return 1 / speed.central if speed else None

@@ -8,26 +8,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator.shelf import laws
-from estimator.parallel import parallel
-from estimator.recipe.batches import Batches
-from estimator.hardware.cards import Gpu, gpus
-from estimator.model.catalog import Model
 from estimator.advice.changes import Change, more_devices
-from estimator.estimates.conditions import Conditions
-from estimator.estimates.estimate import Estimate, check, composed
-from estimator.law.law import Law, Row
-from estimator.hardware.machines import Machine, check_system
+from estimator.core.problems import Problem
 from estimator.cost.money import Cost, cost
 from estimator.cost.own_cards import OwnCard
-from estimator.parallel.parallel import Sharded
-from estimator.estimates.parts import Parts, parts_of
-from estimator.hardware.platforms import Platform
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.cost.rows import Epoch
-from estimator.hub.sources import open_model
 from estimator.cost.throughput import Load, Spread, Throughput, load_of, throughput, throughput_of_several
+from estimator.estimates.conditions import Conditions
+from estimator.estimates.estimate import Estimate, check, composed
+from estimator.estimates.parts import Parts, parts_of
+from estimator.hardware.cards import Gpu, gpus
+from estimator.hardware.machines import Machine, check_system
+from estimator.hardware.platforms import Platform
+from estimator.hub.sources import open_model
+from estimator.law.law import Law, Row
+from estimator.model.catalog import Model
+from estimator.parallel import parallel
+from estimator.parallel.parallel import Sharded
+from estimator.recipe.batches import Batches
+from estimator.recipe.recipe import Recipe
+from estimator.shelf import laws
 
 RANKED_COUNTS = (2, 4, 8)
 SORTS = ("fits", "cost", "hours", "memory")
@@ -50,7 +50,9 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         made = self.estimate
-        memory = {name: getattr(made, name) for name in ("fits", "is_close", "device_bytes", "usable_bytes", "headroom_bytes")}
+        memory = {
+            name: getattr(made, name) for name in ("fits", "is_close", "device_bytes", "usable_bytes", "headroom_bytes")
+        }
         bar = {"low_bytes": made.uncertainty.low_bytes, "high_bytes": made.uncertainty.high_bytes}
         return {
             "gpu": self.gpu.name, "devices": self.devices, "memory": memory | bar,
@@ -79,7 +81,13 @@ def rank(
     cards that have none such are left out. Raises `Problem` for a recipe on several devices (the ranking spreads it itself), and where
     no card is left."""
     if recipe.num_processes > 1:
-        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a ranking of cards", allowed="Use 1, or estimate one card")
+        raise Problem(
+            "recipe.conflict",
+            field="num_processes",
+            value=recipe.num_processes,
+            other="a ranking of cards",
+            allowed="Use 1, or estimate one card",
+        )
     model = model or open_model(recipe.model)
     shared: dict[tuple[str, int], tuple[Parts, Any, Load, Law | None]] = {}
     several = _Several(recipe, model, loop, epoch)
@@ -95,10 +103,20 @@ def rank(
             shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, single), single
         parts, (row, components), load, single = shared[key]
         estimate = _runnable(recipe, gpu, composed(recipe, where, parts, row, components))
-        devices, sharded = (1, None) if estimate.fits else (None, None) if conditions.mig else several.fewest(where, key, parts)
-        speed = throughput_of_several(several.spread(devices, key, parts, single), gpu) if sharded else throughput(load, gpu)
+        devices, sharded = (
+            (1, None) if estimate.fits else (None, None) if conditions.mig else several.fewest(where, key, parts)
+        )
+        speed = (
+            throughput_of_several(several.spread(devices, key, parts, single), gpu)
+            if sharded
+            else throughput(load, gpu)
+        )
         speed = _of_a_slice(speed) if conditions.mig else speed
-        prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh, "own": stated[gpu.name].offers if gpu.name in stated else ()}
+        prices = {
+            "hours_per_month": hours_per_month,
+            "usd_per_kwh": usd_per_kwh,
+            "own": stated[gpu.name].offers if gpu.name in stated else (),
+        }
         money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
         made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
     return sorted(made, key=ORDERS[sort])
@@ -162,7 +180,10 @@ class _Several:
     def fewest(self, where: Machine, key: Any, parts: Parts) -> tuple[int | None, Estimate | None]:
         for recipe in self.recipes if where.usable and _goes_together(where) else ():
             sharded, row, components = self._of(recipe, key, parts)
-            if sum(components.values()) <= where.usable.bytes and (made := composed(recipe, where, parts, row, components, sharded=sharded)).fits:
+            if (
+                sum(components.values()) <= where.usable.bytes
+                and (made := composed(recipe, where, parts, row, components, sharded=sharded)).fits
+            ):
                 return recipe.num_processes, made
         return None, None
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from estimator.advice.advise import advise
-from estimator.recipe.batches import Batches
-from estimator.model.catalog import Model
 from estimator.advice.changes import LENGTH_STEP_TOKENS, Change
-from estimator.estimates.estimate import check
+from estimator.advice.ranking import Candidate, rank, rent_usd
 from estimator.core.fields import FieldInfo, checked
 from estimator.core.problems import Problem
-from estimator.advice.ranking import Candidate, rank, rent_usd
-from estimator.recipe.recipe import FIELDS, METHODS, Recipe
 from estimator.cost.rows import MAX_ROWS, Epoch, epoch, uniform
-from estimator.hub.sources import open_model
+from estimator.estimates.estimate import check
 from estimator.estimates.take_away import command_line, stated
+from estimator.hub.sources import open_model
+from estimator.model.catalog import Model
+from estimator.recipe.batches import Batches
+from estimator.recipe.recipe import FIELDS, METHODS, Recipe
 
 ADVISED_CARDS = 3
 """Cards for which changes are looked for; each search makes hundreds of estimates."""
@@ -64,9 +64,20 @@ class Wish:
             return
         for name in ("rows", "tokens_per_row"):
             if getattr(self, name) is not None:
-                raise Problem("recipe.conflict", field=name, value=getattr(self, name), other="lengths", allowed="Give one of them")
+                raise Problem(
+                    "recipe.conflict",
+                    field=name,
+                    value=getattr(self, name),
+                    other="lengths",
+                    allowed="Give one of them",
+                )
         if len(self.lengths) > MAX_LENGTHS:
-            raise Problem("recipe.range", field="lengths", value=f"{len(self.lengths):,} rows", allowed=f"1 to {MAX_LENGTHS:,} rows")
+            raise Problem(
+                "recipe.range",
+                field="lengths",
+                value=f"{len(self.lengths):,} rows",
+                allowed=f"1 to {MAX_LENGTHS:,} rows",
+            )
         if min(self.lengths) < 1:
             raise Problem("recipe.range", field="lengths", value=min(self.lengths), allowed=f"1 to {MAX_ROWS:,}")
 
@@ -132,7 +143,9 @@ class Recommendation:
         }
 
 
-def recommend(fields: dict[str, Any], wish: Wish, *, model: Model | None = None, loop: str = "trl", cache_dir: Path | None = None) -> Recommendation:
+def recommend(
+    fields: dict[str, Any], wish: Wish, *, model: Model | None = None, loop: str = "trl", cache_dir: Path | None = None
+) -> Recommendation:
     """Plans for the recipe that `fields` begin: `model`, and whatever else is fixed. Without a `method` all are tried; without a
     `max_length` it is the longest row's, as far as the model reads. Raises `Problem` for what no method could make good."""
     base = Recipe.from_dict(fields)
@@ -180,7 +193,9 @@ class _Search:
 
     def _ranked(self, recipe: Recipe) -> list[Candidate]:
         batches = Batches(padded=self._pads(recipe))
-        return rank(recipe, self.wish.epoch(recipe), model=self.model, loop=self.loop, cache_dir=self.cache_dir, batches=batches)
+        return rank(
+            recipe, self.wish.epoch(recipe), model=self.model, loop=self.loop, cache_dir=self.cache_dir, batches=batches
+        )
 
     def _pads(self, recipe: Recipe) -> bool:
         data = self.wish.epoch(recipe)

@@ -14,25 +14,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.hardware import cards
-from estimator.cli import cli
-from estimator.shelf import evaluations
-from estimator.memory import kv_cache
 from estimator.adapters.adapters import trainables
-from estimator.law.analytic import analytic_law
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model
-from estimator.estimates.error_bar import reserved_over_allocated
-from estimator.law.law import LOOPS, Law
-from estimator.memory.load_events import block_rounding_bytes
-from estimator.hardware.machines import Machine, machine
-from estimator.estimates.peaks import inference_adapters_bytes, reading_bytes
-from estimator.hardware.platforms import Platform
+from estimator.cli import cli
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import DTYPES, FIELDS, Recipe
-from estimator.hub.sources import open_model
-from estimator.memory.states import base_weights
 from estimator.core.units import human_bytes, width_bytes
+from estimator.estimates.error_bar import reserved_over_allocated
+from estimator.estimates.peaks import inference_adapters_bytes, reading_bytes
+from estimator.hardware import cards
+from estimator.hardware.cards import Gpu
+from estimator.hardware.machines import Machine, machine
+from estimator.hardware.platforms import Platform
+from estimator.hub.sources import open_model
+from estimator.law.analytic import analytic_law
+from estimator.law.law import LOOPS, Law
+from estimator.memory import kv_cache
+from estimator.memory.load_events import block_rounding_bytes
+from estimator.memory.states import base_weights
+from estimator.model.catalog import Model
+from estimator.recipe.recipe import DTYPES, FIELDS, Recipe
+from estimator.shelf import evaluations
 
 STORAGES = ("none", "nf4", "fp4", "int8")
 MAX_USERS, MAX_ADAPTERS, MAX_CONTEXT = 1_000_000, 10_000, FIELDS["max_length"].limits["high"]
@@ -90,7 +90,9 @@ class _Served:
     def components(self, users: int, tokens: int) -> dict[str, int]:
         cache = self.cache.bytes(users, tokens, self.recipe.dtype) if users else 0
         # One prompt is read while the others' caches stand: a layer with a window holds that prompt whole for the moment.
-        read = self.cache.bytes(1, tokens, self.recipe.dtype, while_reading=True) - self.cache.bytes(1, tokens, self.recipe.dtype)
+        read = self.cache.bytes(1, tokens, self.recipe.dtype, while_reading=True) - self.cache.bytes(
+            1, tokens, self.recipe.dtype
+        )
         logits = users * self.model.spec.vocab_size * (width_bytes(self.recipe.dtype) + 4)
         return {
             "weights": self.weights_bytes,
@@ -146,7 +148,9 @@ def _served(model: Model, quantization: str, dtype: str, adapters: int, r: int, 
     rounding = block_rounding_bytes(model.inventory, dtype, quantized, recipe.bnb_4bit_use_double_quant, LOOPS["trl"])
     trained = trainables(recipe, model.inventory)
     law = _law(recipe, model, platform)
-    law = law or analytic_law(recipe, model.inventory, model.spec, trained, LOOPS["trl"], device="cuda", largest_linear=weights.largest_linear)
+    law = law or analytic_law(
+        recipe, model.inventory, model.spec, trained, LOOPS["trl"], device="cuda", largest_linear=weights.largest_linear
+    )
     whole = weights.weights_bytes + weights.quantization_state_bytes + rounding
     own = adapters * inference_adapters_bytes(trained.parameters)
     return _Served(model, recipe, kv_cache.of(model), law, whole, own, platform.workspace_bytes // 2)
@@ -160,7 +164,9 @@ def _law(recipe: Recipe, model: Model, platform: Platform) -> Law | None:
         return None
 
 
-def _sized(served: _Served, where: Machine | None, quantization: str, adapters: int, users: int, tokens: int) -> Serving:
+def _sized(
+    served: _Served, where: Machine | None, quantization: str, adapters: int, users: int, tokens: int
+) -> Serving:
     usable = where.usable if where else None
     context = usable.context if usable else cards.default_context()
     low, middle, high = reserved_over_allocated(served.recipe)
@@ -173,7 +179,9 @@ def _sized(served: _Served, where: Machine | None, quantization: str, adapters: 
     most = longest = None
     if usable:
         most = _last(lambda n: reserved(n, tokens) <= usable.bytes, MAX_USERS)
-        longest = _last(lambda n: reserved(users, n) <= usable.bytes, served.model.spec.max_position_embeddings or MAX_CONTEXT)
+        longest = _last(
+            lambda n: reserved(users, n) <= usable.bytes, served.model.spec.max_position_embeddings or MAX_CONTEXT
+        )
     return Serving(
         model=served.model.id,
         dtype=served.recipe.dtype,
@@ -223,13 +231,26 @@ def _last(holds: Callable[[int], bool], limit: int) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(prog="lora-studio serving", description="Memory of a model in use: weights, adapters, a cache for each user.", allow_abbrev=False)
+    parser = cli.Parser(
+        prog="lora-studio serving",
+        description="Memory of a model in use: weights, adapters, a cache for each user.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--model", required=True, help=FIELDS["model"].allowed)
     parser.add_argument("--users", default="1", metavar="N", help=f"users at once, 1 to {MAX_USERS:,}. Default: 1")
-    parser.add_argument("--context", default="4096", metavar="TOKENS", help="tokens of each user's conversation. Default: 4096")
-    parser.add_argument("--quantization", default="none", help=f"how the weights are stored: {', '.join(STORAGES)}. Default: none")
+    parser.add_argument(
+        "--context", default="4096", metavar="TOKENS", help="tokens of each user's conversation. Default: 4096"
+    )
+    parser.add_argument(
+        "--quantization", default="none", help=f"how the weights are stored: {', '.join(STORAGES)}. Default: none"
+    )
     parser.add_argument("--dtype", default="bfloat16", help=f"{', '.join(DTYPES)}. Default: bfloat16")
-    parser.add_argument("--adapters", default="0", metavar="K", help="LoRA adapters held beside the base, on all linear layers. Default: 0")
+    parser.add_argument(
+        "--adapters",
+        default="0",
+        metavar="K",
+        help="LoRA adapters held beside the base, on all linear layers. Default: 0",
+    )
     parser.add_argument("--r", default="16", help="their rank. Default: 16")
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     cli.add_machine(parser)
@@ -271,8 +292,13 @@ def table(made: Serving) -> str:
     ]
     if made.gpu and made.usable_bytes is not None:
         verdict = "fits" if made.fits else "does not fit"
-        lines += ["", f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
-        lines += [f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} users: {made.max_context_tokens:,} tokens"]
+        lines += [
+            "",
+            f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom {human_bytes(made.headroom_bytes)}",
+        ]
+        lines += [
+            f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} users: {made.max_context_tokens:,} tokens"
+        ]
     return "\n".join(map(cli.one_line, lines + [f"  note: {note}" for note in made.notes]))
 
 

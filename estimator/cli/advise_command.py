@@ -10,12 +10,15 @@ from typing import Any
 from estimator.advice.advise import Advice, Proposal, advise
 from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.core.units import human_bytes
+from estimator.recipe.recipe import Recipe
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = recipe_parser("advise", "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML or JSON file; flags go before it.")
+    parser = recipe_parser(
+        "advise",
+        "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML or JSON file; flags go before it.",
+    )
     add_machine(parser)
     parser.add_argument("file", nargs="?", metavar="RECIPE", help="the same as --recipe")
     return parser
@@ -27,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: dict[str, Any]) -> int:
     if options["file"] is not None and options["recipe"] is not None:
-        raise Problem("recipe.conflict", field="recipe", value=options["recipe"], other=options["file"], allowed="Give one file")
+        raise Problem(
+            "recipe.conflict", field="recipe", value=options["recipe"], other=options["file"], allowed="Give one file"
+        )
     options["recipe"] = options["recipe"] or options["file"]
     with asked(options) as (recipe, model, gpu, loop):
         if not gpu:
@@ -45,7 +50,9 @@ def table(recipe: Recipe, advice: Advice) -> str:
 def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
     made = advice.estimate
     room = human_bytes(abs(made.headroom_bytes))
-    verdict = (f"fits, {room} left" if made.fits else f"does not fit, {room} over") + (", within the error bar" if made.is_close else "")
+    verdict = (f"fits, {room} left" if made.fits else f"does not fit, {room} over") + (
+        ", within the error bar" if made.is_close else ""
+    )
     yield f"{recipe.model}  {recipe.method} on {made.gpu}: {verdict}; takes {human_bytes(made.device_bytes)}"
     if advice.cheapest:
         yield "  the mildest that makes it fit:" + ("" if len(advice.cheapest.changes) == 1 else " all of")

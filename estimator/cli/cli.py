@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from estimator.estimates.calibration import Calibration
-from estimator.model.catalog import Model
-from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
+from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
 from estimator.core.fields import FieldInfo
-from estimator.law.law import LOOPS
-from estimator.hardware.machines import SYSTEMS, machine
-from estimator.parallel.parallel import ParallelPlan
-from estimator.estimates.peaks import Peak
 from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
+from estimator.estimates.calibration import Calibration
+from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
+from estimator.estimates.peaks import Peak
+from estimator.hardware.machines import SYSTEMS, machine
+from estimator.hub.sources import model_from_config, open_model
+from estimator.law.law import LOOPS
+from estimator.model.catalog import Model
+from estimator.model.spec import MAX_CONFIG_BYTES, parse_config, read_config
+from estimator.parallel.parallel import ParallelPlan
 from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.recipe.recipe_file import in_file, read_recipe
-from estimator.hub.sources import model_from_config, open_model
-from estimator.model.spec import MAX_CONFIG_BYTES, parse_config, read_config
-from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
-from estimator.core.units import human_bytes
 
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
 
@@ -42,21 +42,39 @@ def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] 
     """A parser with every field of `Recipe`, and what is asked beside it: a GPU, a loop, JSON."""
     parser = Parser(prog=f"lora-studio {command}", description=description, allow_abbrev=False)
     for info in FIELDS.values():
-        parser.add_argument(_flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info))
-    parser.add_argument("--recipe", *recipe_flags, metavar="FILE", help="file of these fields, and gpu and loop, as TOML (or .json); flags go before it")
-    parser.add_argument("--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it")
+        parser.add_argument(
+            _flag(info.name), dest=info.name, metavar=_metavar(info), default=None, help=_help(info), **_arity(info)
+        )
+    parser.add_argument(
+        "--recipe",
+        *recipe_flags,
+        metavar="FILE",
+        help="file of these fields, and gpu and loop, as TOML (or .json); flags go before it",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it"
+    )
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     parser.add_argument("--loop", choices=tuple(LOOPS), default=None, help="who trains (default: trl, the studio's)")
-    parser.add_argument("--engine", choices=ENGINES, default="law", help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed through the allocator")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="law",
+        help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed through the allocator",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """The flags that say what of a card there is to use."""
-    parser.add_argument("--system", help=f"{', '.join(SYSTEMS)}: what the card is used under. Default: native Linux, no screen on it")
+    parser.add_argument(
+        "--system", help=f"{', '.join(SYSTEMS)}: what the card is used under. Default: native Linux, no screen on it"
+    )
     parser.add_argument("--mig", metavar="PROFILE", help="a slice of the card, such as 3g.40gb")
-    parser.add_argument("--gpu-memory", dest="gpu_memory", metavar="GIB", help="which of the sizes the card is sold with")
+    parser.add_argument(
+        "--gpu-memory", dest="gpu_memory", metavar="GIB", help="which of the sizes the card is sold with"
+    )
 
 
 def machine_of(options: dict[str, Any]) -> dict[str, Any]:
@@ -67,14 +85,27 @@ def machine_of(options: dict[str, Any]) -> dict[str, Any]:
     try:
         memory = float(given["gpu_memory"]) if "gpu_memory" in given else None
     except ValueError:
-        raise Problem("recipe.type", field="gpu_memory", value=given["gpu_memory"][:80], allowed="a number of GiB") from None
+        raise Problem(
+            "recipe.type", field="gpu_memory", value=given["gpu_memory"][:80], allowed="a number of GiB"
+        ) from None
     return {"system": given.get("system"), "mig": given.get("mig"), "memory_gib": memory}
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser("estimate", "Memory of a fine-tune, by component.")
-    parser.add_argument("--trained-share", metavar="SHARE", default="1", help="tokens of a batch that have a label, of all its tokens: above 0, at most 1 (default 1)")
-    parser.add_argument("--padded", nargs="?", const="true", default="false", help="true: rows of one batch differ in length, so attention gets a mask (default false)")
+    parser.add_argument(
+        "--trained-share",
+        metavar="SHARE",
+        default="1",
+        help="tokens of a batch that have a label, of all its tokens: above 0, at most 1 (default 1)",
+    )
+    parser.add_argument(
+        "--padded",
+        nargs="?",
+        const="true",
+        default="false",
+        help="true: rows of one batch differ in length, so attention gets a mask (default false)",
+    )
     add_machine(parser)
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
@@ -85,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command("estimate", build_parser(), _run, argv)
 
 
-def run_command(command: str, parser: argparse.ArgumentParser, run: Callable[[dict[str, Any]], int], argv: Sequence[str] | None) -> int:
+def run_command(
+    command: str, parser: argparse.ArgumentParser, run: Callable[[dict[str, Any]], int], argv: Sequence[str] | None
+) -> int:
     """Parse and run; whatever the user can mend is one line on stderr and exit code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -108,7 +141,17 @@ def _run(options: dict[str, Any]) -> int:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
         asked_of = machine_of(options | {"gpu": gpu})
         known = Calibration.of(machine(gpu, **asked_of).gpu.name) if gpu else None
-        made = estimate(recipe, gpu, model=model, loop=loop, engine=options["engine"], derive=True, calibration=known, **asked_of, **_batches(options))
+        made = estimate(
+            recipe,
+            gpu,
+            model=model,
+            loop=loop,
+            engine=options["engine"],
+            derive=True,
+            calibration=known,
+            **asked_of,
+            **_batches(options),
+        )
         print(made.to_json() if options["json"] else table(recipe, made))
         return verdict(made) if options["check"] else FITS
 
@@ -151,7 +194,12 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
             raise problem
         yield recipe, model, gpu, loop
     except Problem as problem:
-        if problem.field in stated and problem.field not in flags and path is not None and options.get(problem.field) is None:
+        if (
+            problem.field in stated
+            and problem.field not in flags
+            and path is not None
+            and options.get(problem.field) is None
+        ):
             raise in_file(path, problem) from None
         raise
 
@@ -214,7 +262,10 @@ def table(recipe: Recipe, made: Estimate) -> str:
         lines += ["", *_parallel_lines(made.parallel)]
     if made.gpu and made.usable_bytes is not None:
         fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
-        lines += ["", f"  {made.gpu}: {fits}; offers {human_bytes(made.edge_bytes)}, headroom {human_bytes(made.headroom_bytes)}"]
+        lines += [
+            "",
+            f"  {made.gpu}: {fits}; offers {human_bytes(made.edge_bytes)}, headroom {human_bytes(made.headroom_bytes)}",
+        ]
     return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
 
 
@@ -224,7 +275,10 @@ def _parallel_lines(plan: ParallelPlan) -> list[str]:
     sizes = {
         "host memory": (plan.host_bytes, "offloaded, a device"),
         "disk": (plan.disk_bytes, "offloaded, a device"),
-        **{name.replace("_", " "): (size, "sent a device and step") for name, size in plan.communication_bytes_per_step.items()},
+        **{
+            name.replace("_", " "): (size, "sent a device and step")
+            for name, size in plan.communication_bytes_per_step.items()
+        },
         "saving, device": (plan.saving_device_bytes, "rank 0, gathering one tensor"),
         "saving, host": (plan.saving_host_bytes, "rank 0, the gathered weights"),
     }

@@ -8,33 +8,45 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from estimator.recipe.batches import Batches
-from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
-from estimator.estimates.conditions import Conditions
-from estimator.core.problems import Problem
 from estimator.advice.ranking import RANKED_COUNTS, SORTS, Candidate, rank, rent_usd
-from estimator.recipe.recipe import Recipe
+from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from estimator.cost.rows import Epoch, epoch, packed, read_lengths, uniform
 from estimator.cost.throughput import Range
-from estimator.core.units import human_bytes
+from estimator.estimates.conditions import Conditions
+from estimator.recipe.batches import Batches
+from estimator.recipe.recipe import Recipe
 
 SHOWN = 15
 UNKNOWN = "unknown"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = recipe_parser("gpus", "Every accelerator for one recipe: does it fit, how fast is it, what does it cost.", recipe_flags=("--for",))
+    parser = recipe_parser(
+        "gpus",
+        "Every accelerator for one recipe: does it fit, how fast is it, what does it cost.",
+        recipe_flags=("--for",),
+    )
     add_machine(parser)
     parser.add_argument("--rows", metavar="N", help="rows of the dataset, all of --tokens-per-row")
     parser.add_argument("--tokens-per-row", metavar="T", help="tokens a row (default: max_length)")
     parser.add_argument("--lengths", metavar="FILE", help="tokens of each row instead, one number a line")
-    parser.add_argument("--budget", metavar="USD", help="leave out what costs more: the run on the cheapest offer, or with --buy the card")
+    parser.add_argument(
+        "--budget",
+        metavar="USD",
+        help="leave out what costs more: the run on the cheapest offer, or with --buy the card",
+    )
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--rent", action="store_true", help="only cards that somebody rents out")
     way.add_argument("--buy", action="store_true", help="only cards whose price is known; the budget is for the card")
     order = "fits (default: sure before close, then cost), cost, hours, memory (smallest first)"
     parser.add_argument("--sort", choices=SORTS, default="fits", help=order)
-    parser.add_argument("--hours-per-month", metavar="H", help="hours of use a month, for the cost of a month and the months until buying pays")
+    parser.add_argument(
+        "--hours-per-month",
+        metavar="H",
+        help="hours of use a month, for the cost of a month and the months until buying pays",
+    )
     parser.add_argument("--usd-per-kwh", metavar="USD", help="price of your electricity; without it none is counted")
     parser.add_argument("--all", action="store_true", help=f"print every card, not the first {SHOWN} that fit")
     return parser
@@ -48,17 +60,40 @@ def _run(options: dict[str, Any]) -> int:
     numbers = {name: _number(name, options[name]) for name in ("budget", "hours_per_month", "usd_per_kwh")}
     with asked(options) as (recipe, model, gpu, loop):
         given_machine = machine_of(options | {"gpu": "any"})
-        conditions = Conditions(system=given_machine["system"], mig=given_machine["mig"], gpu_memory=given_machine["memory_gib"])
+        conditions = Conditions(
+            system=given_machine["system"], mig=given_machine["mig"], gpu_memory=given_machine["memory_gib"]
+        )
         if gpu:
-            raise Problem("recipe.conflict", field="gpu", value=gpu, other="gpus", allowed="All cards are ranked; ask estimate about one")
+            raise Problem(
+                "recipe.conflict",
+                field="gpu",
+                value=gpu,
+                other="gpus",
+                allowed="All cards are ranked; ask estimate about one",
+            )
         lengths = read_lengths(options["lengths"]) if options["lengths"] is not None else None
         data = _dataset(options, recipe, lengths)
         given = {name: numbers[name] for name in ("hours_per_month", "usd_per_kwh")}
         batches = Batches(padded=data is not None and data.padded_tokens > data.tokens and not recipe.packing)
-        ranked = rank(recipe, data, model=model, loop=loop, sort=options["sort"], derive=True, batches=batches, conditions=conditions, **given)
+        ranked = rank(
+            recipe,
+            data,
+            model=model,
+            loop=loop,
+            sort=options["sort"],
+            derive=True,
+            batches=batches,
+            conditions=conditions,
+            **given,
+        )
     kept = [one for one in ranked if _wanted(one, options["rent"], options["buy"], numbers["budget"], data is not None)]
     if options["json"]:
-        told = {"recipe": recipe.to_dict(), **conditions.stated(), "dataset": _told(data, recipe, lengths), "gpus": [one.to_dict() for one in kept]}
+        told = {
+            "recipe": recipe.to_dict(),
+            **conditions.stated(),
+            "dataset": _told(data, recipe, lengths),
+            "gpus": [one.to_dict() for one in kept],
+        }
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         print("\n".join(map(one_line, _lines(recipe, data, lengths, kept, options))))
@@ -82,14 +117,20 @@ def _dataset(options: dict[str, Any], recipe: Recipe, lengths: list[int] | None)
     if lengths is not None:
         for name in ("rows", "tokens_per_row"):
             if options[name] is not None:
-                raise Problem("recipe.conflict", field=name, value=options[name][:40], other="lengths", allowed="Give one of them")
+                raise Problem(
+                    "recipe.conflict", field=name, value=options[name][:40], other="lengths", allowed="Give one of them"
+                )
         return epoch(lengths, recipe)
     if options["rows"] is None:
         if options["tokens_per_row"] is not None:
             raise Problem("recipe.missing", field="rows", allowed="a whole number")
         return None
     tokens = options["tokens_per_row"]
-    return uniform(_whole("rows", options["rows"]), recipe.max_length if tokens is None else _whole("tokens_per_row", tokens), recipe)
+    return uniform(
+        _whole("rows", options["rows"]),
+        recipe.max_length if tokens is None else _whole("tokens_per_row", tokens),
+        recipe,
+    )
 
 
 def _whole(name: str, text: str) -> int:
@@ -122,12 +163,15 @@ def _told(data: Epoch | None, recipe: Recipe, lengths: list[int] | None) -> dict
     return {way: {name: getattr(one, name) for name in names} for way, one in made.items()}
 
 
-def _lines(recipe: Recipe, data: Epoch | None, lengths: list[int] | None, kept: list[Candidate], options: dict[str, Any]) -> Iterator[str]:
+def _lines(
+    recipe: Recipe, data: Epoch | None, lengths: list[int] | None, kept: list[Candidate], options: dict[str, Any]
+) -> Iterator[str]:
     yield f"{recipe.model}  {recipe.method}, batch {recipe.per_device_train_batch_size}, {recipe.max_length:,} tokens"
     for way, told in (_told(data, recipe, lengths) or {}).items():
         yield (
             f"  {way.replace('_', ' '):<11} {told['rows']:,} rows, {told['tokens']:,} tokens, {told['wasted']:.1%} padding, "
-            f"{told['steps']:,} steps an epoch" + (f"; {told['dropped_rows']:,} longer rows dropped" if told["dropped_rows"] else "")
+            f"{told['steps']:,} steps an epoch"
+            + (f"; {told['dropped_rows']:,} longer rows dropped" if told["dropped_rows"] else "")
         )
     fitting = [one for one in kept if one.devices]
     shown = kept if options["all"] else fitting[:SHOWN]
@@ -145,14 +189,30 @@ def _lines(recipe: Recipe, data: Epoch | None, lengths: list[int] | None, kept: 
 
 def _row(one: Candidate) -> str:
     made, rent = one.estimate, one.cost.cheapest
-    fits = UNKNOWN if made.fits is None else ("close" if made.is_close else "yes") if made.fits else f"{one.devices} cards" if one.devices else "no"
+    fits = (
+        UNKNOWN
+        if made.fits is None
+        else ("close" if made.is_close else "yes")
+        if made.fits
+        else f"{one.devices} cards"
+        if one.devices
+        else "no"
+    )
     made = one.sharded or made
     room = human_bytes(made.headroom_bytes) if made.headroom_bytes is not None else UNKNOWN
     usd = UNKNOWN
     if rent and rent.usd_per_million_tokens is not None:
         usd = _span(rent.usd, 2) if rent.usd else f"{rent.usd_per_million_tokens:.3f}"
-    offer = f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})" if rent else "none known"
-    buy = UNKNOWN if one.cost.purchase_usd is None else ("~" if one.cost.purchase_is_estimate else "") + f"{one.cost.purchase_usd:,.0f}"
+    offer = (
+        f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})"
+        if rent
+        else "none known"
+    )
+    buy = (
+        UNKNOWN
+        if one.cost.purchase_usd is None
+        else ("~" if one.cost.purchase_is_estimate else "") + f"{one.cost.purchase_usd:,.0f}"
+    )
     speed, hours = _span(one.throughput.tokens_per_second, 0), _span(one.throughput.hours, 1)
     return f"{one.gpu.name:<42} {fits:<8} {room:>10} {speed:>15} {hours:>11} {usd:>15}  {offer:<42} {buy:>12}"
 
@@ -163,9 +223,13 @@ def _span(value: Range | None, digits: int) -> str:
 
 def _notes(shown: list[Candidate]) -> Iterator[str]:
     """What the ranges come from and what is not counted, each once."""
-    said = dict.fromkeys(str(note) for one in shown for note in one.throughput.why if note.field != "gpu" or note.code == "time.slice")
+    said = dict.fromkeys(
+        str(note) for one in shown for note in one.throughput.why if note.field != "gpu" or note.code == "time.slice"
+    )
     said |= dict.fromkeys(str(note) for one in shown for note in one.estimate.warnings if note.code == "gpu.spills")
-    said |= dict.fromkeys(str(note) for one in shown for note in one.cost.why if note.field != "gpu" and note.code != "money.as_of")
+    said |= dict.fromkeys(
+        str(note) for one in shown for note in one.cost.why if note.field != "gpu" and note.code != "money.as_of"
+    )
     yield from said
 
 

@@ -74,7 +74,11 @@ def spelled(info: FieldInfo, value: Any) -> str:
     if isinstance(value, (bool, int, float)):
         return plain
     reads = (parsed(info, [plain] if is_list(info) else plain), parsed_box(info, plain))
-    return plain if all(type(made) is type(value) and made == value for made in reads) else json.dumps(value, ensure_ascii=False)
+    return (
+        plain
+        if all(type(made) is type(value) and made == value for made in reads)
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def shown_in_box(value: Any) -> str:
@@ -86,8 +90,14 @@ def shown_in_box(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     if isinstance(value, dict):
-        is_plain = value and all(re.fullmatch(r"[\w.]+", key) and isinstance(entry, int) for key, entry in value.items())
-        return ", ".join(f"{key}={entry}" for key, entry in value.items()) if is_plain else json.dumps(value, ensure_ascii=False)
+        is_plain = value and all(
+            re.fullmatch(r"[\w.]+", key) and isinstance(entry, int) for key, entry in value.items()
+        )
+        return (
+            ", ".join(f"{key}={entry}" for key, entry in value.items())
+            if is_plain
+            else json.dumps(value, ensure_ascii=False)
+        )
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return str(value)
@@ -133,7 +143,11 @@ def whole(value: Any) -> Any:
     JSON holds them as escapes (`"\\ud800"`), and so may a file's rows, a configuration, a request.
     """
     if isinstance(value, str):
-        return value if value.isascii() or _is_utf8(value) else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return (
+            value
+            if value.isascii() or _is_utf8(value)
+            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        )
     if isinstance(value, dict):
         return {whole(key): whole(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -16,7 +16,6 @@ from typing import Any
 
 from estimator.core.problems import Problem
 
-
 DEFAULT = "default"
 """How a flag, a box or a TOML file, which have no null, say nothing of a field that has something by default."""
 
@@ -74,10 +73,20 @@ def checked(info: FieldInfo, value: Any) -> Any:
     value = _coerced(info, value)
     if value in (DEFAULT, (DEFAULT,)) and info.says_default:
         return None
-    choices, low, high, above, pattern = (info.limits.get(key) for key in ("choices", "low", "high", "above", "pattern"))
-    if choices and value is not None and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices):
+    choices, low, high, above, pattern = (
+        info.limits.get(key) for key in ("choices", "low", "high", "above", "pattern")
+    )
+    if (
+        choices
+        and value is not None
+        and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices)
+    ):
         raise Problem("recipe.choice", field=info.name, value=shown(value), allowed=info.allowed)
-    if high is not None and value is not None and not (value <= high and (value > above if above is not None else value >= low)):
+    if (
+        high is not None
+        and value is not None
+        and not (value <= high and (value > above if above is not None else value >= low))
+    ):
         raise Problem("recipe.range", field=info.name, value=shown(value), allowed=info.allowed)
     is_blank = isinstance(value, (str, tuple)) and not value and not (value == () and info.limits.get("may_be_empty"))
     if is_blank or isinstance(value, tuple) and "" in value:
@@ -107,7 +116,10 @@ def _as(kind: Any, value: Any) -> Any:
     if origin is str:
         return value.strip() if is_text(value) else None
     if origin is tuple and isinstance(value, (list, tuple)):
-        fits = all(is_text(entry) if inner[0] is str else isinstance(entry, inner[0]) and not isinstance(entry, bool) for entry in value)
+        fits = all(
+            is_text(entry) if inner[0] is str else isinstance(entry, inner[0]) and not isinstance(entry, bool)
+            for entry in value
+        )
         return tuple(value) if fits else None
     if origin is dict and isinstance(value, dict):
         made = {key: _as(inner[1], entry) for key, entry in value.items() if is_text(key)}

@@ -44,7 +44,12 @@ def matches(
     """
     expression = frame.replace("{}", given)
     if len(given) > MAX_CHARACTERS:
-        raise Problem("estimator.regex", field=field, value=given[:60] + "...", reason=f"longer than {MAX_CHARACTERS:,} characters")
+        raise Problem(
+            "estimator.regex",
+            field=field,
+            value=given[:60] + "...",
+            reason=f"longer than {MAX_CHARACTERS:,} characters",
+        )
     if _PLAIN.fullmatch(given):
         match = re.compile(expression).fullmatch if whole else re.compile(expression).match
         return {name: found.groupdict() for name in names if (found := match(name))}

@@ -17,16 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator.measure import sweep_table
-from estimator.recipe.batches import shape
-from estimator.hardware.cards import Gpu, find_gpu, known_gpu
-from estimator.model.catalog import load_preset, presets_dir
-from estimator.law.law import LOOPS, TRL_TILE_TOKENS, Loop
-from estimator.estimates.parts import Parts, parts_of
-from estimator.hardware.platforms import Platform
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.cost.roofline import amounts, seconds, step_bytes
+from estimator.estimates.parts import Parts, parts_of
+from estimator.hardware.cards import Gpu, find_gpu, known_gpu
+from estimator.hardware.platforms import Platform
+from estimator.law.law import LOOPS, TRL_TILE_TOKENS, Loop
+from estimator.measure import sweep_table
+from estimator.model.catalog import load_preset, presets_dir
+from estimator.recipe.batches import shape
+from estimator.recipe.recipe import FIELDS, Recipe
 
 _OLD = {"fused_loss": False, "keeps_outputs": False, "half_adapters": False}
 PROGRAMS = {
@@ -100,7 +100,9 @@ def traced_parts(recipe: Recipe, loop: Loop, platform: Platform) -> Parts:
 
     model = load_preset(recipe.model)
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
-    law = derive_law(recipe, model.config, loop, tile_tokens=tile, platform=platform, class_name=model.inventory.class_name)
+    law = derive_law(
+        recipe, model.config, loop, tile_tokens=tile, platform=platform, class_name=model.inventory.class_name
+    )
     return replace(parts_of(recipe, model, "trl", "cuda", platform), law=law)
 
 
@@ -131,7 +133,12 @@ def _card(slug: str) -> str:
 
 def _measured(record: sweep_table.Record, gpu: str, path: Path) -> dict[str, str]:
     recipe = record.recipe
-    tokens = recipe.per_device_train_batch_size * recipe.max_length * recipe.gradient_accumulation_steps * record.steps_per_second
+    tokens = (
+        recipe.per_device_train_batch_size
+        * recipe.max_length
+        * recipe.gradient_accumulation_steps
+        * record.steps_per_second
+    )
     stated = {name: getattr(recipe, name) for name in (*TEXTS, *WHOLE_NUMBERS)}
     stated["gradient_checkpointing"] = str(recipe.gradient_checkpointing).lower()
     if recipe.has_adapters:
@@ -152,12 +159,19 @@ def main() -> int:
     laws: dict[Any, Parts] = {}
     for line in lines:
         recipe, loop = recipe_of(line), PROGRAMS.get(line["program"]) or LOOPS[line["program"]]
-        key = (recipe.replace(per_device_train_batch_size=2, max_length=512).to_json(), recipe.per_device_train_batch_size == 1, loop.name)
+        key = (
+            recipe.replace(per_device_train_batch_size=2, max_length=512).to_json(),
+            recipe.per_device_train_batch_size == 1,
+            loop.name,
+        )
         laws[key] = laws.get(key) or traced_parts(recipe, loop, Platform.of(find_gpu(line["gpu"])))
         rated = rated_tokens_per_second(recipe, laws[key], line["gpu"])
         share = float(line["tokens_per_second"]) / rated
         line |= {"roofline_tokens_per_second": f"{rated:.1f}", "efficiency": f"{share:.3f}"}
-        print(f"{line['id']:<28} {line['gpu']:<18} rated {rated:>8.0f} tokens/s, measured {line['tokens_per_second']:>8}: {share:.3f}", flush=True)
+        print(
+            f"{line['id']:<28} {line['gpu']:<18} rated {rated:>8.0f} tokens/s, measured {line['tokens_per_second']:>8}: {share:.3f}",
+            flush=True,
+        )
     with _table().open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

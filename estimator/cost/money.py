@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import rows
 from estimator.core.problems import Problem
 from estimator.cost.throughput import Range
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import rows
 
 ESTIMATED_PRICE = "price is a market estimate"
 """How `presets/gpus.csv` marks a price that is no list price."""
@@ -107,7 +107,11 @@ def cost(
         (_rent(offer, devices, hours, tokens_per_second, hours_per_month) for offer in (*own, *_usable(gpu, devices))),
         key=lambda rent: rent.offer.usd_per_hour,
     )
-    notes = [Problem("money.as_of", date=rents[0].offer.as_of_date)] if rents else [Problem("money.no_offer", field="gpu", value=gpu.name)]
+    notes = (
+        [Problem("money.as_of", date=rents[0].offer.as_of_date)]
+        if rents
+        else [Problem("money.no_offer", field="gpu", value=gpu.name)]
+    )
     purchase = gpu.launch_msrp_usd * devices if gpu.launch_msrp_usd else None
     estimated = ESTIMATED_PRICE in gpu.notes
     if purchase is None:
@@ -131,7 +135,9 @@ def cost(
 
 def _usable(gpu: Gpu, devices: int) -> Sequence[Offer]:
     """Offers with a price on demand and enough cards, which can hold a run."""
-    found = (offer for offer in offers().get(gpu.name, ()) if offer.usd_per_hour is not None and offer.gpu_count >= devices)
+    found = (
+        offer for offer in offers().get(gpu.name, ()) if offer.usd_per_hour is not None and offer.gpu_count >= devices
+    )
     return [offer for offer in found if not any(words in offer.notes for words in NOT_FOR_TRAINING)]
 
 

@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimator.hardware.cards import Gpu, find_gpu
-from estimator.cost.money import Offer
 from estimator.core.problems import Problem
+from estimator.cost.money import Offer
+from estimator.hardware.cards import Gpu, find_gpu
 
-LIMITS = {"memory_gib": 100_000, "usd_per_hour": 100_000, "purchase_usd": 100_000_000, "bandwidth_gbs": 1_000_000, "fp16_bf16_dense_tflops": 1_000_000}
+LIMITS = {
+    "memory_gib": 100_000,
+    "usd_per_hour": 100_000,
+    "purchase_usd": 100_000_000,
+    "bandwidth_gbs": 1_000_000,
+    "fp16_bf16_dense_tflops": 1_000_000,
+}
 """Highest values taken; all are above 0, and only the memory of a card that the catalogue does not know is needed."""
 MOST_NAME = 80
 
@@ -47,12 +53,18 @@ def own_card(stated: Mapping[str, Any]) -> OwnCard:
         gpu = replace(gpu, launch_msrp_usd=numbers["purchase_usd"], notes="price stated by the user")
     gpu = replace(gpu, **{key: numbers[key] for key in ("bandwidth_gbs", "fp16_bf16_dense_tflops") if key in numbers})
     price = numbers.get("usd_per_hour")
-    offer = Offer("own price", "", gpu.name, 1, price, None, "", "", "", "stated by the user") if price is not None else None
+    offer = (
+        Offer("own price", "", gpu.name, 1, price, None, "", "", "", "stated by the user")
+        if price is not None
+        else None
+    )
     return OwnCard(gpu, offer)
 
 
 def _number(key: str, value: Any, high: float) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 < value <= high
+    good = (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 < value <= high
+    )
     if not good:
         raise Problem("recipe.range", field=f"own_{key}", value=str(value)[:40], allowed=f"above 0, at most {high:,}")
     return float(value)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from estimator.core.problems import Problem
+from estimator.core.units import width_bytes
+from estimator.estimates.parts import Parts
 from estimator.hardware.cards import Gpu
 from estimator.law.law import Law
-from estimator.estimates.parts import Parts
-from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from estimator.core.units import width_bytes
 
 GIGA, TERA = 1e9, 1e12
 INT8_CAPABILITY = 7.5
@@ -61,7 +61,10 @@ def amounts(law: Law, phi: Sequence[float]) -> Amounts | None:
     """`law`'s work at `phi`, or, since it is linear, at a sum of several; None where the law knows none."""
     if law.flops is None or law.moved_bytes is None:
         return None
-    tables = [{key: sum(c * x for c, x in zip(row, phi)) for key, row in table.items()} for table in (law.flops, law.moved_bytes)]
+    tables = [
+        {key: sum(c * x for c, x in zip(row, phi)) for key, row in table.items()}
+        for table in (law.flops, law.moved_bytes)
+    ]
     grouped: dict[tuple[str, str], list[float]] = {}
     for place, table in enumerate(tables):
         for key, value in table.items():
@@ -120,5 +123,13 @@ def _tflops(gpu: Gpu, dtype: str) -> float | None:
     the method was measured 15 to 23 % slower than 16 bits as a whole (huggingface.co/blog/hf-bitsandbytes-integration).
     """
     if dtype == "int8":
-        return gpu.fp16_bf16_dense_tflops if gpu.vendor == "NVIDIA" and float(gpu.compute_capability) >= INT8_CAPABILITY else None
-    return {"float32": gpu.fp32_tflops, "bfloat16": gpu.fp16_bf16_dense_tflops, "float16": gpu.fp16_bf16_dense_tflops}.get(dtype)
+        return (
+            gpu.fp16_bf16_dense_tflops
+            if gpu.vendor == "NVIDIA" and float(gpu.compute_capability) >= INT8_CAPABILITY
+            else None
+        )
+    return {
+        "float32": gpu.fp32_tflops,
+        "bfloat16": gpu.fp16_bf16_dense_tflops,
+        "float16": gpu.fp16_bf16_dense_tflops,
+    }.get(dtype)

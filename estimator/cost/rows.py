@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from estimator.recipe.batches import is_flat
-from estimator.law.law import Law
 from estimator.core.problems import Problem
+from estimator.law.law import Law
+from estimator.recipe.batches import is_flat
 from estimator.recipe.recipe import Recipe
 
 MAX_ROWS = 100_000_000
@@ -97,7 +97,12 @@ def uniform(rows: int, tokens_per_row: int, recipe: Recipe) -> Epoch:
     if not 1 <= rows <= MAX_ROWS:
         raise Problem("recipe.range", field="rows", value=f"{rows:,}", allowed=f"1 to {MAX_ROWS:,}")
     if not 1 <= tokens_per_row <= recipe.max_length:
-        raise Problem("recipe.range", field="tokens_per_row", value=f"{tokens_per_row:,}", allowed=f"1 to max_length ({recipe.max_length:,})")
+        raise Problem(
+            "recipe.range",
+            field="tokens_per_row",
+            value=f"{tokens_per_row:,}",
+            allowed=f"1 to max_length ({recipe.max_length:,})",
+        )
     count, length = rows, tokens_per_row
     if recipe.packing:
         count, length = math.ceil(rows / (recipe.max_length // tokens_per_row)), recipe.max_length
@@ -123,12 +128,16 @@ def packed(lengths: Sequence[int], recipe: Recipe) -> Epoch:
         place = bisect.bisect_left(room, length)
         left = room.pop(place) if place < len(room) else recipe.max_length
         bisect.insort(room, left - length)
-    return _epoch(len(kept), len(lengths) - len(kept), sum(kept), _full_batches(len(room), recipe.max_length, recipe), recipe)
+    return _epoch(
+        len(kept), len(lengths) - len(kept), sum(kept), _full_batches(len(room), recipe.max_length, recipe), recipe
+    )
 
 
 def _epoch(rows: int, dropped: int, tokens: int, sizes: dict[tuple[int, int], int], recipe: Recipe) -> Epoch:
     padded = sum(count * length * times for (count, length), times in sizes.items())
-    return Epoch(rows, dropped, tokens, padded, sizes, math.ceil(sum(sizes.values()) / recipe.gradient_accumulation_steps))
+    return Epoch(
+        rows, dropped, tokens, padded, sizes, math.ceil(sum(sizes.values()) / recipe.gradient_accumulation_steps)
+    )
 
 
 def read_lengths(path: str) -> list[int]:

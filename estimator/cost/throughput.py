@@ -7,16 +7,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimator.recipe.batches import shape
-from estimator.hardware.cards import Gpu
-from estimator.cost.efficiency import efficiency_of
-from estimator.law.law import Law
-from estimator.hardware.links import link_of
-from estimator.estimates.parts import Parts
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.cost.efficiency import efficiency_of
 from estimator.cost.roofline import GIGA, Amounts, amounts, seconds, step_bytes, unrated
 from estimator.cost.rows import Epoch
+from estimator.estimates.parts import Parts
+from estimator.hardware.cards import Gpu
+from estimator.hardware.links import link_of
+from estimator.law.law import Law
+from estimator.recipe.batches import shape
+from estimator.recipe.recipe import Recipe
 
 SECONDS_PER_HOUR = 3600
 
@@ -135,7 +135,9 @@ def throughput_of_several(spread: Spread, gpu: Gpu) -> Throughput:
     if one.seconds_per_step is None:
         return one
     if link is None:
-        nothing = dict.fromkeys(("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
+        nothing = dict.fromkeys(
+            ("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most")
+        )
         return replace(one, **nothing, why=(Problem("time.no_link", field="gpu", value=gpu.name), *one.why))
     sending = Range(*(spread.sent_bytes / (speed * GIGA) for speed in (link.high_gbs, link.gbs, link.low_gbs)))
     per_step = one.seconds_per_step.beside(sending)
@@ -155,9 +157,15 @@ def throughput(load: Load, gpu: Gpu) -> Throughput:
     """`load` on `gpu`."""
     step, epoch = load.step, load.epoch
     reason = unrated(gpu, load.dtypes) if step else Problem("time.no_work", field="model")
-    notes = [Problem("time.dropped", field="lengths", value=f"{epoch.dropped_rows:,}")] if epoch and epoch.dropped_rows else []
+    notes = (
+        [Problem("time.dropped", field="lengths", value=f"{epoch.dropped_rows:,}")]
+        if epoch and epoch.dropped_rows
+        else []
+    )
     if reason:
-        nothing = dict.fromkeys(("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
+        nothing = dict.fromkeys(
+            ("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most")
+        )
         return Throughput(**load.known, **nothing, why=(reason, *notes))
     share = efficiency_of(gpu)
     slower = Range(1 / share.high, 1 / share.central, 1 / share.low)

@@ -57,9 +57,31 @@ class Record:
         return self.measured_bytes / self.estimated_bytes
 
 
-def record_of(recipe: Recipe, device: str, figure: str, estimated_bytes: int, measured_bytes: int, *, engine: str, loop: str = "trl", versions: dict[str, str] | None = None) -> Record:
+def record_of(
+    recipe: Recipe,
+    device: str,
+    figure: str,
+    estimated_bytes: int,
+    measured_bytes: int,
+    *,
+    engine: str,
+    loop: str = "trl",
+    versions: dict[str, str] | None = None,
+) -> Record:
     method = recipe.quantization if recipe.is_quantized else recipe.method
-    return Record(device, figure, estimated_bytes, measured_bytes, engine, loop, method, recipe.attn_implementation, recipe.model, versions or {}, time.time())
+    return Record(
+        device,
+        figure,
+        estimated_bytes,
+        measured_bytes,
+        engine,
+        loop,
+        method,
+        recipe.attn_implementation,
+        recipe.model,
+        versions or {},
+        time.time(),
+    )
 
 
 def default_file() -> Path:
@@ -95,14 +117,18 @@ class Calibration:
         for line in filter(None, lines):
             try:
                 record = Record(**json.loads(line))
-                whole = record.device != device or all(0 < size < LARGEST_BYTES for size in (record.estimated_bytes, record.measured_bytes))
+                whole = record.device != device or all(
+                    0 < size < LARGEST_BYTES for size in (record.estimated_bytes, record.measured_bytes)
+                )
             except (ValueError, TypeError, RecursionError):
                 whole = False
             unread += not whole
             found += [record] if whole and record.device == device else []
         return cls(found, unread)
 
-    def ratios(self, recipe: Recipe, figure: str, estimated_bytes: int, *, engine: str, loop: str = "trl") -> list[float]:
+    def ratios(
+        self, recipe: Recipe, figure: str, estimated_bytes: int, *, engine: str, loop: str = "trl"
+    ) -> list[float]:
         """Measured over estimated, of the runs that are like this one."""
         like = record_of(recipe, "", figure, estimated_bytes, 1, engine=engine, loop=loop)
         same = ("figure", "engine", "loop", "method", "attention")

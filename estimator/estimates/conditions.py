@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.recipe.batches import Batches
-from estimator.hardware.cards import Gpu
 from estimator.core.fields import FieldInfo, checked
+from estimator.hardware.cards import Gpu
 from estimator.hardware.machines import SYSTEMS, Machine, machine
+from estimator.recipe.batches import Batches
 
 
 def _field(default: Any, **limits: Any) -> Any:
@@ -62,4 +62,6 @@ class Conditions:
 
 
 _HINTS = typing.get_type_hints(Conditions)
-CONDITIONS: dict[str, FieldInfo] = {f.name: FieldInfo(f.name, _HINTS[f.name], f.default, dict(f.metadata)) for f in dataclasses.fields(Conditions)}
+CONDITIONS: dict[str, FieldInfo] = {
+    f.name: FieldInfo(f.name, _HINTS[f.name], f.default, dict(f.metadata)) for f in dataclasses.fields(Conditions)
+}

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from estimator.adapters.adapters import Trainables
-from estimator.model.inventory import Inventory
-from estimator.memory.load_events import base_statics
-from estimator.estimates.parts import Parts
-from estimator.recipe.recipe import Recipe
-from estimator.memory.states import stored_dtype
 from estimator.core.units import width_bytes
+from estimator.estimates.parts import Parts
+from estimator.memory.load_events import base_statics
+from estimator.memory.states import stored_dtype
+from estimator.model.inventory import Inventory
+from estimator.recipe.recipe import Recipe
 
 SAFETENSORS_TYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8", "uint8": "U8"}
 PREFIX = "base_model.model."
@@ -60,7 +60,9 @@ def _count(trained: Trainables) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _adapter_bytes(trained: Trainables, adapter_dtype: str, dtype: str, quantized: bool, whole: tuple[Tensor, ...]) -> int:
+def _adapter_bytes(
+    trained: Trainables, adapter_dtype: str, dtype: str, quantized: bool, whole: tuple[Tensor, ...]
+) -> int:
     return safetensors_bytes([*_adapter_tensors(trained, adapter_dtype, adapter_dtype if quantized else dtype), *whole])
 
 

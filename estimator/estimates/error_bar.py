@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.hardware import cards
-from estimator.estimates.calibration import RESERVED, Calibration, narrowed
-from estimator.law.padding import padding_bytes
-from estimator.estimates.parts import Parts
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.core.units import human_bytes
+from estimator.estimates.calibration import RESERVED, Calibration, narrowed
+from estimator.estimates.parts import Parts
+from estimator.hardware import cards
+from estimator.law.padding import padding_bytes
+from estimator.recipe.recipe import Recipe
 
 RESERVED_FUSED, RESERVED_EAGER = (1.02, 1.08, 1.40), (1.02, 1.18, 1.55)
 """Low, central and high ratio of reserved to allocated memory, by attention: median of published runs, range of them and of replays."""
@@ -60,20 +60,33 @@ def uncertainty(
     """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs. `slack_bytes` of the
     components are a bound (`estimator.parallel.parallel`), which need not be reached."""
     totals = (Problem("why.total", source=usable.source),) if usable else ()
-    around = Problem("why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source)
+    around = Problem(
+        "why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source
+    )
     padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
     if replayed_bytes:
         below, above = replay_error(recipe)
         low, high = reserved_range(recipe, 0, replayed_bytes)
-        why = (Problem("why.replay", low=f"{-below:.0%}", high=f"{above:.0%}"), *_of_the_batch(padding, 0), around, *totals)
-        return Uncertainty(round(low) + context.low_bytes + paged, round(high) + padding + context.high_bytes + paged, why)
+        why = (
+            Problem("why.replay", low=f"{-below:.0%}", high=f"{above:.0%}"),
+            *_of_the_batch(padding, 0),
+            around,
+            *totals,
+        )
+        return Uncertainty(
+            round(low) + context.low_bytes + paged, round(high) + padding + context.high_bytes + paged, why
+        )
     dynamic = sum(components[name] for name in ("activations", "logits_and_loss", "temporary"))
     static = sum(components.values()) - dynamic
     error = parts.law.relative_error * dynamic
     low, _, high = reserved_over_allocated(recipe)
     unlabelled = (1 - parts.batches.trained_share) * components["logits_and_loss"] if parts.trains_all else 0.0
     why = (
-        Problem(f"why.{parts.law.engine}", percent=round(100 * parts.law.relative_error), **({"law": parts.stands_on} if parts.stands_on else {})),
+        Problem(
+            f"why.{parts.law.engine}",
+            percent=round(100 * parts.law.relative_error),
+            **({"law": parts.stands_on} if parts.stands_on else {}),
+        ),
         Problem("why.allocator", low=f"{low:.2f}", high=f"{high:.2f}"),
         *_of_the_batch(padding, unlabelled),
         *((Problem("why.gathered", size=human_bytes(slack_bytes)),) if slack_bytes else ()),
@@ -90,17 +103,50 @@ def uncertainty(
 def _of_the_batch(padding_bytes: float, unlabelled_bytes: float) -> tuple[Problem, ...]:
     """What the data may add or take, where nobody said how their rows fill a batch."""
     more = (Problem("why.padding", field="padded", bytes=human_bytes(round(padding_bytes))),) if padding_bytes else ()
-    less = (Problem("why.trained_share", field="trained_share", bytes=human_bytes(round(unlabelled_bytes))),) if unlabelled_bytes else ()
+    less = (
+        (Problem("why.trained_share", field="trained_share", bytes=human_bytes(round(unlabelled_bytes))),)
+        if unlabelled_bytes
+        else ()
+    )
     return (*more, *less)
 
 
-def calibrated(bar: Uncertainty, recipe: Recipe, reserved: int, context: cards.Context, paged: int, engine: str, loop: str, known: Calibration) -> Uncertainty:
+def calibrated(
+    bar: Uncertainty,
+    recipe: Recipe,
+    reserved: int,
+    context: cards.Context,
+    paged: int,
+    engine: str,
+    loop: str,
+    known: Calibration,
+) -> Uncertainty:
     """The bar with what this machine measured on the same card: its contexts, and how far reserved memory was off."""
-    ratios, contexts = known.ratios(recipe, RESERVED, reserved, engine=engine, loop=loop), known.contexts() or [context.low_bytes, context.high_bytes]
-    low, high = narrowed(bar.low_bytes - context.low_bytes - paged, bar.high_bytes - context.high_bytes - paged, reserved, ratios)
+    ratios, contexts = (
+        known.ratios(recipe, RESERVED, reserved, engine=engine, loop=loop),
+        known.contexts() or [context.low_bytes, context.high_bytes],
+    )
+    low, high = narrowed(
+        bar.low_bytes - context.low_bytes - paged, bar.high_bytes - context.high_bytes - paged, reserved, ratios
+    )
     low, high = round(low) + min(contexts) + paged, round(high) + max(contexts) + paged
     if (low, high) == (bar.low_bytes, bar.high_bytes):
         return bar
-    seen = [Problem("why.measured", count=len(ratios), low=f"{min(ratios):.2f}", high=f"{max(ratios):.2f}")] if ratios else []
-    held = [Problem("why.context_measured", count=len(known.contexts()), low=human_bytes(min(contexts)), high=human_bytes(max(contexts)))] if known.contexts() else []
+    seen = (
+        [Problem("why.measured", count=len(ratios), low=f"{min(ratios):.2f}", high=f"{max(ratios):.2f}")]
+        if ratios
+        else []
+    )
+    held = (
+        [
+            Problem(
+                "why.context_measured",
+                count=len(known.contexts()),
+                low=human_bytes(min(contexts)),
+                high=human_bytes(max(contexts)),
+            )
+        ]
+        if known.contexts()
+        else []
+    )
     return Uncertainty(low, high, (*bar.why, *seen, *held))

@@ -7,32 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from estimator.hardware import cards
-from estimator.parallel import parallel
 from estimator.adapters import refusals
-from estimator.shelf import replays
-from estimator.memory import stored
-from estimator.shelf import streams
 from estimator.adapters.adapters import trainables
-from estimator.law.analytic import is_dense
-from estimator.recipe.batches import Batches
+from estimator.core.problems import Problem
 from estimator.estimates.calibration import Calibration
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model
 from estimator.estimates.error_bar import calibrated, reserved_over_allocated, uncertainty
-from estimator.law.law import LOOPS, Row
-from estimator.hardware.machines import Machine, check_system, machine
-from estimator.parallel.parallel import Sharded
 from estimator.estimates.parts import Parts, parts_of
 from estimator.estimates.peaks import Step, largest, run_peaks
 from estimator.estimates.peaks_of_several import loads_whole, run_peaks_of_several
-from estimator.hardware.platforms import Platform
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import METHODS, Recipe
 from estimator.estimates.remarks import positions, remarks
 from estimator.estimates.result import Estimate, Source
+from estimator.hardware import cards
+from estimator.hardware.cards import Gpu
+from estimator.hardware.machines import Machine, check_system, machine
+from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
+from estimator.law.analytic import is_dense
+from estimator.law.law import LOOPS, Row
+from estimator.memory import stored
 from estimator.memory.states import base_weights
+from estimator.model.catalog import Model
+from estimator.parallel import parallel
+from estimator.parallel.parallel import Sharded
+from estimator.recipe.batches import Batches
+from estimator.recipe.recipe import METHODS, Recipe
+from estimator.shelf import replays, streams
 
 ENGINES = ("law", "trace")
 
@@ -84,15 +83,27 @@ def estimate(
 
         exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
         replays.keep(exact.peak_reserved_bytes, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
-        made = composed(recipe, where, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace", derive=derive)
+        made = composed(
+            recipe, where, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace", derive=derive
+        )
     elif several:
         sharded = parallel.shard(recipe, parts, loop)
         row, components = sharded.evaluate(recipe)
-        return composed(recipe, where, parts, row, components, sharded=sharded, derive=derive)  # what was measured here ran on one device
+        return composed(
+            recipe, where, parts, row, components, sharded=sharded, derive=derive
+        )  # what was measured here ran on one device
     else:
         row, components = parts.evaluate(recipe)
-        replayed = replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches) if model.config else None
-        if replayed is None and derive and (replayed := streams.reserved_bytes(recipe, model, loop, platform, parts, derive, cache_dir, batches)):
+        replayed = (
+            replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
+            if model.config
+            else None
+        )
+        if (
+            replayed is None
+            and derive
+            and (replayed := streams.reserved_bytes(recipe, model, loop, platform, parts, derive, cache_dir, batches))
+        ):
             replays.keep(replayed, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
         made = composed(recipe, where, parts, row, components, replayed, derive=derive)
     if not calibration or not calibration.records:
@@ -134,7 +145,9 @@ def composed(
     device_bytes = reserved + context.bytes + paged
     step = Step(device_bytes, moment, (reserved - apart) / sum(own.values()), context.bytes)
     source = Source(recipe, whole, derive, step, None if isinstance(at, str) else at, sharded)
-    peaks = run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
+    peaks = (
+        run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
+    )
     needed = largest(peaks).device_bytes - context.bytes
     made = Estimate(
         total_parameters=parts.model.inventory.total_parameters,
@@ -161,7 +174,11 @@ def composed(
         stands_on=(parts.stands_on or None) if parts.law is whole.law else None,
         versions=parts.model.inventory.versions | parts.law.versions,
     )
-    return replace(made, warnings=tuple(_warnings(recipe, where, parts, usable, paged)) + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()))
+    return replace(
+        made,
+        warnings=tuple(_warnings(recipe, where, parts, usable, paged))
+        + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()),
+    )
 
 
 def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:
@@ -183,7 +200,9 @@ def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, 
     yield from where.notes() if where and where.system else ()
 
 
-def compare_methods(recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl") -> dict[str, Estimate | Problem]:
+def compare_methods(
+    recipe: Recipe, gpu: Gpu | str | None = None, *, model: Model | None = None, loop: str = "trl"
+) -> dict[str, Estimate | Problem]:
     """The same recipe as full, lora and qlora; a method the model or the recipe refuses gives its `Problem`."""
     model = model or open_model(recipe.model)
     answers: dict[str, Estimate | Problem] = {}
@@ -209,7 +228,12 @@ def check(recipe: Recipe, *, model: Model | None = None, loop: str = "trl") -> l
         found.append(problem)
     limit = model.spec.max_position_embeddings
     if limit and recipe.max_length > limit and positions(model.inventory, limit):
-        found.append(Problem("estimator.too_long", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}"))
-    if recipe.is_quantized and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, "none").quantized_parameters:
+        found.append(
+            Problem("estimator.too_long", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}")
+        )
+    if (
+        recipe.is_quantized
+        and not base_weights(model.inventory, recipe.dtype, recipe.quantization, True, "none").quantized_parameters
+    ):
         found.append(Problem("estimator.not_quantizable", field="method", value=model.spec.model_type))
     return found

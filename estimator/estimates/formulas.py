@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from estimator.law.law import COMPONENTS, DYNAMIC, PHI, STATIC, Point, Row
-from estimator.estimates.parts import Parts
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.core.units import width_bytes
+from estimator.estimates.parts import Parts
+from estimator.law.law import COMPONENTS, DYNAMIC, PHI, STATIC, Point, Row
+from estimator.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from estimator.estimates.result import Source
@@ -69,7 +69,9 @@ def highest(point: Point) -> tuple[tuple[str, dict[str, int]], ...]:
         components = point.components(row)
         if sum(components.values()) > sum(found.get(row.moment, {}).values()):
             found[row.moment] = components
-    return tuple(sorted(found.items(), key=lambda entry: MOMENTS.index(entry[0]) if entry[0] in MOMENTS else len(MOMENTS)))
+    return tuple(
+        sorted(found.items(), key=lambda entry: MOMENTS.index(entry[0]) if entry[0] in MOMENTS else len(MOMENTS))
+    )
 
 
 def _terms(source: Source, name: str, size: int) -> tuple[Term, ...]:
@@ -122,7 +124,9 @@ def _static_terms(recipe: Recipe, parts: Parts, row: Row, name: str, bytes_there
     if name == "weights" and parts.base.quantized_parameters:
         packed = parts.base.quantized_parameters
         each = 1.0 if recipe.quantization == "int8" else 0.5
-        return Term("packed", each, packed), Term("rest", width_bytes(recipe.dtype), (bytes_there - each * packed) / width_bytes(recipe.dtype))
+        return Term("packed", each, packed), Term(
+            "rest", width_bytes(recipe.dtype), (bytes_there - each * packed) / width_bytes(recipe.dtype)
+        )
     if name == "weights":
         return (Term("parameters", width_bytes(recipe.dtype), bytes_there / width_bytes(recipe.dtype)),)
     if name in ("adapters", "gradients", "optimizer_states") and trained:

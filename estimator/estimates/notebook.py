@@ -28,7 +28,10 @@ def parts(made: Estimate) -> dict[str, int]:
 
     Beside the components: `allocator` is reserved and not in use, `context` is CUDA's, with paged optimizer states where there are.
     """
-    rest = {"allocator": made.peak_reserved_bytes - made.peak_allocated_bytes, "context": made.device_bytes - made.peak_reserved_bytes}
+    rest = {
+        "allocator": made.peak_reserved_bytes - made.peak_allocated_bytes,
+        "context": made.device_bytes - made.peak_reserved_bytes,
+    }
     return {**made.components, **rest}
 
 
@@ -64,14 +67,22 @@ def _svg(made: Estimate) -> str:
     pieces, left = [], 0.0
     for name, size in parts(made).items():
         title = f"<title>{escape(name.replace('_', ' '))}: {human_bytes(size)}</title>"
-        pieces.append(f'<rect x="{left:.2f}" y="{TOP}" width="{size * scale:.2f}" height="{BAR}" fill="{COLOURS[name]}">{title}</rect>')
+        pieces.append(
+            f'<rect x="{left:.2f}" y="{TOP}" width="{size * scale:.2f}" height="{BAR}" fill="{COLOURS[name]}">{title}</rect>'
+        )
         left += size * scale
-    low, high, middle = made.uncertainty.low_bytes * scale, made.uncertainty.high_bytes * scale, TOP + BAR + 9  # below the bar, on the page's own ground
+    low, high, middle = (
+        made.uncertainty.low_bytes * scale,
+        made.uncertainty.high_bytes * scale,
+        TOP + BAR + 9,
+    )  # below the bar, on the page's own ground
     whisker = f"M{low:.2f} {middle - 5}v10M{low:.2f} {middle}H{high:.2f}M{high:.2f} {middle - 5}v10"
     lines = f'<path d="{whisker}" stroke="currentColor" fill="none"/>'
     if edge:
         x, anchor = edge * scale, "end" if edge * scale > WIDTH / 2 else "start"
-        lines += f'<path d="M{x:.2f} {TOP - 4}v{BAR + 18}" stroke="currentColor" stroke-width="2" stroke-dasharray="4 2"/>'
+        lines += (
+            f'<path d="M{x:.2f} {TOP - 4}v{BAR + 18}" stroke="currentColor" stroke-width="2" stroke-dasharray="4 2"/>'
+        )
         lines += f'<text x="{x:.2f}" y="9" font-size="10" text-anchor="{anchor}" fill="currentColor">{escape(made.gpu)}: {human_bytes(edge)}</text>'
     height = TOP + BAR + 18
     return f'<svg role="img" aria-label="{escape(verdict(made))}" viewBox="0 0 {WIDTH} {height}" width="100%">{"".join(pieces)}{lines}</svg>'
@@ -91,20 +102,44 @@ def to_frame(made: Estimate) -> Any:
     """A `pandas.DataFrame`: a row a part, its bytes and its share of what the device shows."""
     pandas = _library("pandas")
     sizes = parts(made)
-    frame = pandas.DataFrame({"bytes": sizes.values(), "share": [size / made.device_bytes for size in sizes.values()]}, index=list(sizes))
+    frame = pandas.DataFrame(
+        {"bytes": sizes.values(), "share": [size / made.device_bytes for size in sizes.values()]}, index=list(sizes)
+    )
     return frame.rename_axis("component")
 
 
 def figure(made: Estimate) -> Any:
     """A `plotly.graph_objects.Figure`: the same bar, to zoom into."""
     plotly = _library("plotly.graph_objects", "plotly")
-    drawn = plotly.Figure(layout={"barmode": "stack", "title": verdict(made), "xaxis": {"title": "GiB"}, "yaxis": {"visible": False}, "height": 260})
+    drawn = plotly.Figure(
+        layout={
+            "barmode": "stack",
+            "title": verdict(made),
+            "xaxis": {"title": "GiB"},
+            "yaxis": {"visible": False},
+            "height": 260,
+        }
+    )
     for name, size in parts(made).items():
         if size:
-            drawn.add_bar(x=[size / GIB], y=[""], orientation="h", name=name.replace("_", " "), marker_color=COLOURS[name])
+            drawn.add_bar(
+                x=[size / GIB], y=[""], orientation="h", name=name.replace("_", " "), marker_color=COLOURS[name]
+            )
     bar, size = made.uncertainty, made.device_bytes
-    ends = {"type": "data", "symmetric": False, "array": [(bar.high_bytes - size) / GIB], "arrayminus": [(size - bar.low_bytes) / GIB]}
-    drawn.add_scatter(x=[size / GIB], y=[""], mode="markers", name="likely range", error_x=ends, marker={"color": "black", "symbol": "line-ns-open"})
+    ends = {
+        "type": "data",
+        "symmetric": False,
+        "array": [(bar.high_bytes - size) / GIB],
+        "arrayminus": [(size - bar.low_bytes) / GIB],
+    }
+    drawn.add_scatter(
+        x=[size / GIB],
+        y=[""],
+        mode="markers",
+        name="likely range",
+        error_x=ends,
+        marker={"color": "black", "symbol": "line-ns-open"},
+    )
     if edge := made.edge_bytes:
         drawn.add_vline(x=edge / GIB, line_dash="dash", annotation_text=made.gpu)
     return drawn

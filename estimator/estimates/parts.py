@@ -6,25 +6,23 @@ import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from estimator.shelf import evaluations
-from estimator.shelf import laws
-from estimator.shelf import nearest
-from estimator.estimates import resident
 from estimator.adapters.adapters import Trainables, trainables
-from estimator.law.analytic import analytic_law
-from estimator.recipe.batches import Batches, shape
+from estimator.core.problems import Problem
+from estimator.estimates import resident
 from estimator.estimates.calibration import RESIDENT_GROWTH, Calibration, narrowed
-from estimator.model.catalog import Model
+from estimator.hardware.platforms import Platform
+from estimator.hub.sources import open_model
+from estimator.law.analytic import analytic_law
 from estimator.law.law import LOOPS, Law, Loop, Point, Row
 from estimator.law.layer_bytes import adapter_dtype
-from estimator.memory.load_events import loading
 from estimator.law.padding import adds_masks, with_padding
-from estimator.hardware.platforms import Platform
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
-from estimator.hub.sources import open_model
-from estimator.memory.stored import as_loaded
+from estimator.memory.load_events import loading
 from estimator.memory.states import Training, Weights, base_weights, training_bytes
+from estimator.memory.stored import as_loaded
+from estimator.model.catalog import Model
+from estimator.recipe.batches import Batches, shape
+from estimator.recipe.recipe import Recipe
+from estimator.shelf import evaluations, laws, nearest
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,14 @@ class Parts:
 
     def at(self, recipe: Recipe) -> Point:
         """The law at the sizes of `recipe`."""
-        return Point(self.law, *shape(recipe), recipe.r, self.static, self.training.step_temporary_bytes, self.batches.trained_share)
+        return Point(
+            self.law,
+            *shape(recipe),
+            recipe.r,
+            self.static,
+            self.training.step_temporary_bytes,
+            self.batches.trained_share,
+        )
 
     def evaluate(self, recipe: Recipe) -> tuple[Row, dict[str, int]]:
         return self.at(recipe).peak
@@ -91,7 +96,15 @@ def parts_of(
     training = training_bytes(recipe, trained, adapter_dtype=own_dtype, device=device)
     if device != "cuda":  # without Triton TRL's head runs over every position
         batches = replace(batches, trained_share=1.0)
-        return Parts(model, trained, base, training, _closed_form(recipe, model, trained, loop, device, base, batches), batches=batches, adapter_dtype=own_dtype)
+        return Parts(
+            model,
+            trained,
+            base,
+            training,
+            _closed_form(recipe, model, trained, loop, device, base, batches),
+            batches=batches,
+            adapter_dtype=own_dtype,
+        )
     law, doubt = laws.find(recipe, model, loop_name, platform, cache_dir, batches), None
     if law is None and derive:
         try:
@@ -117,7 +130,9 @@ def parts_of(
     )  # fmt: skip
 
 
-def _nearest(recipe: Recipe, model: Model, loop_name: str, platform: Platform, cache_dir: Path | None, batches: Batches) -> tuple[Law, str] | None:
+def _nearest(
+    recipe: Recipe, model: Model, loop_name: str, platform: Platform, cache_dir: Path | None, batches: Batches
+) -> tuple[Law, str] | None:
     """By laws of batches whose every token trains, where none knows the share."""
     loop, every = LOOPS[loop_name], replace(batches, trained_share=1.0)
 
@@ -126,12 +141,18 @@ def _nearest(recipe: Recipe, model: Model, loop_name: str, platform: Platform, c
         training = training_bytes(one, trained, adapter_dtype=adapter_dtype(one, loop), device="cuda")
         quantization = one.quantization if one.is_quantized else None
         base = base_weights(model.inventory, one.dtype, quantization, one.bnb_4bit_use_double_quant, loop.upcasts)
-        return nearest.Side(one, _closed_form(one, model, trained, loop, "cuda", base, every), training.gradients_bytes, trained)
+        return nearest.Side(
+            one, _closed_form(one, model, trained, loop, "cuda", base, every), training.gradients_bytes, trained
+        )
 
-    return nearest.nearest(recipe, model, lambda one: laws.find(one, model, loop_name, platform, cache_dir, every), side)
+    return nearest.nearest(
+        recipe, model, lambda one: laws.find(one, model, loop_name, platform, cache_dir, every), side
+    )
 
 
-def _evaluation(recipe: Recipe, model: Model, loop: str, platform: Platform, derive: bool, cache_dir: Path | None, batches: Batches) -> Law | None:
+def _evaluation(
+    recipe: Recipe, model: Model, loop: str, platform: Platform, derive: bool, cache_dir: Path | None, batches: Batches
+) -> Law | None:
     """The law of an evaluation; where none knows the share of trained tokens, that of batches whose every token trains."""
     wanted = (batches, replace(batches, trained_share=1.0)) if batches.trained_share < 1 else (batches,)
     for known in wanted:
@@ -143,15 +164,30 @@ def _evaluation(recipe: Recipe, model: Model, loop: str, platform: Platform, der
     return None
 
 
-def _closed_form(recipe: Recipe, model: Model, trained: Trainables, loop: Loop, device: str, base: Weights, batches: Batches) -> Law:
+def _closed_form(
+    recipe: Recipe, model: Model, trained: Trainables, loop: Loop, device: str, base: Weights, batches: Batches
+) -> Law:
     known = {"device": device, "largest_linear": base.largest_linear, "batches": batches}
     return analytic_law(recipe, model.inventory, model.spec, trained, loop, **known)
 
 
-def law_of(recipe: Recipe, *, model: Model | None = None, loop: str = "trl", device: str = "cuda", platform: Platform = Platform()) -> Parts:
+def law_of(
+    recipe: Recipe,
+    *,
+    model: Model | None = None,
+    loop: str = "trl",
+    device: str = "cuda",
+    platform: Platform = Platform(),
+) -> Parts:
     """The law and the static bytes of a recipe on one device, for sweeps: `law_of(r).law.peaks(...)`. Raises `Problem` for several."""
     if recipe.num_processes > 1:
-        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="a sweep of the law", allowed="Use estimate, or one process")
+        raise Problem(
+            "recipe.conflict",
+            field="num_processes",
+            value=recipe.num_processes,
+            other="a sweep of the law",
+            allowed="Use estimate, or one process",
+        )
     return parts_of(recipe, model or open_model(recipe.model), loop, device, platform)
 
 
@@ -167,7 +203,9 @@ class CpuGrowth:
     engine: str
 
 
-def cpu_growth(recipe: Recipe, *, model: Model | None = None, known: Calibration | None = None, padded: bool = False) -> CpuGrowth:
+def cpu_growth(
+    recipe: Recipe, *, model: Model | None = None, known: Calibration | None = None, padded: bool = False
+) -> CpuGrowth:
     """Growth of the worker's resident memory in a CPU run: the same tensors without context and workspaces.
 
     The figure is of live tensors. The range ends where measured runs ended, with what the C allocator keeps (`estimator.estimates.resident`);

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estimator.estimates import disk
-from estimator.memory import kv_cache
-from estimator.recipe.batches import eval_shape
-from estimator.model.catalog import Model
-from estimator.law.law import Law
-from estimator.estimates.parts import Parts
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.core.units import width_bytes
+from estimator.estimates import disk
+from estimator.estimates.parts import Parts
+from estimator.law.law import Law
+from estimator.memory import kv_cache
 from estimator.memory.states import base_weights
 from estimator.memory.stored import storage_of
-from estimator.core.units import width_bytes
+from estimator.model.catalog import Model
+from estimator.recipe.batches import eval_shape
+from estimator.recipe.recipe import Recipe
 
 RUN = ("loading", "training_step", "evaluation", "saving")
 """Peaks of the run itself, which decide whether it fits; the others are judged apart."""
@@ -79,7 +79,9 @@ def later_peaks(recipe: Recipe, parts: Parts, step: Step, derive: bool) -> tuple
     cache = _cache_of(parts.model, derive)
     sampled = cache if recipe.num_processes == 1 else None
     return (
-        _generating("generation", parts, step, law, sampled, _kept_bytes(parts) + parts.training.paged_bytes, recipe, 1),
+        _generating(
+            "generation", parts, step, law, sampled, _kept_bytes(parts) + parts.training.paged_bytes, recipe, 1
+        ),
         _merging(recipe, parts, step),
         _chat(recipe, parts, step, law, cache),
     )
@@ -93,7 +95,10 @@ def _kept_bytes(parts: Parts) -> int:
 
 def largest(peaks: tuple[Peak, ...]) -> Peak:
     """The largest of a run's peaks on the device, of those that are known."""
-    return max((peak for peak in peaks if peak.name in RUN and peak.device_bytes is not None), key=lambda peak: peak.device_bytes)
+    return max(
+        (peak for peak in peaks if peak.name in RUN and peak.device_bytes is not None),
+        key=lambda peak: peak.device_bytes,
+    )
 
 
 def evaluation_law(parts: Parts) -> tuple[Law, bool]:
@@ -120,7 +125,9 @@ def _loading(recipe: Recipe, parts: Parts, step: Step) -> Peak:
     if storage and storage.is_dequantized and quantization:
         host = whole
     when = "quantizing" if quantization else "weights"
-    mapped = parts.base.weights_bytes + parts.base.quantization_state_bytes if storage and storage.is_bitsandbytes else whole
+    mapped = (
+        parts.base.weights_bytes + parts.base.quantization_state_bytes if storage and storage.is_bitsandbytes else whole
+    )
     return Peak("loading", parts.loading_reserved_bytes + step.context_bytes, host, when, mapped)
 
 
@@ -130,7 +137,16 @@ def saving_host_bytes(recipe: Recipe, parts: Parts) -> int:
     return max(min(saved, disk.MAX_SHARD_BYTES), parts.training.largest_gradient_bytes)
 
 
-def _generating(name: str, parts: Parts, step: Step, law: Law, cache: kv_cache.KvCache | None, kept_bytes: int, recipe: Recipe, rows: int) -> Peak:
+def _generating(
+    name: str,
+    parts: Parts,
+    step: Step,
+    law: Law,
+    cache: kv_cache.KvCache | None,
+    kept_bytes: int,
+    recipe: Recipe,
+    rows: int,
+) -> Peak:
     """`generate` while it reads prompts of `max_length` tokens: the cache of all layers, the layer at work, and the logits of
     the last position, in the model's type and copied to fp32 (transformers generation/utils.py `_sample`)."""
     if cache is None:
@@ -138,7 +154,9 @@ def _generating(name: str, parts: Parts, step: Step, law: Law, cache: kv_cache.K
     dynamic = reading_bytes(law, rows, recipe.max_length, recipe.r)
     logits = rows * parts.model.spec.vocab_size * (width_bytes(recipe.dtype) + 4)
     held = cache.bytes(rows, recipe.max_length, recipe.dtype, while_reading=True)
-    return Peak(name, step.shown_bytes(kept_bytes + dynamic + logits + held), 0, "prompt", is_bound=law.engine != "traced")
+    return Peak(
+        name, step.shown_bytes(kept_bytes + dynamic + logits + held), 0, "prompt", is_bound=law.engine != "traced"
+    )
 
 
 def reading_bytes(law: Law, rows: int, tokens: int, rank: int) -> int:
@@ -166,7 +184,15 @@ def _merging(recipe: Recipe, parts: Parts, step: Step) -> Peak:
     if not recipe.has_adapters or recipe.use_dora:
         return Peak("merging", 0 if not recipe.has_adapters else None, 0, "largest_layer")
     whole = base_weights(parts.model.inventory, recipe.dtype, None, False, "none").weights_bytes
-    deltas = max((2 * 4 * group.experts * group.in_features * group.out_features for group in parts.trained.adapters), default=0)
+    deltas = max(
+        (2 * 4 * group.experts * group.in_features * group.out_features for group in parts.trained.adapters), default=0
+    )
     allocated = whole + inference_adapters_bytes(parts.trained.parameters) + deltas + parts.workspace_bytes // 2
     host = min(disk.model_bytes(parts.model.inventory, recipe.dtype), disk.MAX_SHARD_BYTES)
-    return Peak("merging", step.shown_bytes(allocated), host, "largest_layer", disk.stored_bytes(parts.model.inventory, recipe.dtype))
+    return Peak(
+        "merging",
+        step.shown_bytes(allocated),
+        host,
+        "largest_layer",
+        disk.stored_bytes(parts.model.inventory, recipe.dtype),
+    )

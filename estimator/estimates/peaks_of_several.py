@@ -7,14 +7,14 @@ Transformers 5.23's loading (modeling_utils.py, quantizers/quantizer_bnb_4bit.py
 
 from __future__ import annotations
 
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from estimator.estimates import disk
-from estimator.recipe.batches import eval_shape
-from estimator.parallel.parallel import Sharded
 from estimator.estimates.parts import Parts
 from estimator.estimates.peaks import Peak, Step, evaluation_law, saving_host_bytes
-from estimator.core.problems import Problem
+from estimator.parallel.parallel import Sharded
+from estimator.recipe.batches import eval_shape
 from estimator.recipe.recipe import Recipe
-from estimator.core.units import human_bytes
 
 CUT = ("fsdp", "zero3")
 """What leaves a device with a part of every weight."""
@@ -22,7 +22,12 @@ CUT = ("fsdp", "zero3")
 
 def run_peaks_of_several(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> tuple[Peak, ...]:
     """The peaks of `peaks.RUN`; an evaluation whose activations are not known has no figure."""
-    return (_loading(recipe, parts, sharded, step), step.peak, _evaluation(recipe, parts, sharded, step), _saving(recipe, parts, sharded, step))
+    return (
+        _loading(recipe, parts, sharded, step),
+        step.peak,
+        _evaluation(recipe, parts, sharded, step),
+        _saving(recipe, parts, sharded, step),
+    )
 
 
 def loads_whole(recipe: Recipe, parts: Parts, step: Step, usable_bytes: int | None) -> tuple[Problem, ...]:
@@ -46,11 +51,23 @@ def _loading(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> Peak
     mapped = disk.stored_bytes(inventory, recipe.dtype)
     if kind in CUT:
         own = rank.weights + rank.quantization_state + rank.adapters
-        return Peak("loading", own + sharded.loading_bytes + step.context_bytes, sharded.plan.saving_host_bytes, "cutting", mapped)
+        return Peak(
+            "loading",
+            own + sharded.loading_bytes + step.context_bytes,
+            sharded.plan.saving_host_bytes,
+            "cutting",
+            mapped,
+        )
     if kind in ("tp", "pp"):
         return Peak("loading", rank.weights + rank.quantization_state + step.context_bytes, 0, "weights", mapped)
     host = 0 if recipe.is_quantized else parts.base.weights_bytes
-    return Peak("loading", parts.loading_reserved_bytes + step.context_bytes, host, "quantizing" if recipe.is_quantized else "weights", mapped)
+    return Peak(
+        "loading",
+        parts.loading_reserved_bytes + step.context_bytes,
+        host,
+        "quantizing" if recipe.is_quantized else "weights",
+        mapped,
+    )
 
 
 def _kept_bytes(sharded: Sharded) -> int:
@@ -68,7 +85,9 @@ def _evaluation(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> P
     if recipe.distributed_type in ("tp", "pp"):
         return Peak("evaluation", None, 0, "forward")
     law, _ = evaluation_law(parts)
-    gathered = max(sharded.added_bytes.get(moment, 0) - sharded.gathering_added.get(moment, 0) for moment in ("forward", "loss"))
+    gathered = max(
+        sharded.added_bytes.get(moment, 0) - sharded.gathering_added.get(moment, 0) for moment in ("forward", "loss")
+    )
     held = _kept_bytes(sharded) + gathered + law.dynamic_bytes(*eval_shape(recipe), recipe.r)
     return Peak("evaluation", _shown_bytes(held, sharded, step), 0, "forward", is_bound=True)
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from estimator.model import recurrent
 from estimator.adapters.adapters import AdapterGroup, Trainables
-from estimator.recipe.batches import is_flat
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes, width_bytes
+from estimator.memory.states import stored_dtype
+from estimator.model import recurrent
 from estimator.model.catalog import Model
 from estimator.model.inventory import Inventory, Module
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.model.spec import entries
-from estimator.memory.states import stored_dtype
-from estimator.core.units import human_bytes, width_bytes
+from estimator.recipe.batches import is_flat
+from estimator.recipe.recipe import Recipe
 
 _ROUTER = re.compile(r"(?:^|\.)(?:router|gate)(?:\.|$)")
-_TOWER = re.compile(r"(?:^|\.)(?:vision\w*|visual|image\w*|audio\w*|multi_modal_projector|embed_(?:vision|audio)|mm_projector|aligner)(?:\.|$)")
+_TOWER = re.compile(
+    r"(?:^|\.)(?:vision\w*|visual|image\w*|audio\w*|multi_modal_projector|embed_(?:vision|audio)|mm_projector|aligner)(?:\.|$)"
+)
 _ATTENTION = re.compile(r"\.\w*attn\w*\.|\.attention\.|\.[qkvo]_proj$")
 SENSES = ("vision_config", "audio_config", "vision_tower_config", "visual")
 """Keys of a config.json whose model sees or hears."""
@@ -35,13 +37,24 @@ def _experts(recipe: Recipe, model: Model, trained: Trainables) -> Iterator[Prob
     """Transformers 5 stacks a layer's experts into one parameter, and bitsandbytes replaces linear layers only."""
     experts = [group for group in model.inventory.groups if is_stacked(group)]
     if recipe.is_quantized and experts:
-        size = sum(g.count * p.numel * width_bytes(stored_dtype(g, recipe.dtype)) for g in experts for p in g.parameters)
+        size = sum(
+            g.count * p.numel * width_bytes(stored_dtype(g, recipe.dtype)) for g in experts for p in g.parameters
+        )
         versions = model.inventory.versions.get("transformers", "5")
-        yield Problem("estimator.experts_whole", field="quantization", value=recipe.quantization, size=human_bytes(size), dtype=recipe.dtype, version=versions)
+        yield Problem(
+            "estimator.experts_whole",
+            field="quantization",
+            value=recipe.quantization,
+            size=human_bytes(size),
+            dtype=recipe.dtype,
+            version=versions,
+        )
     adapted = [group for group in trained.adapters if group.kind == "Experts" and not _ROUTER.search(group.leaf)]
     routers = [group for group in trained.adapters if any(_ROUTER.search(name) for name in group.names[:1])]
     if experts and trained.adapters and not (adapted or routers):
-        tensors = dict.fromkeys(f"{g.name.rpartition('.')[2]}.{p.name}" for g in experts for p in g.parameters if len(p.shape) == 3)
+        tensors = dict.fromkeys(
+            f"{g.name.rpartition('.')[2]}.{p.name}" for g in experts for p in g.parameters if len(p.shape) == 3
+        )
         yield Problem("estimator.experts_frozen", field="target_modules", allowed=" ".join(tensors))
     elif experts and trained.adapters:
         yield Problem(
@@ -77,16 +90,26 @@ def _senses(model: Model, trained: Trainables) -> Iterator[Problem]:
     adapted = sum(g.parameters // g.count * sum(1 for name in g.names if _TOWER.search(name)) for g in trained.adapters)
     yield Problem("estimator.images_not_counted", field="model", value=model.id[:120])
     if adapted:
-        yield Problem("estimator.tower_trained", field="target_modules", value=f"{adapted:,}", trained=f"{trained.parameters:,}")
+        yield Problem(
+            "estimator.tower_trained", field="target_modules", value=f"{adapted:,}", trained=f"{trained.parameters:,}"
+        )
 
 
 def _context(recipe: Recipe, model: Model) -> Iterator[Problem]:
     limit = model.spec.max_position_embeddings
     if limit and recipe.max_length > limit:
-        yield Problem("estimator.beyond_context", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}")
+        yield Problem(
+            "estimator.beyond_context", field="max_length", value=f"{recipe.max_length:,}", allowed=f"{limit:,}"
+        )
 
 
 def positions(inventory: Inventory, limit: int | None) -> bool:
     """Whether positions are rows of a table (GPT-2, OPT, BERT), which ends with the context: a longer row fails."""
-    tables = (group for group in inventory.groups if group.kind in ("Embedding", "Other") and re.search(r"wpe|position", group.name.rpartition(".")[2]))
-    return any(limit and limit <= p.shape[0] <= limit + 8 for group in tables for p in group.parameters if len(p.shape) == 2)
+    tables = (
+        group
+        for group in inventory.groups
+        if group.kind in ("Embedding", "Other") and re.search(r"wpe|position", group.name.rpartition(".")[2])
+    )
+    return any(
+        limit and limit <= p.shape[0] <= limit + 8 for group in tables for p in group.parameters if len(p.shape) == 2
+    )

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from estimator.model.catalog import presets_dir
 
 TABLE = "measurements/cpu.csv"
-COLUMNS = ("model", "method", "quantization", "gradient_checkpointing", "per_device_train_batch_size", "tokens", "predicted_bytes", "measured_bytes")
+COLUMNS = (
+    "model",
+    "method",
+    "quantization",
+    "gradient_checkpointing",
+    "per_device_train_batch_size",
+    "tokens",
+    "predicted_bytes",
+    "measured_bytes",
+)
 
 
 @dataclass(frozen=True)

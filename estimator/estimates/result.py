@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from estimator.core.problems import Problem
 from estimator.estimates.disk import Disk, disk_of
 from estimator.estimates.error_bar import Uncertainty
 from estimator.estimates.formulas import Formula, explained, highest
-from estimator.law.law import Point, Row
-from estimator.parallel.parallel import ParallelPlan, Sharded
 from estimator.estimates.parts import Parts
 from estimator.estimates.peaks import Peak, Step, largest, later_peaks
-from estimator.core.problems import Problem
+from estimator.law.law import Point, Row
+from estimator.parallel.parallel import ParallelPlan, Sharded
 from estimator.recipe.recipe import Recipe
 
 
@@ -84,7 +84,10 @@ class Estimate:
     @functools.cached_property
     def peaks(self) -> tuple[Peak, ...]:
         """All moments: the run's, then drawing samples, merging and the chat."""
-        return (*self.run_peaks, *later_peaks(self.source.recipe, self.source.parts, self.source.step, self.source.derive))
+        return (
+            *self.run_peaks,
+            *later_peaks(self.source.recipe, self.source.parts, self.source.step, self.source.derive),
+        )
 
     @functools.cached_property
     def formulas(self) -> tuple[Formula, ...]:
@@ -121,9 +124,17 @@ class Estimate:
         return self.device_bytes - self.peak_reserved_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        own = (name for name in self.__dataclass_fields__ if name not in ("warnings", "uncertainty", "run_peaks", "source", "parallel"))
+        own = (
+            name
+            for name in self.__dataclass_fields__
+            if name not in ("warnings", "uncertainty", "run_peaks", "source", "parallel")
+        )
         data = {name: getattr(self, name) for name in own}
-        data |= {"peaks": [vars(peak) for peak in self.peaks], "largest_peak": self.largest_peak.name, "disk": vars(self.disk)}
+        data |= {
+            "peaks": [vars(peak) for peak in self.peaks],
+            "largest_peak": self.largest_peak.name,
+            "disk": vars(self.disk),
+        }
         data["parallel"] = self.parallel.to_dict() if self.parallel else None
         bar = {"low_bytes": self.uncertainty.low_bytes, "high_bytes": self.uncertainty.high_bytes}
         return data | {"uncertainty": bar | {"why": _said(self.uncertainty.why)}, "warnings": _said(self.warnings)}

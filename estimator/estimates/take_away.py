@@ -14,23 +14,35 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from estimator.core.field_text import spelled
+from estimator.core.fields import DEFAULT, FieldInfo
+from estimator.core.problems import Problem
 from estimator.estimates.conditions import CONDITIONS, Conditions
 from estimator.estimates.estimate import Estimate
-from estimator.core.fields import DEFAULT, FieldInfo
 from estimator.law.law import COMPONENTS
-from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
-from estimator.core.field_text import spelled
 
 GPU = "gpu"
-FIGURES = ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "edge_bytes", "headroom_bytes", "total_parameters", "trainable_parameters")
+FIGURES = (
+    "peak_allocated_bytes",
+    "peak_reserved_bytes",
+    "device_bytes",
+    "edge_bytes",
+    "headroom_bytes",
+    "total_parameters",
+    "trainable_parameters",
+)
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets run a cell that begins with one of these (OWASP, CSV injection)."""
 
 
 def stated(recipe: Recipe) -> dict[str, Any]:
     """The fields that differ from their defaults, and the model, as plain JSON types."""
-    return {name: value for name, value in recipe.to_dict().items() if name == "model" or getattr(recipe, name) != FIELDS[name].default}
+    return {
+        name: value
+        for name, value in recipe.to_dict().items()
+        if name == "model" or getattr(recipe, name) != FIELDS[name].default
+    }
 
 
 def command_line(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
@@ -70,7 +82,9 @@ def python_code(recipe: Recipe, gpu: str | None = None, conditions: Conditions =
     """A program that prints the same estimate."""
     fields = "".join(f"    {name}={value!r},\n" for name, value in stated(recipe).items())
     card = f", {gpu!r}" if gpu else ""
-    beside = "".join(f", {name}={value!r}" for name, value in conditions.options.items() if value != Conditions().options[name])
+    beside = "".join(
+        f", {name}={value!r}" for name, value in conditions.options.items() if value != Conditions().options[name]
+    )
     return f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}{beside}, derive=True).to_json())\n"
 
 

@@ -9,9 +9,9 @@ import functools
 import re
 from dataclasses import dataclass
 
-from estimator.model.catalog import rows
 from estimator.core.problems import Problem
 from estimator.core.units import GIB, MIB
+from estimator.model.catalog import rows
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,19 @@ def gpus() -> dict[str, Gpu]:
 
 def _gpu(row: dict[str, str]) -> Gpu:
     return Gpu(
-        **{k: row[k] for k in ("name", "vendor", "family", "architecture", "compute_capability", "mem_type", "interconnect", "notes")},
+        **{
+            k: row[k]
+            for k in (
+                "name",
+                "vendor",
+                "family",
+                "architecture",
+                "compute_capability",
+                "mem_type",
+                "interconnect",
+                "notes",
+            )
+        },
         memory_gib=float(row["memory_gib"]) if row["memory_gib"] else None,
         memory_mib_visible=int(row["memory_mib_visible"]) if row["memory_mib_visible"] else None,
         memory_mib_cuda_total=int(row["memory_mib_cuda_total"]) if row["memory_mib_cuda_total"] else None,
@@ -164,7 +176,9 @@ def known_gpu(name: str) -> Gpu | None:
 @functools.cache
 def _contexts() -> tuple[dict[str, Context], Context]:
     table = rows("contexts.csv")
-    made = {r["gpu"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in table}
+    made = {
+        r["gpu"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in table
+    }
     return made, made.pop("*")
 
 
@@ -181,5 +195,8 @@ def default_context() -> Context:
 @functools.cache
 def communicators() -> tuple[Context, Context]:
     """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of tensor parallel."""
-    made = {r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in rows("communicators.csv")}
+    made = {
+        r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"])
+        for r in rows("communicators.csv")
+    }
     return made["*"], made["tp"]

@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 
+from estimator.core.problems import Problem
 from estimator.hardware.cards import Gpu
 from estimator.model.catalog import rows
-from estimator.core.problems import Problem
-
 
 MACHINE_CARDS = 8
 """More are in several machines (but for NVL72's racks), whose network nobody stated."""
@@ -31,7 +30,9 @@ class Link:
 
     @property
     def why(self) -> Problem:
-        return Problem("why.link", link=self.name, low=f"{self.low_gbs:g}", central=f"{self.gbs:g}", high=f"{self.high_gbs:g}")
+        return Problem(
+            "why.link", link=self.name, low=f"{self.low_gbs:g}", central=f"{self.gbs:g}", high=f"{self.high_gbs:g}"
+        )
 
 
 @functools.cache
@@ -44,14 +45,23 @@ def link_of(gpu: Gpu, devices: int) -> Link | None:
     link = Link(name, float(row["low_gbs"]), float(row["gbs"]), float(row["high_gbs"]), row["source"])
     for bridge in bridges:
         if found := _row_for(gpu, bridge, devices):
-            link = replace(link, name=f"{link.name}; {bridge}", high_gbs=float(found["high_gbs"]), source=f"{link.source}; {found['source']}")
+            link = replace(
+                link,
+                name=f"{link.name}; {bridge}",
+                high_gbs=float(found["high_gbs"]),
+                source=f"{link.source}; {found['source']}",
+            )
     return link
 
 
 def _row_for(gpu: Gpu, interconnect: str, devices: int) -> dict[str, str] | None:
     """The most particular row: the card's own, its family's, everybody's."""
     said = {"gpu": gpu.name, "family": gpu.family, "devices": str(devices)}
-    fitting = [row for row in _rows() if row["interconnect"] == interconnect and all(row[key] in ("", value) for key, value in said.items())]
+    fitting = [
+        row
+        for row in _rows()
+        if row["interconnect"] == interconnect and all(row[key] in ("", value) for key, value in said.items())
+    ]
     return max(fitting, key=lambda row: [bool(row[key]) for key in said], default=None)
 
 

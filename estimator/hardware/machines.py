@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimator.model import catalog
-from estimator.hardware.cards import Context, Gpu, Usable, context_for, find_gpu
 from estimator.core.problems import Problem
+from estimator.core.units import GIB, MIB
+from estimator.hardware.cards import Context, Gpu, Usable, context_for, find_gpu
+from estimator.model import catalog
 from estimator.program.program import check_machine
 from estimator.recipe.recipe import Recipe
-from estimator.core.units import GIB, MIB
 
 SYSTEMS = ("linux", "linux-desktop", "windows", "windows-desktop", "wsl2", "macos")
 """`linux` is a server or a second card; with `-desktop` the card draws the screen too."""
@@ -47,7 +47,9 @@ class Machine:
 
 
 @functools.lru_cache(maxsize=512)
-def machine(name: str | Gpu, system: str | None = None, mig: str | None = None, memory_gib: float | None = None) -> Machine:
+def machine(
+    name: str | Gpu, system: str | None = None, mig: str | None = None, memory_gib: float | None = None
+) -> Machine:
     """The machine that is meant. `mig` may also end the name: `A100 SXM4 80GB MIG 3g.40gb`. Without a `system` the card has
     nothing else to do: native Linux, no screen.
 
@@ -96,7 +98,12 @@ def _sliced(gpu: Gpu, system: str | None, profile: str) -> Machine:
     row = profiles.get(profile.lower().removeprefix("mig").strip())
     if row is None:
         cards = ", ".join(dict.fromkeys(row["gpu"] for row in _rows("mig.csv")))
-        raise Problem("recipe.choice", field="mig", value=f"{profile[:40]} ({gpu.name})", allowed=", ".join(profiles) or f"slices of {cards}")
+        raise Problem(
+            "recipe.choice",
+            field="mig",
+            value=f"{profile[:40]} ({gpu.name})",
+            allowed=", ".join(profiles) or f"slices of {cards}",
+        )
     usable = Usable(int(float(row["gib"]) * GIB), context_for(gpu), row["source"])
     gpu = replace(gpu, name=f"{gpu.name} MIG {row['profile']}", memory_gib=float(row["gib"]))
     return Machine(gpu, system, usable, usable.bytes, usable.bytes)
@@ -124,7 +131,9 @@ def _fixed(gpu: Gpu, system: str, row: dict[str, str]) -> Machine:
     low, middle, high = (int(number) * MIB for number in row["total"].removeprefix("fixed:").split(","))
     context = context_for(gpu)
     if system == "macos":
-        context = Context(FRAMEWORK_BYTES, FRAMEWORK_BYTES, FRAMEWORK_BYTES, "1 GiB kept back for the framework (presets/README.md)")
+        context = Context(
+            FRAMEWORK_BYTES, FRAMEWORK_BYTES, FRAMEWORK_BYTES, "1 GiB kept back for the framework (presets/README.md)"
+        )
     usable = Usable(middle, context, row["source"])
     return Machine(gpu, system, usable, low - context.bytes, high - context.bytes)
 
@@ -142,7 +151,10 @@ def _row_for(gpu: Gpu, system: str) -> dict[str, str] | None:
     fitting = [
         row
         for row in _rows("systems.csv")
-        if row["system"] == system and row["vendor"] in ("", gpu.vendor) and row["gpu"] in ("", gpu.name) and row["memory_gib"] in ("", size)
+        if row["system"] == system
+        and row["vendor"] in ("", gpu.vendor)
+        and row["gpu"] in ("", gpu.name)
+        and row["memory_gib"] in ("", size)
     ]
     return max(fitting, key=lambda row: (bool(row["gpu"]), bool(row["memory_gib"]), bool(row["vendor"])), default=None)
 

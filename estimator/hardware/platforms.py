@@ -32,7 +32,13 @@ class Platform:
     @property
     def kernels(self) -> str:
         """What of a platform changes a law: `flash`, or how far the memory-efficient kernel reaches."""
-        return "flash" if self.has_flash and self.capability >= 8 else "efficient" if self.torch >= (2, 14) else "ungrouped"
+        return (
+            "flash"
+            if self.has_flash and self.capability >= 8
+            else "efficient"
+            if self.torch >= (2, 14)
+            else "ungrouped"
+        )
 
     @property
     def workspace_bytes(self) -> int:

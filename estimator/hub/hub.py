@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from estimator.core.problems import Problem
+from estimator.hub.hubs import Hub, parse
+from estimator.hub.reader import Late, Offline, Reader, Refused, TooLarge, Unreached
 from estimator.model import headers
 from estimator.model.catalog import close_names, unknown_model
 from estimator.model.headers import BadHeader, Stored
-from estimator.hub.hubs import Hub, parse
-from estimator.core.problems import Problem
-from estimator.hub.reader import Late, Offline, Reader, Refused, TooLarge, Unreached
 from estimator.model.spec import ADAPTER_CONFIG, MAX_CONFIG_BYTES, ModelSpec, adapter_problem, parse_config
 
 SECONDS = 9.0
@@ -59,7 +59,9 @@ class Fetched:
         return not any(note.code == "model.headers_unread" for note in self.notes)
 
 
-def fetch(name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, seconds: float = SECONDS) -> Fetched:
+def fetch(
+    name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, seconds: float = SECONDS
+) -> Fetched:
     """Config and headers of a hub id, from `cache_dir` where they were kept within a day.
 
     `token` is huggingface_hub's: None sends this machine's login, False sends none and sees nothing that was fetched with
@@ -84,19 +86,27 @@ def fetch(name: str, cache_dir: Path | None = None, token: str | Literal[False] 
     return fetched
 
 
-def _ask(hub: Hub, name: str, token: str | Literal[False] | None, seconds: float, so_far: Callable[[Fetched], None]) -> Fetched:
+def _ask(
+    hub: Hub, name: str, token: str | Literal[False] | None, seconds: float, so_far: Callable[[Fetched], None]
+) -> Fetched:
     reader = Reader(hub.headers(token), seconds)
     try:
         revision, files = hub.listing(reader)
         if "config.json" not in files and ADAPTER_CONFIG in files:
-            raise adapter_problem(parse_config(reader.read(hub.url(revision, ADAPTER_CONFIG), MAX_CONFIG_BYTES), f"{name} {ADAPTER_CONFIG}"))
+            raise adapter_problem(
+                parse_config(
+                    reader.read(hub.url(revision, ADAPTER_CONFIG), MAX_CONFIG_BYTES), f"{name} {ADAPTER_CONFIG}"
+                )
+            )
         if "config.json" not in files:
             raise Problem("hub.no_config", field="model", value=name, hub=hub.title, files=_shown(files))
         content = reader.read(hub.url(revision, "config.json"), MAX_CONFIG_BYTES)
     except Refused as error:
         raise _refused(hub, name, error) from error
     except TooLarge:
-        raise Problem("model.config_too_large", field="model", value=f"{name} config.json", allowed=f"{MAX_CONFIG_BYTES:,} bytes") from None
+        raise Problem(
+            "model.config_too_large", field="model", value=f"{name} config.json", allowed=f"{MAX_CONFIG_BYTES:,} bytes"
+        ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Unreached(f"not the answer of {hub.title}") from error
     config = parse_config(content, f"{name} config.json")
@@ -105,14 +115,18 @@ def _ask(hub: Hub, name: str, token: str | Literal[False] | None, seconds: float
     return _with_headers(hub, name, config, revision, files, reader)
 
 
-def _with_headers(hub: Hub, name: str, config: dict[str, Any], revision: str, files: list[str], reader: Reader) -> Fetched:
+def _with_headers(
+    hub: Hub, name: str, config: dict[str, Any], revision: str, files: list[str], reader: Reader
+) -> Fetched:
     """The config alone counts most models, so headers that cannot be read are a note."""
     weights = headers.weight_files(files)
     if not weights:
         note = Problem("model.headers_missing", field="model", value=name, files=_shown(files))
         return Fetched(config, None, (note,))
     try:
-        return Fetched(config, headers.stored(_read_headers(reader, [hub.url(revision, file) for file in weights]), config))
+        return Fetched(
+            config, headers.stored(_read_headers(reader, [hub.url(revision, file) for file in weights]), config)
+        )
     except (BadHeader, Refused, Unreached) as error:
         return Fetched(config, None, (_unread(name, str(error)),))
 
@@ -131,7 +145,9 @@ def _read_headers(reader: Reader, urls: list[str]) -> headers.Tensors:
         lengths = [headers.header_length(start) for start in starts]
         if sum(lengths) > headers.MAX_HEADER_BYTES:
             raise BadHeader(f"{sum(lengths):,} bytes of headers; allowed: up to {headers.MAX_HEADER_BYTES:,}")
-        for content in pool.map(lambda url, length: reader.read_range(url, headers.LENGTH_BYTES, length), urls, lengths):
+        for content in pool.map(
+            lambda url, length: reader.read_range(url, headers.LENGTH_BYTES, length), urls, lengths
+        ):
             tensors |= headers.parse_header(content)
     return tensors
 

@@ -111,7 +111,11 @@ Hub = HuggingFace | ModelScope
 
 def parse(name: str) -> Hub | None:
     """`org/name` on Hugging Face, `modelscope:org/name`; None for anything else."""
-    hub, repo = (ModelScope, name.removeprefix(MODELSCOPE_PREFIX)) if name.startswith(MODELSCOPE_PREFIX) else (HuggingFace, name)
+    hub, repo = (
+        (ModelScope, name.removeprefix(MODELSCOPE_PREFIX))
+        if name.startswith(MODELSCOPE_PREFIX)
+        else (HuggingFace, name)
+    )
     is_id = _ID.fullmatch(repo) and not any(pair in repo for pair in ("..", "--"))
     return hub(repo) if is_id else None
 

@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from estimator.model import catalog
-from estimator.hub import counted
-from estimator.model import headers
 from estimator.core import home
-from estimator.hub import hub
+from estimator.core.problems import Problem
+from estimator.core.time_limit import COUNTING_SECONDS, at_most
+from estimator.hub import counted, hub
+from estimator.hub.hubs import parse
+from estimator.memory.stored import left_alone
+from estimator.model import catalog, headers
 from estimator.model.catalog import Model
 from estimator.model.headers import BadHeader, Stored
-from estimator.hub.hubs import parse
 from estimator.model.inventory import Inventory
-from estimator.core.time_limit import COUNTING_SECONDS, at_most
-from estimator.core.problems import Problem
 from estimator.model.spec import ModelSpec, read_config
-from estimator.memory.stored import left_alone
 
 INVENTORIES = "inventories"
 """Folder of counted models inside a cache folder (`estimator.hub.counted`)."""
@@ -41,7 +39,9 @@ class Source:
     def model(self, inventory: Inventory) -> Model:
         """The model with this inventory, and warnings about how it was counted."""
         spec = ModelSpec.from_config(self.config)
-        return Model(self.name, left_alone(inventory, self.config), spec, self.notes + self._doubts(inventory, spec), self.config)
+        return Model(
+            self.name, left_alone(inventory, self.config), spec, self.notes + self._doubts(inventory, spec), self.config
+        )
 
     def _doubts(self, inventory: Inventory, spec: ModelSpec) -> tuple[Problem, ...]:
         if inventory.class_name == headers.CLASS_NAME:
@@ -58,7 +58,9 @@ def local_folder(name: str) -> Path | None:
         return None
 
 
-def open_source(name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, folders: bool = True) -> Source:
+def open_source(
+    name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, folders: bool = True
+) -> Source:
     """The config and the headers of a folder or a hub id; a folder goes first, where `folders` are allowed. `token` as in
     `hub.fetch`. Raises `Problem`."""
     if folders and (folder := local_folder(name)):
@@ -141,5 +143,11 @@ def count(source: Source) -> Inventory:
     if source.stored is None:
         raise Problem("model.remote_code", field="model", value=source.name, model_type=model_type)
     if source.stored.packed:
-        raise Problem("model.packed", field="model", value=source.name, model_type=model_type, types=", ".join(source.stored.packed))
+        raise Problem(
+            "model.packed",
+            field="model",
+            value=source.name,
+            model_type=model_type,
+            types=", ".join(source.stored.packed),
+        )
     return source.stored.inventory

@@ -12,8 +12,6 @@ from __future__ import annotations
 import functools
 
 from estimator.adapters.adapters import Trainables
-from estimator.recipe.batches import Batches, is_flat
-from estimator.model.inventory import Inventory
 from estimator.law.law import PHI, TRL_TILE_TOKENS, Law, Loop, Row
 from estimator.law.layer_bytes import (
     Widths,
@@ -23,8 +21,10 @@ from estimator.law.layer_bytes import (
     layer_bytes,
     stream_widths,
 )
-from estimator.recipe.recipe import Recipe
+from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
+from estimator.recipe.batches import Batches, is_flat
+from estimator.recipe.recipe import Recipe
 
 TRL_TILE_VOCABULARY = 32768
 """trl/trainer/utils.py _CHUNKED_LOGPROB_CHUNK_SIZE; the buffer has this width even for a smaller vocabulary."""
@@ -74,7 +74,13 @@ def analytic_law(
     rows.append(Row("optimizer_step", {}, {}, holds_step_temporary=True))
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
     kept_error = ERROR_CHECKPOINTED if recipe.gradient_checkpointing else ERROR_KEPT
-    return Law(tuple(rows), tile, "analytic", kept_error if is_dense(spec, inventory) else ERROR_OTHER, dict(inventory.versions))
+    return Law(
+        tuple(rows),
+        tile,
+        "analytic",
+        kept_error if is_dense(spec, inventory) else ERROR_OTHER,
+        dict(inventory.versions),
+    )
 
 
 def _times(terms: dict[str, float], factor: float) -> dict[str, float]:
@@ -104,7 +110,12 @@ def _phi(terms: dict[str, float]) -> tuple[float, ...]:
 
 def is_dense(spec: ModelSpec, inventory: Inventory) -> bool:
     """Whether every layer is attention and one gated MLP, as the terms below assume."""
-    return spec.num_experts is None and bool(spec.intermediate_size) and inventory.class_name.endswith("CausalLM") and is_gated(inventory)
+    return (
+        spec.num_experts is None
+        and bool(spec.intermediate_size)
+        and inventory.class_name.endswith("CausalLM")
+        and is_gated(inventory)
+    )
 
 
 def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:
@@ -127,14 +138,21 @@ def _mask(recipe: Recipe, widths: Widths, masked: bool) -> dict[str, float]:
 def _held_by_int8(recipe: Recipe, spec: ModelSpec) -> int:
     """Width of what LLM.int8 holds of a layer in spite of checkpointing: bitsandbytes keeps each projection's input as an attribute
     (autograd/_functions.py MatMul8bitLt.forward, `ctx.tensors`), where torch's non-reentrant checkpointing does not see it."""
-    if not recipe.is_quantized or recipe.quantization != "int8" or not recipe.gradient_checkpointing or recipe.use_reentrant:
+    if (
+        not recipe.is_quantized
+        or recipe.quantization != "int8"
+        or not recipe.gradient_checkpointing
+        or recipe.use_reentrant
+    ):
         return 0
     return 2 * spec.hidden_size + spec.num_attention_heads * spec.head_dim + active_width(spec)
 
 
 def _dora_temporary(trained: Trainables, widths: Widths) -> int:
     """DoRA multiplies A and B out and norms the sum with the weight (peft/tuners/lora/dora.py get_lora_weight, get_weight_norm)."""
-    return max((widths.f * (g.in_features**2 + 3 * g.in_features * g.out_features) for g in trained.adapters), default=0)
+    return max(
+        (widths.f * (g.in_features**2 + 3 * g.in_features * g.out_features) for g in trained.adapters), default=0
+    )
 
 
 def _final_norm(spec: ModelSpec) -> dict[str, float]:
@@ -142,7 +160,9 @@ def _final_norm(spec: ModelSpec) -> dict[str, float]:
     return {"BS": 4.0 * spec.hidden_size + 4}
 
 
-def _losses(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device: str, batches: Batches) -> list[dict[str, float]]:
+def _losses(
+    recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device: str, batches: Batches
+) -> list[dict[str, float]]:
     """Bytes of head and loss at the moments of its backward that can be the highest.
 
     TRL (kernels/chunked_logprob.py): one tile in the compute type, the gathered rows, their fp32 gradient and its cast,
@@ -159,7 +179,10 @@ def _losses(recipe: Recipe, spec: ModelSpec, widths: Widths, loop: Loop, device:
     rows = added({"BS": (2.0 * e + 4) * h + 40 + IDS_BYTES}, head)
     if device != "cpu" and batches.trained_share < 1:
         gathered = added({"trained": (2.0 * e + 4) * h + 40, "BS": float(IDS_BYTES)}, head)
-        return [added(gathered, {"tile": float(TRL_TILE_VOCABULARY * e)}), added({"trained": float(e * h), "BS": e * h + IDS_BYTES}, head)]
+        return [
+            added(gathered, {"tile": float(TRL_TILE_VOCABULARY * e)}),
+            added({"trained": float(e * h), "BS": e * h + IDS_BYTES}, head),
+        ]
     if device != "cpu":
         return [added(rows, {"tile": float(TRL_TILE_VOCABULARY * e)})]
     columns = min(V, TRL_TILE_VOCABULARY)

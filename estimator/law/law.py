@@ -116,7 +116,19 @@ class Law:
         trained = trained_tokens(batch, sequence, trained_share)
         tiled = min(trained, self.tile_tokens)
         chunks = batch * math.ceil(sequence / self.chunk_tokens) if self.chunk_tokens else 0.0
-        return (1.0, batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence * sequence, tiled, trained, chunks)
+        return (
+            1.0,
+            batch,
+            sequence,
+            tokens,
+            tokens * sequence,
+            tokens * rank,
+            rank,
+            sequence * sequence,
+            tiled,
+            trained,
+            chunks,
+        )
 
     def evaluate(
         self,
@@ -141,9 +153,19 @@ class Law:
     def dynamic_bytes(self, batch: int, sequence: int, rank: int, moment: str | None = None) -> int:
         """Activations, logits and temporaries at their highest, in all rows or in those of one moment (0 if there is none)."""
         phi = self.phi(batch, sequence, rank)
-        return round(max((sum(map(mul, terms, phi)) for name, terms in self._dynamic if moment in (None, name)), default=0))
+        return round(
+            max((sum(map(mul, terms, phi)) for name, terms in self._dynamic if moment in (None, name)), default=0)
+        )
 
-    def peaks(self, batch: Any, sequence: Any, rank: Any, static: dict[str, Any], step_temporary: Any = 0, trained_share: float = 1.0) -> Any:
+    def peaks(
+        self,
+        batch: Any,
+        sequence: Any,
+        rank: Any,
+        static: dict[str, Any],
+        step_temporary: Any = 0,
+        trained_share: float = 1.0,
+    ) -> Any:
         """Peak bytes at many points at once: numpy arrays (broadcast against each other) in, an array out.
 
         `static` values and `step_temporary` may be arrays over the same points (they depend on the rank).
@@ -155,7 +177,19 @@ class Law:
         trained = np.minimum(tokens * trained_share, tokens - batch)
         tiled = np.minimum(trained, self.tile_tokens)
         chunks = batch * np.ceil(sequence / self.chunk_tokens) if self.chunk_tokens else np.zeros_like(tokens)
-        columns = [np.ones_like(tokens), batch, sequence, tokens, tokens * sequence, tokens * rank, rank, sequence**2, tiled, trained, chunks]
+        columns = [
+            np.ones_like(tokens),
+            batch,
+            sequence,
+            tokens,
+            tokens * sequence,
+            tokens * rank,
+            rank,
+            sequence**2,
+            tiled,
+            trained,
+            chunks,
+        ]
         phi = np.stack(columns, axis=-1)
         none = (0.0,) * len(PHI)
         table = np.array([np.sum([none, *row.coefficients.values()], axis=0) for row in self.rows])
@@ -174,7 +208,10 @@ class Law:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Law:
         """Raises ValueError for another format or another phi: such a law is derived again."""
-        known, missing = len(data["phi"]), len(PHI) - len(data["phi"])  # `trained` and `chunks` came later: laws without train all
+        known, missing = (
+            len(data["phi"]),
+            len(PHI) - len(data["phi"]),
+        )  # `trained` and `chunks` came later: laws without train all
         if data["format"] != FORMAT or tuple(data["phi"]) != PHI[:known] or missing > 2:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
         widened = lambda values: (*values, *(0,) * missing)  # noqa: E731
@@ -205,7 +242,9 @@ class Point:
 
     def components(self, row: Row) -> dict[str, int]:
         """Bytes by component at one of the law's moments."""
-        parts = {name: round(self.static[name] * row.held.get(name, 1.0)) if name in STATIC else 0 for name in COMPONENTS}
+        parts = {
+            name: round(self.static[name] * row.held.get(name, 1.0)) if name in STATIC else 0 for name in COMPONENTS
+        }
         for name, coefficients in row.coefficients.items():
             parts[name] = round(sum(c * x for c, x in zip(coefficients, self.phi)))
         if row.holds_step_temporary:

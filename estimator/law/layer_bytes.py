@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estimator.adapters.adapters import Trainables
-from estimator.model.inventory import Inventory
-from estimator.law.law import Loop
-from estimator.recipe.recipe import Recipe
-from estimator.model.spec import ModelSpec
 from estimator.core.units import width_bytes
+from estimator.law.law import Loop
+from estimator.model.inventory import Inventory
+from estimator.model.spec import ModelSpec
+from estimator.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def is_gated(inventory: Inventory) -> bool:
 def stream_widths(recipe: Recipe, loop: Loop) -> Widths:
     """`Linear4bit` returns its input's type: after an upcast of the norms the whole stream is fp32 (bitsandbytes nn/modules.py)."""
     w = width_bytes(recipe.dtype)
-    return Widths(w, 4 if recipe.is_quantized and loop.upcasts != "none" else w, width_bytes(adapter_dtype(recipe, loop)))
+    return Widths(
+        w, 4 if recipe.is_quantized and loop.upcasts != "none" else w, width_bytes(adapter_dtype(recipe, loop))
+    )
 
 
 def adapter_dtype(recipe: Recipe, loop: Loop) -> str:
@@ -69,7 +71,13 @@ def adapter_dtype(recipe: Recipe, loop: Loop) -> str:
 
 
 def layer_bytes(
-    recipe: Recipe, inventory: Inventory, spec: ModelSpec, trained: Trainables, widths: Widths, device: str, masked: bool = False
+    recipe: Recipe,
+    inventory: Inventory,
+    spec: ModelSpec,
+    trained: Trainables,
+    widths: Widths,
+    device: str,
+    masked: bool = False,
 ) -> Layer:
     """What one layer saves for its backward, and what that backward holds beside it.
 
@@ -161,7 +169,10 @@ def _lora_saved(
         rank = per_layer * group.experts * group.r / recipe.r
         terms = {"BS": inputs, "BSr": rank * f}
         if recipe.use_dora:
-            terms = added(terms, {"BS": per_layer * (widths.e + f) * out, "1": per_layer * f * (n * n + 3 * out), "r": rank * f * n})
+            terms = added(
+                terms,
+                {"BS": per_layer * (widths.e + f) * out, "1": per_layer * f * (n * n + 3 * out), "r": rank * f * n},
+            )
         total = added(total, terms)
     return total
 
@@ -175,4 +186,8 @@ def _input_of(leaf: str) -> str:
         return "attention output"
     if leaf in ("down_proj", "fc2", "w2", "dense_4h_to_h", "c_proj"):
         return "product"
-    return "mlp input" if leaf in ("gate_proj", "up_proj", "gate_up_proj", "fc1", "w1", "w3", "c_fc", "dense_h_to_4h") else "attention input"
+    return (
+        "mlp input"
+        if leaf in ("gate_proj", "up_proj", "gate_up_proj", "fc1", "w1", "w3", "c_fc", "dense_h_to_4h")
+        else "attention input"
+    )

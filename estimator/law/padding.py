@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from estimator.recipe.batches import is_flat
-from estimator.law.law import PHI, Law
-from estimator.hardware.platforms import Platform
-from estimator.recipe.recipe import Recipe
-from estimator.model.spec import ModelSpec
 from estimator.core.units import width_bytes
+from estimator.hardware.platforms import Platform
+from estimator.law.law import PHI, Law
+from estimator.model.spec import ModelSpec
+from estimator.recipe.batches import is_flat
+from estimator.recipe.recipe import Recipe
 
 ERROR_PADDED = 0.03
 """Of a traced law of full rows with the masks added, against one traced with them (tests/estimator/test_batches.py)."""
@@ -38,7 +38,10 @@ def padding_bytes(recipe: Recipe, spec: ModelSpec, platform: Platform) -> int:
 def _padding(recipe: Recipe, spec: ModelSpec, layers: int) -> dict[str, float]:
     """A boolean mask for all; a mask of numbers, and k and v repeated to the query heads, for each of `layers` at work."""
     width = width_bytes(recipe.dtype)
-    return {"BSS": 1.0 + layers * width, "BS": layers * width * 2.0 * (spec.num_attention_heads - spec.num_key_value_heads) * spec.head_dim}
+    return {
+        "BSS": 1.0 + layers * width,
+        "BS": layers * width * 2.0 * (spec.num_attention_heads - spec.num_key_value_heads) * spec.head_dim,
+    }
 
 
 def with_padding(law: Law, recipe: Recipe, spec: ModelSpec) -> Law:
@@ -47,7 +50,12 @@ def with_padding(law: Law, recipe: Recipe, spec: ModelSpec) -> Law:
     A moment at which a layer's masks are gone already counts them still: never less than a trace of padded rows says.
     """
     whole = 1 if recipe.gradient_checkpointing else spec.num_hidden_layers
-    layers = {"forward": whole, "loss": 0 if recipe.gradient_checkpointing else whole, "last_layer_backward": whole, "first_layer_backward": 1}
+    layers = {
+        "forward": whole,
+        "loss": 0 if recipe.gradient_checkpointing else whole,
+        "last_layer_backward": whole,
+        "first_layer_backward": 1,
+    }
     rows = []
     for row in law.rows:
         if row.moment in layers:

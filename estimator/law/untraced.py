@@ -10,7 +10,13 @@ from pathlib import PurePath
 
 from estimator.core.problems import Problem
 
-LIBRARIES = {"peft": "PEFT", "transformers": "Transformers", "bitsandbytes": "bitsandbytes", "trl": "TRL", "accelerate": "Accelerate"}
+LIBRARIES = {
+    "peft": "PEFT",
+    "transformers": "Transformers",
+    "bitsandbytes": "bitsandbytes",
+    "trl": "TRL",
+    "accelerate": "Accelerate",
+}
 TORCH = "PyTorch"
 OURS = "LoRA Studio"
 

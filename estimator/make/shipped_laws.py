@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from estimator.shelf import laws
-from estimator.model.catalog import Model, load_preset, models, presets_dir
-from estimator.law.law import Law
-from estimator.hardware.platforms import Platform
 from estimator.core.problems import Problem
+from estimator.hardware.platforms import Platform
+from estimator.law.law import Law
+from estimator.model.catalog import Model, load_preset, models, presets_dir
 from estimator.recipe.recipe import Recipe
+from estimator.shelf import laws
 
 LOOP = "trl"
 FUSED_NAMES = ("query_key_value", "qkv_proj", "c_attn", "Wqkv")
@@ -36,7 +36,11 @@ def target_sets(model: Model) -> list[str | list[str]]:
     """What adapters are put on: {q, v}, {q, k, v, o} by the names that the model's attention has, and all linear layers."""
     paths = [name.rpartition(".") for name in model.inventory.linear_names]
     leaves = {leaf for _, _, leaf in paths}
-    inner = {leaf for parent, _, leaf in paths if leaf == "o_proj" or "attn" in parent.lower() or "attention" in parent.lower()}
+    inner = {
+        leaf
+        for parent, _, leaf in paths
+        if leaf == "o_proj" or "attn" in parent.lower() or "attention" in parent.lower()
+    }
     pair = sorted(leaves.intersection(QUERY_VALUE_NAMES))
     four = sorted([*pair, *leaves.intersection(["k_proj"]), *[name for name in OUTPUT_NAMES if name in inner][:1]])
     return [pair, four, "all-linear"]
@@ -47,7 +51,9 @@ def recipes(id: str) -> Iterator[Recipe]:
     for kept, rows in itertools.product((True, False), (1, 2)):
         plain = Recipe(model=id, gradient_checkpointing=kept, per_device_train_batch_size=rows, max_length=64)
         yield plain.replace(method="full")
-        yield plain.replace(method="full", gradient_accumulation_steps=2)  # of adapters `laws.find` makes it from the others
+        yield plain.replace(
+            method="full", gradient_accumulation_steps=2
+        )  # of adapters `laws.find` makes it from the others
         for method, targets in itertools.product(("lora", "qlora"), target_sets(load_preset(id))):
             yield plain.replace(method=method, target_modules=targets)
 
@@ -64,7 +70,12 @@ def main(argv: list[str] | None = None) -> int:
         made, reasons = _laws(id)
         _write(id, made)
         seconds = time.perf_counter() - started
-        print(f"{id}: {len(made)} laws, {seconds:.1f} s", *(f"  {reason}" for reason in sorted(reasons)), sep="\n", flush=True)
+        print(
+            f"{id}: {len(made)} laws, {seconds:.1f} s",
+            *(f"  {reason}" for reason in sorted(reasons)),
+            sep="\n",
+            flush=True,
+        )
     return 0
 
 
@@ -78,7 +89,9 @@ def _laws(id: str) -> tuple[dict[str, dict], set[str]]:
         try:
             made |= _ranges(recipe, model, at_hand)
         except Problem as problem:
-            reasons.add(f"{recipe.method}, targets {recipe.target_modules if recipe.has_adapters else 'none'}: {problem}")
+            reasons.add(
+                f"{recipe.method}, targets {recipe.target_modules if recipe.has_adapters else 'none'}: {problem}"
+            )
     return {key: law.to_dict() for key, law in made.items()}, reasons
 
 

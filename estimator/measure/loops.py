@@ -10,12 +10,12 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from estimator.program import program
-from estimator.recipe.batches import is_flat
-from estimator.model.catalog import Model
 from estimator.law.law import LOOPS
 from estimator.measure.meter import Meter
 from estimator.measure.random_weights import quiet, random_base
+from estimator.model.catalog import Model
+from estimator.program import program
+from estimator.recipe.batches import is_flat
 from estimator.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -81,7 +81,15 @@ def _collator(recipe: Recipe) -> Any:
     return DataCollatorForLanguageModeling(pad_token_id=0, padding_free=is_flat(recipe))
 
 
-def _trl(recipe: Recipe, base: PreTrainedModel, loop: str, train: Dataset, evaluation: Dataset | None, meter: Meter, folder: Path) -> Trainer:
+def _trl(
+    recipe: Recipe,
+    base: PreTrainedModel,
+    loop: str,
+    train: Dataset,
+    evaluation: Dataset | None,
+    meter: Meter,
+    folder: Path,
+) -> Trainer:
     """What the studio's training worker builds; for `trl-upcast` after PEFT's preparation of a quantized base."""
     if recipe.is_quantized and LOOPS[loop].upcasts == "all":
         from peft import prepare_model_for_kbit_training
@@ -91,14 +99,29 @@ def _trl(recipe: Recipe, base: PreTrainedModel, loop: str, train: Dataset, evalu
     return program.make_trainer(recipe, base, tokenizer(), train, evaluation, args, _collator(recipe), [_watch(meter)])
 
 
-def _standard(recipe: Recipe, base: PreTrainedModel, loop: str, train: Dataset, evaluation: Dataset | None, meter: Meter, folder: Path) -> Trainer:
+def _standard(
+    recipe: Recipe,
+    base: PreTrainedModel,
+    loop: str,
+    train: Dataset,
+    evaluation: Dataset | None,
+    meter: Meter,
+    folder: Path,
+) -> Trainer:
     """Transformers' Trainer with the loss of the model itself, adapters made by PEFT."""
     from transformers import Trainer
 
     args = program.sft_config(recipe, folder, device=_kind(meter.device), evaluates=evaluation is not None)
     model = _prepared(recipe, base, upcasts=LOOPS[loop].upcasts)
     watch = [] if LOOPS[loop].keeps_outputs else [_watch(meter)]
-    return Trainer(model=model, args=args, train_dataset=train, eval_dataset=evaluation, data_collator=_collator(recipe), callbacks=watch)
+    return Trainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=evaluation,
+        data_collator=_collator(recipe),
+        callbacks=watch,
+    )
 
 
 def _prepared(recipe: Recipe, base: PreTrainedModel, upcasts: str) -> Any:
@@ -135,7 +158,9 @@ def _plain(recipe: Recipe, trainer: Trainer, steps: int, meter: Meter) -> None:
     for number in range(1, steps + 1):
         meter.begin()
         for _ in range(recipe.gradient_accumulation_steps):
-            batch = {name: value.to(meter.device) if hasattr(value, "to") else value for name, value in next(batches).items()}
+            batch = {
+                name: value.to(meter.device) if hasattr(value, "to") else value for name, value in next(batches).items()
+            }
             with _autocast(recipe, meter.device):
                 outputs = model(**batch)
             scaler.scale(outputs.loss / recipe.gradient_accumulation_steps).backward()

@@ -19,17 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from estimator.cli.cli import asked, recipe_parser, run_command
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from estimator.estimates import calibration
+from estimator.estimates.estimate import Estimate, estimate
 from estimator.hardware import cards
 from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model
-from estimator.cli.cli import asked, recipe_parser, run_command
-from estimator.estimates.estimate import Estimate, estimate
-from estimator.measure.meter import Driver, Meter, forget
 from estimator.hardware.platforms import Platform
-from estimator.core.problems import Problem
+from estimator.measure.meter import Driver, Meter, forget
+from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
-from estimator.core.units import human_bytes
 
 WARM_UP_STEPS = 2
 """The second step is the first with the optimizer's states; kernels and workspaces are loaded by then."""
@@ -66,13 +66,21 @@ class Measurement:
         return getattr(made, name) / measured - 1 if measured and self.status == OK else None
 
 
-def measure(recipe: Recipe, model: Model, *, loop: str = "trl", steps: int = MEASURED_STEPS, device: str = "cuda") -> Measurement:
+def measure(
+    recipe: Recipe, model: Model, *, loop: str = "trl", steps: int = MEASURED_STEPS, device: str = "cuda"
+) -> Measurement:
     """Train `recipe` for two steps and then for `steps` measured ones.
 
     Raises `Problem` for what this machine has no kernels for, and what the libraries raise but for want of memory.
     """
     if recipe.num_processes > 1:
-        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, other="measure, which is one process", allowed="Use 1")
+        raise Problem(
+            "recipe.conflict",
+            field="num_processes",
+            value=recipe.num_processes,
+            other="measure, which is one process",
+            allowed="Use 1",
+        )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # said before the libraries are imported: nothing is downloaded
     from estimator.measure import loops
     from estimator.program import program
@@ -117,7 +125,11 @@ def _is_out_of_memory(error: Exception, refused: int) -> bool:
     import torch
 
     words = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # cuBLAS and bitsandbytes allocate past torch
-    return bool(refused) or isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
+    return (
+        bool(refused)
+        or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        or any(word in str(error) for word in words)
+    )
 
 
 def _measurement(recipe: Recipe, loop: str, meter: Meter, reason: str, versions: dict[str, str]) -> Measurement:
@@ -152,9 +164,14 @@ def versions() -> dict[str, str]:
     return found | {"torch": torch.__version__}
 
 
-def estimates(recipe: Recipe, model: Model, loop: str, gpu: Gpu | None, engines: Sequence[str], platform: Platform | None) -> dict[str, Estimate]:
+def estimates(
+    recipe: Recipe, model: Model, loop: str, gpu: Gpu | None, engines: Sequence[str], platform: Platform | None
+) -> dict[str, Estimate]:
     """By engine; on the kernels of this machine's card where there is one."""
-    return {engine: estimate(recipe, gpu, model=model, loop=loop, engine=engine, platform=platform, derive=True) for engine in engines}
+    return {
+        engine: estimate(recipe, gpu, model=model, loop=loop, engine=engine, platform=platform, derive=True)
+        for engine in engines
+    }
 
 
 def this_platform(device: str) -> Platform | None:
@@ -178,8 +195,12 @@ def table(recipe: Recipe, made: Measurement, beside: dict[str, Estimate]) -> str
         f"  {'':<18} {'measured':>14}" + "".join(f"  {engine:>14} {'error':>9}" for engine in beside),
     ]
     for name in COMPARED:
-        estimated = "".join(f"  {size(getattr(e, name)):>14} {percent(made.error(e, name)):>9}" for e in beside.values())
-        lines.append(f"  {name.removesuffix('_bytes').replace('_', ' '):<18} {size(getattr(made, name)):>14}{estimated}")
+        estimated = "".join(
+            f"  {size(getattr(e, name)):>14} {percent(made.error(e, name)):>9}" for e in beside.values()
+        )
+        lines.append(
+            f"  {name.removesuffix('_bytes').replace('_', ' '):<18} {size(getattr(made, name)):>14}{estimated}"
+        )
     lines.append(f"  {'context':<18} {size(made.context_bytes):>14}")
     if made.gpu is None:
         lines.append(f"  {'resident growth':<18} {size(made.resident_growth_bytes):>14}")
@@ -197,9 +218,18 @@ def to_dict(made: Measurement, beside: dict[str, Estimate]) -> dict[str, Any]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = recipe_parser("measure", "The real step of a recipe on this machine's GPU, with random weights, beside its estimate.")
-    parser.add_argument("--steps", type=int, default=MEASURED_STEPS, help=f"measured steps, after {WARM_UP_STEPS} to warm up (default {MEASURED_STEPS})")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help=argparse.SUPPRESS)  # cpu: the tests' own
+    parser = recipe_parser(
+        "measure", "The real step of a recipe on this machine's GPU, with random weights, beside its estimate."
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=MEASURED_STEPS,
+        help=f"measured steps, after {WARM_UP_STEPS} to warm up (default {MEASURED_STEPS})",
+    )
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help=argparse.SUPPRESS
+    )  # cpu: the tests' own
     return parser
 
 
@@ -218,17 +248,26 @@ def _run(options: dict[str, Any]) -> int:
         engines = ("law", "trace") if options["engine"] == "trace" else ("law",)
         beside = estimates(recipe, model, loop, card, engines, this_platform(options["device"]))
         calibration.note(records(recipe, made, beside, card))
-        print(json.dumps(to_dict(made, beside), indent=2, ensure_ascii=False) if options["json"] else table(recipe, made, beside))
+        print(
+            json.dumps(to_dict(made, beside), indent=2, ensure_ascii=False)
+            if options["json"]
+            else table(recipe, made, beside)
+        )
     return 0
 
 
-def records(recipe: Recipe, made: Measurement, beside: dict[str, Estimate], card: Gpu | None) -> list[calibration.Record]:
+def records(
+    recipe: Recipe, made: Measurement, beside: dict[str, Estimate], card: Gpu | None
+) -> list[calibration.Record]:
     """What later estimates for this card may know of the run; nothing of a run that failed or had no card."""
     if made.gpu is None or made.status != OK:
         return []
     device = card.name if card else made.gpu
     kept = functools.partial(calibration.record_of, recipe, device, loop=made.loop, versions=made.versions)
-    found = [kept(calibration.RESERVED, e.peak_reserved_bytes, made.peak_reserved_bytes or 0, engine=e.engine) for e in beside.values()]
+    found = [
+        kept(calibration.RESERVED, e.peak_reserved_bytes, made.peak_reserved_bytes or 0, engine=e.engine)
+        for e in beside.values()
+    ]
     context = made.context_bytes or 0
     return [*found, kept(calibration.CONTEXT, context, context, engine="")]
 

@@ -41,7 +41,12 @@ class Driver:
     @classmethod
     def ask(cls) -> Driver:
         card = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
-        command = ["nvidia-smi", "--query-gpu=driver_version,memory.used", "--format=csv,noheader,nounits", f"--id={card}"]
+        command = [
+            "nvidia-smi",
+            "--query-gpu=driver_version,memory.used",
+            "--format=csv,noheader,nounits",
+            f"--id={card}",
+        ]
         try:
             said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
             version, used_mib = (part.strip() for part in said.splitlines()[0].split(","))

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from estimator.program import program
-from estimator.model.catalog import Model
-from estimator.recipe.recipe import Recipe
 from estimator.law.untraced import no_config
+from estimator.model.catalog import Model
+from estimator.program import program
+from estimator.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +47,8 @@ def random_base(recipe: Recipe, model: Model, *, device: str) -> PreTrainedModel
     """What `program.load_base` gives for training, without files. Raises `Problem` where Transformers cannot build it."""
     import transformers
 
-    from estimator.trace import meta_model
     from estimator.model.spec import without_code
+    from estimator.trace import meta_model
 
     if not model.config:
         raise no_config(model.id)
@@ -73,7 +73,10 @@ def _checkpoint(skeleton: Any, device: str) -> dict[str, Unread]:
     """Every tensor of a checkpoint: tied ones once, as they are saved. Norms start as the identity, biases at zero."""
     tied = set(getattr(skeleton, "all_tied_weights_keys", None) or {})
     tensors = {name: tensor for name, tensor in skeleton.state_dict().items() if name not in tied}
-    return {name: Unread(tuple(tensor.shape), tensor.dtype, device, _value(name, tensor)) for name, tensor in tensors.items()}
+    return {
+        name: Unread(tuple(tensor.shape), tensor.dtype, device, _value(name, tensor))
+        for name, tensor in tensors.items()
+    }
 
 
 def _value(name: str, tensor: torch.Tensor) -> float | None:

@@ -24,11 +24,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from estimator.measure import sweep_table
-from estimator.model.catalog import presets_dir
 from estimator.core.problems import Problem
-from estimator.measure.sweep_recipes import DRY_RUN, SweepRow, sweep_rows
 from estimator.core.units import human_bytes
+from estimator.measure import sweep_table
+from estimator.measure.sweep_recipes import DRY_RUN, SweepRow, sweep_rows
+from estimator.model.catalog import presets_dir
 
 SECONDS = 480
 ROW_SECONDS = 120
@@ -47,7 +47,9 @@ class Worker:
         # On a CPU that others use too, threads that spin while they wait slow a step down many times.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "HF_HUB_OFFLINE": "1"}
         with log.open("ab") as errors:
-            self.process = subprocess.Popen(command, text=True, encoding="utf-8", env=environment, stderr=errors, **pipes)
+            self.process = subprocess.Popen(
+                command, text=True, encoding="utf-8", env=environment, stderr=errors, **pipes
+            )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -102,7 +104,11 @@ class Sweep:
             self.worker = Worker(self.device, self.log)
             machine = self.worker.ask({"ask": "machine"}, max(self.left, ROW_SECONDS)) or {}
             if not machine.get("gpu"):
-                raise Problem("measure.no_gpu", field="device", reason=machine.get("reason", "the measuring process did not start"))
+                raise Problem(
+                    "measure.no_gpu",
+                    field="device",
+                    reason=machine.get("reason", "the measuring process did not start"),
+                )
             self.path, self.versions = self.folder / f"{sweep_table.slug(machine['gpu'])}.csv", machine["versions"]
             done = sweep_table.resume(self.path, rows, self.versions)
             if done:
@@ -147,7 +153,10 @@ class Sweep:
         allocated, speed = answer.get("peak_allocated_bytes"), answer.get("steps_per_second")
         figures = [human_bytes(allocated)] if allocated else []
         figures += [f"{speed:.2f} steps/s"] if speed else []
-        print(f"{time.monotonic() - self.began:6.1f} s  {row.id:44} {status:14} {', '.join(figures) or answer.get('reason', '')}", flush=True)
+        print(
+            f"{time.monotonic() - self.began:6.1f} s  {row.id:44} {status:14} {', '.join(figures) or answer.get('reason', '')}",
+            flush=True,
+        )
 
 
 def serve(device: str) -> None:
@@ -180,17 +189,23 @@ def _machine(device: str) -> dict[str, Any]:
 
 def _measured(request: dict[str, Any], device: str) -> dict[str, Any]:
     """The measurement, or status `failed` and why; `is_over` where this process is not fit for another."""
+    from estimator.hub.sources import open_model
     from estimator.measure import measure
     from estimator.measure.meter import forget
     from estimator.recipe.recipe import Recipe
-    from estimator.hub.sources import open_model
 
     try:
         recipe = Recipe.from_dict(request["recipe"])
-        made = measure.measure(recipe, open_model(recipe.model), loop=request["loop"], steps=request["steps"], device=device)
+        made = measure.measure(
+            recipe, open_model(recipe.model), loop=request["loop"], steps=request["steps"], device=device
+        )
     except Exception as error:  # one row's failure is a line of the table, not the end of the sweep
         traceback.print_exc()
-        return {"status": "failed", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300], "is_over": True}
+        return {
+            "status": "failed",
+            "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300],
+            "is_over": True,
+        }
     return vars(made) | {"is_over": forget(device) > LEFT_BYTES}
 
 
@@ -203,12 +218,26 @@ def listing(rows: list[SweepRow]) -> Iterator[str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m estimator.measure.sweep", description="Measure many recipes on this machine's GPU, into presets/measurements/<gpu>.csv.")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"start no row after this long, and end one that runs then (default {SECONDS})")
-    parser.add_argument("--folder", type=Path, help="where the table is kept (default: presets/measurements; of a dry run, a temporary folder)")
+    parser = argparse.ArgumentParser(
+        prog="python -m estimator.measure.sweep",
+        description="Measure many recipes on this machine's GPU, into presets/measurements/<gpu>.csv.",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"start no row after this long, and end one that runs then (default {SECONDS})",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where the table is kept (default: presets/measurements; of a dry run, a temporary folder)",
+    )
     parser.add_argument("--list", action="store_true", help="print the recipes and stop; needs no GPU")
     parser.add_argument("--dry-run", action="store_true", help="a handful of rows of the tiny base")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu is for tests: a CPU gives no figures of a GPU")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu is for tests: a CPU gives no figures of a GPU"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -232,7 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gpu-proof: {problem}", file=sys.stderr)
         shutil.rmtree(scratch, ignore_errors=True)
         return 2
-    counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sweep.counts.items()) or "nothing measured"
+    counts = (
+        ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sweep.counts.items()) or "nothing measured"
+    )
     print(f"{counts}, in {time.monotonic() - sweep.began:.0f} s: {sweep.path}")
     if sweep.not_run:
         print(f"{len(sweep.not_run)} not run, the time was spent: {', '.join(sweep.not_run)}")

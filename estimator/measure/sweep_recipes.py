@@ -82,7 +82,10 @@ class SweepRow:
 
 
 def sweep_rows(models: dict[str, str] = MODELS) -> list[SweepRow]:
-    lines = {model: [line for block in text.splitlines() for line in block.split("|") if line.strip()] for model, text in models.items()}
+    lines = {
+        model: [line for block in text.splitlines() for line in block.split("|") if line.strip()]
+        for model, text in models.items()
+    }
     return [_row(model, line.split()) for model, rows in lines.items() for line in rows]
 
 

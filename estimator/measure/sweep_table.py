@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.measure.sweep_recipes import VARIED, SweepRow
+from estimator.recipe.recipe import FIELDS, Recipe
 
 MEASURED = ("peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "context_bytes")
 VERSIONS = ("torch", "transformers", "peft", "trl", "bitsandbytes", "driver")
@@ -55,7 +55,11 @@ def line_of(row: SweepRow, answer: dict[str, Any]) -> dict[str, str]:
     line |= {name: _written(answer.get(name)) for name in (*MEASURED, "status", "reason")}
     speed = answer.get("steps_per_second")
     versions = answer.get("versions", {})
-    return line | {"steps_per_second": f"{speed:.4f}" if speed else ""} | {name: versions.get(name, "") for name in VERSIONS}
+    return (
+        line
+        | {"steps_per_second": f"{speed:.4f}" if speed else ""}
+        | {name: versions.get(name, "") for name in VERSIONS}
+    )
 
 
 def append(path: Path, line: dict[str, str]) -> None:
@@ -95,7 +99,11 @@ def _lines(path: Path) -> list[dict[str, str]]:
     """Whole lines only: a run that was killed while it wrote leaves one without an end."""
     text = path.read_text("utf-8")
     whole = text[: text.rfind("\n") + 1]
-    return [line for line in csv.DictReader(io.StringIO(whole, newline="")) if None not in line.values() and None not in line]
+    return [
+        line
+        for line in csv.DictReader(io.StringIO(whole, newline=""))
+        if None not in line.values() and None not in line
+    ]
 
 
 def _record(line: dict[str, str]) -> Record:
@@ -103,7 +111,13 @@ def _record(line: dict[str, str]) -> Record:
     figures = {name: int(line[name]) if line[name] else None for name in MEASURED}
     speed = float(line["steps_per_second"]) if line["steps_per_second"] else None
     named = {name: line[name] for name in ("id", "loop", "status", "reason")}
-    return Record(recipe=Recipe(**fields), steps_per_second=speed, versions={name: line[name] for name in VERSIONS}, **named, **figures)
+    return Record(
+        recipe=Recipe(**fields),
+        steps_per_second=speed,
+        versions={name: line[name] for name in VERSIONS},
+        **named,
+        **figures,
+    )
 
 
 def _written(value: Any) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core import home
-from estimator.model.catalog import Model, presets_dir
 from estimator.core.problems import Problem
 from estimator.core.units import width_bytes
+from estimator.model.catalog import Model, presets_dir
 
 FORMAT = 1
 GENERATES = ("CausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -45,7 +45,9 @@ class CacheGroup:
         view: after a prompt the storage of the whole prompt, after a token that of `window` tokens.
         """
         kept = tokens if while_reading or self.window is None else min(tokens, self.window)
-        return self.layers * (kept * (self.token_half * width + self.token_fp32 * 4) + self.state_half * width + self.state_fp32 * 4)
+        return self.layers * (
+            kept * (self.token_half * width + self.token_fp32 * 4) + self.state_half * width + self.state_fp32 * 4
+        )
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
-from estimator.model.inventory import Inventory, Parameter
-from estimator.law.law import Loop
-from estimator.memory.states import is_packed, quantized_parts, stored_dtype
 from estimator.core.units import width_bytes
+from estimator.law.law import Loop
+from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
+from estimator.memory.states import is_packed, quantized_parts, stored_dtype
+from estimator.model.inventory import Inventory, Parameter
 
 HALF_BYTES = 2
 FULL_BYTES = 4
@@ -44,7 +44,9 @@ class Static:
         return len(self.parts_bytes) > 1
 
 
-def base_statics(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str) -> list[Static]:
+def base_statics(
+    inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str
+) -> list[Static]:
     """The base model's tensors from its inventory; needs no torch. `upcast`: `Loop.upcasts`."""
     made = []
     for group in inventory.groups:
@@ -59,7 +61,9 @@ def base_statics(inventory: Inventory, dtype: str, quantization: str | None, dou
     return made
 
 
-def _static(name: str, parameter: Parameter, kind: str, dtype: str, quantization: str | None, double_quant: bool, kept: str) -> Static:
+def _static(
+    name: str, parameter: Parameter, kind: str, dtype: str, quantization: str | None, double_quant: bool, kept: str
+) -> Static:
     numel = math.prod(parameter.shape)
     if quantization is None:
         parts, loaded = (numel * width_bytes(kept),), numel * width_bytes(dtype)
@@ -69,7 +73,9 @@ def _static(name: str, parameter: Parameter, kind: str, dtype: str, quantization
 
 
 @functools.lru_cache(maxsize=256)
-def loading(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop) -> tuple[Replay, int]:
+def loading(
+    inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop
+) -> tuple[Replay, int]:
     """(what the allocator holds at most and in the end while the base is loaded, bytes of its tensors).
 
     Transformers asks for one block of the packed size first, then puts tensor after tensor on the device, and quantizes
@@ -95,7 +101,9 @@ def in_the_middle(runs: list[Replay]) -> Replay:
     return Replay(**{name: values[len(runs) // 2] for name, values in figures.items()})
 
 
-def block_rounding_bytes(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop) -> int:
+def block_rounding_bytes(
+    inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, loop: Loop
+) -> int:
     """What the allocator counts for the loaded base beyond its bytes: a block whose rest is under 1 MiB stays whole.
 
     The 20-25 MiB by which QLoRA runs of small models exceed the sum of their tensors (`make accuracy`).
@@ -117,8 +125,15 @@ def load(allocator: CachingAllocator, kept: list[Static], loop: Loop, quantized:
     if loop.loads_on_device or quantized:
         play(allocator, _warm_up(base))
         ordered = sorted(base, key=_name_key)
-        threads = loop.reads_ahead if quantized else 0  # weights that are not packed stay where they are put: no matter when
-        play(allocator, _raced(ordered, threads, random.Random(seed)) if threads else (event for static in ordered for event in _loaded(static)))
+        threads = (
+            loop.reads_ahead if quantized else 0
+        )  # weights that are not packed stay where they are put: no matter when
+        play(
+            allocator,
+            _raced(ordered, threads, random.Random(seed))
+            if threads
+            else (event for static in ordered for event in _loaded(static)),
+        )
     else:
         play(allocator, (event for static in base for event in _loaded(static)))
     play(allocator, _casts(base))

@@ -9,22 +9,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.law.law import Loop
+from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.memory.load_events import Static, courses, in_the_middle, load, play
-from estimator.recipe.recipe import Recipe
 from estimator.memory.recorded import Events
 from estimator.memory.states import optimizer_bytes
+from estimator.recipe.recipe import Recipe
 
-def replay_run(recipe: Recipe, loop: Loop, kept: list[Static], step: Events, workspace_bytes: int, *, step_temporary_bytes: int = 0, capacity_bytes: float = math.inf) -> Replay:
+
+def replay_run(
+    recipe: Recipe,
+    loop: Loop,
+    kept: list[Static],
+    step: Events,
+    workspace_bytes: int,
+    *,
+    step_temporary_bytes: int = 0,
+    capacity_bytes: float = math.inf,
+) -> Replay:
     """Two steps; the peaks are those of the second, as the reserved memory of the first stays. Raises `OutOfMemory`.
 
     Outputs that the loop's variable holds (`Loop.keeps_outputs`) stay until the next step's take its name.
     """
-    return in_the_middle([_run(recipe, loop, kept, step, workspace_bytes, step_temporary_bytes, capacity_bytes, seed) for seed in courses(loop, recipe.is_quantized)])
+    return in_the_middle(
+        [
+            _run(recipe, loop, kept, step, workspace_bytes, step_temporary_bytes, capacity_bytes, seed)
+            for seed in courses(loop, recipe.is_quantized)
+        ]
+    )
 
 
-def _run(recipe: Recipe, loop: Loop, kept: list[Static], step: Events, workspace_bytes: int, step_temporary_bytes: int, capacity_bytes: float, seed: int) -> Replay:
+def _run(
+    recipe: Recipe,
+    loop: Loop,
+    kept: list[Static],
+    step: Events,
+    workspace_bytes: int,
+    step_temporary_bytes: int,
+    capacity_bytes: float,
+    seed: int,
+) -> Replay:
     allocator = CachingAllocator(capacity_bytes)
     load(allocator, kept, loop, recipe.is_quantized, seed)
     temporaries = list(_step_temporaries(recipe, kept, step_temporary_bytes))
@@ -79,6 +103,10 @@ def _states(recipe: Recipe, kept: list[Static]) -> Iterator[Event]:
 
 def _step_temporaries(recipe: Recipe, kept: list[Static], step_temporary_bytes: int) -> Iterator[Event]:
     """What the optimizer's step holds: torch's multi-tensor AdamW a tensor beside each trained one, others one at a time."""
-    sizes = [static.parts_bytes[0] for static in kept if static.trained] if recipe.optim == "adamw_torch" else [step_temporary_bytes]
+    sizes = (
+        [static.parts_bytes[0] for static in kept if static.trained]
+        if recipe.optim == "adamw_torch"
+        else [step_temporary_bytes]
+    )
     yield from ((("temporary", n), size) for n, size in enumerate(sizes))
     yield from ((("temporary", n), FREE) for n in range(len(sizes)))

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 
 from estimator.adapters.adapters import Tensors, Trainables
+from estimator.core.units import width_bytes
 from estimator.model.inventory import Inventory, Module, converted
 from estimator.recipe.recipe import Recipe
-from estimator.core.units import width_bytes
 
 BLOCK_4BIT = 64
 """Elements that share one scale (bitsandbytes functional.quantize_4bit)."""
@@ -47,7 +47,9 @@ class Weights:
 
 
 @functools.lru_cache(maxsize=512)
-def base_weights(inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str) -> Weights:
+def base_weights(
+    inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str
+) -> Weights:
     """Bytes of the base model. `upcast` says what becomes fp32 before training on quantized weights (`Loop.upcasts`)."""
     weights = state = quantized = largest = 0
     for group in inventory.groups:
@@ -67,7 +69,9 @@ def base_weights(inventory: Inventory, dtype: str, quantization: str | None, dou
     return Weights(weights + inventory.buffer_bytes, state, quantized, largest)
 
 
-def quantized_bytes(shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear") -> tuple[int, int]:
+def quantized_bytes(
+    shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear"
+) -> tuple[int, int]:
     """(weight, state) bytes of one quantized layer's weight.
 
     nf4/fp4: two elements a byte, fp32 scale per 64, or with double quantization a byte per scale, fp32 per 256 scales
@@ -77,7 +81,9 @@ def quantized_bytes(shape: tuple[int, ...], quantization: str, double_quant: boo
     return packed, sum(state)
 
 
-def quantized_parts(shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear") -> tuple[int, ...]:
+def quantized_parts(
+    shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear"
+) -> tuple[int, ...]:
     """Bytes of each tensor that stores one layer's weight: the packed weight, its scales, their scales, mean and tables."""
     numel = math.prod(shape)
     if quantization == "int8":
@@ -205,7 +211,9 @@ def _foreach_bytes(optim: str, tensors: Tensors, dtype: str, device: str) -> int
 
 def _single_temporary(optim: str, parts: list[tuple[Tensors, str]]) -> int:
     """Per-tensor optimizers hold temporaries of one tensor: AdamW's loop the denominator, Adafactor fp32 copies."""
-    largest = max((math.prod(shape) * width_bytes(dtype) for tensors, dtype in parts for shape, _ in tensors), default=0)
+    largest = max(
+        (math.prod(shape) * width_bytes(dtype) for tensors, dtype in parts for shape, _ in tensors), default=0
+    )
     elements = max((math.prod(shape) for tensors, _ in parts for shape, _ in tensors), default=0)
     # Adafactor.step: the update, and fp32 copies of gradient and weight where those are half precision.
     return {"adamw_torch": largest, "adafactor": 3 * 4 * elements}.get(optim, 0)

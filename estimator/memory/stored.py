@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes, width_bytes
+from estimator.memory.states import is_packed
 from estimator.model.catalog import Model
 from estimator.model.inventory import LINEAR_KINDS, Inventory
 from estimator.model.originals import originals
-from estimator.core.problems import Problem
 from estimator.recipe.recipe import QUANT_STORAGES, Recipe
-from estimator.memory.states import is_packed
-from estimator.core.units import human_bytes, width_bytes
 
 BITSANDBYTES = "bitsandbytes"
 DEQUANTIZED = {"fp8": "FP8", "mxfp8": "MXFP8", "mxfp4": "MXFP4"}
@@ -82,7 +82,13 @@ def storage_of(config: dict[str, Any]) -> Storage | None:
         return _bitsandbytes(record)
     method = record.get("quant_method")
     if method is None:
-        method = "mlx" if {"bits", "group_size"} <= record.keys() else "compressed-tensors" if record.keys() & {"config_groups", "sparsity_config"} else None
+        method = (
+            "mlx"
+            if {"bits", "group_size"} <= record.keys()
+            else "compressed-tensors"
+            if record.keys() & {"config_groups", "sparsity_config"}
+            else None
+        )
     if not isinstance(method, str) or not re.fullmatch(r"[\w.\-]{1,40}", method):
         raise _broken("quant_method", method, "the name of a method, such as bitsandbytes")
     if method == BITSANDBYTES:
@@ -104,7 +110,9 @@ def as_loaded(recipe: Recipe, config: dict[str, Any] | None, name: str | None = 
     if not storage.is_bitsandbytes:
         raise _refused("model.stored_untrainable", known | {"field": "model"}, config, name or recipe.model)
     if not recipe.is_quantized:
-        raise _refused("model.stored_packed", known | {"field": "method", "other": recipe.method}, config, name or recipe.model)
+        raise _refused(
+            "model.stored_packed", known | {"field": "method", "other": recipe.method}, config, name or recipe.model
+        )
     if recipe.quantization != storage.quantization:
         other = {"field": "quantization", "other": recipe.quantization, "quantization": storage.quantization}
         raise _refused("model.stored_otherwise", known | other, config, name or recipe.model)
@@ -136,14 +144,25 @@ def notes(recipe: Recipe, model: Model) -> Iterator[Problem]:
         yield Problem(code, dtype=recipe.dtype, weights=weights, quantization=recipe.quantization, **known)
     elif storage.is_bitsandbytes:
         double = {True: "true", False: "false"}[storage.double_quant]
-        left = [(n, g) for g in model.inventory.groups if g.kind in LINEAR_KINDS for n in g.names if not is_packed(g, n, model.inventory)]
-        size = sum(g.parameter("weight").numel for _, g in left if g.parameter("weight").tied is None) * width_bytes(recipe.dtype)
+        left = [
+            (n, g)
+            for g in model.inventory.groups
+            if g.kind in LINEAR_KINDS
+            for n in g.names
+            if not is_packed(g, n, model.inventory)
+        ]
+        size = sum(g.parameter("weight").numel for _, g in left if g.parameter("weight").tied is None) * width_bytes(
+            recipe.dtype
+        )
         code = "model.stored_int8" if storage.quantization == "int8" else "model.stored_packed_so"
         yield Problem(code, double=double, left=f"{len(left):,}", size=human_bytes(size), dtype=recipe.dtype, **known)
 
 
 def _record(config: dict[str, Any]) -> dict[str, Any] | None:
-    parts = (config, *(config[key] for key in ("text_config", "language_config", "llm_config") if isinstance(config.get(key), dict)))
+    parts = (
+        config,
+        *(config[key] for key in ("text_config", "language_config", "llm_config") if isinstance(config.get(key), dict)),
+    )
     for key in ("quantization_config", "compression_config"):
         for part in parts:
             if part.get(key):
@@ -156,7 +175,9 @@ def _record(config: dict[str, Any]) -> dict[str, Any] | None:
 
 def _bitsandbytes(record: dict[str, Any]) -> Storage:
     """What is missing has BitsAndBytesConfig's own default: old records hold `load_in_4bit` alone, which is fp4."""
-    four, eight, double = (record.get(key, False) for key in ("load_in_4bit", "load_in_8bit", "bnb_4bit_use_double_quant"))
+    four, eight, double = (
+        record.get(key, False) for key in ("load_in_4bit", "load_in_8bit", "bnb_4bit_use_double_quant")
+    )
     for key, value in {"load_in_4bit": four, "load_in_8bit": eight, "bnb_4bit_use_double_quant": double}.items():
         if not isinstance(value, bool):
             raise _broken(key, value, "true or false")

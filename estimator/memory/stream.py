@@ -34,7 +34,15 @@ class StaticTerms:
     def at(self, layer: int, rank: int) -> Static:
         by = rank ** len(self.ranked)
         shape = tuple(side * rank if number in self.ranked else side for number, side in enumerate(self.shape))
-        return Static(self.name.format(layer), tuple(part * by for part in self.parts_bytes), self.loaded_bytes * by, self.trained, self.is_new, shape, self.dtype)
+        return Static(
+            self.name.format(layer),
+            tuple(part * by for part in self.parts_bytes),
+            self.loaded_bytes * by,
+            self.trained,
+            self.is_new,
+            shape,
+            self.dtype,
+        )
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,9 @@ class Stream:
         if tuple(data["phi"]) != PHI:
             raise ValueError(f"stream over {data['phi']!r}; this program reads {PHI}")
         lists = {name: tuple(map(tuple, data[name])) for name in ("sizes", "runs")}
-        kept = tuple(StaticTerms(**{name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}) for one in data["kept"])
+        kept = tuple(
+            StaticTerms(**{name: tuple(value) if isinstance(value, list) else value for name, value in one.items()})
+            for one in data["kept"]
+        )
         numbers = {name: data[name] for name in ("start", "period", "layers", "total")}
         return cls(**lists, events=tuple(data["events"]), gradients=tuple(data["gradients"]), kept=kept, **numbers)

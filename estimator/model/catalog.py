@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estimator.model.inventory import Inventory
 from estimator.core.problems import Problem
+from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
 
 TINY_BASE = "lora-studio/tiny-base"
@@ -65,7 +65,11 @@ class ModelPreset:
     @property
     def is_causal(self) -> bool:
         """Whether it can be trained on text rows (a decoder, alone or inside a vision-language model)."""
-        if self.class_name in ("T5ForConditionalGeneration", "MT5ForConditionalGeneration", "BartForConditionalGeneration"):
+        if self.class_name in (
+            "T5ForConditionalGeneration",
+            "MT5ForConditionalGeneration",
+            "BartForConditionalGeneration",
+        ):
             return False
         return self.class_name.endswith(("CausalLM", "LMHeadModel", "ForConditionalGeneration"))
 
@@ -110,7 +114,9 @@ def load_preset(id: str) -> Model:
     stem = models()[id].stem
     inventory = Inventory.from_json(_json(presets_dir() / "inventories" / f"{stem}.json"))
     config = preset_config(id)
-    return Model(id, inventory, ModelSpec.from_config(config, context_length=models()[id].context_length), config=config)
+    return Model(
+        id, inventory, ModelSpec.from_config(config, context_length=models()[id].context_length), config=config
+    )
 
 
 def preset_config(id: str) -> dict[str, Any]:

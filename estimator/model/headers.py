@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator.model.inventory import Inventory, Module, Parameter, compress
 from estimator.core.problems import Problem
+from estimator.model.inventory import Inventory, Module, Parameter, compress
 from estimator.model.spec import MAX_PARAMETERS, ModelSpec
 
 LENGTH_BYTES = 8
@@ -146,7 +146,9 @@ def stored(tensors: Mapping[str, tuple[str, tuple[int, ...]]], config: dict[str,
     """
     if len(tensors) > MAX_TENSORS:
         raise BadHeader(f"{len(tensors):,} tensors; allowed: up to {MAX_TENSORS:,}")
-    parameters = {name: shape for name, (dtype, shape) in tensors.items() if dtype in FLOATS and not _is_buffer(name, shape)}
+    parameters = {
+        name: shape for name, (dtype, shape) in tensors.items() if dtype in FLOATS and not _is_buffer(name, shape)
+    }
     total = sum(map(math.prod, parameters.values()))
     if not 0 < total <= MAX_PARAMETERS:
         raise BadHeader(f"{total:,} parameters; allowed: 1 to {MAX_PARAMETERS:,}")
@@ -201,7 +203,9 @@ def _kind(name: str, parameters: list[Parameter]) -> str:
 
 def _vocabulary_layers(modules: list[Module], spec: ModelSpec) -> tuple[str | None, str | None]:
     """(input embedding, head): the layers as tall as the vocabulary, by name where a name tells, else by order."""
-    tall = [m for m in modules if m.kind in ("Embedding", "Linear") and m.parameter("weight").shape[0] >= spec.vocab_size]
+    tall = [
+        m for m in modules if m.kind in ("Embedding", "Linear") and m.parameter("weight").shape[0] >= spec.vocab_size
+    ]
     head = next((m.name for m in tall if _HEAD.match(m.name.rpartition(".")[2])), None)
     embedding = next((m.name for m in tall if m.kind == "Embedding"), None)
     rest = [m.name for m in tall if m.name not in (head, embedding) and m.kind == "Linear"]
@@ -245,7 +249,9 @@ def _stored_twice(held: Inventory, built: Inventory) -> int:
 
 def _prediction_layers(held: Inventory, layers: int) -> int:
     """Parameters of layers for multi-token prediction."""
-    return sum(p.numel for g in held.groups for name in g.names if is_prediction_layer(name, layers) for p in g.parameters)
+    return sum(
+        p.numel for g in held.groups for name in g.names if is_prediction_layer(name, layers) for p in g.parameters
+    )
 
 
 def is_prediction_layer(name: str, layers: int) -> bool:

@@ -10,9 +10,10 @@ import functools
 import itertools
 import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 FORMAT = 1
 LINEAR_KINDS = ("Linear", "Linear+", "Conv1D")

@@ -8,8 +8,8 @@ import functools
 import re
 from typing import Any
 
-from estimator.model import catalog
 from estimator.core.problems import Problem
+from estimator.model import catalog
 from estimator.model.spec import ModelSpec
 
 _ENDS = re.compile(
@@ -67,7 +67,9 @@ def _same_sizes(config: dict[str, Any]) -> dict[str, bool]:
         spec = ModelSpec.from_config(config)
     except Problem:
         return {}
-    found = {id: context != spec.max_position_embeddings for id, context in _presets_by_sizes().get(_sizes(spec), {}).items()}
+    found = {
+        id: context != spec.max_position_embeddings for id, context in _presets_by_sizes().get(_sizes(spec), {}).items()
+    }
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 

@@ -11,19 +11,43 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from estimator.recipe.batches import is_flat
-from estimator.model.catalog import Model
 from estimator.core.problems import Problem
+from estimator.model.catalog import Model
+from estimator.recipe.batches import is_flat
 from estimator.recipe.recipe import Recipe
 
 _CONVOLUTION, _DELTA, _SCAN = ("causal_conv1d",), ("causal_conv1d", "fla"), ("causal_conv1d", "mamba_ssm")
 KEPT_APART = {
     **dict.fromkeys(("lfm2", "lfm2_moe"), _CONVOLUTION),
-    **dict.fromkeys(("bailing_hybrid", "glm5_next", "kimi_linear", "olmo_hybrid", "qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen4_exp"), _DELTA),
+    **dict.fromkeys(
+        (
+            "bailing_hybrid",
+            "glm5_next",
+            "kimi_linear",
+            "olmo_hybrid",
+            "qwen3_next",
+            "qwen3_5",
+            "qwen3_5_moe",
+            "qwen4_exp",
+        ),
+        _DELTA,
+    ),
     **dict.fromkeys(("bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "zamba2"), _SCAN),
 }
 """Model type -> packages whose kernels keep examples apart; without them the first step raises."""
-MIXED = ("falcon_mamba", "inkling", "inkling2", "jamba", "mamba", "mamba2", "minimax", "recurrent_gemma", "rwkv", "xlstm", "zamba")
+MIXED = (
+    "falcon_mamba",
+    "inkling",
+    "inkling2",
+    "jamba",
+    "mamba",
+    "mamba2",
+    "minimax",
+    "recurrent_gemma",
+    "rwkv",
+    "xlstm",
+    "zamba",
+)
 """Model types that let the state of one example run into the next."""
 DISTRIBUTIONS = {"causal_conv1d": "causal-conv1d", "fla": "flash-linear-attention", "mamba_ssm": "mamba-ssm"}
 
@@ -48,7 +72,13 @@ def remarks(recipe: Recipe, model: Model) -> Iterator[Problem]:
 def check_installed(recipe: Recipe, model: Model) -> None:
     """Raises `Problem` where this machine lacks a kernel without which the first step of a run fails."""
     kind = text_type(model)
-    missing = [name for name in KEPT_APART.get(kind, ()) if importlib.util.find_spec(name) is None] if is_flat(recipe) else []
+    missing = (
+        [name for name in KEPT_APART.get(kind, ()) if importlib.util.find_spec(name) is None] if is_flat(recipe) else []
+    )
     if missing:
-        what = {"value": recipe.packing_strategy, "model_type": kind, "packages": ", ".join(DISTRIBUTIONS[name] for name in missing)}
+        what = {
+            "value": recipe.packing_strategy,
+            "model_type": kind,
+            "packages": ", ".join(DISTRIBUTIONS[name] for name in missing),
+        }
         raise Problem("machine.packing", field="packing_strategy", **what)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estimator.core.problems import Problem
 from estimator.core.field_text import whole
+from estimator.core.problems import Problem
 
 # Never read here and never run: code and kernels from a repository, and how its weights are stored (`estimator.memory.stored`).
 IGNORED_KEYS = frozenset(
@@ -126,7 +126,12 @@ def adapter_problem(config: dict[str, Any]) -> Problem:
     """What is said of an adapter_config.json in the place of a model's: the model it belongs to."""
     base = config.get("base_model_name_or_path")
     known = isinstance(base, str) and bool(base.strip())
-    return Problem("model.is_adapter" if known else "model.is_adapter_alone", field="model", value=_short(config.get("peft_type")), base=str(base)[:120])
+    return Problem(
+        "model.is_adapter" if known else "model.is_adapter_alone",
+        field="model",
+        value=_short(config.get("peft_type")),
+        base=str(base)[:120],
+    )
 
 
 def check_sizes(config: Any) -> str:
@@ -157,7 +162,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
             raise adapter_problem(read_config(adapter)) from None
         raise Problem("model.no_config", field="model", value=str(path)) from None
     except OSError as error:
-        raise Problem("model.unreadable", field="model", value=str(path), reason=error.strerror or type(error).__name__) from None
+        raise Problem(
+            "model.unreadable", field="model", value=str(path), reason=error.strerror or type(error).__name__
+        ) from None
     return parse_config(content, file.name)
 
 
@@ -221,7 +228,9 @@ def _check_repeats(config: dict[str, Any]) -> None:
     for key, value in entries(config):
         numbers = value if isinstance(value, list) else [value]
         if _REPEATS.search(key) and any(isinstance(n, (int, float)) and n > MAX_REPEATS for n in numbers):
-            raise Problem("model.bad_value", field="config.json", key=key, value=_short(value), allowed=f"up to {MAX_REPEATS:,}")
+            raise Problem(
+                "model.bad_value", field="config.json", key=key, value=_short(value), allowed=f"up to {MAX_REPEATS:,}"
+            )
 
 
 def _short(value: Any) -> str:
@@ -246,8 +255,15 @@ def _size(config: dict[str, Any], name: str) -> int | None:
             value = value[0]
         if isinstance(value, list):
             value = max((v for v in value if isinstance(v, int)), default=value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
-            raise Problem("model.bad_value", field="config.json", key=key, value=_short(value), allowed="a whole number")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not math.isfinite(value)
+            or value != int(value)
+        ):
+            raise Problem(
+                "model.bad_value", field="config.json", key=key, value=_short(value), allowed="a whole number"
+            )
         if name in ("num_experts", "num_experts_per_tok") and value == 0:
             return None
         if not 1 <= value <= _LIMITS[name]:
@@ -261,7 +277,11 @@ def _context(text: dict[str, Any], stated: int | None) -> int | None:
     """Tokens that the positions were made for: what is stated, or the original context times its scaling where that is more (Qwen's
     YaRN leaves `max_position_embeddings` as it was; Llama 3.1 states the scaled one)."""
     scaling = text.get("rope_scaling") or text.get("rope_parameters")
-    original, factor = (scaling.get(key) for key in ("original_max_position_embeddings", "factor")) if isinstance(scaling, dict) else (None, None)
+    original, factor = (
+        (scaling.get(key) for key in ("original_max_position_embeddings", "factor"))
+        if isinstance(scaling, dict)
+        else (None, None)
+    )
     if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in (original, factor)):
         return stated
     scaled = original * factor
@@ -273,11 +293,15 @@ def _complete(text: dict[str, Any], sizes: dict[str, int | None]) -> None:
     heads, hidden = sizes["num_attention_heads"], sizes["hidden_size"]
     if sizes["num_key_value_heads"] is None:
         sizes["num_key_value_heads"] = 1 if text.get("multi_query") is True else heads
-    if sizes["head_dim"] is None and (rope := _size(text, "qk_rope_head_dim")):  # latent attention: queries carry both parts
+    if sizes["head_dim"] is None and (
+        rope := _size(text, "qk_rope_head_dim")
+    ):  # latent attention: queries carry both parts
         sizes["head_dim"] = rope + (_size(text, "qk_nope_head_dim") or 0)
     if sizes["head_dim"] is None:
         if hidden % heads:
-            raise _contradiction("hidden_size", hidden, f"num_attention_heads {heads}", "a multiple of it, or a head_dim")
+            raise _contradiction(
+                "hidden_size", hidden, f"num_attention_heads {heads}", "a multiple of it, or a head_dim"
+            )
         sizes["head_dim"] = hidden // heads
 
 

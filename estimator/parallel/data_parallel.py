@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.memory.allocator import CachingAllocator
-from estimator.law.law import LOOPS
-from estimator.parallel.parallel import BACKWARD, HALF, MOMENTS, ParallelPlan, RankBytes, Sharded, ring
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
-from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, padded, tensors
-from estimator.memory.states import optimizer_bytes
 from estimator.core.units import width_bytes
+from estimator.law.law import LOOPS
+from estimator.memory.allocator import CachingAllocator
+from estimator.memory.states import optimizer_bytes
+from estimator.parallel.parallel import BACKWARD, HALF, MOMENTS, ParallelPlan, RankBytes, Sharded, ring
+from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, padded, tensors
+from estimator.recipe.recipe import Recipe
+
 
 def ddp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     """Everything whole on every device. The reducer's buckets are one more copy of the gradients from the first step on,
@@ -26,7 +27,14 @@ def ddp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     t, base = parts.training, parts.base
     view = recipe.ddp_gradient_as_bucket_view
     weights = base.weights_bytes + parts.rounding_bytes
-    rank = RankBytes(weights, base.quantization_state_bytes, t.adapters_bytes, t.gradients_bytes, t.optimizer_states_bytes, paged_bytes=t.paged_bytes)
+    rank = RankBytes(
+        weights,
+        base.quantization_state_bytes,
+        t.adapters_bytes,
+        t.gradients_bytes,
+        t.optimizer_states_bytes,
+        paged_bytes=t.paged_bytes,
+    )
     sent = {"all_reduce": ring(t.gradients_bytes, recipe.num_processes, 2)}
     return Sharded(
         parts.law,
@@ -39,7 +47,9 @@ def ddp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
 
 
 def data_plan(recipe: Recipe, rank: RankBytes, sent: dict[str, int], saving: tuple[int, int] = (0, 0)) -> ParallelPlan:
-    return ParallelPlan(recipe.distributed_type, recipe.num_processes, 0, rank.host_bytes, rank.disk_bytes, sent, *saving, 0)
+    return ParallelPlan(
+        recipe.distributed_type, recipe.num_processes, 0, rank.host_bytes, rank.disk_bytes, sent, *saving, 0
+    )
 
 
 def all_tensors(recipe: Recipe, parts: Any, loop_name: str) -> tuple[Tensor, ...]:
@@ -85,13 +95,24 @@ class Fsdp:
         return not tensor.is_buffer and not (tensor.is_packed and tensor.dtype == "uint8")
 
     def whole_bytes(self, tensor: Tensor) -> int:
-        return self.ranks * math.prod(padded(tensor.shape, self.ranks)) * width_bytes(self.gathered(tensor)) if self.is_cut(tensor) else 0
+        return (
+            self.ranks * math.prod(padded(tensor.shape, self.ranks)) * width_bytes(self.gathered(tensor))
+            if self.is_cut(tensor)
+            else 0
+        )
 
     def rank(self, rank: int, device: str) -> RankBytes:
         """What `rank` holds. Shards are stored padded; states are made for its own rows."""
         n, optim = self.ranks, self.recipe.optim
         offloads = self.recipe.offload_param_device == "cpu"
-        sizes = {"weights": 0, "quantization_state": 0, "adapters": 0, "gradients": 0, "optimizer_states": 0, "host_bytes": 0}
+        sizes = {
+            "weights": 0,
+            "quantization_state": 0,
+            "adapters": 0,
+            "gradients": 0,
+            "optimizer_states": 0,
+            "host_bytes": 0,
+        }
         for tensor in self.all:
             cut, width = self.is_cut(tensor), width_bytes(self.stored(tensor))
             size = tensor.count * math.prod(padded(tensor.shape, n) if cut else tensor.shape) * width
@@ -99,7 +120,11 @@ class Fsdp:
             sizes["host_bytes" if offloads and cut else place] += size
             sizes["quantization_state"] += tensor.count * tensor.state_bytes
             if tensor.trains:
-                states = tensor.count * sum(optimizer_bytes(optim, local(tensor.shape, n, rank), self.stored(tensor), "cpu" if offloads else device))
+                states = tensor.count * sum(
+                    optimizer_bytes(
+                        optim, local(tensor.shape, n, rank), self.stored(tensor), "cpu" if offloads else device
+                    )
+                )
                 sizes["host_bytes" if offloads else "gradients"] += size
                 sizes["host_bytes" if offloads else "optimizer_states"] += states
         return RankBytes(**sizes)
@@ -166,10 +191,21 @@ def _gathering(made: Fsdp, units: dict[str, int]) -> int:
 def arriving(recipe: Recipe, made: Fsdp) -> int:
     """Accelerate sends tensor after tensor; packed weights come with their whole unit (`fully_shard`'s `_move_states_to_device`)."""
     sizes = by_unit(made.all, lambda t: t.numel * width_bytes(made.stored(t)) if made.is_cut(t) else 0)
-    return max(sizes.values()) if recipe.is_quantized else max((t.numel * width_bytes(made.stored(t)) for t in made.all if made.is_cut(t)), default=0)
+    return (
+        max(sizes.values())
+        if recipe.is_quantized
+        else max((t.numel * width_bytes(made.stored(t)) for t in made.all if made.is_cut(t)), default=0)
+    )
 
 
 def _uncut(recipe: Recipe, made: Fsdp) -> tuple[Problem, ...]:
     if not any(tensor.is_packed and not made.is_cut(tensor) for tensor in made.all):
         return ()
-    return (Problem("parallel.not_cut", field="bnb_4bit_quant_storage", value=recipe.bnb_4bit_quant_storage, allowed=recipe.dtype),)
+    return (
+        Problem(
+            "parallel.not_cut",
+            field="bnb_4bit_quant_storage",
+            value=recipe.bnb_4bit_quant_storage,
+            allowed=recipe.dtype,
+        ),
+    )

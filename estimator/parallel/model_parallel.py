@@ -12,18 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 from estimator.adapters.adapters import AdapterGroup, Trainables
+from estimator.core.problems import Problem
+from estimator.core.units import width_bytes
 from estimator.law.analytic import ERROR_OTHER, analytic_law
-from estimator.model.catalog import tp_plans
-from estimator.model.inventory import Inventory
 from estimator.law.law import LOOPS
 from estimator.law.layer_bytes import stream_widths
-from estimator.parallel.parallel import ParallelPlan, RankBytes, Sharded, ring
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
-from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, tensors
-from estimator.model.spec import ModelSpec
 from estimator.memory.states import optimizer_bytes
-from estimator.core.units import width_bytes
+from estimator.model.catalog import tp_plans
+from estimator.model.inventory import Inventory
+from estimator.model.spec import ModelSpec
+from estimator.parallel.parallel import ParallelPlan, RankBytes, Sharded, ring
+from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, tensors
+from estimator.recipe.recipe import Recipe
 
 OUTPUTS = ("colwise", "colwise_gather_output", "packed_colwise")
 INPUTS = ("rowwise", "rowwise_split_input", "packed_rowwise")
@@ -38,10 +38,20 @@ def tp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     inventory, spec, n = parts.model.inventory, parts.model.spec, recipe.num_processes
     plan = tp_plans().get(inventory.model_type)
     if plan is None:
-        raise _refusal(recipe, "distributed_type", f"model_type {inventory.model_type}, which Transformers has no plan for", "Use fsdp, zero3 or pp")
+        raise _refusal(
+            recipe,
+            "distributed_type",
+            f"model_type {inventory.model_type}, which Transformers has no plan for",
+            "Use fsdp, zero3 or pp",
+        )
     if spec.num_attention_heads % n or spec.num_key_value_heads % n:
         heads = f"{spec.num_attention_heads} heads and {spec.num_key_value_heads} key heads"
-        raise _refusal(recipe, "num_processes", heads, f"Use a divisor of {math.gcd(spec.num_attention_heads, spec.num_key_value_heads)}")
+        raise _refusal(
+            recipe,
+            "num_processes",
+            heads,
+            f"Use a divisor of {math.gcd(spec.num_attention_heads, spec.num_key_value_heads)}",
+        )
     all = tensors(recipe, inventory, parts.trained, LOOPS[loop_name])
     rank = tp_rank(recipe, all, inventory, 0, device)
     law = analytic_law(
@@ -55,10 +65,25 @@ def tp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
         batches=parts.batches,
     )
     # an all-reduce after each half of a layer, one for its input's gradient, and the first once more where it is computed again
-    stream = recipe.per_device_train_batch_size * recipe.max_length * spec.hidden_size * stream_widths(recipe, LOOPS[loop_name]).e
+    stream = (
+        recipe.per_device_train_batch_size
+        * recipe.max_length
+        * spec.hidden_size
+        * stream_widths(recipe, LOOPS[loop_name]).e
+    )
     passes = spec.num_hidden_layers * (4 + 2 * recipe.gradient_checkpointing) * recipe.gradient_accumulation_steps
     full = [(t.count, t.nbytes) for t in all if not t.is_buffer]
-    made = ParallelPlan("tp", n, 0, 0, 0, {"all_reduce": ring(passes * stream, n, 2)}, max(size for _, size in full), sum(c * size for c, size in full), 0)
+    made = ParallelPlan(
+        "tp",
+        n,
+        0,
+        0,
+        0,
+        {"all_reduce": ring(passes * stream, n, 2)},
+        max(size for _, size in full),
+        sum(c * size for c, size in full),
+        0,
+    )
     step = rank.gradients if recipe.optim == "adamw_torch" else 0
     return Sharded(replace(law, relative_error=ERROR_OTHER), rank, step, {}, made)
 
@@ -97,7 +122,13 @@ def _split(plan: dict[str, str], tensor: Tensor) -> int | None:
         if style in ("colwise", "rowwise") and (is_b if style == "colwise" else last == "lora_A"):
             return 0 if is_b else 1
         if style in OUTPUTS + INPUTS and style not in ("colwise", "rowwise"):
-            raise Problem("estimator.not_adaptable", field="target_modules", value=module, kind=f"{style} layer under tp", allowed=", ".join(k for k, v in plan.items() if v in ("colwise", "rowwise")))
+            raise Problem(
+                "estimator.not_adaptable",
+                field="target_modules",
+                value=module,
+                kind=f"{style} layer under tp",
+                allowed=", ".join(k for k, v in plan.items() if v in ("colwise", "rowwise")),
+            )
         return None
     style, rank = _style(plan, tensor.name) or _style(plan, module), len(tensor.shape)
     if style in OUTPUTS:
@@ -136,7 +167,9 @@ def pp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     """
     inventory, spec, n = parts.model.inventory, parts.model.spec, recipe.num_processes
     if n > spec.num_hidden_layers:
-        raise _refusal(recipe, "num_processes", f"{spec.num_hidden_layers} layers", f"Use at most {spec.num_hidden_layers}")
+        raise _refusal(
+            recipe, "num_processes", f"{spec.num_hidden_layers} layers", f"Use at most {spec.num_hidden_layers}"
+        )
     all = tensors(recipe, inventory, parts.trained, LOOPS[loop_name])
     stages = [_stage(recipe, parts, loop_name, device, all, stage) for stage in range(n)]
     sizes = [sum(made.evaluate(recipe)[1].values()) for made in stages]
@@ -168,8 +201,12 @@ def _stage(recipe: Recipe, parts: Any, loop_name: str, device: str, all: tuple[T
     )
     stream = recipe.per_device_train_batch_size * recipe.max_length * spec.hidden_size * stream_widths(recipe, loop).e
     neighbours = (stage > 0) + (stage < n - 1)
-    made = ParallelPlan("pp", n, stage, 0, 0, {"send": neighbours * stream * recipe.gradient_accumulation_steps}, 0, 0, 0)
-    return Sharded(replace(law, relative_error=ERROR_OTHER), rank, rank.gradients if recipe.optim == "adamw_torch" else 0, {}, made)
+    made = ParallelPlan(
+        "pp", n, stage, 0, 0, {"send": neighbours * stream * recipe.gradient_accumulation_steps}, 0, 0, 0
+    )
+    return Sharded(
+        replace(law, relative_error=ERROR_OTHER), rank, rank.gradients if recipe.optim == "adamw_torch" else 0, {}, made
+    )
 
 
 def pp_rank(recipe: Recipe, all: Iterable[Tensor], inventory: Inventory, stage: int, device: str) -> RankBytes:
@@ -183,7 +220,14 @@ def pp_rank(recipe: Recipe, all: Iterable[Tensor], inventory: Inventory, stage: 
     mine = set(numbered[bounds[stage] : bounds[stage + 1]])
     mine |= {EMBEDDING} if stage == 0 else set()
     mine |= {TAIL} if stage == n - 1 else set()
-    sizes = {"weights": 0, "quantization_state": 0, "adapters": 0, "gradients": 0, "optimizer_states": 0, "paged_bytes": 0}
+    sizes = {
+        "weights": 0,
+        "quantization_state": 0,
+        "adapters": 0,
+        "gradients": 0,
+        "optimizer_states": 0,
+        "paged_bytes": 0,
+    }
     for tensor in all:
         count = sum(count for unit, count in tensor.units if unit in mine)
         if stage == 0 < n - 1 and tensor.name == f"{inventory.input_embedding}.weight" and inventory.is_tied:

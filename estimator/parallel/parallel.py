@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from estimator.recipe.batches import shape
-from estimator.hardware.cards import Context, Usable, communicators
-from estimator.recipe.distributed import is_zero
-from estimator.law.law import Law, Point, Row
 from estimator.core.problems import Problem
+from estimator.hardware.cards import Context, Usable, communicators
+from estimator.law.law import Law, Point, Row
+from estimator.recipe.batches import shape
+from estimator.recipe.distributed import is_zero
 from estimator.recipe.recipe import Recipe
 
 MOMENTS = ("forward", "loss", "last_layer_backward", "first_layer_backward", "optimizer_step")
@@ -112,7 +112,9 @@ class Sharded:
 
     def at(self, recipe: Recipe) -> Point:
         """The law at the sizes of `recipe`."""
-        return Point(self.law, *shape(recipe), recipe.r, self.static, self.step_temporary_bytes, self.trained_share, self._adjust)
+        return Point(
+            self.law, *shape(recipe), recipe.r, self.static, self.step_temporary_bytes, self.trained_share, self._adjust
+        )
 
     def evaluate(self, recipe: Recipe) -> tuple[Row, dict[str, int]]:
         return self.at(recipe).peak
@@ -149,14 +151,14 @@ def _storage(recipe: Recipe, dtype: str) -> str:
 def shard(recipe: Recipe, parts: Any, loop_name: str, device: str = "cuda") -> Sharded:
     """The device that holds most of `recipe` (`Parts` in `parts`, made for `on_device(recipe)`). Raises `Problem` where the
     model cannot be split as asked."""
-    from estimator.parallel import data_parallel
-    from estimator.parallel import model_parallel
-    from estimator.parallel import zero
+    from estimator.parallel import data_parallel, model_parallel, zero
 
     makers = {"ddp": data_parallel.ddp, "fsdp": data_parallel.fsdp, "tp": model_parallel.tp, "pp": model_parallel.pp}
     made = makers.get(recipe.distributed_type, zero.zero)(recipe, parts, loop_name, device)
     communicator = communicators()[recipe.distributed_type == "tp"]
-    plan = replace(made.plan, gathered_bytes=max(made.added_bytes.values(), default=0), communicator_bytes=communicator.bytes)
+    plan = replace(
+        made.plan, gathered_bytes=max(made.added_bytes.values(), default=0), communicator_bytes=communicator.bytes
+    )
     made = replace(made, plan=plan, workspace_bytes=parts.workspace_bytes, trained_share=parts.batches.trained_share)
     return replace(made, own_components=_own_stream(made, recipe)) if made.gathering_bytes else made
 
@@ -174,7 +176,12 @@ def with_communicator(recipe: Recipe, context: Context, usable: Usable | None) -
 
 @functools.lru_cache(maxsize=64)
 def _sum(context: Context, other: Context) -> Context:
-    sizes = (a + b for a, b in zip((context.bytes, context.low_bytes, context.high_bytes), (other.bytes, other.low_bytes, other.high_bytes)))
+    sizes = (
+        a + b
+        for a, b in zip(
+            (context.bytes, context.low_bytes, context.high_bytes), (other.bytes, other.low_bytes, other.high_bytes)
+        )
+    )
     return Context(*sizes, f"{context.source}; {other.source}")
 
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estimator.adapters.adapters import Named, Shape, Trainables
-from estimator.model.inventory import Inventory, Module, Parameter
+from estimator.core.units import width_bytes
 from estimator.law.law import Loop
 from estimator.law.layer_bytes import adapter_dtype
-from estimator.recipe.recipe import Recipe
 from estimator.memory.states import is_packed, parameter_dtype, quantized_parts
-from estimator.core.units import width_bytes
+from estimator.model.inventory import Inventory, Module, Parameter
+from estimator.recipe.recipe import Recipe
 
 EMBEDDING, TAIL = "embedding", "tail"
 """Units that are no layer: the input embedding, and the final norm with the head (all else that is in no layer goes with it)."""
@@ -91,19 +91,28 @@ def _base(recipe: Recipe, inventory: Inventory, trained: Trainables, loop: Loop)
                 yield _packed(recipe, inventory, group, parameter, packed)
                 names = tuple(name for name in names if name not in packed)
             trains = set(names if own is None else (n for n in names if own and f"{n}.{parameter.name}" in own))
-            for part, on in ((tuple(n for n in names if n in trains), True), (tuple(n for n in names if n not in trains), False)):
+            for part, on in (
+                (tuple(n for n in names if n in trains), True),
+                (tuple(n for n in names if n not in trains), False),
+            ):
                 if part:
-                    yield Tensor(f"{part[0]}.{parameter.name}", parameter.shape, dtype, on, False, _units(inventory, part))
+                    yield Tensor(
+                        f"{part[0]}.{parameter.name}", parameter.shape, dtype, on, False, _units(inventory, part)
+                    )
     if inventory.buffer_bytes:
         yield Tensor("buffers", (inventory.buffer_bytes,), "uint8", False, False, ((TAIL, 1),), is_buffer=True)
 
 
-def _packed(recipe: Recipe, inventory: Inventory, group: Module, parameter: Parameter, names: tuple[str, ...]) -> Tensor:
+def _packed(
+    recipe: Recipe, inventory: Inventory, group: Module, parameter: Parameter, names: tuple[str, ...]
+) -> Tensor:
     """A quantized weight: one column of `bnb_4bit_quant_storage`; int8 keeps its shape."""
     first, *state = quantized_parts(parameter.shape, recipe.quantization, recipe.bnb_4bit_use_double_quant, group.kind)
     storage = "int8" if recipe.quantization == "int8" else recipe.bnb_4bit_quant_storage
     shape = parameter.shape if storage == "int8" else (first // width_bytes(storage), 1)
-    return Tensor(f"{names[0]}.weight", shape, storage, False, False, _units(inventory, names), sum(state), is_packed=True)
+    return Tensor(
+        f"{names[0]}.weight", shape, storage, False, False, _units(inventory, names), sum(state), is_packed=True
+    )
 
 
 def _new(recipe: Recipe, inventory: Inventory, trained: Trainables, loop: Loop) -> Iterator[Tensor]:

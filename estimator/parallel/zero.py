@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.core.units import width_bytes
+from estimator.memory.states import optimizer_bytes, qmap_bytes
 from estimator.parallel.data_parallel import all_tensors, by_unit, data_plan, largest_layer
 from estimator.parallel.parallel import BACKWARD, MOMENTS, RankBytes, Sharded, on_device, ring
-from estimator.recipe.recipe import Recipe
 from estimator.parallel.sharding import TAIL, Tensor, flat_numel
-from estimator.memory.states import optimizer_bytes, qmap_bytes
-from estimator.core.units import width_bytes
+from estimator.recipe.recipe import Recipe
 
 REDUCE_BUCKET = 500_000_000
 """Elements of DeepSpeed's gradient buffer, allocated whole (runtime/zero/config.py reduce_bucket_size)."""
@@ -73,11 +73,15 @@ class Zero:
                 continue
             each = tensor.numel * self.element_bytes(tensor)
             if self.stage == 3 and not tensor.is_buffer:
-                part = 0 if self.recipe.offload_param_device != "none" else self.share(tensor) * self.element_bytes(tensor)
+                part = (
+                    0 if self.recipe.offload_param_device != "none" else self.share(tensor) * self.element_bytes(tensor)
+                )
                 each = part + (each if tensor.numel <= PERSISTENT else 0)
             total += tensor.count * each
         if self.stage < 3 and is_new == any(t.is_new and t.trains for t in self.all):  # the flat groups' padding
-            padding = sum(self.groups()) * self.recipe.num_processes - sum(t.count * t.numel for t in self.all if t.trains)
+            padding = sum(self.groups()) * self.recipe.num_processes - sum(
+                t.count * t.numel for t in self.all if t.trains
+            )
         return total + padding * self.width
 
     def rank(self, device: str) -> RankBytes:
@@ -85,7 +89,9 @@ class Zero:
         r = self.recipe
         groups, optimizer, partitions = self.groups(), r.offload_optimizer_device, r.offload_param_device
         stepped = sum(groups)
-        states = [optimizer_bytes(r.optim, (numel,), "float32", "cpu" if optimizer != "none" else device) for numel in groups]
+        states = [
+            optimizer_bytes(r.optim, (numel,), "float32", "cpu" if optimizer != "none" else device) for numel in groups
+        ]
         master = 4 * stepped + sum(resident for resident, _ in states) + qmap_bytes(r.optim)
         host = disk = 0
         if optimizer == "cpu":  # fp32 gradients; and a 16-bit copy (stages 1 and 2) or stage 3's gradient buffer
@@ -128,7 +134,10 @@ def zero(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     if offloads:  # temp_grad_buffer_for_gpu_offload
         largest = w * max((t.numel for t in trained), default=0)
         added = {moment: added.get(moment, 0) + largest for moment in MOMENTS}
-    sent = {"all_reduce": ring(gradients * (passes if made.stage == 2 else 1), n, 2), "all_gather": ring(w * stepped * n, n)}
+    sent = {
+        "all_reduce": ring(gradients * (passes if made.stage == 2 else 1), n, 2),
+        "all_gather": ring(w * stepped * n, n),
+    }
     return Sharded(
         parts.law,
         rank,
@@ -157,4 +166,6 @@ def _stage_3(made: Zero, parts: Any, rank: RankBytes, step: int, gradients: int)
     sizes = [(t.count, t.numel * made.element_bytes(t)) for t in cut]
     saving = (max(size for _, size in sizes), sum(count * size for count, size in sizes))
     plan = data_plan(recipe, rank, sent, saving)
-    return Sharded(parts.law, rank, step, added, plan, gradient_share=None, slack_bytes=gathered - least, loading_bytes=saving[0])
+    return Sharded(
+        parts.law, rank, step, added, plan, gradient_share=None, slack_bytes=gathered - least, loading_bytes=saving[0]
+    )

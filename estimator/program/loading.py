@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from estimator.program import program
-from estimator.memory import stored
-from estimator.model.headers import is_prediction_layer, is_table
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
-from estimator.model.spec import read_config
+from estimator.memory import stored
 from estimator.memory.stored import Storage
+from estimator.model.headers import is_prediction_layer, is_table
+from estimator.model.spec import read_config
+from estimator.program import program
+from estimator.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 SHOWN_TENSORS = 3
-_TOWER = re.compile(r"(^|\.)(vision|visual|audio|image|video|speech|multi_modal|mm_|embed_vision|embed_audio|connector|aligner)")
+_TOWER = re.compile(
+    r"(^|\.)(vision|visual|audio|image|video|speech|multi_modal|mm_|embed_vision|embed_audio|connector|aligner)"
+)
 
 
 def load(recipe: Recipe, folder: Path, device: str) -> PreTrainedModel:
@@ -91,7 +93,11 @@ def _check_tensors(name: str, model: PreTrainedModel, config: PretrainedConfig, 
     text_alone = hasattr(model, "config") and type(model.config) is not type(config)
 
     def is_extra(key: str) -> bool:
-        return is_table(key) or (predicts and is_prediction_layer(key, layers)) or (text_alone and bool(_TOWER.search(key)))
+        return (
+            is_table(key)
+            or (predicts and is_prediction_layer(key, layers))
+            or (text_alone and bool(_TOWER.search(key)))
+        )
 
     missing = sorted(key for key in info["missing_keys"] if not is_table(key))
     unexpected = sorted(key for key in info["unexpected_keys"] if not is_extra(key))
@@ -104,14 +110,19 @@ def _of_another_shape(model: PreTrainedModel) -> Iterator[str]:
     """Layers of bitsandbytes whose packed weight is not as wide and tall as the layer: Transformers compares shapes before packing
     only where a tensor is not packed (5.23)."""
     for name, module in model.named_modules():
-        weight, sides = getattr(module, "weight", None), (getattr(module, "out_features", None), getattr(module, "in_features", None))
+        weight, sides = (
+            getattr(module, "weight", None),
+            (getattr(module, "out_features", None), getattr(module, "in_features", None)),
+        )
         state = getattr(weight, "quant_state", None)
         is_int8 = hasattr(weight, "SCB")
         if (state is not None and tuple(state.shape) != sides) or (is_int8 and tuple(weight.shape) != sides):
             yield f"{name}.weight"
 
 
-def other_tensors(code: str, name: str, missing: list[str], unexpected: list[str], reshaped: list[str], found: list[str]) -> Problem:
+def other_tensors(
+    code: str, name: str, missing: list[str], unexpected: list[str], reshaped: list[str], found: list[str]
+) -> Problem:
     """The counts, and the names of the first few."""
     shown = ", ".join(key[:120] for key in found[:SHOWN_TENSORS]) + (", ..." if len(found) > SHOWN_TENSORS else "")
     counts = {"missing": len(missing), "unexpected": len(unexpected), "reshaped": len(reshaped)}
@@ -123,7 +134,11 @@ def _unpacked(recipe: Recipe, folder: Path, storage: Storage, device: str) -> Pr
     weights published in 16 bits would be. What is quantized waits on the host meanwhile."""
     from transformers import FineGrainedFP8Config, Mxfp4Config
 
-    settings = Mxfp4Config(dequantize=True) if storage.method == "mxfp4" else FineGrainedFP8Config(dequantize=True, quant_method=storage.method)
+    settings = (
+        Mxfp4Config(dequantize=True)
+        if storage.method == "mxfp4"
+        else FineGrainedFP8Config(dequantize=True, quant_method=storage.method)
+    )
     with _whole_blocks():
         model = _with_types(_from_folder(recipe, folder, settings, "cpu" if recipe.is_quantized else device), recipe)
     if not recipe.is_quantized:
@@ -155,13 +170,21 @@ def _whole_blocks() -> Iterator[None]:
 
     original = Fp8Dequantize._dequantize_one
 
-    def filled_up(self: Any, quantized: torch.Tensor, scales: torch.Tensor, output_dtype: torch.dtype | None = None) -> torch.Tensor:
+    def filled_up(
+        self: Any, quantized: torch.Tensor, scales: torch.Tensor, output_dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
         block = self.hf_quantizer.quantization_config.weight_block_size
         rows, columns = quantized.shape[-2:]
         grid = (-(-rows // block[0]), -(-columns // block[1])) if block else None
         if grid is None or tuple(scales.shape[-2:]) != grid or not (rows % block[0] or columns % block[1]):
             return original(self, quantized, scales, output_dtype)
-        whole = torch.zeros(*quantized.shape[:-2], grid[0] * block[0], grid[1] * block[1], dtype=quantized.dtype, device=quantized.device)
+        whole = torch.zeros(
+            *quantized.shape[:-2],
+            grid[0] * block[0],
+            grid[1] * block[1],
+            dtype=quantized.dtype,
+            device=quantized.device,
+        )
         whole[..., :rows, :columns] = quantized
         return original(self, whole, scales, output_dtype)[..., :rows, :columns].contiguous()
 

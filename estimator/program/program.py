@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from estimator.recipe.batches import is_flat
 from estimator.core.problems import Problem
+from estimator.recipe.batches import is_flat
 from estimator.recipe.recipe import OPTIMIZERS, Recipe
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def check_machine(recipe: Recipe, device: str) -> None:
         # PEFT subtracts the start from the base's weights: a chat that switches the adapter off, or loads a second one,
         # would then talk to another base.
         allowed = "true, gaussian, orthogonal, mica"
-        raise Problem("machine.base_rewritten", field="init_lora_weights", value=recipe.init_lora_weights, allowed=allowed)
+        raise Problem(
+            "machine.base_rewritten", field="init_lora_weights", value=recipe.init_lora_weights, allowed=allowed
+        )
     int8 = recipe.is_quantized and recipe.quantization == "int8"
     cuda = device == "cuda"
     refusals = [
@@ -151,7 +153,9 @@ def sft_config(recipe: Recipe, output_dir: Path, *, device: str, evaluates: bool
         per_device_eval_batch_size=recipe.eval_batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": recipe.use_reentrant} if recipe.gradient_checkpointing else None,
+        gradient_checkpointing_kwargs={"use_reentrant": recipe.use_reentrant}
+        if recipe.gradient_checkpointing
+        else None,
         optim=recipe.optim,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler_type,

@@ -33,17 +33,37 @@ def conflicts(recipe: Recipe) -> tuple[tuple[bool, tuple[str, str, str]], ...]:
     four_bit = recipe.is_quantized and recipe.quantization != "int8"
     shards_weights = kind in ("zero3", "fsdp")
     return (
-        (recipe.offload_param_device != "none" and not shards_weights, ("offload_param_device", named, "Use zero3 or fsdp")),
+        (
+            recipe.offload_param_device != "none" and not shards_weights,
+            ("offload_param_device", named, "Use zero3 or fsdp"),
+        ),
         (
             recipe.offload_optimizer_device != "none" and not zero,
-            ("offload_optimizer_device", named, "Use zero1, zero2 or zero3; fsdp takes offload_param_device, which moves the optimizer too"),
+            (
+                "offload_optimizer_device",
+                named,
+                "Use zero1, zero2 or zero3; fsdp takes offload_param_device, which moves the optimizer too",
+            ),
         ),
-        (recipe.offload_param_device == "nvme" and kind == "fsdp", ("offload_param_device", named, "Use cpu, or zero3")),
-        (recipe.offload_optimizer_device == "nvme" and kind != "zero3", ("offload_optimizer_device", named, "Use cpu, or zero3")),
-        (kind in ("fsdp", "tp") and recipe.optim not in PLAIN_OPTIMIZERS, ("optim", named, f"Use {', '.join(PLAIN_OPTIMIZERS)}")),
+        (
+            recipe.offload_param_device == "nvme" and kind == "fsdp",
+            ("offload_param_device", named, "Use cpu, or zero3"),
+        ),
+        (
+            recipe.offload_optimizer_device == "nvme" and kind != "zero3",
+            ("offload_optimizer_device", named, "Use cpu, or zero3"),
+        ),
+        (
+            kind in ("fsdp", "tp") and recipe.optim not in PLAIN_OPTIMIZERS,
+            ("optim", named, f"Use {', '.join(PLAIN_OPTIMIZERS)}"),
+        ),
         (
             recipe.offload_optimizer_device != "none" and recipe.optim not in OFFLOADED_OPTIMIZERS,
-            ("optim", f"offload_optimizer_device {recipe.offload_optimizer_device}", f"Use {', '.join(OFFLOADED_OPTIMIZERS)}"),
+            (
+                "optim",
+                f"offload_optimizer_device {recipe.offload_optimizer_device}",
+                f"Use {', '.join(OFFLOADED_OPTIMIZERS)}",
+            ),
         ),
         # bitsandbytes keeps an int8 weight's scales outside of the tensor that would be cut
         (recipe.is_quantized and not four_bit and shards_weights, ("quantization", named, "Use nf4 or fp4")),
@@ -55,6 +75,10 @@ def conflicts(recipe: Recipe) -> tuple[tuple[bool, tuple[str, str, str]], ...]:
         ),
         (
             four_bit and kind == "fsdp" and recipe.bnb_4bit_quant_storage not in ("uint8", recipe.dtype),
-            ("bnb_4bit_quant_storage", named, f"Use {recipe.dtype}, the dtype of the other weights; uint8 stays whole on every device"),
+            (
+                "bnb_4bit_quant_storage",
+                named,
+                f"Use {recipe.dtype}, the dtype of the other weights; uint8 stays whole on every device",
+            ),
         ),
     )

@@ -14,9 +14,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.recipe.distributed import DISTRIBUTED_TYPES, OFFLOAD_DEVICES, QUANT_STORAGES, conflicts
 from estimator.core.fields import FieldInfo, checked, shown
 from estimator.core.problems import Problem
+from estimator.recipe.distributed import DISTRIBUTED_TYPES, OFFLOAD_DEVICES, QUANT_STORAGES, conflicts
 
 METHODS = ("full", "lora", "qlora")
 QUANTIZATIONS = ("nf4", "fp4", "int8")
@@ -258,7 +258,9 @@ def _check_together(recipe: Recipe) -> None:
     )
     for refused, (field, other, allowed) in (*refusals, *conflicts(recipe)):
         if refused:
-            raise Problem("recipe.conflict", field=field, value=shown(getattr(recipe, field)), other=other, allowed=allowed)
+            raise Problem(
+                "recipe.conflict", field=field, value=shown(getattr(recipe, field)), other=other, allowed=allowed
+            )
     _check_tables(recipe)
 
 
@@ -273,9 +275,16 @@ def _check_tables(recipe: Recipe) -> None:
     for key, indices in (rows if isinstance(rows, dict) else {"": rows or (0,)}).items():
         name = f"{key} = " if key else ""
         if not indices or min(indices) < 0:
-            raise Problem("recipe.range", field="trainable_token_indices", value=name + shown(indices), allowed="row numbers from 0")
+            raise Problem(
+                "recipe.range",
+                field="trainable_token_indices",
+                value=name + shown(indices),
+                allowed="row numbers from 0",
+            )
         if len(set(indices)) < len(indices):  # PEFT would write one row twice, in no defined order
-            raise Problem("recipe.range", field="trainable_token_indices", value=name + shown(indices), allowed="each row once")
+            raise Problem(
+                "recipe.range", field="trainable_token_indices", value=name + shown(indices), allowed="each row once"
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.fields import shown
-from estimator.law.law import LOOPS
 from estimator.core.problems import Problem
+from estimator.law.law import LOOPS
 from estimator.recipe.recipe import FIELDS
 
 BESIDE = ("gpu", "loop")
@@ -32,9 +32,13 @@ def read_recipe(path: str) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError("no object of fields")
     except OSError as error:
-        raise Problem("recipe.file_unread", field="recipe", value=path, reason=error.strerror or type(error).__name__) from None
+        raise Problem(
+            "recipe.file_unread", field="recipe", value=path, reason=error.strerror or type(error).__name__
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise Problem("recipe.file_broken", field="recipe", value=path, kind=kind, reason=" ".join(str(error).split())[:200]) from None
+        raise Problem(
+            "recipe.file_broken", field="recipe", value=path, kind=kind, reason=" ".join(str(error).split())[:200]
+        ) from None
     for key, value in found.items():
         if key not in FIELDS and key not in BESIDE:
             allowed = ", ".join((*FIELDS, *BESIDE))
@@ -42,7 +46,9 @@ def read_recipe(path: str) -> dict[str, Any]:
     if not isinstance(found.get("gpu", ""), str):
         raise in_file(path, Problem("recipe.type", field="gpu", value=shown(found["gpu"]), allowed="text"))
     if found.get("loop", "trl") not in tuple(LOOPS):
-        raise in_file(path, Problem("recipe.choice", field="loop", value=shown(found["loop"]), allowed=", ".join(LOOPS)))
+        raise in_file(
+            path, Problem("recipe.choice", field="loop", value=shown(found["loop"]), allowed=", ".join(LOOPS))
+        )
     return found
 
 

@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from estimator.shelf import laws
-from estimator.recipe.batches import Batches
-from estimator.model.catalog import Model, load_preset, models, presets_dir
-from estimator.law.law import Law
-from estimator.hardware.platforms import Platform
 from estimator.core.problems import Problem
+from estimator.hardware.platforms import Platform
+from estimator.law.law import Law
+from estimator.model.catalog import Model, load_preset, models, presets_dir
+from estimator.recipe.batches import Batches
 from estimator.recipe.recipe import METHODS, Recipe
+from estimator.shelf import laws
 
 INDIFFERENT = ("gradient_checkpointing", "use_reentrant", "accumulates", "one_row", "lora_dropout", "init_lora_weights")
 """What of a training law's structure an evaluation does not see."""
@@ -33,7 +33,14 @@ def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Bat
     return laws.hashed({name: value for name, value in made.items() if name not in INDIFFERENT} | {"evaluates": True})
 
 
-def find(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()) -> Law | None:
+def find(
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
+) -> Law | None:
     """A law that is at hand, shipped or derived on this machine."""
     key = key_of(recipe, loop, platform, batches)
     if (law := shipped(model.id, key)) is not None:
@@ -53,7 +60,14 @@ def _file() -> dict[str, Any]:
     return json.loads(gzip.decompress(path.read_bytes())) if path.is_file() else {}
 
 
-def derive(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()) -> Law:
+def derive(
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
+) -> Law:
     """Trace the law and keep it. Raises `Problem` (`estimator.law.untraced`), also where torch is not installed."""
     law = traced(recipe, model, loop, platform, batches)
     laws.keep(model, key_of(recipe, loop, platform, batches), law, cache_dir)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core import home
-from estimator.recipe.batches import Batches, is_flat, shape
-from estimator.model.catalog import Model, models, presets_dir
-from estimator.law.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
 from estimator.hardware.platforms import Platform
-from estimator.recipe.recipe import Recipe
+from estimator.law.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
 from estimator.law.untraced import no_config, untraced
+from estimator.model.catalog import Model, models, presets_dir
+from estimator.recipe.batches import Batches, is_flat, shape
+from estimator.recipe.recipe import Recipe
 
 ADAPTER_FIELDS = (
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save", "bias",
@@ -47,12 +47,19 @@ def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = 
     }
     if recipe.is_quantized:
         four_bit = recipe.quantization != "int8"
-        made |= {"quantization": recipe.quantization, "double_quant": recipe.bnb_4bit_use_double_quant if four_bit else None}
+        made |= {
+            "quantization": recipe.quantization,
+            "double_quant": recipe.bnb_4bit_use_double_quant if four_bit else None,
+        }
     if recipe.has_adapters:
         plain = {name: getattr(recipe, name) for name in ADAPTER_FIELDS}
         if isinstance(recipe.target_modules, (list, tuple)):
-            plain["target_modules"] = sorted(recipe.target_modules)  # in whatever order they are named; no name is not PEFT's table
-        made |= {"lora_dropout": recipe.lora_dropout > 0} | {name: value for name, value in plain.items() if value or value == []}
+            plain["target_modules"] = sorted(
+                recipe.target_modules
+            )  # in whatever order they are named; no name is not PEFT's table
+        made |= {"lora_dropout": recipe.lora_dropout > 0} | {
+            name: value for name, value in plain.items() if value or value == []
+        }
         if recipe.init_lora_weights == "mica":  # B does not train; no other start changes which tensors there are
             made["init_lora_weights"] = "mica"
     return made | _beside(recipe, loop, batches)
@@ -80,7 +87,12 @@ def hashed(structure: dict[str, Any]) -> str:
 
 
 def find(
-    recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
 ) -> Law | None:
     """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
     key = key_of(recipe, loop, platform, batches)
@@ -114,7 +126,10 @@ def _accumulating(law: Law) -> Law:
 
     What it leaves out is the one new gradient on its way into the sum: that of a single adapter matrix.
     """
-    whole = [replace(row, coefficients={name: c for name, c in row.coefficients.items() if name != "gradients"}) for row in law.rows]
+    whole = [
+        replace(row, coefficients={name: c for name, c in row.coefficients.items() if name != "gradients"})
+        for row in law.rows
+    ]
     return replace(law, rows=tuple(whole))
 
 
@@ -158,7 +173,12 @@ def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
 
 
 def derive(
-    recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None = None, batches: Batches = Batches()
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
 ) -> Law:
     """Trace the law and keep it. Raises `Problem` (`estimator.law.untraced`), also where torch is not installed."""
     made = law = traced(recipe, model, loop, platform, batches)
@@ -171,14 +191,22 @@ def derive(
     return made
 
 
-def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False) -> Law:
+def traced(
+    recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False
+) -> Law:
     """A law made now, of a step or of an evaluation. Raises `Problem` (`estimator.law.untraced`)."""
     if not model.config:
         raise no_config(model.id)
     try:
         from estimator.trace import fit
 
-        known = {"tile_tokens": tile_tokens(loop), "platform": platform, "class_name": model.inventory.class_name, "batches": batches, "evaluates": evaluates}
+        known = {
+            "tile_tokens": tile_tokens(loop),
+            "platform": platform,
+            "class_name": model.inventory.class_name,
+            "batches": batches,
+            "evaluates": evaluates,
+        }
         return fit.derive_law(recipe, model.config, LOOPS[loop], **known)
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
         raise untraced(model.id, error) from error

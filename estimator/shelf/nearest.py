@@ -16,16 +16,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.adapters.adapters import Trainables
-from estimator.model.catalog import Model, load_preset, models
-from estimator.law.law import DYNAMIC, PHI, Law, Row
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.law.law import DYNAMIC, PHI, Law, Row
 from estimator.make.shipped_laws import target_sets
+from estimator.model.catalog import Model, load_preset, models
+from estimator.recipe.recipe import FIELDS, Recipe
 
 ENGINE = "nearest"
 RELATIVE_ERROR = 0.15
 """Half width of the error bar on the dynamic bytes: the worst of the traces above is 13 %."""
-MILD = ("lora_dropout", "bias", "lora_bias", "rank_pattern", "layers_to_transform", "layers_pattern", "exclude_modules", "use_reentrant")
+MILD = (
+    "lora_dropout",
+    "bias",
+    "lora_bias",
+    "rank_pattern",
+    "layers_to_transform",
+    "layers_pattern",
+    "exclude_modules",
+    "use_reentrant",
+)
 MOMENTS = {"forward": "loss"}
 """Whose change a moment takes that the closed form does not tell apart: all layers have run at both."""
 
@@ -44,7 +53,9 @@ class Side:
         return frozenset(group.leaf for group in self.trained.adapters)
 
 
-def nearest(recipe: Recipe, model: Model, find: Callable[[Recipe], Law | None], side: Callable[[Recipe], Side]) -> tuple[Law, str] | None:
+def nearest(
+    recipe: Recipe, model: Model, find: Callable[[Recipe], Law | None], side: Callable[[Recipe], Side]
+) -> tuple[Law, str] | None:
     """The law, and the settings of the one it stands on; None where no neighbour has a law. `find` looks for a law at hand, `side`
     raises `Problem` for a recipe that the model does not take."""
     own = side(recipe)
@@ -68,7 +79,13 @@ def _differs(recipe: Recipe, other: Recipe) -> str:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, (tuple, list))
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _milder(recipe: Recipe, model: Model) -> Iterator[Recipe]:
@@ -87,7 +104,11 @@ def _milder(recipe: Recipe, model: Model) -> Iterator[Recipe]:
 @functools.lru_cache(maxsize=256)
 def _shipped_targets(id: str) -> tuple[Any, ...]:
     """Of a preset; no others have laws that ship."""
-    return tuple(tuple(one) if isinstance(one, list) else one for one in target_sets(load_preset(id))) if id in models() else ("all-linear",)
+    return (
+        tuple(tuple(one) if isinstance(one, list) else one for one in target_sets(load_preset(id)))
+        if id in models()
+        else ("all-linear",)
+    )
 
 
 def _changed(law: Law, own: Side, beside: Side) -> Law:
@@ -110,6 +131,9 @@ def _differences(own: tuple[Row, ...], beside: tuple[Row, ...]) -> dict[str, dic
     made: dict[str, dict[str, tuple[float, ...]]] = {}
     none = (0.0,) * len(PHI)
     for one, other in zip(own, beside, strict=True):
-        terms = {name: tuple(a - b for a, b in zip(one.coefficients.get(name, none), other.coefficients.get(name, none))) for name in DYNAMIC}
+        terms = {
+            name: tuple(a - b for a, b in zip(one.coefficients.get(name, none), other.coefficients.get(name, none)))
+            for name in DYNAMIC
+        }
         made.setdefault(one.moment, {name: term for name, term in terms.items() if any(term)})
     return made

@@ -9,14 +9,22 @@ import os
 from pathlib import Path
 
 from estimator.core import home
-from estimator.shelf import laws
-from estimator.recipe.batches import Batches
-from estimator.model.catalog import Model
 from estimator.hardware.platforms import Platform
+from estimator.model.catalog import Model
+from estimator.recipe.batches import Batches
 from estimator.recipe.recipe import Recipe
+from estimator.shelf import laws
 
 
-def find(recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None = None, batches: Batches = Batches()) -> int | None:
+def find(
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    versions: dict[str, str],
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
+) -> int | None:
     """Peak reserved bytes of the replay of this very recipe, if one was kept; under 0.1 ms. `versions`: those of its law."""
     path = _path(recipe, model, loop, platform, versions, cache_dir, batches)
     try:
@@ -25,7 +33,16 @@ def find(recipe: Recipe, model: Model, loop: str, platform: Platform, versions: 
         return None
 
 
-def keep(reserved_bytes: int, recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None = None, batches: Batches = Batches()) -> None:
+def keep(
+    reserved_bytes: int,
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    versions: dict[str, str],
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
+) -> None:
     """Beside the other sizes of its structure."""
     path = _path(recipe, model, loop, platform, versions, cache_dir, batches)
     try:
@@ -39,12 +56,30 @@ def keep(reserved_bytes: int, recipe: Recipe, model: Model, loop: str, platform:
 def _sizes(recipe: Recipe, platform: Platform, batches: Batches) -> str:
     """What a law has as variables or adds itself, but a replay does not."""
     rank, clips = recipe.r if recipe.has_adapters else 0, () if recipe.max_grad_norm else ("unclipped",)
-    sizes = (recipe.per_device_train_batch_size, recipe.max_length, rank, recipe.optim, platform.workspace_bytes, batches.trained_share, *clips)
+    sizes = (
+        recipe.per_device_train_batch_size,
+        recipe.max_length,
+        rank,
+        recipe.optim,
+        platform.workspace_bytes,
+        batches.trained_share,
+        *clips,
+    )
     return ",".join(map(str, sizes))
 
 
-def _path(recipe: Recipe, model: Model, loop: str, platform: Platform, versions: dict[str, str], cache_dir: Path | None, batches: Batches) -> Path:
-    text = json.dumps([model.config, laws.key_of(recipe, loop, platform, batches), versions], sort_keys=True, ensure_ascii=False)
+def _path(
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    versions: dict[str, str],
+    cache_dir: Path | None,
+    batches: Batches,
+) -> Path:
+    text = json.dumps(
+        [model.config, laws.key_of(recipe, loop, platform, batches), versions], sort_keys=True, ensure_ascii=False
+    )
     return (cache_dir or home.cache()) / "replays" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 

@@ -9,18 +9,27 @@ import os
 from pathlib import Path
 
 from estimator.core import home
-from estimator.shelf import laws
-from estimator.recipe.batches import Batches, shape
-from estimator.model.catalog import Model
-from estimator.law.law import LOOPS
 from estimator.estimates.parts import Parts
 from estimator.hardware.platforms import Platform
-from estimator.recipe.recipe import Recipe
+from estimator.law.law import LOOPS
 from estimator.memory.replay import replay_run
 from estimator.memory.stream import Stream
+from estimator.model.catalog import Model
+from estimator.recipe.batches import Batches, shape
+from estimator.recipe.recipe import Recipe
+from estimator.shelf import laws
 
 
-def reserved_bytes(recipe: Recipe, model: Model, loop: str, platform: Platform, parts: Parts, derive: bool, cache_dir: Path | None = None, batches: Batches = Batches()) -> int | None:
+def reserved_bytes(
+    recipe: Recipe,
+    model: Model,
+    loop: str,
+    platform: Platform,
+    parts: Parts,
+    derive: bool,
+    cache_dir: Path | None = None,
+    batches: Batches = Batches(),
+) -> int | None:
     """Peak reserved bytes by the replay of the law's step, or None where its stream is not at hand or its layers do not repeat.
 
     With `derive` a stream that is not at hand is traced (about a second for a decoder) and kept, also that there is none; but not
@@ -39,7 +48,14 @@ def reserved_bytes(recipe: Recipe, model: Model, loop: str, platform: Platform, 
     if stream is None:
         return None
     kept, step = stream.at(parts.law.phi(*shape(recipe), recipe.r, batches.trained_share), recipe.r)
-    return replay_run(recipe, LOOPS[loop], kept, step, platform.workspace_bytes, step_temporary_bytes=parts.training.step_temporary_bytes).peak_reserved_bytes
+    return replay_run(
+        recipe,
+        LOOPS[loop],
+        kept,
+        step,
+        platform.workspace_bytes,
+        step_temporary_bytes=parts.training.step_temporary_bytes,
+    ).peak_reserved_bytes
 
 
 def _traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches) -> dict:

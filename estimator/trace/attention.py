@@ -25,7 +25,12 @@ class FusedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool = True, bias: torch.Tensor | None = None
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        causal: bool = True,
+        bias: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d). `bias` is
         the mask as numbers, saved as the rest is (derivatives.yaml _scaled_dot_product_efficient_attention)."""
@@ -42,10 +47,15 @@ class FusedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """flash_api.cpp mha_bwd: fp32 accumulators of dq and of the rows' sums, and dk and dv at the query heads under
         grouped heads, summed afterwards."""
-        query, key, value, out, logsumexp, bias = ctx.saved_tensors  # held to the end, as the kernel holds its arguments
+        query, key, value, out, logsumexp, bias = (
+            ctx.saved_tensors
+        )  # held to the end, as the kernel holds its arguments
         like = lambda tensor: torch.empty_like(tensor.transpose(1, 2)).transpose(1, 2)  # noqa: E731
         grad_query, grad_key, grad_value = like(query), like(key), like(value)
-        held = [query.new_empty(query.shape, dtype=torch.float32), query.new_empty(query.shape[:-1], dtype=torch.float32)]
+        held = [
+            query.new_empty(query.shape, dtype=torch.float32),
+            query.new_empty(query.shape[:-1], dtype=torch.float32),
+        ]
         if key.shape[1] != query.shape[1]:
             held += [query.new_empty((*query.shape[:-1], tensor.shape[-1])) for tensor in (key, value)]
         note((sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape),), (), query.dtype, ctx.share)
@@ -83,7 +93,9 @@ def attention_on(platform: Platform) -> Callable[..., torch.Tensor]:
             attn_mask = attn_mask if attn_mask is None or attn_mask.dtype is torch.bool else attn_mask.to(lower)
         kernel = platform.sdpa(str(query.dtype).removeprefix("torch."), key.shape[1] != query.shape[1], query.shape[-1])
         if kernel == "math" or query.dim() != 4:
-            return torch.ops.aten._scaled_dot_product_attention_math(query, key, value, attn_mask, 0.0, is_causal, enable_gqa=enable_gqa)[0]
+            return torch.ops.aten._scaled_dot_product_attention_math(
+                query, key, value, attn_mask, 0.0, is_causal, enable_gqa=enable_gqa
+            )[0]
         if attn_mask is not None:
             attn_mask = _bias(attn_mask, query)
         return FusedAttention.apply(query, key, value, is_causal, attn_mask)  # with a mask every score is computed
@@ -91,14 +103,20 @@ def attention_on(platform: Platform) -> Callable[..., torch.Tensor]:
     return attention
 
 
-def unpadded(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **_: Any) -> Any:
+def unpadded(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **_: Any
+) -> Any:
     """The attention function of Transformers' flash_attention_2 on rows that are told apart."""
     if torch.is_autocast_enabled("cuda"):
         query, key, value = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (query, key, value))
     if attention_mask is None:
         out = FusedAttention.apply(query, key, value)
     else:
-        out = Gathered.apply(FusedAttention.apply(*(Gathered.apply(tensor.transpose(1, 2)).transpose(1, 2) for tensor in (query, key, value))))
+        out = Gathered.apply(
+            FusedAttention.apply(
+                *(Gathered.apply(tensor.transpose(1, 2)).transpose(1, 2) for tensor in (query, key, value))
+            )
+        )
     return out.transpose(1, 2).contiguous(), None
 
 

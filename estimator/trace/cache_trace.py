@@ -16,8 +16,8 @@ import torch
 import transformers
 from transformers import DynamicCache
 
-from estimator.model.catalog import load_preset, models, presets_dir
 from estimator.memory.kv_cache import FORMAT, CacheGroup, KvCache
+from estimator.model.catalog import load_preset, models, presets_dir
 from estimator.trace.meta_model import build_on_meta, quiet
 
 LENGTHS = (8, 12)
@@ -64,7 +64,9 @@ def cached_tensors(layer: Any) -> list[torch.Tensor]:
 def _elements(layer: Any) -> Counter[str]:
     kinds: Counter[str] = Counter()
     for tensor in cached_tensors(layer):
-        kinds["fp32" if tensor.dtype is torch.float32 else "half"] += tensor.untyped_storage().nbytes() // tensor.element_size()
+        kinds["fp32" if tensor.dtype is torch.float32 else "half"] += (
+            tensor.untyped_storage().nbytes() // tensor.element_size()
+        )
     return kinds
 
 

@@ -36,7 +36,9 @@ def tokens_of(model: Any) -> int:
     return 0
 
 
-def joined(live: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> np.ndarray:
+def joined(
+    live: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]
+) -> np.ndarray:
     """Rows of any number of chunks from those of two: what is live after each allocation, and what that allocation made, as
     (events, COMPONENTS, PHI) at either number. Raises `Unlike`."""
     pairs = np.array(aligned(_marks(made[0]), _marks(made[1]), counts))

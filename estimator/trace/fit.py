@@ -16,22 +16,27 @@ import numpy as np
 import torch
 import transformers
 
-from estimator.trace import chunks
+from estimator.hardware.platforms import Platform
+from estimator.law.law import COMPONENTS, LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
+from estimator.law.untraced import NotLinear
+from estimator.memory.recorded import Events, Place
 from estimator.program import program
 from estimator.recipe.batches import Batches, shape
-from estimator.law.law import COMPONENTS, LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
-from estimator.trace.plans import LENGTHS_TOKENS, Plan, check_lengths, names_layers, planned
-from estimator.hardware.platforms import Platform
-from estimator.trace.prepared import built
 from estimator.recipe.recipe import Recipe
-from estimator.memory.recorded import Events, Place
+from estimator.trace import chunks
+from estimator.trace.plans import LENGTHS_TOKENS, Plan, check_lengths, names_layers, planned
+from estimator.trace.prepared import built
 from estimator.trace.step import HEAD, Sizes, Step, trace_step
 from estimator.trace.terms import SIZES, live_bytes, summed
-from estimator.law.untraced import NotLinear
 
 RELATIVE_ERROR = 0.02
 """Half width of the error bar on the dynamic bytes of a traced law (`make accuracy` prints what published rows show)."""
-GRID = tuple((b, s, r) for b in (1, 2, 3, 8, 64, 1024) for s in (8, 64, 512, 2048, 8192, 131072, 1 << 20) for r in (1, 8, 64, 512, 4096))
+GRID = tuple(
+    (b, s, r)
+    for b in (1, 2, 3, 8, 64, 1024)
+    for s in (8, 64, 512, 2048, 8192, 131072, 1 << 20)
+    for r in (1, 8, 64, 512, 4096)
+)
 """Points at which a row must be the highest once to stay in the law."""
 USUAL = ((1, 512, 16), (1, 4096, 16), (4, 512, 16), (4, 4096, 16))
 """Points at which the highest row of each moment stays too."""
@@ -40,8 +45,15 @@ SHARES = (1.0, 0.3, 0.01)
 
 
 def derive_law(
-    recipe: Recipe, config: dict[str, Any], loop: Loop, *, tile_tokens: int, platform: Platform = Platform(), class_name: str | None = None,
-    batches: Batches = Batches(), evaluates: bool = False,
+    recipe: Recipe,
+    config: dict[str, Any],
+    loop: Loop,
+    *,
+    tile_tokens: int,
+    platform: Platform = Platform(),
+    class_name: str | None = None,
+    batches: Batches = Batches(),
+    evaluates: bool = False,
 ) -> Law:
     """The law of `recipe`'s structure on the model of `config`, or of its evaluation. About 0.5 s for an 8B decoder on one core.
 
@@ -51,15 +63,30 @@ def derive_law(
     plan = plan_of(recipe, config, platform, class_name)
     one_row = shape(recipe)[0] == 1
     traced = [
-        _traced(plan, sizes_of(length, one_row), lambda sizes, depth: trace_step(recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates))
+        _traced(
+            plan,
+            sizes_of(length, one_row),
+            lambda sizes, depth: trace_step(
+                recipe, config, loop, sizes, depth, platform, class_name, batches, evaluates
+            ),
+        )
         for length in plan.lengths_tokens
     ]
     first = traced[0].steps[0]
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
     work = {name: _work(traced, name, plan) for name in WORK} if not evaluates else {}
-    passed = [window for window in first.windows if window <= tokens_a_row and recipe.attn_implementation != "flash_attention_2"]
+    passed = [
+        window
+        for window in first.windows
+        if window <= tokens_a_row and recipe.attn_implementation != "flash_attention_2"
+    ]
     ahead = first.windows.difference(passed)
-    held = {"fused": first.fused, "from_tokens": max(passed, default=0), "below_tokens": min(ahead, default=0), "chunk_tokens": plan.chunk_tokens}
+    held = {
+        "fused": first.fused,
+        "from_tokens": max(passed, default=0),
+        "below_tokens": min(ahead, default=0),
+        "chunk_tokens": plan.chunk_tokens,
+    }
     made = _pruned(_rows(traced, plan), Law((), tile_tokens, "", 0.0, chunk_tokens=plan.chunk_tokens))
     made = made[:-1] if evaluates else made  # no optimizer's step
     return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work, **held)
@@ -67,7 +94,11 @@ def derive_law(
 
 def plan_of(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> Plan:
     """Which depths and lengths of the model `recipe`'s law is read off. Raises `NotLinear`."""
-    examined = Recipe(model="any", max_length=shape(recipe)[1], **{name: getattr(recipe, name) for name in ("attn_implementation", "dtype", "mixed_precision")})
+    examined = Recipe(
+        model="any",
+        max_length=shape(recipe)[1],
+        **{name: getattr(recipe, name) for name in ("attn_implementation", "dtype", "mixed_precision")},
+    )
     plan = _examined(examined, json.dumps(config), platform, class_name)
     return replace(plan, depths=(None,)) if names_layers(recipe) else plan
 
@@ -92,7 +123,10 @@ def sizes_of(sequence: int, one_row: bool) -> Sizes:
 
 def _rows(traced: list[Traced], plan: Plan) -> list[tuple[str, np.ndarray]]:
     """What is live after each event of the whole model, under the name of its moment. Raises `NotLinear`."""
-    parts = [_at_depth(one.steps, one.tables, plan) if len(one.steps) == 2 else _whole(one.steps[0], one.tables[0]) for one in traced]
+    parts = [
+        _at_depth(one.steps, one.tables, plan) if len(one.steps) == 2 else _whole(one.steps[0], one.tables[0])
+        for one in traced
+    ]
     if len(parts) == 1:
         return [(name, row) for name, live, _ in parts[0].values() for row in live]
     if parts[0].keys() != parts[1].keys():
@@ -123,7 +157,9 @@ def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: 
     return replace(plan, lengths_tokens=(long,))
 
 
-def _check_chunks(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, plan: Plan) -> None:
+def _check_chunks(
+    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, plan: Plan
+) -> None:
     """A law of two lengths. Raises `NotLinear` where it is not what a third one takes, on as many layers."""
     half = {"dtype": "bfloat16"} if recipe.dtype == "float16" else {}
     plain = recipe.replace(method="full", gradient_checkpointing=False, **half)
@@ -135,7 +171,9 @@ def _check_chunks(recipe: Recipe, config: dict[str, Any], platform: Platform, cl
     phi = Law((), 0, "", 0.0, chunk_tokens=plan.chunk_tokens).phi(sizes.batch, sizes.sequence, sizes.rank)
     expected = max(float(row.sum(axis=0) @ phi) for _, row in rows)
     if abs(expected - there) > 1e-6 * there:
-        raise NotLinear(f"chunks of {plan.chunk_tokens} tokens: {expected:,.0f} bytes expected of {sizes.sequence} tokens, {there:,} taken")
+        raise NotLinear(
+            f"chunks of {plan.chunk_tokens} tokens: {expected:,.0f} bytes expected of {sizes.sequence} tokens, {there:,} taken"
+        )
 
 
 def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float, ...]] | None:
@@ -154,7 +192,9 @@ def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float,
 
 def _work_at_depth(traced: Traced, name: str, total: int) -> dict[str, np.ndarray]:
     steps = traced.steps
-    tables = [{key: summed(amounts, traced.sizes) for key, amounts in getattr(step.work, name).items()} for step in steps]
+    tables = [
+        {key: summed(amounts, traced.sizes) for key, amounts in getattr(step.work, name).items()} for step in steps
+    ]
     if len(steps) == 1:
         return tables[0]
     share = (total - steps[0].layers) / (steps[1].layers - steps[0].layers)

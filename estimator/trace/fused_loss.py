@@ -11,18 +11,27 @@ from typing import Any
 import torch
 from torch import nn
 
-from estimator.law.law import TRL_TILE_TOKENS
 from estimator.core.problems import Problem
+from estimator.law.law import TRL_TILE_TOKENS
 from estimator.trace.work import note, size_bytes
 
 
 def fused_outputs(
-    model: Any, tile: int, trained: int | None, enter_loss: Callable[[], None], *, input_ids: torch.Tensor, labels: torch.Tensor, **beside: Any
+    model: Any,
+    tile: int,
+    trained: int | None,
+    enter_loss: Callable[[], None],
+    *,
+    input_ids: torch.Tensor,
+    labels: torch.Tensor,
+    **beside: Any,
 ) -> dict[str, torch.Tensor]:
     """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, where `trained` tokens train (None: all)."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     backbone = base.base_model(input_ids=input_ids, use_cache=False, **beside)
-    if not hasattr(backbone, "last_hidden_state"):  # a base_model_prefix that names no module: the model itself stands for its backbone
+    if not hasattr(
+        backbone, "last_hidden_state"
+    ):  # a base_model_prefix that names no module: the model itself stands for its backbone
         raise Problem("law.no_hidden_state", field="model", value=type(base).__name__)
     hidden = backbone.last_hidden_state[:, :-1]
     enter_loss()
@@ -117,7 +126,11 @@ def _note_tiles(hidden: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype, 
 
 def _cast_chunk(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
     """`weight[start:end].to(compute_dtype)`, a copy where the types differ."""
-    return None if weight.dtype is dtype else weight.new_empty((min(CHUNK_COLUMNS, weight.shape[0]), weight.shape[1]), dtype=dtype)
+    return (
+        None
+        if weight.dtype is dtype
+        else weight.new_empty((min(CHUNK_COLUMNS, weight.shape[0]), weight.shape[1]), dtype=dtype)
+    )
 
 
 CHUNK_COLUMNS = 32768

@@ -43,7 +43,9 @@ def _gemm_4bit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
     return Hidden((*scales, numel * states.element_size()), before_output=True)
 
 
-def int8_quantized(hidden: torch.Tensor, threshold: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+def int8_quantized(
+    hidden: torch.Tensor, threshold: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """bitsandbytes 0.50 backends/cuda/ops.py int8_vectorwise_quant: rows as int8 and their scales; with a threshold `A.abs()`
     and what of it is over the threshold, at once. Its own stand-in cannot say how many columns are: none, here."""
     rows = torch.empty_like(hidden, dtype=torch.int8)
@@ -59,7 +61,13 @@ def int8_quantized(hidden: torch.Tensor, threshold: float = 0.0) -> tuple[torch.
 
 
 def int8_mixed_scaled_mm(
-    hidden: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, weight_scales: torch.Tensor, outliers: Any = None, bias: Any = None
+    hidden: torch.Tensor,
+    rows: torch.Tensor,
+    weight: torch.Tensor,
+    scales: torch.Tensor,
+    weight_scales: torch.Tensor,
+    outliers: Any = None,
+    bias: Any = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """bitsandbytes 0.50 backends/default/ops.py int8_mixed_scaled_mm without outliers: the int32 product, held until it is
     scaled to fp16 (backends/cuda/ops.py int8_mm_dequant), and a copy in the input's type where that is another."""
@@ -95,7 +103,9 @@ def dropout(tensor: torch.Tensor, p: float = 0.5, training: bool = True, inplace
     return torch.native_dropout(tensor, p, True)[0]
 
 
-def softmax(tensor: torch.Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> torch.Tensor:
+def softmax(
+    tensor: torch.Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> torch.Tensor:
     """On CUDA a half tensor becomes an fp32 softmax without an fp32 copy (ATen/native/SoftMax.cpp softmax)."""
     if dtype is torch.float32 and tensor.dtype is torch.float16:
         return HalfSoftmax.apply(tensor, dim)

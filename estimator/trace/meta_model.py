@@ -19,8 +19,8 @@ import transformers
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from estimator.model.inventory import Inventory, Module, Parameter, compress, fold
 from estimator.core.problems import Problem
+from estimator.model.inventory import Inventory, Module, Parameter, compress, fold
 from estimator.model.spec import check_sizes, without_code
 
 # Tried in this order; the first that knows the configuration builds it.
@@ -77,7 +77,9 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
             tied = first if first != full and not (untied and module is head) else None
             parameters.append(Parameter(short, tuple(tensor.shape), tied))
         if parameters:
-            modules.append(Module(name, _kind(module), tuple(parameters), _expert_layout(module), kept(name, parameters)))
+            modules.append(
+                Module(name, _kind(module), tuple(parameters), _expert_layout(module), kept(name, parameters))
+            )
     for name, first in _missed_ties(model, owner, untied):
         modules = [_tie(module, name, first) for module in modules]
     return Inventory(
@@ -90,7 +92,9 @@ def inventory_of(model: nn.Module, model_type: str, untied: bool = False) -> Inv
         expert_names=_expert_names(model_type),
         buffer_bytes=sum(buffer.numel() * buffer.element_size() for buffer in model.buffers()),
         bare=fold(name for name, module in model.named_modules() if not any(True for _ in module.parameters())),
-        lists=fold(name for name, module in model.named_modules() if isinstance(module, (nn.ModuleList, nn.ModuleDict))),
+        lists=fold(
+            name for name, module in model.named_modules() if isinstance(module, (nn.ModuleList, nn.ModuleDict))
+        ),
         supports_checkpointing=bool(getattr(model, "supports_gradient_checkpointing", False)),
         versions={"transformers": transformers.__version__},
     )
@@ -204,5 +208,3 @@ def quiet():
             yield
     finally:
         transformers.logging.set_verbosity(before)
-
-

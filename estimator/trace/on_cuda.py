@@ -16,11 +16,10 @@ import torch
 import transformers
 from torch import nn
 
-from estimator.trace import attention
-from estimator.trace import kernels
-from estimator.recipe.batches import Batches, is_flat, shape
 from estimator.hardware.platforms import Platform
+from estimator.recipe.batches import Batches, is_flat, shape
 from estimator.recipe.recipe import Recipe
+from estimator.trace import attention, kernels
 
 
 @contextlib.contextmanager
@@ -32,7 +31,9 @@ def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: se
     told_apart = is_flat(recipe) or batches.pads(recipe)
     windows = set() if windows is None else windows
     checks = ("_ignore_causal_mask_sdpa", "_ignore_bidirectional_mask_sdpa")
-    causal, both = (mock.patch.object(masking_utils, name, _can_skip(name, recipe, told_apart, windows)) for name in checks)
+    causal, both = (
+        mock.patch.object(masking_utils, name, _can_skip(name, recipe, told_apart, windows)) for name in checks
+    )
     with (
         mock.patch.object(nn.functional, "scaled_dot_product_attention", attention.attention_on(platform)),
         mock.patch.object(nn.functional, "dropout", kernels.dropout),
@@ -48,7 +49,9 @@ def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: se
         both,
         _unpadding(told_apart and recipe.attn_implementation == "flash_attention_2"),
         # asked only where no mask is given, and then of values
-        mock.patch.object(masking_utils, "find_packed_sequence_indices", _examples if is_flat(recipe) else lambda *_: None),
+        mock.patch.object(
+            masking_utils, "find_packed_sequence_indices", _examples if is_flat(recipe) else lambda *_: None
+        ),
     ):
         yield
 

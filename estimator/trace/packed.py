@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from estimator.program import program
-from estimator.memory.load_events import FULL_BYTES, HALF_BYTES, Static
-from estimator.recipe.recipe import Recipe
-from estimator.memory.states import BLOCK_4BIT, BLOCK_NESTED
 from estimator.core.units import width_bytes
+from estimator.memory.load_events import FULL_BYTES, HALF_BYTES, Static
+from estimator.memory.states import BLOCK_4BIT, BLOCK_NESTED
+from estimator.program import program
+from estimator.recipe.recipe import Recipe
 
 
 def quantized(model: nn.Module, recipe: Recipe, left: list[str] | None = None) -> nn.Module:
@@ -41,7 +41,12 @@ def _pack_4bit(module: nn.Module, recipe: Recipe) -> None:
     shape, dtype = module.weight.shape, program.dtype(recipe)
     blocks = -(-shape.numel() // BLOCK_4BIT)
     fresh = {"device": module.weight.device, "dtype": torch.float32}
-    nested = QuantState(torch.empty(-(-blocks // BLOCK_NESTED), **fresh), blocksize=BLOCK_NESTED, code=torch.empty(256, **fresh), dtype=torch.float32)
+    nested = QuantState(
+        torch.empty(-(-blocks // BLOCK_NESTED), **fresh),
+        blocksize=BLOCK_NESTED,
+        code=torch.empty(256, **fresh),
+        dtype=torch.float32,
+    )
     double = recipe.bnb_4bit_use_double_quant
     state = QuantState(
         torch.empty(blocks, device=module.weight.device, dtype=torch.uint8 if double else torch.float32),
@@ -86,7 +91,9 @@ def statics(model: nn.Module, recipe: Recipe) -> list[Static]:
         parts = [parameter.untyped_storage().nbytes()]
         if state is not None:
             parts += [t.numel() * t.element_size() for t in (state.absmax, state.code, state.offset) if t is not None]
-            parts += [t.numel() * t.element_size() for t in (state.state2.absmax, state.state2.code)] if state.state2 else []
+            parts += (
+                [t.numel() * t.element_size() for t in (state.state2.absmax, state.state2.code)] if state.state2 else []
+            )
         if getattr(parameter, "SCB", None) is not None:
             parts.append(parameter.SCB.numel() * 4)
         shape = tuple(state.shape if state is not None else parameter.shape)

@@ -12,20 +12,26 @@ from typing import Any
 
 import torch
 
-from estimator.program import program
 from estimator.hardware.platforms import Platform
-from estimator.trace.prepared import built, layer_config, layer_stack
+from estimator.law.untraced import NotLinear
+from estimator.program import program
 from estimator.recipe.recipe import Recipe
+from estimator.trace.prepared import built, layer_config, layer_stack
 from estimator.trace.step import layer_programs
 from estimator.trace.terms import NEAR, SIZES
-from estimator.law.untraced import NotLinear
 
 
-def layer_kinds(config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype = torch.bfloat16) -> list[Any]:
+def layer_kinds(
+    config: dict[str, Any], class_name: str | None = None, dtype: torch.dtype = torch.bfloat16
+) -> list[Any]:
     """What tells each layer of the model from others: its modules' tensors, and its place in the config's own lists."""
     model = built(json.dumps(config), class_name, dtype)
     text = layer_config(model)
-    lists = [value for value in vars(text).values() if isinstance(value, (list, tuple)) and len(value) == text.num_hidden_layers]
+    lists = [
+        value
+        for value in vars(text).values()
+        if isinstance(value, (list, tuple)) and len(value) == text.num_hidden_layers
+    ]
     kinds = []
     for n, layer in enumerate(layer_stack(model)):
         tensors = tuple((name, tuple(p.shape)) for name, p in layer.named_parameters())
@@ -65,8 +71,13 @@ def planned(recipe: Recipe, config: dict[str, Any], platform: Platform, class_na
         return plan
     programs = layer_programs(recipe, config, platform, class_name)
     listed = [kind[2] for kind in kinds]
-    named = [tuple(kind) for kind in zip(*(column for column in zip(*listed) if len(set(column)) < len(column)))] or [()] * len(kinds)
-    return plan_for(list(zip((kind[:2] for kind in kinds), programs, strict=True)), at_least=max(named.index(kind) for kind in named) + 1)
+    named = [tuple(kind) for kind in zip(*(column for column in zip(*listed) if len(set(column)) < len(column)))] or [
+        ()
+    ] * len(kinds)
+    return plan_for(
+        list(zip((kind[:2] for kind in kinds), programs, strict=True)),
+        at_least=max(named.index(kind) for kind in named) + 1,
+    )
 
 
 def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
@@ -89,7 +100,13 @@ def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
 
 
 def check_lengths(
-    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, layers: int | None, short: int, long: int
+    recipe: Recipe,
+    config: dict[str, Any],
+    platform: Platform,
+    class_name: str | None,
+    layers: int | None,
+    short: int,
+    long: int,
 ) -> None:
     """A law reads one length. Raises `NotLinear` where a shorter row runs other operators, or tensors that are neither of one
     size nor grow with the row: chunks, padding to their length, choices of so many tokens."""
@@ -99,7 +116,9 @@ def check_lengths(
             raise NotLinear(f"layer {number} runs {len(first)} operators on {short} tokens and {len(second)} on {long}")
         for (func, one), (_, other) in zip(first, second, strict=True):
             if [_grown(shape, short, long) for shape, _ in one] != [shape for shape, _ in other]:
-                raise NotLinear(f"layer {number}: {func} gives {one[0][0]} on {short} tokens and {other[0][0]} on {long}")
+                raise NotLinear(
+                    f"layer {number}: {func} gives {one[0][0]} on {short} tokens and {other[0][0]} on {long}"
+                )
 
 
 def _grown(shape: tuple[int, ...], short: int, long: int) -> tuple[int, ...]:
@@ -115,6 +134,12 @@ def names_layers(recipe: Recipe) -> bool:
     """Whether layers may differ by the recipe's own choice: it numbers them, or names modules by path or expression."""
     if recipe.layers_to_transform:
         return True
-    chosen = (recipe.target_modules, recipe.exclude_modules, recipe.modules_to_save, recipe.target_parameters, tuple(recipe.rank_pattern or ()))
+    chosen = (
+        recipe.target_modules,
+        recipe.exclude_modules,
+        recipe.modules_to_save,
+        recipe.target_parameters,
+        tuple(recipe.rank_pattern or ()),
+    )
     names = [name for field in chosen for name in ([field] if isinstance(field, str) else field or ())]
     return not all(name == "all-linear" or re.fullmatch(r"[A-Za-z_]\w*", name) for name in names)

@@ -15,24 +15,27 @@ import torch
 import transformers
 from torch import nn
 
-from estimator.trace import autocast
-from estimator.trace import packed
-from estimator.program import program
 from estimator.law.law import Loop
-from estimator.recipe.recipe import Recipe
 from estimator.memory.stored import storage_of
+from estimator.program import program
+from estimator.recipe.recipe import Recipe
+from estimator.trace import autocast, packed
 from estimator.trace.meta_model import build_on_meta
 from estimator.trace.work import recomputing
 
 
-def prepared(recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None) -> nn.Module:
+def prepared(
+    recipe: Recipe, config: dict[str, Any], loop: Loop, layers: int | None, class_name: str | None = None
+) -> nn.Module:
     """The model as the loop trains it: dtype, quantized layers, adapters, checkpointing."""
     model = _copied(built(json.dumps(config), class_name, program.dtype(recipe)), layers)
     model.config.use_cache = False
     set_attention(model, recipe.attn_implementation)
     if recipe.is_quantized:
         storage = storage_of(config)
-        model = packed.quantized(model, recipe, list(storage.skipped) if storage and storage.skipped is not None else None)
+        model = packed.quantized(
+            model, recipe, list(storage.skipped) if storage and storage.skipped is not None else None
+        )
     model.train()
     if recipe.is_quantized and loop.upcasts != "none":
         _upcast(model, program.dtype(recipe), norms_only=loop.upcasts == "norms")
@@ -71,12 +74,16 @@ def _checkpoint(model: nn.Module, recipe: Recipe) -> None:
     """torch's own checkpointing; what it recomputes runs under the autocast it had, which torch restores on CUDA alone."""
     if not recipe.use_reentrant:
         contexts = lambda: (contextlib.nullcontext(), recomputing(autocast.around(recipe.mixed_precision)))  # noqa: E731
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts})
+        model.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False, "context_fn": contexts}
+        )
         return
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
     for module in model.modules():
         if recipe.mixed_precision != "no" and hasattr(module, "_gradient_checkpointing_func"):
-            module._gradient_checkpointing_func = functools.partial(_reentered, recipe.mixed_precision, module._gradient_checkpointing_func)
+            module._gradient_checkpointing_func = functools.partial(
+                _reentered, recipe.mixed_precision, module._gradient_checkpointing_func
+            )
 
 
 def _reentered(mixed_precision: str, checkpoint: Any, function: Any, *inputs: Any) -> Any:
@@ -111,7 +118,9 @@ def set_attention(model: nn.Module, name: str) -> None:
 
 def layer_config(model: nn.Module) -> Any:
     """The configuration of the text model."""
-    return next(module for module in model.modules() if isinstance(module, transformers.PreTrainedModel)).config.get_text_config()
+    return next(
+        module for module in model.modules() if isinstance(module, transformers.PreTrainedModel)
+    ).config.get_text_config()
 
 
 def layer_stack(model: nn.Module) -> nn.ModuleList:
@@ -152,7 +161,11 @@ def _follow_the_weights(model: nn.Module, dtype: torch.dtype) -> None:
     for module in model.modules():
         weight = getattr(module.get_base_layer(), "weight", None) if isinstance(module, BaseTunerLayer) else None
         for name, parameter in module.named_parameters() if weight is not None else ():
-            if "lora_magnitude_vector" in name or ("lora_" in name or "trainable_tokens_" in name) and weight.is_floating_point():
+            if (
+                "lora_magnitude_vector" in name
+                or ("lora_" in name or "trainable_tokens_" in name)
+                and weight.is_floating_point()
+            ):
                 parameter.data = parameter.data.to(weight.dtype if weight.is_floating_point() else dtype)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from estimator.memory.recorded import Events, Place
 from estimator.trace import shapes
 from estimator.trace.answers import Answers
 from estimator.trace.kernels import hidden
-from estimator.memory.recorded import Events, Place
 from estimator.trace.work import Work, enter, leave
 
 
@@ -80,11 +80,15 @@ class Recorder(TorchDispatchMode):
             out, key = shapes.run(func, args, kwargs or {})
             self.work.count(func, args, kwargs or {}, out, key)
         self._answers.made(func, out)
-        component = "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
+        component = (
+            "temporary" if func.namespace == "bitsandbytes" and "dequantize" in func.__name__ else self.component
+        )
         inside = hidden(func, args, kwargs or {})
         held = self._hold_inside(inside.sizes_bytes) if inside.before_output else []
         for leaf in (out,) if isinstance(out, torch.Tensor) else tree_leaves(out):
-            if isinstance(leaf, torch.Tensor) and leaf.device.type == self.device:  # what is made on the host stays there
+            if (
+                isinstance(leaf, torch.Tensor) and leaf.device.type == self.device
+            ):  # what is made on the host stays there
                 self._seen(leaf, component)
         held = held or self._hold_inside(inside.sizes_bytes)
         for number, size_bytes in held:
@@ -138,5 +142,7 @@ class Programs(TorchDispatchMode):
             out, _ = shapes.run(func, args, kwargs or {})
         self._answers.made(func, out)
         leaves = (out,) if isinstance(out, torch.Tensor) else tree_leaves(out)
-        self.programs.setdefault(self.place[1], []).append((func, tuple((tuple(leaf.shape), leaf.dtype) for leaf in leaves if isinstance(leaf, torch.Tensor))))
+        self.programs.setdefault(self.place[1], []).append(
+            (func, tuple((tuple(leaf.shape), leaf.dtype) for leaf in leaves if isinstance(leaf, torch.Tensor)))
+        )
         return out

@@ -48,7 +48,11 @@ def _makes_one(func: Any) -> bool:
     if func.is_view or schema.is_mutable or len(schema.returns) != 1 or str(schema.returns[0].type) != "Tensor":
         return False
     aliased = [*schema.arguments, *schema.returns]
-    return func.namespace == "aten" and not any(entry.alias_info for entry in aliased) and torch.Tag.dynamic_output_shape not in func.tags
+    return (
+        func.namespace == "aten"
+        and not any(entry.alias_info for entry in aliased)
+        and torch.Tag.dynamic_output_shape not in func.tags
+    )
 
 
 def _part(value: Any) -> Any:
@@ -68,7 +72,9 @@ def _is_fresh(out: Any, args: tuple[Any, ...]) -> bool:
     if not isinstance(out, torch.Tensor) or out.device.type != "meta" or out.storage_offset():
         return False
     storage = out.untyped_storage()
-    if any(leaf.untyped_storage()._cdata == storage._cdata for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)):
+    if any(
+        leaf.untyped_storage()._cdata == storage._cdata for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)
+    ):
         return False
     like = torch.empty_strided(out.shape, out.stride(), dtype=out.dtype, device="meta")
     return like.untyped_storage().nbytes() == storage.nbytes()

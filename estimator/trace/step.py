@@ -14,19 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from estimator.trace import autocast
-from estimator.trace import fused_loss
-from estimator.trace import packed
-from estimator.recipe.batches import Batches, is_flat
+from estimator.hardware.platforms import Platform
 from estimator.law.law import LOOPS, Loop
 from estimator.memory.load_events import Static
-from estimator.trace.on_cuda import as_on_cuda
-from estimator.hardware.platforms import Platform
-from estimator.trace.prepared import base_of, layer_stack, prepared, trained
-from estimator.recipe.recipe import Recipe
 from estimator.memory.recorded import HEAD, Events
-from estimator.trace.recorder import Programs, Recorder
+from estimator.recipe.batches import Batches, is_flat
+from estimator.recipe.recipe import Recipe
+from estimator.trace import autocast, fused_loss, packed
 from estimator.trace.meta_model import quiet
+from estimator.trace.on_cuda import as_on_cuda
+from estimator.trace.prepared import base_of, layer_stack, prepared, trained
+from estimator.trace.recorder import Programs, Recorder
 from estimator.trace.work import Work
 
 
@@ -93,7 +91,9 @@ def trace_step(
                 parameter.grad = torch.empty_like(parameter)
             held = [parameter.grad for parameter in trained(model)]
             for ranked in (True, False):  # apart, so that each sum is a multiple of the rank or none is
-                recorder.hold_together([grad for grad in held if (grad.numel() % sizes.rank == 0) is ranked], "gradients")
+                recorder.hold_together(
+                    [grad for grad in held if (grad.numel() % sizes.rank == 0) is ranked], "gradients"
+                )
         run = _evaluate if evaluates else _run
         with recorder:
             outputs = run(model, recipe, loop, batches, inputs, sizes, recorder)
@@ -106,10 +106,17 @@ def trace_step(
 
 
 def layer_programs(
-    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, layers: int | None = None, sequence: int = 67
+    recipe: Recipe,
+    config: dict[str, Any],
+    platform: Platform,
+    class_name: str | None,
+    layers: int | None = None,
+    sequence: int = 67,
 ) -> list[Any]:
     """What each layer runs in the forward pass of rows of `sequence` tokens: operators with the shapes they give."""
-    half = {"dtype": "bfloat16"} if recipe.dtype == "float16" else {}  # full fine-tuning takes no float16; the operators are the same
+    half = (
+        {"dtype": "bfloat16"} if recipe.dtype == "float16" else {}
+    )  # full fine-tuning takes no float16; the operators are the same
     plain = recipe.replace(method="full", gradient_checkpointing=False, **half)
     with as_on_cuda(platform, recipe, Batches()), quiet():
         model = prepared(plain, config, LOOPS["trainer"], layers, class_name)
@@ -132,7 +139,9 @@ def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
     return {"input_ids": make(), "labels": make(), **beside}
 
 
-def _forward(model: nn.Module, recipe: Recipe, loop: Loop, trained: int | None, sizes: Sizes, recorder: Recorder) -> Any:
+def _forward(
+    model: nn.Module, recipe: Recipe, loop: Loop, trained: int | None, sizes: Sizes, recorder: Recorder
+) -> Any:
     """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's `prepare_model`."""
     if loop.copies_logits:
         base_of(model).loss_function = fused_loss.shifted_loss
@@ -146,7 +155,13 @@ def _forward(model: nn.Module, recipe: Recipe, loop: Loop, trained: int | None, 
 
 
 def _run(
-    model: nn.Module, recipe: Recipe, loop: Loop, batches: Batches, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder
+    model: nn.Module,
+    recipe: Recipe,
+    loop: Loop,
+    batches: Batches,
+    inputs: dict[str, torch.Tensor],
+    sizes: Sizes,
+    recorder: Recorder,
 ) -> Any:
     """Forward, loss and backward as the loop does them; returns what the loop still holds afterwards."""
     trained = sizes.trained if batches.trained_share < 1 else None
@@ -161,13 +176,21 @@ def _run(
 
 
 def _evaluate(
-    model: nn.Module, recipe: Recipe, loop: Loop, batches: Batches, inputs: dict[str, torch.Tensor], sizes: Sizes, recorder: Recorder
+    model: nn.Module,
+    recipe: Recipe,
+    loop: Loop,
+    batches: Batches,
+    inputs: dict[str, torch.Tensor],
+    sizes: Sizes,
+    recorder: Recorder,
 ) -> Any:
     """Trainer.evaluation_loop as the studio runs it, without metrics to compute: no logits are accumulated, only losses."""
     model.eval()
     arguments = _arguments(model, inputs) | _told_apart(inputs, batches.pads(recipe))
     with torch.no_grad(), autocast.around(recipe.mixed_precision):
-        return _forward(model, recipe, loop, sizes.trained if batches.trained_share < 1 else None, sizes, recorder)(**arguments)
+        return _forward(model, recipe, loop, sizes.trained if batches.trained_share < 1 else None, sizes, recorder)(
+            **arguments
+        )
 
 
 def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -181,14 +204,22 @@ def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, t
 
 def _told_apart(inputs: dict[str, torch.Tensor], padded: bool) -> dict[str, torch.Tensor]:
     """Positions of packed rows, or the mask of padded ones. A mask of ones is left out, as Transformers leaves it out."""
-    return {name: inputs[name] for name in ("position_ids", "attention_mask") if name in inputs and (padded or name == "position_ids")}
+    return {
+        name: inputs[name]
+        for name in ("position_ids", "attention_mask")
+        if name in inputs and (padded or name == "position_ids")
+    }
 
 
 def _loss(outputs: Any) -> torch.Tensor:
     """The loss; of a model that has none, as an embedding model, a sum over what it gives."""
     if "loss" in outputs:
         return outputs["loss"]
-    return next(value for value in outputs.values() if isinstance(value, torch.Tensor) and value.is_floating_point()).float().sum()
+    return (
+        next(value for value in outputs.values() if isinstance(value, torch.Tensor) and value.is_floating_point())
+        .float()
+        .sum()
+    )
 
 
 def _enter(recorder: Recorder, phase: str) -> None:
@@ -218,7 +249,10 @@ def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[An
         recorder.place, recorder.component = ("backward", number), "activations"
 
     for number, layer in enumerate(stack):
-        hooks += [layer.register_forward_pre_hook(enter_layer(number)), layer.register_forward_hook(leave_layer(number))]
+        hooks += [
+            layer.register_forward_pre_hook(enter_layer(number)),
+            layer.register_forward_hook(leave_layer(number)),
+        ]
     head = model.get_output_embeddings()
     if head is not None:
         hooks.append(head.register_forward_pre_hook(lambda *_: _enter(recorder, "loss")))

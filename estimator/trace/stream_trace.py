@@ -10,27 +10,29 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from estimator.trace import fit
-from estimator.trace import terms
-from estimator.recipe.batches import Batches, shape
-from estimator.law.law import LOOPS
-from estimator.memory.load_events import Static
 from estimator.hardware.platforms import Platform
-from estimator.recipe.recipe import Recipe
-from estimator.memory.recorded import Events
-from estimator.trace.step import Sizes, Step, trace_step
-from estimator.memory.stream import StaticTerms, Stream
+from estimator.law.law import LOOPS
 from estimator.law.untraced import NotLinear
+from estimator.memory.load_events import Static
+from estimator.memory.recorded import Events
+from estimator.memory.stream import StaticTerms, Stream
+from estimator.recipe.batches import Batches, shape
+from estimator.recipe.recipe import Recipe
+from estimator.trace import fit, terms
+from estimator.trace.step import Sizes, Step, trace_step
 
 
-
-def derive_stream(recipe: Recipe, config: dict[str, Any], loop: str, platform: Platform, class_name: str | None, batches: Batches) -> Stream:
+def derive_stream(
+    recipe: Recipe, config: dict[str, Any], loop: str, platform: Platform, class_name: str | None, batches: Batches
+) -> Stream:
     """The stream of `recipe`'s structure. Raises `NotLinear` where its layers do not repeat event by event, or are cut into chunks."""
     plan = fit.plan_of(recipe, config, platform, class_name)
     if len(plan.depths) != 2 or plan.chunk_tokens or recipe.gradient_accumulation_steps > 1:
         raise NotLinear("no stream of these layers")
     sizes = fit.sizes_of(plan.lengths_tokens[-1], shape(recipe)[0] == 1)
-    shallow, deep = (trace_step(recipe, config, LOOPS[loop], sizes, depth, platform, class_name, batches) for depth in plan.depths)
+    shallow, deep = (
+        trace_step(recipe, config, LOOPS[loop], sizes, depth, platform, class_name, batches) for depth in plan.depths
+    )
     period = deep.layers - shallow.layers
     for start in sorted(range(shallow.layers - period + 1), key=lambda n: abs(2 * n + period - shallow.layers)):
         made = _stream(shallow, sizes, start, period, plan.total)
@@ -65,7 +67,9 @@ def _terms(static: Static, step: Step, rank: int) -> StaticTerms:
     by = rank ** len(ranked)
     sides = tuple(side // rank if n in ranked else side for n, side in enumerate(static.shape))
     parts = tuple(part // by for part in static.parts_bytes)
-    return StaticTerms(name, layer, parts, static.loaded_bytes // by, static.trained, static.is_new, sides, static.dtype, ranked)
+    return StaticTerms(
+        name, layer, parts, static.loaded_bytes // by, static.trained, static.is_new, sides, static.dtype, ranked
+    )
 
 
 def _layer_of(name: str, stack: str) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from estimator.law.law import COMPONENTS, PHI
+from estimator.law.untraced import NotLinear
 from estimator.memory.recorded import Events
 from estimator.trace.step import Sizes
-from estimator.law.untraced import NotLinear
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
 """Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1, 10008 = 8 x 9 x 139 for S + 1."""
@@ -34,7 +34,14 @@ def live_bytes(events: Events, sizes: Sizes) -> np.ndarray:
 def coefficients(size_bytes: int, sizes: Sizes) -> np.ndarray:
     """`size_bytes` as a sum over PHI. Raises `NotLinear`."""
     rest, names = size_bytes, ""
-    primes = (("B", sizes.batch), ("S", sizes.sequence), ("S", sizes.sequence), ("r", sizes.rank), ("t", sizes.tile), ("N", sizes.trained))
+    primes = (
+        ("B", sizes.batch),
+        ("S", sizes.sequence),
+        ("S", sizes.sequence),
+        ("r", sizes.rank),
+        ("t", sizes.tile),
+        ("N", sizes.trained),
+    )
     for name, prime in primes:
         if prime > 1 and rest % prime == 0:
             rest, names = rest // prime, names + name

@@ -22,7 +22,16 @@ from torch.utils.flop_counter import flop_registry
 
 from estimator.memory.states import BLOCK_4BIT
 
-FILLS = frozenset({"aten::empty", "aten::empty_like", "aten::new_empty", "aten::empty_strided", "aten::new_empty_strided", "aten::_unsafe_view"})
+FILLS = frozenset(
+    {
+        "aten::empty",
+        "aten::empty_like",
+        "aten::new_empty",
+        "aten::empty_strided",
+        "aten::new_empty_strided",
+        "aten::_unsafe_view",
+    }
+)
 """Operators that move nothing, beside views."""
 LOOKUPS = frozenset({"aten::embedding", "aten::index_select", "aten::gather", "aten::index"})
 """Operators that read as much of their first argument as they write."""
@@ -55,7 +64,15 @@ class Work:
         for amount in moved:
             self._add(self.moved_bytes, name, amount)
 
-    def note(self, flops: tuple[int, ...], moved_bytes: tuple[int, ...], dtype: torch.dtype, share: float = 1.0, *, product: bool = True) -> None:
+    def note(
+        self,
+        flops: tuple[int, ...],
+        moved_bytes: tuple[int, ...],
+        dtype: torch.dtype,
+        share: float = 1.0,
+        *,
+        product: bool = True,
+    ) -> None:
         """What a kernel that no operator stands for does: `share` of each amount."""
         name = self._product(1, dtype) if product else self.phase + ".other"
         for amount in flops:
@@ -79,7 +96,9 @@ _known: dict[Any, tuple[int, torch.dtype | None, tuple[int, ...]]] = {}
 """`_amounts` of calls that `estimator.trace.shapes` remembers."""
 
 
-def _amounts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[int, torch.dtype | None, tuple[int, ...]]:
+def _amounts(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> tuple[int, torch.dtype | None, tuple[int, ...]]:
     """(operations, the type of their product, bytes moved) of one operator."""
     moves, formula = _plan(func)
     if not moves:

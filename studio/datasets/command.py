@@ -35,7 +35,11 @@ def main(argv: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lora-studio dataset", description="Files of rows to train on.")
     commands = parser.add_subparsers(required=True, metavar="check")
-    check = commands.add_parser("check", help="what is read of a file, what is left out and why, what is not used", description="Read files as the Dataset page does, say what became of their rows, and store nothing.")
+    check = commands.add_parser(
+        "check",
+        help="what is read of a file, what is left out and why, what is not used",
+        description="Read files as the Dataset page does, say what became of their rows, and store nothing.",
+    )
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON, JSONL, CSV or Parquet")
     check.add_argument("--json", action="store_true", help="print one JSON object (a list of them for several files)")
     check.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the sentences (default en)")
@@ -49,7 +53,18 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
             info = run(ingest(DatasetStore(Path(folder) / "datasets"), path, eval_share=0))
         except Problem as problem:
             return {"file": path.name, "problem": problem.to_dict(), "text": problem_text(lang, problem)}
-        names = ("shape", "language", "encoding", "kept", "dropped", "changed", "reasons", "columns", "unused", "fingerprint")
+        names = (
+            "shape",
+            "language",
+            "encoding",
+            "kept",
+            "dropped",
+            "changed",
+            "reasons",
+            "columns",
+            "unused",
+            "fingerprint",
+        )
         counts = {name: getattr(info, name) for name in names}
         return {"file": info.file_name, **counts, "dropped_rows": info.dropped_rows(), "text": _text(lang, info)}
 
@@ -57,7 +72,11 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
 def _text(lang: str, info: DatasetInfo) -> str:
     """The page's head and its table of dropped rows, as lines."""
     counts = " · ".join(f"{getattr(info, key):,} {t(lang, f'dataset.{key}')}" for key in ("kept", "dropped", "changed"))
-    lines = [f"{info.file_name}: {recognised_text(lang, info)}", f"  {counts}", *(f"  {line}" for line in (read_text(lang, info), unused_text(lang, info)) if line)]
+    lines = [
+        f"{info.file_name}: {recognised_text(lang, info)}",
+        f"  {counts}",
+        *(f"  {line}" for line in (read_text(lang, info), unused_text(lang, info)) if line),
+    ]
     for one in info.dropped_rows(SHOWN_DROPPED):
         lines.append("  " + t(lang, "dataset.first_reason", row=f"{one['row']:,}", reason=reason_text(lang, one)))
     if info.dropped > SHOWN_DROPPED:

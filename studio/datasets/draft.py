@@ -29,7 +29,7 @@ def safe_name(name: str) -> str:
     `../../etc/<b>x</b>.json` becomes `b_.json`: what follows the last slash, each forbidden character replaced.
     """
     last = re.split(r"[\\/]", unicodedata.normalize("NFC", name))[-1]
-    clean = "".join("_" if c in '<>:"|?*&\'`' or unicodedata.category(c).startswith("C") else c for c in last)
+    clean = "".join("_" if c in "<>:\"|?*&'`" or unicodedata.category(c).startswith("C") else c for c in last)
     clean = clean.strip(" .")
     if len(clean) > NAME_LIMIT_CHARACTERS:
         stem, dot, suffix = clean.rpartition(".")

@@ -84,4 +84,10 @@ def guess(data: bytes) -> str:
 def _shown(encoding: str | None) -> str:
     """chardet's word as the menus of editors have it."""
     word = encoding or "?"
-    return {"gb18030": "GB18030 (GBK)", "shift_jis": "Shift-JIS", "cp932": "Shift-JIS", "cp949": "EUC-KR (CP949)", "windows-1252": _WESTERN}.get(word.lower(), word)
+    return {
+        "gb18030": "GB18030 (GBK)",
+        "shift_jis": "Shift-JIS",
+        "cp932": "Shift-JIS",
+        "cp949": "EUC-KR (CP949)",
+        "windows-1252": _WESTERN,
+    }.get(word.lower(), word)

@@ -21,10 +21,16 @@ def recognise(row: dict[str, Any]) -> str | None:
     asked = any(part in columns for part in ASKED)
     answered = "output" in columns and asked
     whole = turns or answered
-    marked = {part for part in ("chosen", "rejected") if part in columns and not isinstance(row[columns[part]], (bool, int, float, Number))}
+    marked = {
+        part
+        for part in ("chosen", "rejected")
+        if part in columns and not isinstance(row[columns[part]], (bool, int, float, Number))
+    }
     if "rejected" in marked and (whole or "chosen" in marked) or "chosen" in marked and turns:
         return "preference"
-    if whole and ("verdict" in columns and as_verdict(row[columns["verdict"]]) is not None or _is_judged(row, columns, turns)):
+    if whole and (
+        "verdict" in columns and as_verdict(row[columns["verdict"]]) is not None or _is_judged(row, columns, turns)
+    ):
         return "unpaired"
     if turns:
         return "openai" if turns == "messages" else "sharegpt"
@@ -53,7 +59,11 @@ def _turns_part(row: dict[str, Any], columns: dict[str, str]) -> str | None:
 
 def _is_judged(row: dict[str, Any], columns: dict[str, str], turns: str | None) -> bool:
     """Whether `label` marks an answer as good or bad; beside a text it is a class."""
-    return "label" in columns and as_verdict(row[columns["label"]]) is not None and bool(turns or "instruction" in columns or "input" in columns)
+    return (
+        "label" in columns
+        and as_verdict(row[columns["label"]]) is not None
+        and bool(turns or "instruction" in columns or "input" in columns)
+    )
 
 
 def _is_one_message(row: dict[str, Any], columns: dict[str, str]) -> bool:
@@ -61,7 +71,9 @@ def _is_one_message(row: dict[str, Any], columns: dict[str, str]) -> bool:
     return isinstance(role, str) and role.strip().lower() in ROLES
 
 
-def normalise(shape: str, row: Any, usual: dict[str, str] | None = None, unused: set[str] | None = None) -> tuple[dict[str, Any], bool]:
+def normalise(
+    shape: str, row: Any, usual: dict[str, str] | None = None, unused: set[str] | None = None
+) -> tuple[dict[str, Any], bool]:
     """A row as `{"messages": ..., "tools"?: ...}` or `{"text": ...}`, and whether its text was cleaned.
 
     `usual` names the file's columns by part, for the message that one is missing. Columns and keys that hold something and
@@ -99,7 +111,11 @@ class _Row:
             raise RowError("images", column=self._name("media"))
         if shape == "unpaired":
             self._check_verdict()
-        made = self._preference() if shape == "preference" and "chosen" in self.columns else {"messages": self._messages(shape)}
+        made = (
+            self._preference()
+            if shape == "preference" and "chosen" in self.columns
+            else {"messages": self._messages(shape)}
+        )
         offered = self.row.get(self.columns.get("tools")) or self._openai_input().get("tools")
         if tools := tools_of(offered, self._name("tools")):
             made["tools"] = tools
@@ -162,7 +178,9 @@ class _Row:
         asked = self._cell(part)
         if part != "source" and is_conversation(asked):
             turns = conversation(asked, self._name(part), self.cleaner)
-            return self._with_system([{**turn, "trained": False} if turn["role"] == "assistant" else turn for turn in turns])
+            return self._with_system(
+                [{**turn, "trained": False} if turn["role"] == "assistant" else turn for turn in turns]
+            )
         question = self._text(part)
         if part == "instruction" and not is_blank(more := self.row.get(self.columns.get("input"))):
             question += "\n\n" + self.cleaner.text(more, self._name("input"))
@@ -200,7 +218,9 @@ class _Row:
         said = as_verdict(value := self._cell(part))
         if said is None:
             reason = {"column": self._name(part)}
-            raise RowError("empty", **reason) if is_blank(value) else RowError("verdict", **reason, found=str(value)[:40])
+            raise (
+                RowError("empty", **reason) if is_blank(value) else RowError("verdict", **reason, found=str(value)[:40])
+            )
         if not said:
             raise RowError("rejected", column=self._name(part), value=json_text(value)[:40])
 
@@ -223,7 +243,11 @@ class _Row:
             return self._with_system(conversation(self._cell(self.turns), self._name(self.turns), self.cleaner))
         if inside := self._openai_input():
             name = self._name(self.asked)
-            self.cleaner.unused |= {f"{name}.{key}" for key, value in inside.items() if key not in ("messages", "tools") and not is_blank(value)}
+            self.cleaner.unused |= {
+                f"{name}.{key}"
+                for key, value in inside.items()
+                if key not in ("messages", "tools") and not is_blank(value)
+            }
             return self._with_system(conversation(inside["messages"], f"{name}.messages", self.cleaner))
         return self._question()
 
@@ -236,4 +260,3 @@ class _Row:
 def label_is_class(values: list[Any]) -> bool:
     """Whether a `label` that looked like a verdict in one row is a class: another row has something else."""
     return any(not is_blank(value) and as_verdict(value) is None for value in values)
-

@@ -137,7 +137,9 @@ def _fill(draft: Draft, rows: Iterator[tuple[int, Any]], source: Source) -> Iter
     return shape, columns_read(shape, typical)
 
 
-def _joined(draft: Draft, rows: Iterator[tuple[int, Any]], columns: dict[str, str], source: Source) -> Iterator[tuple[int, Any]]:
+def _joined(
+    draft: Draft, rows: Iterator[tuple[int, Any]], columns: dict[str, str], source: Source
+) -> Iterator[tuple[int, Any]]:
     """Conversations of a file with one message a row, which has to be read to its end first."""
     threads = Threads(columns)
     for number, value in rows:
@@ -165,7 +167,11 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
     found.sort(key=lambda one: one[0] not in ("preference", "unpaired"))
     for shape, number, value in found[:1]:
         columns = columns_of(value)
-        if shape == "unpaired" and "verdict" not in columns and label_is_class([one.get(columns["label"]) for _, one in objects]):
+        if (
+            shape == "unpaired"
+            and "verdict" not in columns
+            and label_is_class([one.get(columns["label"]) for _, one in objects])
+        ):
             shape = recognise({name: inner for name, inner in value.items() if name != columns["label"]})
         if shape == "text":
             _check_text(source, number, value, columns)
@@ -200,9 +206,18 @@ def _names(row: dict[str, Any]) -> str:
 
 def _check_text(source: Source, number: int, row: dict[str, Any], columns: dict[str, str]) -> None:
     """A question beside a text, and no answer: whether the text is the answer is not for us to guess."""
-    asked = next((columns[part] for part in ("instruction", "input") if part in columns and not is_blank(row[columns[part]])), None)
+    asked = next(
+        (columns[part] for part in ("instruction", "input") if part in columns and not is_blank(row[columns[part]])),
+        None,
+    )
     if asked is not None:
-        raise Problem("dataset.text_or_answer", file=source.name, row=number, asked=str(asked)[:40], text=str(columns["text"])[:40])
+        raise Problem(
+            "dataset.text_or_answer",
+            file=source.name,
+            row=number,
+            asked=str(asked)[:40],
+            text=str(columns["text"])[:40],
+        )
 
 
 def _thread_shape(source: Source, number: int, row: dict[str, Any], columns: dict[str, str]) -> str:
@@ -216,7 +231,10 @@ def _thread_shape(source: Source, number: int, row: dict[str, Any], columns: dic
 def looks_like_a_row(names: list[str]) -> bool:
     """Whether what stands in a header's place reads like sentences or numbers."""
     return any(
-        len(name) > 40 or len(name.split()) > 3 or name.rstrip().endswith(tuple(".?!。？！…")) or name.replace(".", "", 1).isdigit()
+        len(name) > 40
+        or len(name.split()) > 3
+        or name.rstrip().endswith(tuple(".?!。？！…"))
+        or name.replace(".", "", 1).isdigit()
         for name in map(str, names)
     )
 

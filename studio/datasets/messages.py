@@ -82,7 +82,11 @@ def _messages(turn: Any, column: str, cleaner: Cleaner) -> list[Message]:
     if isinstance(turn, Doubled):
         raise RowError("doubled", column=f"{column}.{turn.name}")
     if not any(key in turn for key in ROLE_KEYS):
-        pairs = [(ROLES.get(str(key).lower()) or PAIR_KEYS.get(str(key).lower()), inner) for key, inner in turn.items() if not is_blank(inner)]
+        pairs = [
+            (ROLES.get(str(key).lower()) or PAIR_KEYS.get(str(key).lower()), inner)
+            for key, inner in turn.items()
+            if not is_blank(inner)
+        ]
         if [role for role, _ in pairs] in (["user", "assistant"], ["system", "user", "assistant"]):
             return [{"role": role, "content": cleaner.text(inner, column)} for role, inner in pairs]
         raise RowError("no_role", column=column, found=", ".join(map(str, turn))[:80] or "-")
@@ -104,16 +108,30 @@ def _message(turn: dict[str, Any], column: str, cleaner: Cleaner) -> Message:
     if role == "system" and is_blank(content):
         return {}
     if role == "call":
-        return _flagged({"role": "assistant", "content": "", "tool_calls": calls_of(content, f"{column}: {written}"), "joins": True}, turn, column)
+        return _flagged(
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": calls_of(content, f"{column}: {written}"),
+                "joins": True,
+            },
+            turn,
+            column,
+        )
     calls = next((turn[key] for key in CALL_KEYS if not is_blank(turn.get(key))), None) if role == "assistant" else None
-    made: Message = {"role": role, "content": cleaner.text(_joined_parts(content, column, role), role, empty=role == "tool" or calls is not None)}
+    made: Message = {
+        "role": role,
+        "content": cleaner.text(_joined_parts(content, column, role), role, empty=role == "tool" or calls is not None),
+    }
     if role == "assistant":
         if reasoning := _reasoning_key(turn):
             made["reasoning_content"] = cleaner.text(turn[reasoning], reasoning)
         if calls is not None:
             made["tool_calls"] = calls_of(calls, f"{column}: tool_calls")
     if role == "tool":
-        made |= {key: clean(turn[key]) for key in ("name", "tool_call_id") if isinstance(turn.get(key), str) and turn[key]}
+        made |= {
+            key: clean(turn[key]) for key in ("name", "tool_call_id") if isinstance(turn.get(key), str) and turn[key]
+        }
     return _flagged(made, turn, column)
 
 
@@ -153,12 +171,19 @@ def _flagged(made: Message, turn: dict[str, Any], column: str) -> Message:
 
 def _joined_parts(content: Any, column: str, role: str) -> Any:
     """OpenAI's content parts, where all of them are text; what a tool or the assistant gave as an object stays one."""
-    parts = [content] if isinstance(content, dict) and "type" in content and ("text" in content or _is_media(content)) else content
+    parts = (
+        [content]
+        if isinstance(content, dict) and "type" in content and ("text" in content or _is_media(content))
+        else content
+    )
     if not isinstance(parts, (list, tuple)) or not parts:
         return content
     if any(isinstance(part, dict) and _is_media(part) for part in parts):
         raise RowError("images", column=column)
-    if all(isinstance(part, dict) and part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str) for part in parts):
+    if all(
+        isinstance(part, dict) and part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str)
+        for part in parts
+    ):
         return "\n".join(part["text"] for part in parts)
     if role in ("user", "system") or any(isinstance(part, dict) and "type" in part for part in parts):
         raise RowError("not_text", column=column)
@@ -167,4 +192,6 @@ def _joined_parts(content: Any, column: str, role: str) -> Any:
 
 def _is_media(part: dict[str, Any]) -> bool:
     kind = str(part.get("type") or "")
-    return kind.removeprefix("input_").startswith(MEDIA) or any(not is_blank(part.get(key)) for key in ("image", "image_url", "video", "audio"))
+    return kind.removeprefix("input_").startswith(MEDIA) or any(
+        not is_blank(part.get(key)) for key in ("image", "image_url", "video", "audio")
+    )

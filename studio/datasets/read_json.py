@@ -32,11 +32,17 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
                     yield row, value
                 continue
             if row and first != "{":
-                raise buffer.broken(row, "rows with commas between them need [ and ] around them" if first == "," else "text after the closing ']'")
+                raise buffer.broken(
+                    row,
+                    "rows with commas between them need [ and ] around them"
+                    if first == ","
+                    else "text after the closing ']'",
+                )
             value = buffer.value(row + 1)
             rows = rows_of(value, source.name) if not row and isinstance(value, dict) and not buffer.peek() else [value]
-            for row, one in enumerate(rows, start=row + 1):
-                yield row, one
+            for number, one in enumerate(rows, start=row + 1):
+                row = number
+                yield number, one
 
 
 def read_lines(source: Source) -> Iterator[tuple[int, Any]]:
@@ -93,7 +99,9 @@ def _cause(text: str, at: int) -> str | None:
     """What usually stands behind an error at this place: a key of `dataset.cause_*`, or None."""
     if text[at : at + 1] == "'":
         return "single_quotes"
-    if text[at : at + 1] in ("]", "}") and (text[:at].rstrip() or ",").endswith(","):  # nothing before it: the buffer begins behind the comma
+    if text[at : at + 1] in ("]", "}") and (text[:at].rstrip() or ",").endswith(
+        ","
+    ):  # nothing before it: the buffer begins behind the comma
         return "comma"
     word = re.match(r"[A-Za-z_]+", text[at : at + 12])
     return "python_words" if word and word.group() in ("None", "True", "False", "nan", "inf", "undefined") else None
@@ -191,7 +199,9 @@ class _Buffer:
     def _grow(self, characters: int) -> None:
         lines = self._text.count("\n", 0, self._at)
         self._lines_before += lines
-        self._column_before = self._at - self._text.rfind("\n", 0, self._at) - 1 if lines else self._column_before + self._at
+        self._column_before = (
+            self._at - self._text.rfind("\n", 0, self._at) - 1 if lines else self._column_before + self._at
+        )
         more = self._file.read(characters)
         self._ended = not more
         self._text, self._at = self._text[self._at :] + more, 0

@@ -15,7 +15,9 @@ ROWS_A_BATCH = 256
 BUFFER_BYTES = 1024**2
 BATCH_BYTES = 32 * 1024**2
 # Structs of a table have all keys of all rows: an empty one was not there.
-_SPARSE = frozenset(name for part in ("messages", "conversations", "tools", "chosen", "rejected") for name in COLUMNS[part])
+_SPARSE = frozenset(
+    name for part in ("messages", "conversations", "tools", "chosen", "rejected") for name in COLUMNS[part]
+)
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:
@@ -74,7 +76,9 @@ def _is_large(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         return any(_is_large(kind.field(index).type) for index in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _is_large(kind.value_type) or pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+        return (
+            _is_large(kind.value_type) or pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+        )
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 

@@ -148,5 +148,10 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
     """All rows of a file, streamed."""
     from studio.datasets import read_csv, read_json, read_parquet
 
-    readers = {"json": read_json.read, "jsonl": read_json.read_lines, "csv": read_csv.read, "parquet": read_parquet.read}
+    readers = {
+        "json": read_json.read,
+        "jsonl": read_json.read_lines,
+        "csv": read_csv.read,
+        "parquet": read_parquet.read,
+    }
     return readers[source.format](source)

@@ -189,7 +189,9 @@ class DatasetStore:
 
 def _read(folder: Path) -> DatasetInfo:
     """Raises `Problem` (`record.*`): of an older version what is missing takes its default; what a newer one added is named."""
-    values, faults = checked_fields(DatasetInfo, {**read_record(folder / "meta.json"), "id": folder.name, "folder": folder}, "meta.json")
+    values, faults = checked_fields(
+        DatasetInfo, {**read_record(folder / "meta.json"), "id": folder.name, "folder": folder}, "meta.json"
+    )
     if values.get("shape", SHAPES[0]) not in SHAPES:
         faults.append(Problem("record.bad_value", file="meta.json", key="shape", value=values["shape"]))
     faults += [] if (folder / "train.jsonl").is_file() else [Problem("record.missing", file="train.jsonl")]

@@ -39,7 +39,9 @@ def is_split(value: dict[str, Any]) -> bool:
     names, rows = value.get("columns"), value.get("data")
     if not isinstance(names, list) or not isinstance(rows, list) or not rows:
         return False
-    return all(isinstance(name, str) for name in names) and all(isinstance(row, list) and len(row) == len(names) for row in rows)
+    return all(isinstance(name, str) for name in names) and all(
+        isinstance(row, list) and len(row) == len(names) for row in rows
+    )
 
 
 def _holds_rows(value: Any) -> bool:
@@ -49,7 +51,9 @@ def _holds_rows(value: Any) -> bool:
 def _columns(value: dict[str, Any], file: str) -> list[dict[str, Any]] | None:
     """One list, or one object with the same keys, a column, as rows; None where the values are no columns."""
     columns = {key: list(one.values()) if isinstance(one, dict) else one for key, one in value.items()}
-    if not all(isinstance(cells, list) and cells for cells in columns.values()) or any(map(is_conversation, value.values())):
+    if not all(isinstance(cells, list) and cells for cells in columns.values()) or any(
+        map(is_conversation, value.values())
+    ):
         return None
     first = {key: cells[0] for key, cells in columns.items()}
     shape = recognise(first)
@@ -57,5 +61,9 @@ def _columns(value: dict[str, Any], file: str) -> list[dict[str, Any]] | None:
         return None
     keys = [tuple(one) if isinstance(one, dict) else len(one) for one in value.values()]
     if len(set(keys)) > 1:
-        raise Problem("dataset.uneven_columns", file=file, found=", ".join(f"{key} ({len(cells):,})" for key, cells in columns.items()))
+        raise Problem(
+            "dataset.uneven_columns",
+            file=file,
+            found=", ".join(f"{key} ({len(cells):,})" for key, cells in columns.items()),
+        )
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]

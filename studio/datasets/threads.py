@@ -44,7 +44,11 @@ class Threads:
         used = {columns[part] for part in parts if part in columns} | set(_CARRIED)
         self.unused[number] = set(unused_columns(row, used))
         cell = lambda part: row.get(columns.get(part))  # noqa: E731
-        self._turns[number] = {"role": cell("role"), "content": cell("text"), **{key: row[key] for key in _CARRIED if key in row}}
+        self._turns[number] = {
+            "role": cell("role"),
+            "content": cell("text"),
+            **{key: row[key] for key in _CARRIED if key in row},
+        }
         self.characters += len(str(cell("text")))
         above = cell("parent" if self.by_parent else "thread")
         self._above[number] = None if is_blank(above) else str(above)
@@ -78,7 +82,11 @@ class Threads:
 
     def _branches(self) -> Iterator[list[int]]:
         """From the root to each message that nobody answered."""
-        parents = {self._rows.get(above) for number, above in self._above.items() if above is not None and number not in self._wrong}
+        parents = {
+            self._rows.get(above)
+            for number, above in self._above.items()
+            if above is not None and number not in self._wrong
+        }
         for number in self._turns:
             if number not in parents and number not in self._wrong and (path := self._path(number)):
                 yield path

@@ -37,7 +37,9 @@ def _call(call: Any, column: str) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
         raise RowError("call", column=column, found=_found(call))
-    arguments = next((function[key] for key in ("arguments", "parameters", "args") if not is_blank(function.get(key))), {})
+    arguments = next(
+        (function[key] for key in ("arguments", "parameters", "args") if not is_blank(function.get(key))), {}
+    )
     arguments = listed(arguments, column)
     if not isinstance(arguments, dict):
         raise RowError("arguments", column=column, name=function["name"][:40], found=_found(arguments))

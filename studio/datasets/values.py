@@ -85,7 +85,16 @@ def type_word(value: Any) -> str:
     """JSON's name of a value's type."""
     if isinstance(value, Number):
         return "number"
-    names = {dict: "object", Doubled: "object", list: "array", tuple: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    names = {
+        dict: "object",
+        Doubled: "object",
+        list: "array",
+        tuple: "array",
+        str: "string",
+        bool: "boolean",
+        int: "number",
+        float: "number",
+    }
     return names.get(type(value), "null" if value is None else type(value).__name__)
 
 
@@ -95,7 +104,13 @@ def json_text(value: Any) -> str:
         _check_digits(value)
         return str(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(str(key), ensure_ascii=False)}: {json_text(inner)}" for key, inner in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{json.dumps(str(key), ensure_ascii=False)}: {json_text(inner)}" for key, inner in value.items()
+            )
+            + "}"
+        )
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(json_text, value)) + "]"
     if is_missing(value):

@@ -9,7 +9,6 @@ from estimator.core.problems import Problem
 from studio.datasets.store import DatasetInfo
 from studio.i18n import explain, strings, t
 
-
 CAUSES = ("single_quotes", "python_words", "line_break", "comma")
 """What usually stands behind broken JSON."""
 
@@ -43,7 +42,10 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
     file_format = Path(info.file_name).suffix.lstrip(".").upper() or "-"
     if info.encoding not in ("utf-8", "utf-8-sig", "parquet"):
         file_format += f" ({info.encoding.upper()})"
-    shape, language = t(lang, f"dataset.shape_{info.shape}"), strings(lang).get(f"dataset.language_{info.language}", info.language)
+    shape, language = (
+        t(lang, f"dataset.shape_{info.shape}"),
+        strings(lang).get(f"dataset.language_{info.language}", info.language),
+    )
     return t(lang, "dataset.recognised", shape=shape, language=language, format=file_format)
 
 
@@ -56,7 +58,9 @@ def read_text(lang: str, info: DatasetInfo) -> str:
     """Which column was read as what, where its name does not say it, and what is done with such rows:
     `Read: content as the question, summary as the answer.`"""
     parts = sorted(((PARTS.index(part), part, column) for part, column in info.columns.items() if part in PARTS))
-    said = [t(lang, "dataset.read_as_one", column=column, part=t(lang, f"dataset.part_{part}")) for _, part, column in parts]
+    said = [
+        t(lang, "dataset.read_as_one", column=column, part=t(lang, f"dataset.part_{part}")) for _, part, column in parts
+    ]
     renamed = any(part != column for _, part, column in parts)
     sentences = [t(lang, "dataset.read_as", columns=_joined(lang, said))] if renamed else []
     if info.shape in NOTED:
@@ -67,7 +71,10 @@ def read_text(lang: str, info: DatasetInfo) -> str:
 def unused_text(lang: str, info: DatasetInfo, limit: int | None = None) -> str:
     """`Not used: label (300 rows), meta.id (12 rows)`; empty where everything is used."""
     names = list(info.unused.items())
-    said = [t(lang, "dataset.unused_one_row" if rows == 1 else "dataset.unused_one", name=name, rows=f"{rows:,}") for name, rows in names[:limit]]
+    said = [
+        t(lang, "dataset.unused_one_row" if rows == 1 else "dataset.unused_one", name=name, rows=f"{rows:,}")
+        for name, rows in names[:limit]
+    ]
     if len(names) > len(said):
         said.append(t(lang, "dataset.unused_more", count=f"{len(names) - len(said):,}"))
     return t(lang, "dataset.unused", names=_joined(lang, said)) if said else ""

@@ -54,12 +54,15 @@ def explain(lang: str, problem: Problem | dict[str, Any]) -> str:
     """A `Problem` (or its `to_dict()`, as a journal holds it) as a sentence in `lang`."""
     if isinstance(problem, dict):
         problem = Problem.from_dict(problem)
-    said = {name: _kind_words(lang, value) if name == "allowed" or problem.code == "model.not_object" else value for name, value in problem.params.items()}
+    said = {
+        name: _kind_words(lang, value) if name == "allowed" or problem.code == "model.not_object" else value
+        for name, value in problem.params.items()
+    }
     return Problem(problem.code, **said).sentence(problem_sentences(lang))
 
 
 def _kind_words(lang: str, text: Any) -> Any:
-    """"a whole number or nothing" in `lang`: what the estimator calls the types of values. Any other text as it is."""
+    """ "a whole number or nothing" in `lang`: what the estimator calls the types of values. Any other text as it is."""
     words = {strings("en")[key]: strings(lang)[key] for key in strings("en") if key.startswith("recipe.kind_")}
     parts = [words.get(part) for part in str(text).split(" or ")]
     return words.get(str(text)) or (t(lang, "recipe.or").join(parts) if all(parts) else text)

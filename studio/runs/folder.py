@@ -1,16 +1,16 @@
 """One run, one folder. Everything about a run is in it, so that it can be moved, copied and found again.
 
-  run.json        name, dataset, prediction: what the page knew at the start
-  recipe.json     the recipe
-  train.jsonl     the rows (hard links to the dataset's: deleting the dataset takes nothing from the run)
-  eval.jsonl
-  worker.lock     held by the worker as long as it lives
-  process.json    which process that is
-  journal.jsonl   what happened
-  log.txt         what the worker printed
-  stop            present once the user asked the worker to stop
-  checkpoints/checkpoint-<step>/   complete when it holds COMPLETE
-  adapter/ or model/               the result
+run.json        name, dataset, prediction: what the page knew at the start
+recipe.json     the recipe
+train.jsonl     the rows (hard links to the dataset's: deleting the dataset takes nothing from the run)
+eval.jsonl
+worker.lock     held by the worker as long as it lives
+process.json    which process that is
+journal.jsonl   what happened
+log.txt         what the worker printed
+stop            present once the user asked the worker to stop
+checkpoints/checkpoint-<step>/   complete when it holds COMPLETE
+adapter/ or model/               the result
 """
 
 from __future__ import annotations
@@ -149,7 +149,13 @@ class RunFolder:
             faults = [problem]
         if not values.get("name", "").strip():
             values.pop("name", None)
-        standing_in = {"name": self.id, "created": self._changed(), "dataset_id": "", "dataset_name": "", "fingerprint": ""}
+        standing_in = {
+            "name": self.id,
+            "created": self._changed(),
+            "dataset_id": "",
+            "dataset_name": "",
+            "fingerprint": "",
+        }
         return RunInfo(**{**standing_in, **values, "id": self.id}), faults
 
     def _changed(self) -> float:
@@ -175,7 +181,9 @@ class RunFolder:
     def drop_incomplete_checkpoints(self) -> list[str]:
         """Remove what was being written when a worker ended; the names."""
         complete = self.complete_checkpoints()
-        dropped = [path for path in self.checkpoints.glob("checkpoint-*") if path not in complete and _is_checkpoint(path)]
+        dropped = [
+            path for path in self.checkpoints.glob("checkpoint-*") if path not in complete and _is_checkpoint(path)
+        ]
         for path in dropped:
             shutil.rmtree(path)
         return [path.name for path in dropped]

@@ -44,7 +44,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "data": {"split": SPLITS, "kept": int, "dropped": int, "reasons": dict[str, int], "trained_tokens": int},
     # of the peak with the longest row there is; the upper end where it is a range
     "prediction": {"predicted_bytes": int, "high_bytes": _COUNT},
-    "metrics": {"step": int, "loss": _NUMBER, "learning_rate": _NUMBER, "grad_norm": _NUMBER, "mean_token_accuracy": _NUMBER, "epoch": _NUMBER},
+    "metrics": {
+        "step": int,
+        "loss": _NUMBER,
+        "learning_rate": _NUMBER,
+        "grad_norm": _NUMBER,
+        "mean_token_accuracy": _NUMBER,
+        "epoch": _NUMBER,
+    },
     "eval": {"step": int, "eval_loss": _NUMBER},
     "checkpoint": {"step": int},
     # of this attempt's steps, evaluations between them included
@@ -141,7 +148,11 @@ class Course:
     def take(self, line: dict[str, Any]) -> None:
         """Add one line of the journal. Raises ValueError for one that says nothing in the form of its kind."""
         kinds = KINDS.get(line["kind"]) if isinstance(line.get("kind"), str) else None
-        if kinds is None or not fits(float, line.get("time")) or not all(_is(kind, line.get(name)) for name, kind in kinds.items()):
+        if (
+            kinds is None
+            or not fits(float, line.get("time"))
+            or not all(_is(kind, line.get(name)) for name, kind in kinds.items())
+        ):
             raise ValueError(line)
         self.last_time = line["time"]
         getattr(self, f"_take_{line['kind']}")(line)
@@ -222,7 +233,9 @@ class Reader:
                     file.seek(self._offset)
             self._course.unreadable = None
         except OSError as error:
-            self._course.unreadable = Problem("record.unreadable", file=FILE_NAME, reason=error.strerror or type(error).__name__)
+            self._course.unreadable = Problem(
+                "record.unreadable", file=FILE_NAME, reason=error.strerror or type(error).__name__
+            )
         return self._course
 
     def _take_block(self, block: bytes) -> bool:

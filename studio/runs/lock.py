@@ -59,7 +59,9 @@ class FolderLock:
     def inherited(cls, folder: Path, descriptor: int) -> FolderLock | None:
         """The lock that the page took for this process; None where `descriptor` is not it."""
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(folder / FILE_NAME)) and _flock(descriptor, fcntl.LOCK_EX):
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder / FILE_NAME)) and _flock(
+                descriptor, fcntl.LOCK_EX
+            ):
                 os.set_inheritable(descriptor, False)
                 return cls._alone(descriptor)
         return None

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.model.catalog import Model
+from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from estimator.estimates.estimate import check, estimate
 from estimator.estimates.parts import cpu_growth
-from estimator.core.problems import Problem
+from estimator.memory.stored import as_loaded
+from estimator.model.catalog import Model
+from estimator.model.recurrent import check_installed
 from estimator.program.program import check_machine
 from estimator.recipe.recipe import Recipe
-from estimator.model.recurrent import check_installed
-from estimator.memory.stored import as_loaded
-from estimator.core.units import human_bytes
 from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder
 from studio.workers.client import Worker
@@ -60,7 +60,9 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
             return Prediction(machine, None, problem)
         raise
     if any(note.code == "model.from_headers" for note in model.notes):  # before its weights are downloaded
-        raise Problem("base.remote_code", field="model", value=recipe.model, files=f"model_type {model.spec.model_type}")
+        raise Problem(
+            "base.remote_code", field="model", value=recipe.model, files=f"model_type {model.spec.model_type}"
+        )
     prediction = judge(recipe, model, machine)
     if folders and (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
         trace_worker.call("check_base", model=str(folder))
@@ -70,7 +72,9 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
 def one_device(recipe: Recipe) -> None:
     """Raises `Problem` for several: the worker is one process."""
     if recipe.num_processes > 1:
-        raise Problem("train.many_devices", field="num_processes", value=recipe.num_processes, kind=recipe.distributed_type)
+        raise Problem(
+            "train.many_devices", field="num_processes", value=recipe.num_processes, kind=recipe.distributed_type
+        )
 
 
 def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) -> Prediction:

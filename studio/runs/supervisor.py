@@ -115,7 +115,9 @@ class Supervisor:
         """The run at work, if any."""
         return next((view for view in self.list() if view.active), None)
 
-    def start(self, recipe: Recipe, dataset: DatasetInfo, name: str = "", predicted_bytes: int | None = None) -> RunView:
+    def start(
+        self, recipe: Recipe, dataset: DatasetInfo, name: str = "", predicted_bytes: int | None = None
+    ) -> RunView:
         """Make the folder and set a detached worker on it. One run at a time: two would fight for the same memory."""
         with self._alone():
             self._refuse_second()
@@ -198,10 +200,19 @@ class Supervisor:
         facts = run.facts()
         with self._lock:
             alive = self._alive(run)
-            course = self._readers.setdefault(run.id, Reader(run.path)).course()  # after the look: the last word is in it
+            course = self._readers.setdefault(
+                run.id, Reader(run.path)
+            ).course()  # after the look: the last word is in it
             alive = alive or course.ended is None and self._alive(run)  # or another page has started it between the two
         faults = (*facts.faults, course.unreadable) if course.unreadable else facts.faults
-        return RunView(facts.info, facts.recipe, _status(alive, course, facts.damaged or bool(course.unreadable)), course, run, faults)
+        return RunView(
+            facts.info,
+            facts.recipe,
+            _status(alive, course, facts.damaged or bool(course.unreadable)),
+            course,
+            run,
+            faults,
+        )
 
     def _alive(self, run: RunFolder) -> bool:
         """Whether a worker is on it: the lock tells, and of a worker of this process that has not taken it yet, the process."""

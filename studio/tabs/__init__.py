@@ -16,7 +16,6 @@ from studio.runs.supervisor import Supervisor
 from studio.workers.client import Worker
 from studio.workers.pool import Pool
 
-
 LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 2}
 """How many calls of each kind that may take long are at work at a time; more wait in the queue of their kind, without a thread."""
 
@@ -61,4 +60,6 @@ def open_tab(shared: Shared, event: Callable[..., Any], name: str, unless: Any =
 @functools.cache
 def can_train() -> bool:
     """Whether the whole install is here. Looks for the packages without importing them."""
-    return all(importlib.util.find_spec(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets"))
+    return all(
+        importlib.util.find_spec(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets")
+    )

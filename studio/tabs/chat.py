@@ -69,12 +69,24 @@ class Page:
     def _decisions(self) -> None:
         self.choice = gr.Dropdown([], label=marker("chat.run"), info=marker("chat.run_help"), elem_id="chat-run")
         self.temperature = gr.Slider(
-            *TEMPERATURE, value=DRAFT["temperature"], step=0.1, label=marker("chat.temperature"), info=marker("chat.temperature_help"), elem_id="chat-temperature"
+            *TEMPERATURE,
+            value=DRAFT["temperature"],
+            step=0.1,
+            label=marker("chat.temperature"),
+            info=marker("chat.temperature_help"),
+            elem_id="chat-temperature",
         )
         self.longest = gr.Slider(
-            *(MAX_NEW_TOKENS[0], 1024), value=DRAFT["max_new_tokens"], step=1, label=marker("chat.max_new_tokens"), info=marker("chat.max_new_tokens_help"), elem_id="chat-max-new-tokens"
+            *(MAX_NEW_TOKENS[0], 1024),
+            value=DRAFT["max_new_tokens"],
+            step=1,
+            label=marker("chat.max_new_tokens"),
+            info=marker("chat.max_new_tokens_help"),
+            elem_id="chat-max-new-tokens",
         )
-        self.seed = gr.Number(value=DRAFT["seed"], label=marker("chat.seed"), info=marker("chat.seed_help"), elem_id="chat-seed")
+        self.seed = gr.Number(
+            value=DRAFT["seed"], label=marker("chat.seed"), info=marker("chat.seed_help"), elem_id="chat-seed"
+        )
         for component in (self.choice, self.temperature, self.longest, self.seed):
             component.preprocess = lambda value: value  # `Sampling` refuses bad numbers, in the reader's language
         self.mark = gr.Checkbox(label=marker("chat.mark"), elem_id="chat-mark")
@@ -87,10 +99,25 @@ class Page:
         self.status = gr.HTML(elem_id="chat-status")
         with gr.Row(elem_id="chat-input"):
             self.prompt = gr.Textbox(
-                label=marker("chat.prompt"), placeholder=marker("chat.prompt_placeholder"), lines=1, max_lines=8, elem_id="chat-prompt", scale=1
+                label=marker("chat.prompt"),
+                placeholder=marker("chat.prompt_placeholder"),
+                lines=1,
+                max_lines=8,
+                elem_id="chat-prompt",
+                scale=1,
             )
-            self.send = gr.Button(marker("chat.send"), variant="primary", size="md", elem_id="chat-send", scale=0, min_width=96)
-            self.stop = gr.Button(marker("chat.stop"), variant="stop", visible=False, size="md", elem_id="chat-stop", scale=0, min_width=96)
+            self.send = gr.Button(
+                marker("chat.send"), variant="primary", size="md", elem_id="chat-send", scale=0, min_width=96
+            )
+            self.stop = gr.Button(
+                marker("chat.stop"),
+                variant="stop",
+                visible=False,
+                size="md",
+                elem_id="chat-stop",
+                scale=0,
+                min_width=96,
+            )
 
     def _wire(self) -> None:
         outputs = [self.panes, self.status, self.prompt, self.turns, self.draft, self.restored, self.send, self.stop]
@@ -101,7 +128,9 @@ class Page:
         self.stop.click(self._stop, None, None, queue=False, **QUIET)
         self.clear.click(self._clear, self.choice, [self.panes, self.status, self.turns], **QUIET)
         self.unload.click(self._unload, None, self.status, **long("unload"), **QUIET)
-        self.mark.change(None, self.mark, None, js="(on) => { document.body.classList.toggle('ls-marking', on) }", **QUIET)
+        self.mark.change(
+            None, self.mark, None, js="(on) => { document.body.classList.toggle('ls-marking', on) }", **QUIET
+        )
         # A BrowserState is read when its tab is first shown, and says so with a change, as it does after every write.
         draft = [self.prompt, *settings]
         for part in draft:
@@ -109,14 +138,20 @@ class Page:
         self.draft.change(None, self.draft, draft, js=RESTORE_DRAFT, **QUIET)
         restored = [self.panes, self.turns, self.prompt, self.restored]
         self.turns.change(self._restore, [self.turns, self.choice, self.restored], restored, **QUIET)
-        choices = {"inputs": [self.choice, self.shared.run, self.followed], "outputs": [self.choice, self.followed], **QUIET}
+        choices = {
+            "inputs": [self.choice, self.shared.run, self.followed],
+            "outputs": [self.choice, self.followed],
+            **QUIET,
+        }
         page = gr.context.Context.root_block
         page.load(self._choices, **choices).then(self._empty, self.restored, self.panes, **QUIET)
         self.shared.tab["chat"].select(self._choices, **choices)
         self.shared.run.change(self._choices, **choices)
         self.shared.tab["chat"].select(lambda: self.shared.chat_worker.start(), None, None, **QUIET)
 
-    def _choices(self, chosen: str | None, wanted: str | None, followed: str | None, request: gr.Request) -> tuple[Any, Any]:
+    def _choices(
+        self, chosen: str | None, wanted: str | None, followed: str | None, request: gr.Request
+    ) -> tuple[Any, Any]:
         """Finished runs, then the bases alone. A run newly opened elsewhere is preselected; else the choice stays."""
         lang = language(request)
         runs = self._finished()
@@ -137,7 +172,9 @@ class Page:
     def _finished(self) -> list[RunView]:
         return [view for view in self.shared.runs.list() if view.has_result and view.recipe]
 
-    def _follow(self, chosen: str | None, wanted: str | None, followed: str | None, known: Container[str]) -> tuple[str | None, str | None]:
+    def _follow(
+        self, chosen: str | None, wanted: str | None, followed: str | None, known: Container[str]
+    ) -> tuple[str | None, str | None]:
         """The choice and the run followed so far: a run newly opened is chosen once; then the reader's choice stays."""
         return (wanted, wanted) if wanted in known and wanted != followed else (chosen, followed)
 
@@ -173,7 +210,14 @@ class Page:
             stop.set()
 
     def _answer(
-        self, request: gr.Request, prompt: str, kept: Any, choice: str | None, wanted: str | None, followed: str | None, *settings: Any
+        self,
+        request: gr.Request,
+        prompt: str,
+        kept: Any,
+        choice: str | None,
+        wanted: str | None,
+        followed: str | None,
+        *settings: Any,
     ) -> Iterator[dict[Any, Any]]:
         """Stream both answers; whatever goes wrong, the conversation stays and the prompt comes back."""
         prompt = conversation.clean(prompt)
@@ -187,7 +231,14 @@ class Page:
         try:
             params = _request(turns, self._allowed(request, choice or BASE + EMBEDDED_ID), draft)
             shown = self._showing(lang, [*turns, turn], choice)
-            yield {**shown(save=True), **self._busy(True), self.prompt: "", self.draft: {**draft, "prompt": ""}, self.restored: True, **changed}
+            yield {
+                **shown(save=True),
+                **self._busy(True),
+                self.prompt: "",
+                self.draft: {**draft, "prompt": ""},
+                self.restored: True,
+                **changed,
+            }
             saved = time.monotonic()
             for status in Answering(self.shared.chat_worker, params, turn, stop).statuses(lang):
                 keep = time.monotonic() - saved > SAVE_SECONDS
@@ -207,11 +258,18 @@ class Page:
 
         return shown
 
-    def _ended(self, lang: str, turns: list[Turn], turn: Turn, choice: str | None, draft: dict[str, Any]) -> dict[Any, Any]:
+    def _ended(
+        self, lang: str, turns: list[Turn], turn: Turn, choice: str | None, draft: dict[str, Any]
+    ) -> dict[Any, Any]:
         """The page at rest. A prompt that nothing answered goes back into its field."""
         if any(turn[pane] for pane in conversation.PANES):
             return {**self._showing(lang, [*turns, turn], choice)(save=True), **self._busy(False)}
-        return {**self._showing(lang, turns, choice)(save=True), **self._busy(False), self.prompt: draft["prompt"], self.draft: draft}
+        return {
+            **self._showing(lang, turns, choice)(save=True),
+            **self._busy(False),
+            self.prompt: draft["prompt"],
+            self.draft: draft,
+        }
 
     def _busy(self, busy: bool) -> dict[Any, Any]:
         return {self.send: gr.Button(visible=not busy), self.stop: gr.Button(visible=busy)}

@@ -11,8 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.core.field_text import parsed_box, spelled
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
 from studio.startup import no_stub_files
 from studio.tabs.parameters import GROUPS, INFOS, info
@@ -43,7 +43,11 @@ with no_stub_files():
             return payload
 
 
-BOXES = {name for name, known in INFOS.items() if {str, tuple, dict, type(None)} & {getattr(kind, "__origin__", kind) for kind in known.kinds}}
+BOXES = {
+    name
+    for name, known in INFOS.items()
+    if {str, tuple, dict, type(None)} & {getattr(kind, "__origin__", kind) for kind in known.kinds}
+}
 BOXES -= {"model", "target_modules", *(name for name, known in INFOS.items() if "choices" in known.limits)}
 """Fields whose control is a text box: lists, tables, and what may be nothing (Gradio's number field shows nothing as 0)."""
 
@@ -68,7 +72,13 @@ def control(name: str, value: Any = None, **options: Any) -> gr.components.Compo
         return gr.Checkbox(value=value, **words, **options)
     if choices := known.limits.get("choices"):
         own = [] if value is not None else [("–", "")]
-        return gr.Dropdown(own + [(choice, choice) for choice in choices], value=value or "", allow_custom_value="pattern" in known.limits, **words, **options)
+        return gr.Dropdown(
+            own + [(choice, choice) for choice in choices],
+            value=value or "",
+            allow_custom_value="pattern" in known.limits,
+            **words,
+            **options,
+        )
     if name in BOXES:
         return gr.Textbox(spelled(known, value), max_lines=4, **words, **options)
     return gr.Number(value=value, **words, **options)
@@ -114,7 +124,11 @@ def values_of(recipe: Recipe, names: list[str]) -> list[Any]:
 
 def without_control(recipe: Recipe, names: list[str]) -> list[str]:
     """The fields that stand away from their defaults and that no control of `names` shows."""
-    away = [name for name in FIELDS if name not in names and name != "model" and getattr(recipe, name) != FIELDS[name].default]
+    away = [
+        name
+        for name in FIELDS
+        if name not in names and name != "model" and getattr(recipe, name) != FIELDS[name].default
+    ]
     says_all = method_key(recipe) != "nf4"  # the method's control names 8 bits, but not which 4
     return [name for name in away if not (name == "quantization" and says_all)]
 

@@ -23,7 +23,16 @@ from studio.models import EMBEDDED_ID, base_name
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long
 from studio.tabs.controls import control
-from studio.tabs.dataset_page import ROWS_A_PAGE, damaged_choices, deleted_html, head, picture, stored_choices, trouble_html, waiting
+from studio.tabs.dataset_page import (
+    ROWS_A_PAGE,
+    damaged_choices,
+    deleted_html,
+    head,
+    picture,
+    stored_choices,
+    trouble_html,
+    waiting,
+)
 from studio.tabs.notices import needs_train, problem_html
 from studio.tabs.uploads import BEAT_SECONDS, OVERSIZE_JS, Reading
 from studio.uploaded import discard, sweep
@@ -77,13 +86,20 @@ def _left_column() -> dict[str, Any]:
 
 def _both(key: str) -> str:
     """A note in both languages; the page shows the one it is opened in."""
-    return '<p class="ls-note ls-both">' + "".join(f'<span data-lang="{x}">{t(x, key)}</span>' for x in LANGUAGES) + "</p>"
+    return (
+        '<p class="ls-note ls-both">' + "".join(f'<span data-lang="{x}">{t(x, key)}</span>' for x in LANGUAGES) + "</p>"
+    )
 
 
 def sentences(lang: str) -> dict[str, str]:
     """The names of the samples, for the browser: `English · Alpaca · JSONL`, each language under its own name."""
     own_name = {"en": t("en", "dataset.language_en"), "zh": t("zh-CN", "dataset.language_zh")}
-    return {_sample_key(one): f"{own_name.get(one.language, one.language)} · {t(lang, f'dataset.shape_{one.shape}')} · {one.format.upper()}" for one in samples()}
+    return {
+        _sample_key(
+            one
+        ): f"{own_name.get(one.language, one.language)} · {t(lang, f'dataset.shape_{one.shape}')} · {one.format.upper()}"
+        for one in samples()
+    }
 
 
 def _sample_key(one: Any) -> str:
@@ -171,7 +187,9 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     right["cancel"].click(cancel, None, None, queue=False, **QUIET)
 
 
-def _ingest_params(request: gr.Request, percent: Any, model: Any, max_length: Any, assistant_only_loss: Any) -> dict[str, Any]:
+def _ingest_params(
+    request: gr.Request, percent: Any, model: Any, max_length: Any, assistant_only_loss: Any
+) -> dict[str, Any]:
     """The form's values as the worker takes them; what is not a number goes on as it is and is refused there. A base that is not
     for who asks is no fault of the data; the preview says so."""
     is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
@@ -215,7 +233,9 @@ def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> 
     seen = {"inputs": [shared.dataset, left["stored"]], "outputs": [left["stored"], left["delete"]], **QUIET}
     left["stored"].input(choose, left["stored"], [shared.dataset, right["trouble"]], **QUIET)
     # One refresh for each change: a second would still hold the old value, which is no longer among the choices.
-    left["delete"].click(delete, left["stored"], [right["trouble"], deleted, left["undo"]], **QUIET).then(refresh, **seen)
+    left["delete"].click(delete, left["stored"], [right["trouble"], deleted, left["undo"]], **QUIET).then(
+        refresh, **seen
+    )
     brought_back = {**seen, "inputs": [deleted, left["stored"]]}
     left["undo"].click(undo, deleted, [right["trouble"], left["undo"]], **QUIET).then(refresh, **brought_back)
     gr.on([shared.dataset.change, shared.tab["dataset"].select, _page().load], refresh, **seen)
@@ -267,7 +287,13 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         return request.query_params.get("tab") == "dataset"
 
     quick = {"inputs": [opened, left["stored"]], "outputs": outputs, "queue": False, **QUIET}
-    full = {"inputs": [opened, *settings], "outputs": outputs, "trigger_mode": "always_last", **long("preview"), **QUIET}
+    full = {
+        "inputs": [opened, *settings],
+        "outputs": outputs,
+        "trigger_mode": "always_last",
+        **long("preview"),
+        **QUIET,
+    }
     _page().load(first, **quick)
     _page().load(is_addressed, None, opened, queue=False, **QUIET)
     shared.tab["dataset"].select(lambda: True, None, opened, queue=False, **QUIET)
@@ -275,7 +301,9 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
     left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then(look, **full)
     gr.on([left["model"].change, left["max_length"].change, left["assistant_only_loss"].change], look, **full)
     right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then(look, **full)
-    right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then(look, **full)
+    right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then(
+        look, **full
+    )
 
 
 def _info(shared: Shared, id: str | None) -> Any:

@@ -67,7 +67,9 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
         return f'<div class="ls-empty"><strong>{title}</strong>{text}</div>'
     lost = _left_out(seen)
     counts = {"kept": info.kept - lost, "dropped": info.dropped + lost, "changed": info.changed}
-    shown = {key: _about(lang, count, seen) if lost and key != "changed" else f"{count:,}" for key, count in counts.items()}
+    shown = {
+        key: _about(lang, count, seen) if lost and key != "changed" else f"{count:,}" for key, count in counts.items()
+    }
     short = t(lang, "dataset.fingerprint", short=info.fingerprint[:12])
     facts = f"{recognised_text(lang, info)} · {split_text(lang, info)}"
     numbers = "".join(
@@ -91,7 +93,9 @@ def _columns(lang: str, info: DatasetInfo) -> str:
     help = escape(t(lang, "dataset.unused_help"))
     if short == unused:
         return f'{shown}<p class="ls-unused" title="{help}">{escape(unused)}</p>'
-    return f'{shown}<details class="ls-unused" title="{help}"><summary>{escape(short)}</summary>{escape(unused)}</details>'
+    return (
+        f'{shown}<details class="ls-unused" title="{help}"><summary>{escape(short)}</summary>{escape(unused)}</details>'
+    )
 
 
 def _left_out(seen: dict[str, Any] | None) -> int:
@@ -130,11 +134,11 @@ def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> 
     if not count:
         return ""
     body = "".join(
-        f'<tr><td>{one["row"]:,}</td><td>{escape(reason_text(lang, one))}</td></tr>' for one in found[:SHOWN_DROPPED]
+        f"<tr><td>{one['row']:,}</td><td>{escape(reason_text(lang, one))}</td></tr>" for one in found[:SHOWN_DROPPED]
     )
     more = count - min(len(found), SHOWN_DROPPED)
     if more > 0:
-        body += f'<tr><td></td><td>{escape(t(lang, "dataset.problems_more", count=_about(lang, more, seen)))}</td></tr>'
+        body += f"<tr><td></td><td>{escape(t(lang, 'dataset.problems_more', count=_about(lang, more, seen)))}</td></tr>"
     title = escape(t(lang, "dataset.problems", count=_about(lang, count, seen)))
     heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.{key}"))}</th>' for key in ("row", "why"))
     is_open = " open" if count <= 5 else ""
@@ -148,12 +152,14 @@ def rows_html(lang: str, seen: dict[str, Any], limit: int) -> str:
     """The page of rows, under the meaning of tint and box; above it, that nothing fits where nothing does."""
     first, last = seen["offset"] + 1, seen["offset"] + len(seen["rows"])
     place = t(lang, "dataset.rows_range", first=f"{first:,}", last=f"{last:,}", total=f"{seen['total']:,}")
-    shortest = min((one["params"]["length"] for one in seen["first_dropped"] if one["reason"] == "too_long"), default=None)
+    shortest = min(
+        (one["params"]["length"] for one in seen["first_dropped"] if one["reason"] == "too_long"), default=None
+    )
     warning = ""
     if not seen["kept"] and shortest:
         warning = problem_html(t(lang, "dataset.none_fits", limit=f"{limit:,}", shortest=f"{shortest:,}"))
     return (
-        f'<section><h3>{escape(t(lang, "dataset.rows_title"))}</h3>{warning}'
+        f"<section><h3>{escape(t(lang, 'dataset.rows_title'))}</h3>{warning}"
         f'<div class="ls-rows-head">{legend(lang)}<p class="ls-note">{escape(place)}</p></div>'
         f"{''.join(token_mask(lang, row) for row in seen['rows'])}</section>"
     )

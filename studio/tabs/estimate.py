@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.hardware.cards import find_gpu
-from estimator.model.catalog import models
+from estimator.core.problems import Problem
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import check
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.estimates.take_away import conditions_in, from_query
+from estimator.hardware.cards import find_gpu
+from estimator.model.catalog import models
+from estimator.recipe.recipe import Recipe
 from studio import exact, pasted
 from studio.i18n import explain, language, marker, t
 from studio.models import find_model
@@ -31,7 +31,9 @@ PANELS = (why, change, fits, which_model, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 UNDO = "_undo"
 """In what the session keeps: the fields that the intent pressed last has changed."""
-CLOSE = "element.addEventListener('click', (event) => { if (event.target.closest('.ls-close')) element.innerHTML = ''; });"
+CLOSE = (
+    "element.addEventListener('click', (event) => { if (event.target.closest('.ls-close')) element.innerHTML = ''; });"
+)
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 OPEN_PANELS = """(before) => {
   const open = [...document.querySelectorAll("[id^=estimate-panel-]")].filter((fold) => fold.querySelector("button.open"));
@@ -51,7 +53,9 @@ def build(shared: Shared) -> None:
             link = gr.HTML(elem_id="estimate-link", js_on_load=CLOSE)
             trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
-            mistake = gr.HTML(elem_id="estimate-mistake")  # of a panel's own field: its answer may come after a newer picture's problem
+            mistake = gr.HTML(
+                elem_id="estimate-mistake"
+            )  # of a panel's own field: its answer may come after a newer picture's problem
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     _wire_picture(shared, form, trouble, shown, link)
     _wire_paste(form, trouble)
@@ -63,7 +67,9 @@ def build(shared: Shared) -> None:
 
 
 def _panel(panel: Any) -> tuple[Any, Any, dict[str, Any]]:
-    with gr.Accordion(marker(f"estimate.panel_{panel.NAME}"), open=False, elem_id=f"estimate-panel-{panel.NAME}") as fold:
+    with gr.Accordion(
+        marker(f"estimate.panel_{panel.NAME}"), open=False, elem_id=f"estimate-panel-{panel.NAME}"
+    ) as fold:
         options = panel.controls() if hasattr(panel, "controls") else {}
         html = gr.HTML(elem_id=f"estimate-{panel.NAME}", js_on_load=getattr(panel, "ON_LOAD", None))
     return fold, html, options
@@ -83,7 +89,9 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
         """The picture; on a mistake the sentence, and the last good picture stays."""
         lang = language(request)
         try:
-            return "", bars.picture(lang, _asked(shared, request, kept, basic), can_train(), bool(shared.trace_worker.pid))
+            return "", bars.picture(
+                lang, _asked(shared, request, kept, basic), can_train(), bool(shared.trace_worker.pid)
+            )
         except Problem as problem:
             return explained_late(lang, problem), gr.skip()
 
@@ -132,7 +140,11 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
 
     shown.submit(derive, form.inputs, None, **FAST).then(redraw, form.inputs, shown, **FAST)
     if can_train():  # what is new comes from these: the worker is warm when it is asked
-        gr.on([form.fold.expand, form.pasting.expand, form.model.focus, form.basic["target_modules"].focus], shared.trace_worker.start, **FAST)
+        gr.on(
+            [form.fold.expand, form.pasting.expand, form.model.focus, form.basic["target_modules"].focus],
+            shared.trace_worker.start,
+            **FAST,
+        )
 
 
 def _wire_paste(form: Form, trouble: Any) -> None:
@@ -147,7 +159,13 @@ def _wire_paste(form: Form, trouble: Any) -> None:
 
 
 def _wire_panels(
-    shared: Shared, form: Form, mistake: Any, shown: Any, folds: tuple[Any, ...], panels: tuple[Any, ...], options: tuple[dict[str, Any], ...]
+    shared: Shared,
+    form: Form,
+    mistake: Any,
+    shown: Any,
+    folds: tuple[Any, ...],
+    panels: tuple[Any, ...],
+    options: tuple[dict[str, Any], ...],
 ) -> None:
     """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
@@ -162,7 +180,10 @@ def _wire_panels(
             asked = _asked(shared, request, kept, values[: len(form.basic)])
         except Problem:  # said beside the picture; what was drawn stays
             return [gr.skip()] * (len(PANELS) + 1)
-        drawn = [_drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "") for panel, own in zip(PANELS, given, strict=True)]
+        drawn = [
+            _drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "")
+            for panel, own in zip(PANELS, given, strict=True)
+        ]
         return [*(html for html, _ in drawn), next(filter(None, (wrong for _, wrong in drawn)), "")]
 
     changes = [control.change for control in asked_beside]
@@ -180,7 +201,9 @@ def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tupl
         return (gr.skip(), said) if problem.field in options else (said, "")
 
 
-def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None) -> None:
+def _wire_apply(
+    html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None
+) -> None:
     """A button or a bar sets the fields it names, or with `made` those of the recipe made for it (and keeps how to undo it); the
     controls change, and with them the picture."""
 
@@ -189,7 +212,9 @@ def _wire_apply(html: Any, form: Form, trouble: Any, shared: Shared, made: Calla
         try:
             recipe, gpu, conditions = meant(kept, basic)
             before = kept.get(UNDO, {})
-            recipe, undo = made(_asked(shared, request, kept, basic), said, before) if made else (recipe.replace(**said), before)
+            recipe, undo = (
+                made(_asked(shared, request, kept, basic), said, before) if made else (recipe.replace(**said), before)
+            )
             values = set_to(kept, basic, recipe, gpu, conditions, {*before, *undo} if made else said)
             values[0][UNDO] = undo
             return [*values, gr.skip()]
@@ -219,7 +244,11 @@ def _of_address(request: gr.Request) -> tuple[tuple[Recipe, str, Conditions] | N
     refused: list[Problem] = []
     while fields or gpu or beside:
         try:
-            asked = Recipe.from_dict({"model": START["model"], **fields}), find_gpu(gpu or START["gpu"]).name, Conditions.from_dict(beside)
+            asked = (
+                Recipe.from_dict({"model": START["model"], **fields}),
+                find_gpu(gpu or START["gpu"]).name,
+                Conditions.from_dict(beside),
+            )
             return asked, _refused(language(request), refused)
         except Problem as problem:
             refused.append(problem)

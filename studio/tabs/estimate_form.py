@@ -12,12 +12,12 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.hardware.cards import gpus
-from estimator.model.catalog import models
-from estimator.estimates.conditions import Conditions
-from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.core.field_text import spelled
 from estimator.core.units import human_count
+from estimator.estimates.conditions import Conditions
+from estimator.hardware.cards import gpus
+from estimator.model.catalog import models
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
 from studio.models import EMBEDDED_ID
 from studio.tabs.controls import BOXES, control, read, recipe_from, values_of
@@ -82,13 +82,19 @@ def build_form() -> Form:
 def _model_control() -> Any:
     words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "estimate-model"}
     choices: list[Any] = [(marker("common.embedded_base"), EMBEDDED_ID)]
-    choices += [(f"{id} · {human_count(preset.parameters)}", id) for id, preset in models().items() if preset.is_causal and id != EMBEDDED_ID]
+    choices += [
+        (f"{id} · {human_count(preset.parameters)}", id)
+        for id, preset in models().items()
+        if preset.is_causal and id != EMBEDDED_ID
+    ]
     return gr.Dropdown(choices, value=START["model"], allow_custom_value=True, **words)
 
 
 def _gpu_control() -> Any:
     words = {"label": marker("estimate.gpu"), "info": marker("estimate.gpu_help"), "elem_id": "estimate-gpu"}
-    choices = [(f"{gpu.name} · {gpu.memory_gib:g} GiB" if gpu.memory_gib else gpu.name, gpu.name) for gpu in gpus().values()]
+    choices = [
+        (f"{gpu.name} · {gpu.memory_gib:g} GiB" if gpu.memory_gib else gpu.name, gpu.name) for gpu in gpus().values()
+    ]
     return gr.Dropdown(choices, value=START["gpu"], **words)
 
 
@@ -100,7 +106,9 @@ def stated(kept: dict[str, Any], basic: tuple[Any, ...]) -> dict[str, Any]:
 def meant(kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Recipe, str, Conditions]:
     """The recipe, the card's name and the conditions that the controls say. Raises `Problem` naming the field."""
     held = stated(kept, basic)
-    recipe = recipe_from(RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES), Recipe(**held[BASE]) if BASE in held else None)
+    recipe = recipe_from(
+        RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES), Recipe(**held[BASE]) if BASE in held else None
+    )
     return recipe, held["gpu"], Conditions.from_dict({name: read(name, held[name]) for name in GROUPS["data"]})
 
 
@@ -114,7 +122,12 @@ def held_for(recipe: Recipe, gpu: str, conditions: Conditions) -> dict[str, Any]
 
 
 def set_to(
-    kept: dict[str, Any], basic: tuple[Any, ...], recipe: Recipe, gpu: str, conditions: Conditions, named: Collection[str] = ()
+    kept: dict[str, Any],
+    basic: tuple[Any, ...],
+    recipe: Recipe,
+    gpu: str,
+    conditions: Conditions,
+    named: Collection[str] = (),
 ) -> list[Any]:
     """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to them may differ."""
     before, after = stated(kept, basic), held_for(recipe, gpu, conditions)

@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.estimates.conditions import CONDITIONS
 from estimator.core.fields import FieldInfo
+from estimator.estimates.conditions import CONDITIONS
 from estimator.recipe.recipe import FIELDS
 from studio.i18n import strings, t
 

@@ -40,11 +40,21 @@ def build(shared: Shared) -> None:
         undo = gr.Button(marker("runs.undo"), visible=False, size="md", elem_id="runs-undo")
     file = gr.DownloadButton(visible="hidden", elem_id="runs-file")
     detail = gr.HTML(elem_id="runs-detail")
-    other = gr.Dropdown([], label=marker("runs.compare"), info=marker("runs.compare_help"), visible=False, elem_id="runs-other")
+    other = gr.Dropdown(
+        [], label=marker("runs.compare"), info=marker("runs.compare_help"), visible=False, elem_id="runs-other"
+    )
     compared = gr.HTML(elem_id="runs-compared")
     with gr.Accordion(marker("runs.settings"), open=False, visible=False) as more:
         facts = gr.HTML(elem_id="runs-settings")
-    parts = {"table": table, "detail": detail, "facts": facts, "more": more, "resume": resume, "again": again, "chat": chat}
+    parts = {
+        "table": table,
+        "detail": detail,
+        "facts": facts,
+        "more": more,
+        "resume": resume,
+        "again": again,
+        "chat": chat,
+    }
     parts |= {"download": download, "delete": delete, "other": other, "compared": compared}
     _wire_look(shared, parts)
     _wire_buttons(shared, parts, note, undo, file)
@@ -87,7 +97,8 @@ def _shown(lang: str, view: RunView | None, views: list[RunView], other_id: str 
         "again": gr.Button(visible=bool(view and view.recipe)),
         "chat": gr.Button(visible=bool(view and view.has_result and view.recipe)),
         "download": gr.Button(
-            t(lang, "runs.download_folder" if view and view.damaged else "runs.download"), visible=bool(view and (view.has_result or view.damaged))
+            t(lang, "runs.download_folder" if view and view.damaged else "runs.download"),
+            visible=bool(view and (view.has_result or view.damaged)),
         ),
         "delete": gr.Button(visible=bool(view and not view.active)),
         "other": gr.Dropdown([(v.name, v.id) for v in others], value=other.id if other else None, visible=bool(others)),
@@ -147,4 +158,10 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
     parts["delete"].click(delete, shared.run, [note, shared.run, deleted, undo], **quiet)
     undo.click(restore, deleted, [note, shared.run, undo], **quiet)
     fetched = parts["download"].click(prepare, shared.run, [note, file], api_visibility="private", **long("zip"))
-    fetched.success(None, None, None, js="() => document.querySelector('#runs-file a, a#runs-file, #runs-file')?.click()", api_visibility="private")
+    fetched.success(
+        None,
+        None,
+        None,
+        js="() => document.querySelector('#runs-file a, a#runs-file, #runs-file')?.click()",
+        api_visibility="private",
+    )

@@ -32,11 +32,32 @@ BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_tra
 BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
 ADVANCED = ["lora_dropout", "use_dora", "use_rslora", "dtype", "mixed_precision", "attn_implementation"]
 ADVANCED += ["packing", "packing_strategy", "use_reentrant", "autocast_adapter_dtype"]
-ADVANCED += ["gradient_accumulation_steps", "per_device_eval_batch_size", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm"]
-ADVANCED += ["max_steps", "assistant_only_loss", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit"]
+ADVANCED += [
+    "gradient_accumulation_steps",
+    "per_device_eval_batch_size",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+]
+ADVANCED += [
+    "max_steps",
+    "assistant_only_loss",
+    "seed",
+    "logging_steps",
+    "eval_steps",
+    "save_steps",
+    "save_total_limit",
+]
 NAMES = BASIC + ADVANCED
 # What suits the embedded base on a CPU; every other default is the recipe's own.
-FIRST = {"model": EMBEDDED_ID, "dtype": "float32", "per_device_train_batch_size": 8, "max_length": 256, "learning_rate": 2e-3}
+FIRST = {
+    "model": EMBEDDED_ID,
+    "dtype": "float32",
+    "per_device_train_batch_size": 8,
+    "max_length": 256,
+    "learning_rate": 2e-3,
+}
 FIRST |= {"gradient_checkpointing": False}
 LOG_TAIL_BYTES = 20_000
 EVERY_S = 1.0
@@ -71,14 +92,18 @@ class Form:
 
 def _recipe_column() -> Form:
     form = Form(base=gr.State(Recipe(**FIRST).to_dict()))
-    form.dataset = gr.Dropdown([], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset")
+    form.dataset = gr.Dropdown(
+        [], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset"
+    )
     for name in BASIC:
         form.fields[name] = _field(name)
     with gr.Accordion(marker("train.advanced"), open=False):
         for name in ADVANCED:
             form.fields[name] = _field(name)
     form.also = gr.HTML(elem_id="train-also", js_on_load=ON_LOAD)
-    form.name = gr.Textbox(label=marker("train.name"), info=marker("train.name_help"), max_lines=1, elem_id="train-name")
+    form.name = gr.Textbox(
+        label=marker("train.name"), info=marker("train.name_help"), max_lines=1, elem_id="train-name"
+    )
     form.trouble = gr.HTML(elem_id="train-problem")
     form.start = gr.Button(marker("train.start"), variant="primary", elem_id="train-start")
     return form
@@ -144,7 +169,12 @@ def _wire_form(shared: Shared, form: Form) -> None:
     asked = [dataset, form.name, *form.fields.values(), form.base]
     begun = form.start.click(begin, asked, [trouble, shared.run], api_visibility="private", **long("train"))
     begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
-    refresh = {"inputs": [dataset, shared.dataset], "outputs": dataset, "show_progress": "hidden", "api_visibility": "private"}
+    refresh = {
+        "inputs": [dataset, shared.dataset],
+        "outputs": dataset,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
@@ -164,20 +194,28 @@ def _wire_also(form: Form) -> None:
             return explained(language(request), problem), gr.skip(), gr.skip()
         return "", recipe.to_dict(), _also_html(language(request), recipe)
 
-    cleared = form.also.click(set_back, form.base, [form.trouble, form.base, form.also], show_progress="hidden", api_visibility="private")
+    cleared = form.also.click(
+        set_back, form.base, [form.trouble, form.base, form.also], show_progress="hidden", api_visibility="private"
+    )
     cleared.then(None, None, None, js=mark_field("train"), api_visibility="private")
 
 
 def _also_html(lang: str, recipe: Recipe) -> str:
     names = without_control(recipe, NAMES)
-    return also_set(lang, "train", [Setting(FIELDS[name], recipe.to_dict()[name], is_read(recipe, name)) for name in names])
+    return also_set(
+        lang, "train", [Setting(FIELDS[name], recipe.to_dict()[name], is_read(recipe, name)) for name in names]
+    )
 
 
 def prediction_html(lang: str, prediction: Prediction) -> str:
     if prediction.predicted_bytes is None:
         text = t(lang, "train.prediction_none", reason=explain(lang, prediction.unknown) if prediction.unknown else "")
     else:
-        text = t(lang, "train.prediction", **prediction.words() | {"predicted": memory_text(lang, prediction.predicted_bytes, prediction.high_bytes)})
+        text = t(
+            lang,
+            "train.prediction",
+            **prediction.words() | {"predicted": memory_text(lang, prediction.predicted_bytes, prediction.high_bytes)},
+        )
     return f'<p class="ls-note">{escape(text)}</p>'
 
 

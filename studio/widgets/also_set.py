@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from estimator.core.fields import FieldInfo
 from estimator.core.field_text import shown_in_box, spelled
+from estimator.core.fields import FieldInfo
 from studio.i18n import strings, t
 
 ON_LOAD = """element.addEventListener('click', (event) => {
@@ -43,7 +43,7 @@ def _item(lang: str, tab: str, setting: Setting) -> str:
     name, default = setting.info.name, setting.info.default
     meaning = strings(lang)[f"recipe.{name}_help"]
     back = t(lang, "train.also_back", field=name, value=shown_in_box(default) or t(lang, "train.also_nothing"))
-    unread = "" if setting.is_read else f' <small>{escape(t(lang, "train.also_unread"))}</small>'
+    unread = "" if setting.is_read else f" <small>{escape(t(lang, 'train.also_unread'))}</small>"
     said = f"<code>{name} = {escape(spelled(setting.info, setting.value))}</code>{unread}"
     return f'<li id="{tab}-{name}"><span title="{escape(meaning)}">{said}</span>{_button(name, "×", back)}</li>'
 

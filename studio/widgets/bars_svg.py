@@ -82,5 +82,7 @@ def _legend(lang: str, height: int) -> str:
     items = []
     for n, part in enumerate(PARTS):
         x, y = 16 + n % 5 * 186, height - 40 + n // 5 * 22
-        items.append(f'<rect x="{x}" y="{y}" width="12" height="12" fill="url(#{part})"/><text x="{x + 18}" y="{y + 11}">{escape(t(lang, f"estimate.{part}"))}</text>')
+        items.append(
+            f'<rect x="{x}" y="{y}" width="12" height="12" fill="url(#{part})"/><text x="{x + 18}" y="{y + 11}">{escape(t(lang, f"estimate.{part}"))}</text>'
+        )
     return "".join(items)

@@ -6,11 +6,11 @@ from __future__ import annotations
 import functools
 from html import escape
 
+from estimator.advice.ranking import Candidate
+from estimator.core.units import human_bytes
+from estimator.cost.throughput import Range
 from estimator.hardware.cards import gpus
 from estimator.model.catalog import rows
-from estimator.advice.ranking import Candidate
-from estimator.cost.throughput import Range
-from estimator.core.units import human_bytes
 from studio.i18n import t
 from studio.widgets.verdicts import SIGNS, sign_text, verdict_of
 
@@ -42,7 +42,11 @@ def _fits(lang: str, one: Candidate) -> str:
     word = t(lang, "estimate.cards_several", count=one.devices) if one.sharded else sign_text(lang, made)
     room = ""
     if made.headroom_bytes is not None:
-        room = t(lang, "estimate.cards_spare" if made.headroom_bytes >= 0 else "estimate.cards_short", room=human_bytes(abs(made.headroom_bytes)))
+        room = t(
+            lang,
+            "estimate.cards_spare" if made.headroom_bytes >= 0 else "estimate.cards_short",
+            room=human_bytes(abs(made.headroom_bytes)),
+        )
     return f'<span class="ls-sign-{verdict}">{SIGNS[verdict]} {escape(word)}</span>{_small(escape(room))}'
 
 
@@ -53,7 +57,11 @@ def _run(lang: str, one: Candidate) -> str:
         usd, span = t(lang, "estimate.unknown"), ""
         if rent and rent.usd:
             usd, span = t(lang, "estimate.cards_usd", usd=f"{rent.usd.central:,.2f}"), _span(rent.usd, 2)
-        return escape(usd) + _small(span) + _small(escape(t(lang, "estimate.cards_in_hours", hours=_span(hours, 1 if hours.low >= 1 else 2))))
+        return (
+            escape(usd)
+            + _small(span)
+            + _small(escape(t(lang, "estimate.cards_in_hours", hours=_span(hours, 1 if hours.low >= 1 else 2))))
+        )
     if rent and rent.usd_per_million_tokens is not None:
         usd = rent.usd_per_million_tokens
         return escape(t(lang, "estimate.cards_per_million", usd=f"{usd:,.2f}" if usd >= 0.01 else "< 0.01"))
@@ -80,7 +88,9 @@ def _buy(lang: str, one: Candidate) -> str:
     known, dated = gpus().get(one.gpu.name), escape(t(lang, "estimate.cards_own_price"))
     if known and known.launch_msrp_usd == one.gpu.launch_msrp_usd:
         year, url = _launched()[known.name]
-        dated = _link(url, t(lang, "estimate.cards_market" if cost.purchase_is_estimate else "estimate.cards_launch", year=year))
+        dated = _link(
+            url, t(lang, "estimate.cards_market" if cost.purchase_is_estimate else "estimate.cards_launch", year=year)
+        )
     even = ""
     if cost.break_even_hours is not None:
         even = t(lang, "estimate.cards_even", hours=f"{cost.break_even_hours:,.0f}")
@@ -106,7 +116,9 @@ def _small(text: str) -> str:
 
 
 def _link(url: str, text: str) -> str:
-    return f'<a href="{escape(url)}" rel="noreferrer" target="_blank">{escape(text)}</a>' if url and text else escape(text)
+    return (
+        f'<a href="{escape(url)}" rel="noreferrer" target="_blank">{escape(text)}</a>' if url and text else escape(text)
+    )
 
 
 def _span(value: Range | None, digits: int) -> str:

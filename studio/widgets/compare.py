@@ -8,7 +8,9 @@ import re
 from html import escape
 
 # A run of letters and digits, one Chinese or Japanese character, or one other sign; blanks go with what they follow.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]\s*|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+\s*|\S\s*|\s+")
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]\s*|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+\s*|\S\s*|\s+"
+)
 # Beyond so many words difflib's exact search takes longer than a reader waits; its own heuristic then helps.
 EXACT_WORDS = 600
 

@@ -19,7 +19,13 @@ def length_histogram(lang: str, preview: dict[str, Any], limit: int) -> str:
     facts = {key: f"{value:,}" for key, value in lengths.items() if key != "counts"}
     rows = f"{preview['measured']:,}"
     label = t(lang, "dataset.lengths_label", **facts, limit=f"{limit:,}", over=f"{over:,}", rows=rows)
-    words = t(lang, "dataset.lengths_facts", **facts, tokens=f"{preview['tokens']:,}", trained=f"{preview['trained_tokens']:,}")
+    words = t(
+        lang,
+        "dataset.lengths_facts",
+        **facts,
+        tokens=f"{preview['tokens']:,}",
+        trained=f"{preview['trained_tokens']:,}",
+    )
     notes = [words]
     if limit >= lengths["top"]:
         notes.append(t(lang, "dataset.lengths_beyond", limit=f"{limit:,}"))

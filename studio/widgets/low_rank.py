@@ -31,7 +31,10 @@ def low_rank(lang: str, trained: Trainables) -> str:
     if not groups:
         return ""
     first = max(range(len(groups)), key=lambda n: sum(map(sum, _pair(groups[n]))))
-    options = "".join(f'<option value="{n}"{" selected" if n == first else ""}>{escape(_name(group))}</option>' for n, group in enumerate(groups))
+    options = "".join(
+        f'<option value="{n}"{" selected" if n == first else ""}>{escape(_name(group))}</option>'
+        for n, group in enumerate(groups)
+    )
     figures = "".join(_figure(lang, n, group, n == first) for n, group in enumerate(groups))
     label = escape(t(lang, "estimate.low_rank_layer"))
     return f'<h3>{escape(t(lang, "estimate.low_rank_title"))}</h3><label class="ls-choice">{label} <select data-layers aria-label="{label}">{options}</select></label>{figures}'
@@ -51,7 +54,13 @@ def _figure(lang: str, n: int, group: AdapterGroup, is_shown: bool) -> str:
     (rank, wide), (high, _) = _pair(group)
     scale = SIDE / max(wide, high)
     w, h, r = max(wide * scale, THINNEST), max(high * scale, THINNEST), max(rank * scale, THINNEST)
-    words = {"rank": rank, "inputs": f"{wide:,}", "outputs": f"{high:,}", "whole": f"{wide * high:,}", "pair": f"{rank * (wide + high):,}"}
+    words = {
+        "rank": rank,
+        "inputs": f"{wide:,}",
+        "outputs": f"{high:,}",
+        "whole": f"{wide * high:,}",
+        "pair": f"{rank * (wide + high):,}",
+    }
     words["share"] = f"{rank * (wide + high) / (wide * high):.2%}"
     text = escape(t(lang, "estimate.low_rank", **words))
     at_b, at_a = w + 56, w + 56 + r + 40
@@ -60,7 +69,7 @@ def _figure(lang: str, n: int, group: AdapterGroup, is_shown: bool) -> str:
         f'<svg viewBox="0 0 {at_a + w + 8:.0f} {max(h, SIDE) + 28:.0f}" width="{at_a + w + 8:.0f}" role="img" aria-label="{text}">'
         f'{_box(0, h, w, h, "weights", "W")}<text x="{w + 24:.0f}" y="{h / 2 + 5:.0f}">+</text>'
         f'{_box(at_b, h, r, h, "adapters", "B")}<text x="{at_b + r + 16:.0f}" y="{h / 2 + 5:.0f}">×</text>'
-        f'{_box(at_a, r, w, r, "adapters", "A")}</svg><figcaption>{text}</figcaption></figure>'
+        f"{_box(at_a, r, w, r, 'adapters', 'A')}</svg><figcaption>{text}</figcaption></figure>"
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from estimator.estimates.estimate import Estimate
-from estimator.law.law import COMPONENTS
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
+from estimator.estimates.estimate import Estimate
+from estimator.law.law import COMPONENTS
 from studio.i18n import explain, t
 
 # Order and colours are the same in every picture; the last is what the device holds beside torch's own tensors.
@@ -126,7 +126,8 @@ def _table(lang: str, bars: list[Bar]) -> str:
     lines.append((t(lang, "estimate.peak_reserved"), [bar.answer.peak_reserved_bytes for bar in shown]))
     lines.append((t(lang, "estimate.device"), [bar.answer.device_bytes for bar in shown]))
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{n:,}</td>" for n in numbers)}</tr>' for name, numbers in lines
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{n:,}</td>" for n in numbers)}</tr>'
+        for name, numbers in lines
     )
     moments = "".join(f"<td>{escape(t(lang, f'estimate.moment_{bar.answer.peak_moment}'))}</td>" for bar in shown)
     body += f'<tr><th scope="row">{escape(t(lang, "estimate.moment"))}</th>{moments}</tr>'

@@ -10,7 +10,13 @@ from studio.runs.supervisor import RunView
 from studio.widgets.curves import loss_curve
 
 SIGNS = {"finished": "✓", "failed": "✕", "damaged": "✕", "interrupted": "!", "stopped": "!"}
-KINDS = {"finished": "ls-good", "failed": "ls-problem", "damaged": "ls-problem", "interrupted": "ls-warn", "stopped": "ls-warn"}
+KINDS = {
+    "finished": "ls-good",
+    "failed": "ls-problem",
+    "damaged": "ls-problem",
+    "interrupted": "ls-warn",
+    "stopped": "ls-warn",
+}
 
 
 def run_view(lang: str, view: RunView) -> str:
@@ -24,7 +30,7 @@ def run_view(lang: str, view: RunView) -> str:
 
 
 def status_sentence(lang: str, view: RunView) -> str:
-    """"Step 128 of 600, 4 min left" or what else there is to say."""
+    """ "Step 128 of 600, 4 min left" or what else there is to say."""
     course = view.course
     if view.damaged:
         return damage(lang, view)
@@ -35,7 +41,11 @@ def status_sentence(lang: str, view: RunView) -> str:
         saved = view.run.complete_checkpoints()
         if view.faults:  # which say why it is not resumed
             return t(lang, key, step=course.step)
-        resume = t(lang, "train.resume_from_step", step=course.checkpoints[-1] if course.checkpoints else 0) if saved else t(lang, "train.resume_from_start")
+        resume = (
+            t(lang, "train.resume_from_step", step=course.checkpoints[-1] if course.checkpoints else 0)
+            if saved
+            else t(lang, "train.resume_from_start")
+        )
         return f"{t(lang, key, step=course.step)} {resume}"
     if view.status == "training":
         left = course.seconds_left
@@ -76,7 +86,11 @@ def _what(lang: str, view: RunView) -> str:
     recipe = view.recipe
     if recipe is None:
         return " · ".join(filter(None, (view.id, view.dataset_name)))
-    method = f"QLoRA {recipe.quantization}" if recipe.is_quantized else {"lora": "LoRA"}.get(recipe.method, t(lang, "recipe.method_full"))
+    method = (
+        f"QLoRA {recipe.quantization}"
+        if recipe.is_quantized
+        else {"lora": "LoRA"}.get(recipe.method, t(lang, "recipe.method_full"))
+    )
     rank = f" · r = {recipe.r}" if recipe.has_adapters else ""
     return f"{recipe.model} · {method}{rank} · {view.dataset_name}"
 
@@ -99,7 +113,10 @@ def _memory(lang: str, view: RunView) -> str:
     high = view.course.predicted_high_bytes if view.course.predicted_bytes else None
     largest = max(predicted or 0, measured or 0, high or 0, 1)
     how = view.course.measured_how or "resident_growth"
-    rows = [("train.memory_predicted", predicted, high, "ls-predicted"), (f"train.memory_{how}", measured, None, "ls-measured")]
+    rows = [
+        ("train.memory_predicted", predicted, high, "ls-predicted"),
+        (f"train.memory_{how}", measured, None, "ls-measured"),
+    ]
     bars = "".join(
         f'<div class="ls-pair"><span>{escape(t(lang, key))}</span><span class="ls-track"><span class="ls-fill {kind}" '
         f'style="width:{(bytes or 0) / largest * 100:.1f}%"></span>{_up_to(bytes, upper, largest)}</span>'
@@ -120,16 +137,33 @@ def _up_to(size_bytes: int | None, high_bytes: int | None, largest_bytes: int) -
     """The hatched rest of a range."""
     if not size_bytes or not high_bytes:
         return ""
-    return f'<span class="ls-fill ls-range" style="width:{(high_bytes - size_bytes) / largest_bytes * 100:.1f}%"></span>'
+    return (
+        f'<span class="ls-fill ls-range" style="width:{(high_bytes - size_bytes) / largest_bytes * 100:.1f}%"></span>'
+    )
 
 
 def _rows(lang: str, view: RunView) -> str:
     lines = []
     for split, data in view.course.data.items():
-        reasons = ", ".join(f"{strings(lang).get(f'train.reason_{name}', name)}: {count:,}" for name, count in data["reasons"].items())
+        reasons = ", ".join(
+            f"{strings(lang).get(f'train.reason_{name}', name)}: {count:,}" for name, count in data["reasons"].items()
+        )
         key = "train.rows_dropped" if data["dropped"] else "train.rows_kept"
-        lines.append(t(lang, key, split=t(lang, f"train.split_{split}"), kept=f"{data['kept']:,}", dropped=f"{data['dropped']:,}", reasons=reasons, trained=f"{data['trained_tokens']:,}"))
-        lines += [t(lang, f"train.note_{note}", split=t(lang, f"train.split_{split}"), count=f"{count:,}") for note, count in data.get("notes", {}).items()]
+        lines.append(
+            t(
+                lang,
+                key,
+                split=t(lang, f"train.split_{split}"),
+                kept=f"{data['kept']:,}",
+                dropped=f"{data['dropped']:,}",
+                reasons=reasons,
+                trained=f"{data['trained_tokens']:,}",
+            )
+        )
+        lines += [
+            t(lang, f"train.note_{note}", split=t(lang, f"train.split_{split}"), count=f"{count:,}")
+            for note, count in data.get("notes", {}).items()
+        ]
     if dates := sorted({date for data in view.course.data.values() for date in data.get("dates", ())}):
         lines.append(t(lang, "train.note_date", dates=", ".join(dates)))
     return "".join(f'<p class="ls-note">{escape(line)}</p>' for line in lines)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from html import escape
 
-from estimator.recipe.recipe import FIELDS
 from estimator.core.field_text import spelled
 from estimator.core.units import human_bytes
+from estimator.recipe.recipe import FIELDS
 from studio.i18n import strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import COLOURS, Line, picture, smoothed
@@ -45,7 +45,7 @@ def _row(lang: str, view: RunView, chosen: bool) -> str:
     label = escape(t(lang, "runs.open", name=view.name))
     name = (
         f'<th scope="row"><button type="button" data-run="{escape(view.id)}" aria-label="{label}"'
-        f'{" aria-current=true" if chosen else ""}>{escape(view.name)}</button></th>'
+        f"{' aria-current=true' if chosen else ''}>{escape(view.name)}</button></th>"
     )
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     if view.damaged:
@@ -71,7 +71,11 @@ def method_words(lang: str, view: RunView) -> str:
 def settings(lang: str, view: RunView) -> str:
     """Everything the run was trained with, as the run's own folder says."""
     recipe = view.recipe.to_dict() if view.recipe else {}
-    facts = [(_label(lang, name), spelled(FIELDS[name], value)) for name, value in recipe.items() if value is not None or FIELDS[name].says_default]
+    facts = [
+        (_label(lang, name), spelled(FIELDS[name], value))
+        for name, value in recipe.items()
+        if value is not None or FIELDS[name].says_default
+    ]
     data = view.course.data
     rows = " / ".join(f"{data[split]['kept']:,}" if split in data else "–" for split in ("train", "eval"))
     facts = [
@@ -93,7 +97,11 @@ def comparison(lang: str, views: list[RunView]) -> str:
         evals = [(e["step"], e["eval_loss"]) for e in view.course.evals if e.get("eval_loss") is not None]
         lines.append(Line(f"{view.name}: {t(lang, 'train.curve_eval')}", evals, colour, dots=True))
     drawn = picture(lang, [line for line in lines if line.points])
-    rows = [(t(lang, "runs.data"), *(view.dataset_name for view in views))] if len({v.info.fingerprint for v in views}) > 1 else []
+    rows = (
+        [(t(lang, "runs.data"), *(view.dataset_name for view in views))]
+        if len({v.info.fingerprint for v in views}) > 1
+        else []
+    )
     recipes = [view.recipe.to_dict() if view.recipe else {} for view in views]
     for name in FIELDS:
         values = [(spelled(FIELDS[name], recipe[name]) if recipe else "") or "–" for recipe in recipes]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from estimator.law.law import COMPONENTS
 from estimator.core.units import human_bytes
+from estimator.law.law import COMPONENTS
 from studio.i18n import t
 from studio.widgets.memory_bar import part_text
 
@@ -32,11 +32,11 @@ def _column(lang: str, name: str, parts: dict[str, int], top: int, is_peak: bool
         for part in reversed(COMPONENTS)
         if parts[part]
     )
-    mark = f'<span>{escape(t(lang, "estimate.step_peak"))}</span> ' if is_peak else ""
+    mark = f"<span>{escape(t(lang, 'estimate.step_peak'))}</span> " if is_peak else ""
     kind = "ls-step-peak" if is_peak else "ls-step-other"
     return (
         f'<div class="{kind}"><div><b>{mark}{human_bytes(sum(parts.values()))}</b>{fills}</div>'
-        f'<span>{escape(t(lang, f"estimate.short_{name}"))}</span></div>'
+        f"<span>{escape(t(lang, f'estimate.short_{name}'))}</span></div>"
     )
 
 

@@ -27,7 +27,11 @@ def token_mask(lang: str, row: dict[str, Any]) -> str:
     if row["dropped"]:
         reason = t(lang, "dataset.row_dropped", reason=reason_text(lang, row["dropped"]))
         dropped = f'<p class="ls-row-dropped">✕ {escape(reason)}</p>'
-    more = f'<p class="ls-note">{escape(t(lang, "dataset.row_more", count=format(row["more"], ",")))}</p>' if row["more"] else ""
+    more = (
+        f'<p class="ls-note">{escape(t(lang, "dataset.row_more", count=format(row["more"], ",")))}</p>'
+        if row["more"]
+        else ""
+    )
     return (
         f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
         f'{dropped}<div class="ls-tokens" dir="auto">{tokens(row["pieces"])}</div>{more}</article>'

@@ -13,8 +13,8 @@ from typing import Any
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
-from estimator.program.loading import other_tensors
 from estimator.core.problems import Problem
+from estimator.program.loading import other_tensors
 from studio.workers import base_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -29,7 +29,9 @@ def check_files(folder: Path, value: str) -> dict[str, Any]:
         raise Problem("chat.adapter", value=value, reason=f"{', '.join(missing)}: missing")
     config = base_files.read_object(folder / CONFIG, value, "model", code="chat.adapter")
     if config.get("peft_type") != "LORA":
-        raise Problem("chat.adapter", value=value, reason=f"{CONFIG}: peft_type {str(config.get('peft_type'))[:40]}, not LORA")
+        raise Problem(
+            "chat.adapter", value=value, reason=f"{CONFIG}: peft_type {str(config.get('peft_type'))[:40]}, not LORA"
+        )
     base_files.check_safetensors(folder / WEIGHTS, value, "model", code="chat.adapter")
     return config
 
@@ -38,7 +40,10 @@ def check_tensors(code: str, model: PeftModel, name: str, folder: Path, value: s
     """Compare the file's tensors with those of the model's adapter `name`. Raises `Problem(code)` with counts and the first names."""
     with safe_open(folder / WEIGHTS, framework="numpy") as opened:
         held = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118  (no mapping)
-    wanted = {key: tuple(tensor.shape) for key, tensor in get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).items()}
+    wanted = {
+        key: tuple(tensor.shape)
+        for key, tensor in get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).items()
+    }
     missing = sorted(wanted.keys() - held.keys())
     unexpected = sorted(key for key in held.keys() - wanted.keys() if not _EMBEDDING.search(key))
     reshaped = sorted(key for key in held.keys() & wanted.keys() if held[key] != wanted[key])

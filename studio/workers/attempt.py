@@ -23,7 +23,10 @@ from studio.storage import storage_problem
 
 REFUSED = 2
 # torch.save and safetensors report a failed write as errors of their own; only the words tell.
-_FULL_DISK = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter failed writing|inline_container.* unexpected pos", re.IGNORECASE)
+_FULL_DISK = re.compile(
+    "No space left|File too large|Disk quota|PytorchStreamWriter failed writing|inline_container.* unexpected pos",
+    re.IGNORECASE,
+)
 
 Body = Callable[[RunFolder, Journal], str]
 """Trains; returns `finished` or `stopped`."""
@@ -45,7 +48,9 @@ def main(arguments: list[str], body: Body) -> int:
             return _attempt(run, Journal(run.path), body)
     except OSError as error:  # not even the lock or the journal could be opened
         gone = Problem("run.gone", value=str(run.path)) if not run.path.is_dir() else None
-        return _refused(storage_problem(error, run.path) or gone or Problem("run.crashed", reason=str(error), log=str(run.log)))
+        return _refused(
+            storage_problem(error, run.path) or gone or Problem("run.crashed", reason=str(error), log=str(run.log))
+        )
 
 
 def _refused(problem: Problem) -> int:
@@ -83,11 +88,17 @@ def _failed(run: RunFolder, journal: Journal, problem: Problem) -> None:
 def _as_problem(error: Exception, run: RunFolder) -> Problem:
     """What a library raised, as something to act on; the whole traceback is in the log."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in reason:
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in reason
+    ):
         return Problem("run.out_of_memory", reason=reason)
     for behind in _chain(error):
         refused = storage_problem(behind, run.path)
-        if refused and (behind is error or refused.code == "storage.full"):  # others may have been met and mended on the way
+        if refused and (
+            behind is error or refused.code == "storage.full"
+        ):  # others may have been met and mended on the way
             return refused
         if _FULL_DISK.search(str(behind)):
             return Problem("storage.full", folder=str(run.path), reason=" ".join(str(behind).split())[:300])

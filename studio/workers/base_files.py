@@ -12,7 +12,13 @@ from estimator.model.spec import MAX_CONFIG_BYTES, is_deeper
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 """What Transformers looks for, in this order (modeling_utils `_get_resolved_checkpoint_files`); it takes no other name."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-READ_BY_LOADING = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "adapter_config.json")
+READ_BY_LOADING = (
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "adapter_config.json",
+)
 MAX_JSON_DEPTH, MAX_INDEX_BYTES, MAX_TABLE_BYTES = 32, 64 * 2**20, 16 * MAX_CONFIG_BYTES
 LFS_POINTER = b"version https://git-lfs"
 SHOWN = 3
@@ -25,7 +31,9 @@ def check_json(folder: Path, name: str, field: str) -> None:
             read_object(folder / file, name, field, MAX_TABLE_BYTES)
 
 
-def read_object(file: Path, name: str, field: str, limit_bytes: int = MAX_CONFIG_BYTES, code: str = "base.broken") -> dict[str, Any]:
+def read_object(
+    file: Path, name: str, field: str, limit_bytes: int = MAX_CONFIG_BYTES, code: str = "base.broken"
+) -> dict[str, Any]:
     """The JSON object in a file that somebody brought. Raises `Problem(code)`."""
     try:
         with file.open("rb") as opened:
@@ -38,7 +46,9 @@ def read_object(file: Path, name: str, field: str, limit_bytes: int = MAX_CONFIG
         if is_deeper(made, MAX_JSON_DEPTH):
             raise ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
     except RecursionError as error:
-        raise Problem(code, field=field, value=name, reason=f"{file.name}: nested more than {MAX_JSON_DEPTH} deep") from error
+        raise Problem(
+            code, field=field, value=name, reason=f"{file.name}: nested more than {MAX_JSON_DEPTH} deep"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Problem(code, field=field, value=name, reason=f"{file.name}: {reason}"[:160]) from error
@@ -74,9 +84,16 @@ def _check_shards(folder: Path, name: str, field: str) -> None:
     shards = sorted(set(places.values()))
     foreign = [file for file in shards if Path(file).name != file or not file.endswith(".safetensors")]
     if foreign:
-        raise Problem("base.broken", field=field, value=name, reason=f"{INDEX}: {_shown(foreign)}: no safetensors file of this folder")
+        raise Problem(
+            "base.broken",
+            field=field,
+            value=name,
+            reason=f"{INDEX}: {_shown(foreign)}: no safetensors file of this folder",
+        )
     if gone := [file for file in shards if not (folder / file).is_file()]:
-        raise Problem("base.shards_missing", field=field, value=name, missing=len(gone), count=len(shards), files=_shown(gone))
+        raise Problem(
+            "base.shards_missing", field=field, value=name, missing=len(gone), count=len(shards), files=_shown(gone)
+        )
     held = {file: check_safetensors(folder / file, name, field) for file in shards}
     if lost := [tensor for tensor, file in places.items() if tensor not in held[file]]:
         reason = f"{INDEX}: {len(lost):,} tensors are not where it says ({_shown(lost)})"
@@ -103,7 +120,9 @@ def check_safetensors(file: Path, name: str, field: str, code: str = "base.torn"
             return frozenset(opened.keys())
     except (SafetensorError, OSError, ValueError) as error:
         size = file.stat().st_size if file.is_file() else 0
-        raise Problem(code, field=field, value=name, file=file.name, size=f"{size:,}", reason=str(error)[:160]) from error
+        raise Problem(
+            code, field=field, value=name, file=file.name, size=f"{size:,}", reason=str(error)[:160]
+        ) from error
 
 
 def _shown(names: list[str]) -> str:

@@ -10,7 +10,14 @@ from studio.workers import base_files, downloads
 
 # Only what loading needs: never pickles, never code.
 DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+)
 
 
 def open_base(name: str, field: str = "model") -> Path:
@@ -39,7 +46,9 @@ def open_tokenizer(name: str, field: str = "model") -> Path:
 
 def _check_config(folder: Path, name: str, field: str) -> None:
     config_file = folder / "config.json"
-    if (folder / "adapter_config.json").is_file():  # Transformers would load the base that it names, and the adapter on it
+    if (
+        folder / "adapter_config.json"
+    ).is_file():  # Transformers would load the base that it names, and the adapter on it
         whose = base_files.read_object(folder / "adapter_config.json", name, field).get("base_model_name_or_path")
         raise Problem("base.is_adapter", field=field, value=name, base=str(whose)[:120])
     if not config_file.is_file():
@@ -61,5 +70,7 @@ def _check_known(config: dict, model_type: str, name: str, field: str) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     if model_type not in CONFIG_MAPPING_NAMES:
-        code = sorted({str(target).split(".")[0].split("--")[-1] + ".py" for target in (config.get("auto_map") or {}).values()})
+        code = sorted(
+            {str(target).split(".")[0].split("--")[-1] + ".py" for target in (config.get("auto_map") or {}).values()}
+        )
         raise Problem("base.remote_code", field=field, value=name, files=", ".join(code) or model_type)

@@ -46,7 +46,9 @@ def end_when_stuck() -> None:
 
 
 @contextlib.contextmanager
-def bounded(slow: Problem, large: Problem, seconds: float = RENDER_SECONDS, extra_bytes: int | None = None) -> Iterator[None]:
+def bounded(
+    slow: Problem, large: Problem, seconds: float = RENDER_SECONDS, extra_bytes: int | None = None
+) -> Iterator[None]:
     """Raise `slow` after `seconds` of CPU time, `large` where more than `extra_bytes` (`MEMORY_BYTES`) would be added to this process.
 
     Time is counted where the system counts it and in the main thread, where handlers run; memory on Linux.
@@ -91,7 +93,9 @@ def _limited(extra_bytes: int) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    allowed = min(used + extra_bytes, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY), sys.maxsize)
+    allowed = min(
+        used + extra_bytes, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY), sys.maxsize
+    )
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
     try:
         yield

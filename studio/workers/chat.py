@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from estimator.program import program
 from estimator.core.problems import Problem
+from estimator.program import program
 from studio.workers import fingerprints, serve
 from studio.workers.choice import Choice
 from studio.workers.generation import Answer, answer_together, end_ids
@@ -111,7 +111,11 @@ class Chat:
 
     def _load(self, choice: Choice) -> None:
         adapter = choice.run_id is not None and choice.recipe.has_adapters
-        kept = self.weights is not None and self.weights.key == choice.key and self.weights.fingerprint == fingerprints.of(choice.base)
+        kept = (
+            self.weights is not None
+            and self.weights.key == choice.key
+            and self.weights.fingerprint == fingerprints.of(choice.base)
+        )
         if not kept or (adapter and not self.weights.takes(choice.run_id, choice.result)):
             self.weights = None  # first away with the old base: two would need twice the memory
             self._tokenizers.clear()
@@ -157,7 +161,9 @@ class Chat:
 class Job:
     """One prompt being answered."""
 
-    def __init__(self, chat: Chat, choice: Choice, sampling: Sampling, histories: list, asked_to_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, chat: Chat, choice: Choice, sampling: Sampling, histories: list, asked_to_stop: Callable[[], bool]
+    ) -> None:
         self._weights, self._choice, self._sampling, self._asked = chat.weights, choice, sampling, asked_to_stop
         tokenizer = chat.tokenizer(choice)
         self._end_ids = end_ids(tokenizer, self._weights.model)
@@ -209,7 +215,9 @@ class Job:
         return list(zip(self._choice.panes, self.answers, strict=True))
 
     def _answer(self, model: Any, rows: slice, **arguments: Any) -> None:
-        answer_together(model, self._prompts[rows], self.answers[rows], self._sampling, self._end_ids, self._asked, **arguments)
+        answer_together(
+            model, self._prompts[rows], self.answers[rows], self._sampling, self._end_ids, self._asked, **arguments
+        )
 
     def _mode(self) -> str:
         if self._choice.run_id is None:
@@ -226,7 +234,14 @@ class Job:
             asked = self._sampling.max_new_tokens
             if used >= context:
                 raise Problem("chat.prompt_long", field="prompt", value=used, allowed=context - 1)
-            raise Problem("chat.context", field="max_new_tokens", value=asked, prompt=used, context=context, allowed=context - used)
+            raise Problem(
+                "chat.context",
+                field="max_new_tokens",
+                value=asked,
+                prompt=used,
+                context=context,
+                allowed=context - used,
+            )
 
 
 def _checked_history(params: dict[str, Any], field: str) -> list[dict[str, str]]:

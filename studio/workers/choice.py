@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from estimator.memory import stored
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.memory import stored
 from estimator.model.spec import read_config
+from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.models import EMBEDDED_ID
 from studio.runs.folder import RunFolder
@@ -19,7 +19,9 @@ from studio.workers.weights import BaseKey
 class Choice:
     """Which weights are asked for: a base alone, or a run and its base."""
 
-    def __init__(self, recipe: Recipe, base: Path, run_id: str | None = None, run_name: str = "", result: Path | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, base: Path, run_id: str | None = None, run_name: str = "", result: Path | None = None
+    ) -> None:
         self.recipe, self.base, self.run_id, self.run_name, self.result = recipe, base, run_id, run_name, result
         self.key = BaseKey.of(recipe, self.base)
 
@@ -53,5 +55,10 @@ def _alone(model: str, base: Path) -> Recipe:
     """A base as it is stored: packed by bitsandbytes, or else in 16 bits."""
     storage = stored.storage_of(read_config(base))
     if storage and storage.is_bitsandbytes:
-        return Recipe(model=model, method="qlora", quantization=storage.quantization, bnb_4bit_use_double_quant=storage.double_quant)
+        return Recipe(
+            model=model,
+            method="qlora",
+            quantization=storage.quantization,
+            bnb_4bit_use_double_quant=storage.double_quant,
+        )
     return Recipe(model=model, method="lora")

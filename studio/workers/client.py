@@ -106,7 +106,12 @@ class Worker:
             # The worker died over someone else's request, and nobody stopped it: this one begins in its successor.
 
     def _ask(
-        self, method: str, params: dict[str, Any], until: float | None, within_seconds: float | None, beat_seconds: float | None
+        self,
+        method: str,
+        params: dict[str, Any],
+        until: float | None,
+        within_seconds: float | None,
+        beat_seconds: float | None,
     ) -> Iterator[Any]:
         """Yield events; return the worker's last message on the request, and whether its turn had come (`begun`)."""
         id, answers = next(self._ids), queue.Queue()

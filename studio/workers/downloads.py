@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.model.headers import weight_files
-from estimator.hub.hubs import ModelScope, parse
 from estimator.core.problems import Problem
+from estimator.hub.hubs import ModelScope, parse
 from estimator.hub.reader import Reader, Refused, Unreached
+from estimator.model.headers import weight_files
 from studio import paths
 from studio.storage import storage_problem, write_json
 
@@ -58,7 +58,9 @@ def _problems(name: str, field: str) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, Refused, Unreached) as error:
         raise Problem("base.offline", field=field, value=name, reason=_reason(error)) from error
     except (errors.HTTPError, errors.XetDownloadError, OSError, RuntimeError, ValueError) as error:
-        raise storage_problem(error, Path(constants.HF_HUB_CACHE)) or Problem("base.interrupted", field=field, value=name, reason=_reason(error)) from error
+        raise storage_problem(error, Path(constants.HF_HUB_CACHE)) or Problem(
+            "base.interrupted", field=field, value=name, reason=_reason(error)
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -80,7 +82,9 @@ def _from_hugging_face(name: str, patterns: tuple[str, ...]) -> Path:
             if any(fnmatch.fnmatch(file, pattern) for file in wanted for pattern in patterns):
                 _fetch_large(name, str(info.sha), wanted, endpoint)
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=doubles or None, endpoint=endpoint))
+        return Path(
+            snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=doubles or None, endpoint=endpoint)
+        )
     except errors.IncompleteSnapshotError as error:
         return Path(error.snapshot_path)  # whoever opens it says which file is missing
 
@@ -122,7 +126,11 @@ def _fetch_large(name: str, revision: str, files: tuple[str, ...], endpoint: str
 def _adopt_orphans(target: Path) -> None:
     """What killed downloads left of this file: the longest is gone on with, the others go. Called under the file's lock."""
     part = _part(target)
-    found = [path for path in target.parent.iterdir() if (match := _ORPHAN.fullmatch(path.name)) and match["etag"] == target.name]
+    found = [
+        path
+        for path in target.parent.iterdir()
+        if (match := _ORPHAN.fullmatch(path.name)) and match["etag"] == target.name
+    ]
     for orphan in sorted(found, key=lambda path: path.stat().st_size):
         if not target.exists() and (not part.exists() or orphan.stat().st_size > part.stat().st_size):
             orphan.replace(part)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from estimator.model.headers import LENGTH_BYTES, header_length, is_table
 from estimator.core.problems import Problem
+from estimator.model.headers import LENGTH_BYTES, header_length, is_table
 from estimator.model.spec import read_config
 from studio.workers import base_files
 
@@ -38,7 +38,12 @@ def of(folder: Path) -> dict[str, Any]:
     for line in sorted(_tensors(folder)):
         tensors.update(line)
     revision = folder.name if folder.parent.name == "snapshots" else None  # the hub's cache: snapshots/<commit>
-    return {"format": FORMAT, "revision": revision, "config": _hash(json.dumps(config, sort_keys=True).encode()), "tensors": tensors.hexdigest()}
+    return {
+        "format": FORMAT,
+        "revision": revision,
+        "config": _hash(json.dumps(config, sort_keys=True).encode()),
+        "tensors": tensors.hexdigest(),
+    }
 
 
 def write(folder: Path, model: str, fingerprint: dict[str, Any]) -> None:
@@ -51,7 +56,11 @@ def check(code: str, folder: Path, fingerprint: dict[str, Any], value: str, base
     if not (folder / FILE).is_file():
         return
     kept = base_files.read_object(folder / FILE, value, "model")
-    changed = [file for part, file in PARTS.items() if kept.get(part) != fingerprint[part]] if kept.get("format") == FORMAT else []
+    changed = (
+        [file for part, file in PARTS.items() if kept.get(part) != fingerprint[part]]
+        if kept.get("format") == FORMAT
+        else []
+    )
     if changed:
         raise Problem(code, value=value, base=base, parts=", ".join(changed))
 

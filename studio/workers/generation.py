@@ -27,7 +27,9 @@ class Answer:
     def __init__(self, tokenizer: Any, end_ids: set[int]) -> None:
         self._tokenizer, self._end_ids = tokenizer, end_ids
         self._ids: list[int] = []
-        self._settled = self._read = 0  # ids before `_settled` never change the text after it; `_read` ids are in `text`
+        self._settled = self._read = (
+            0  # ids before `_settled` never change the text after it; `_read` ids are in `text`
+        )
         self.text = ""
         self._taken = 0
         self._told: tuple[int, str | None] = (0, None)
@@ -79,7 +81,12 @@ class Answer:
         return {"text": new, **self.figures()}
 
     def figures(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "seconds": self.seconds, "tokens_per_second": self.tokens_per_second, "stop": self.stop}
+        return {
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "stop": self.stop,
+        }
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -169,5 +176,9 @@ def answer_together(
 
 def end_ids(tokenizer: Any, model: Any) -> set[int]:
     """Every token that ends an answer: those the template and the tokenizer end a turn with, and those the model names."""
-    named = [model.generation_config.eos_token_id, getattr(model.config.get_text_config(), "eos_token_id", None), stop_ids(tokenizer)]
+    named = [
+        model.generation_config.eos_token_id,
+        getattr(model.config.get_text_config(), "eos_token_id", None),
+        stop_ids(tokenizer),
+    ]
     return {id for value in named for id in (value if isinstance(value, (list, tuple)) else [value]) if id is not None}

@@ -23,7 +23,11 @@ class Writing:
     """What stands for no content: `empty` text, `absent` key, or `none`."""
 
 
-WRITINGS = tuple(Writing(arguments, content) for arguments in (OBJECT_ARGUMENTS, TEXT_ARGUMENTS) for content in ("empty", "absent", "none"))
+WRITINGS = tuple(
+    Writing(arguments, content)
+    for arguments in (OBJECT_ARGUMENTS, TEXT_ARGUMENTS)
+    for content in ("empty", "absent", "none")
+)
 
 
 def written(messages: Messages, way: Writing, parts: bool = False) -> Messages:

@@ -49,7 +49,9 @@ class Pool:
         about = params.get("model") if method == "preview" else object()
         worker = self._take(about)
         try:
-            return (yield from worker.stream(method, within_seconds=within_seconds, beat_seconds=beat_seconds, **params))
+            return (
+                yield from worker.stream(method, within_seconds=within_seconds, beat_seconds=beat_seconds, **params)
+            )
         finally:
             self._give(worker, about)
 

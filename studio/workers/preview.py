@@ -45,7 +45,9 @@ class Measured:
     """Rows of which the template leaves something out, by what it is: `reasoning_left_out`, `system_left_out`, ..."""
 
 
-def measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False) -> Measured:
+def measure(
+    info: DatasetInfo, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
+) -> Measured:
     """Encode all rows, or every k-th of a large dataset. `recipe.max_length` must be the largest there is.
 
     Raises `Problem` `worker.cancelled` soon after `cancelled()`.
@@ -108,7 +110,9 @@ def _noted(measured: Measured, fits: np.ndarray) -> dict[str, list[int]]:
 def _first_dropped(measured: Measured, fits: np.ndarray, recipe: Recipe) -> list[dict[str, Any]]:
     found = []
     for number, length in zip(measured.rows[~fits][:FIRST_DROPPED], measured.lengths[~fits]):
-        why = measured.unusable.get(int(number)) or Dropped("too_long", {"length": int(length), "limit": recipe.max_length})
+        why = measured.unusable.get(int(number)) or Dropped(
+            "too_long", {"length": int(length), "limit": recipe.max_length}
+        )
         found.append({"row": int(number), "reason": why.reason, "params": why.params})
     return found
 
@@ -152,7 +156,9 @@ def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count
 
 def _tokens(tokenizer: Any, encoded: Encoded, labels: list[int], recipe: Recipe) -> dict[str, Any]:
     length = len(encoded.input_ids)
-    too_long = Dropped("too_long", {"length": length, "limit": recipe.max_length}) if length > recipe.max_length else None
+    too_long = (
+        Dropped("too_long", {"length": length, "limit": recipe.max_length}) if length > recipe.max_length else None
+    )
     return {
         "length": length,
         "trained": sum(label != IGNORED for label in labels),

@@ -59,7 +59,11 @@ def encode_file(
     from datasets import concatenate_datasets
 
     tally = Tally()
-    kept = (encoded for row in _rows(path, cancelled) if (encoded := tally.count(row, encode_row(tokenizer, row, recipe, cancelled))))
+    kept = (
+        encoded
+        for row in _rows(path, cancelled)
+        if (encoded := tally.count(row, encode_row(tokenizer, row, recipe, cancelled)))
+    )
     chunks = [_chunk(rows) for rows in _in_chunks(kept)] or [_chunk([])]
     return concatenate_datasets(chunks), {**tally.report(), "dates": dates(tokenizer)}
 

@@ -49,7 +49,9 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     return _tokenize(tokenizer, prompt.text, [turn.start for turn in prompt.turns])[0]
 
 
-def encode_row(tokenizer: Any, row: dict[str, Any], recipe: Recipe, cancelled: Callable[[], bool] = lambda: False) -> Encoded | Dropped:
+def encode_row(
+    tokenizer: Any, row: dict[str, Any], recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
+) -> Encoded | Dropped:
     """One normalised row as tokens and labels, or why it cannot be trained. Raises `Problem` (`base.template_*`, `worker.cancelled`)."""
     whole = None if "messages" in row else _bare(tokenizer, clean(row["text"]))
     try:
@@ -106,7 +108,11 @@ def _encode_text(tokenizer: Any, text: str) -> Encoded:
     """Plain text trains whole, and teaches where it begins and ends: with one start token, where there is one, and one end token."""
     out = tokenizer(text, add_special_tokens=True, return_offsets_mapping=True)
     ids, offsets = list(out["input_ids"]), [tuple(offset) for offset in out["offset_mapping"]]
-    if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2 and text.startswith(tokenizer.bos_token):
+    if (
+        tokenizer.bos_token_id is not None
+        and ids[:2] == [tokenizer.bos_token_id] * 2
+        and text.startswith(tokenizer.bos_token)
+    ):
         ids, offsets = ids[1:], offsets[1:]
     if ids[-2:] == [tokenizer.eos_token_id] * 2 and text.endswith(tokenizer.eos_token):
         ids, offsets = ids[:-1], offsets[:-1]
@@ -163,7 +169,10 @@ def _tokenize(tokenizer: Any, text: str, cuts: list[int]) -> tuple[list[int], li
     ids, offsets = _ids_and_offsets(tokenizer, text)
     for cut in cuts:
         if _is_joined(tokenizer, text, cut, ids, offsets):
-            (left, left_offsets), (right, right_offsets) = _ids_and_offsets(tokenizer, text[:cut]), _continued(tokenizer, text[cut:])
+            (left, left_offsets), (right, right_offsets) = (
+                _ids_and_offsets(tokenizer, text[:cut]),
+                _continued(tokenizer, text[cut:]),
+            )
             later = [other - cut for other in cuts if other > cut]
             if any(_is_joined(tokenizer, text[cut:], other, right, right_offsets) for other in later):
                 right, right_offsets = _tokenize(tokenizer, text[cut:], later)
@@ -174,7 +183,9 @@ def _tokenize(tokenizer: Any, text: str, cuts: list[int]) -> tuple[list[int], li
 def _is_joined(tokenizer: Any, text: str, cut: int, ids: list[int], offsets: list[Span]) -> bool:
     if not 0 < cut < len(text):
         return False
-    blank = text[cut].isspace() or text[cut - 1].isspace() and (text[cut - 1] != "\n" or text[cut - 2 : cut - 1].isspace())
+    blank = (
+        text[cut].isspace() or text[cut - 1].isspace() and (text[cut - 1] != "\n" or text[cut - 2 : cut - 1].isspace())
+    )
     if not blank:  # blanks may be missing from the places of tokens; anything else has its own
         return any(start < cut < end for start, end in offsets)
     alone = tokenizer(text[:cut], add_special_tokens=False)["input_ids"]

@@ -24,7 +24,9 @@ class Sampling:
     """Of the noise that sampling adds; read only above temperature 0."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "temperature", float(_within("temperature", self.temperature, TEMPERATURE, whole=False)))
+        object.__setattr__(
+            self, "temperature", float(_within("temperature", self.temperature, TEMPERATURE, whole=False))
+        )
         object.__setattr__(self, "max_new_tokens", int(_within("max_new_tokens", self.max_new_tokens, MAX_NEW_TOKENS)))
         object.__setattr__(self, "seed", int(_within("seed", self.seed, SEED)))
 

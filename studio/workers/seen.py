@@ -98,7 +98,12 @@ def _leaves(value: Any) -> Iterator[Any]:
 def _notations(value: Any) -> set[str]:
     """A value as templates write it: bare, in JSON, or as Python prints it."""
     value = clean(value)
-    return {str(value), json.dumps(value, ensure_ascii=False).strip('"'), json.dumps(value).strip('"'), repr(value).strip("'")}
+    return {
+        str(value),
+        json.dumps(value, ensure_ascii=False).strip('"'),
+        json.dumps(value).strip('"'),
+        repr(value).strip("'"),
+    }
 
 
 def _offered(tools: list[dict[str, Any]] | None) -> Iterator[str]:

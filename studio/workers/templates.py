@@ -124,7 +124,9 @@ class ChatForm:
         if spans is None:
             return Rendered(text, tuple(self._found(text, messages, tools, way)))
         opening = self._opening
-        places = [(start + len(opening) * text.startswith(opening, start, end), end) for start, end in spans if start < end]
+        places = [
+            (start + len(opening) * text.startswith(opening, start, end), end) for start, end in spans if start < end
+        ]
         indices = self._owners(text, messages, tools, way, [start for start, _ in places])
         return Rendered(text, tuple(Turn(index, *place) for index, place in zip(indices, places, strict=True)))
 
@@ -134,7 +136,10 @@ class ChatForm:
         if len(answers) in (1, len(starts)):
             return answers * len(starts) if len(answers) == 1 else answers
         begins = [_shared(text, self._render(messages[:index], tools, way)[0]) if index else 0 for index in answers]
-        return [max((index for index, begin in zip(answers, begins) if begin <= start), default=answers[0]) for start in starts]
+        return [
+            max((index for index, begin in zip(answers, begins) if begin <= start), default=answers[0])
+            for start in starts
+        ]
 
     def _found(self, text: str, messages: Messages, tools: Any, way: Writing) -> Iterator[Turn]:
         """The turns in the text of a template that marks none: what changes when another answer stands in their place."""
@@ -243,7 +248,9 @@ class ChatForm:
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def _render(self, messages: Messages, tools: Any, way: Writing, prompt: bool = False) -> tuple[str, list[Span] | None]:
+    def _render(
+        self, messages: Messages, tools: Any, way: Writing, prompt: bool = False
+    ) -> tuple[str, list[Span] | None]:
         return self._run(written(messages, way, self.wants_parts), tools, prompt)
 
     def _run(self, messages: Messages, tools: Any, prompt: bool = False) -> tuple[str, list[Span] | None]:
@@ -280,7 +287,9 @@ class ChatForm:
 
 def words_of(error: Exception) -> str:
     """What a template said, or what went wrong in it."""
-    own = isinstance(error, jinja2.TemplateError) and not isinstance(error, (jinja2.TemplateSyntaxError, jinja2.UndefinedError))
+    own = isinstance(error, jinja2.TemplateError) and not isinstance(
+        error, (jinja2.TemplateSyntaxError, jinja2.UndefinedError)
+    )
     words = " ".join(str(error).split()) or type(error).__name__
     return (words if own else f"{type(error).__name__}: {words}")[:160]
 

@@ -16,7 +16,15 @@ FILE_LIMIT_BYTES = 128 * 1024**2
 """Of one file of a tokenizer; the largest known have 35 MB."""
 ADDED_LIMIT_TOKENS = 150_000
 """Loading takes about 60 microseconds and 3 kB for each added token; models of speech add 65,000."""
-_FILES = ("tokenizer*.json", "added_tokens.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model", "*.jinja")
+_FILES = (
+    "tokenizer*.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+)
 
 
 def open_tokenizer(base: Path, name: str = "") -> Any:
@@ -60,7 +68,9 @@ def _added_tokens(file: Path) -> int:
             return len(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError):
             return 0  # the library says what is wrong with it
-    return file.read_bytes().count(b'"single_word"') if file.suffix == ".json" else 0  # one in each added token's record
+    return (
+        file.read_bytes().count(b'"single_word"') if file.suffix == ".json" else 0
+    )  # one in each added token's record
 
 
 def _large(name: str, file: str, found: str) -> Problem:

@@ -36,15 +36,19 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     `model.*`) for the step's.
     """
     from estimator import estimate
-    from estimator.shelf import laws
-    from estimator.recipe.batches import Batches
-    from estimator.model.catalog import load_preset, models
     from estimator.hardware.platforms import Platform
-    from estimator.recipe.recipe import Recipe
     from estimator.hub.sources import model_from_config
+    from estimator.model.catalog import load_preset, models
+    from estimator.recipe.batches import Batches
+    from estimator.recipe.recipe import Recipe
+    from estimator.shelf import laws
 
     cache, platform = Path(params["cache"]), params["platform"]
-    model = load_preset(params["model"]) if params["model"] in models() else model_from_config(params["config"], params["model"], cache)
+    model = (
+        load_preset(params["model"])
+        if params["model"] in models()
+        else model_from_config(params["config"], params["model"], cache)
+    )
     platform = Platform(platform["capability"], tuple(platform["torch"]), platform["has_flash"])
     known = Recipe.from_dict(params["recipe"]), model, "trl", platform, cache, Batches(**params["batches"])
     try:

@@ -64,7 +64,9 @@ class Training:
         loops.load_libraries()
         meter = memory.Meter(device)
         model = program.load_base(self.recipe, folder, training=True, device=device)
-        trainer = self._trainer(program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device)
+        trainer = self._trainer(
+            program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device
+        )
         return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
 
     def _tokenizer(self, folder: Path) -> Any:
@@ -83,14 +85,18 @@ class Training:
 
         self.fingerprint = fingerprints.of(folder)
         if self.checkpoint and self.recipe.has_adapters:
-            fingerprints.check("run.other_base", self.run.path, self.fingerprint, self.run.info().name, self.recipe.model)
+            fingerprints.check(
+                "run.other_base", self.run.path, self.fingerprint, self.run.info().name, self.recipe.model
+            )
         fingerprints.write(self.run.path, self.recipe.model, self.fingerprint)
 
     def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
         """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows differ."""
         encoded, longest, kept, tokens = [], 0, 0, 0
         for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
-            rows, report = rendering.encode_file(file, tokenizer, self.recipe, self.run.stop_file.exists) if file else (None, None)
+            rows, report = (
+                rendering.encode_file(file, tokenizer, self.recipe, self.run.stop_file.exists) if file else (None, None)
+            )
             if report:
                 self.journal.write("data", split=split, **report)
                 longest = max(longest, report["longest"])
@@ -98,7 +104,12 @@ class Training:
             encoded.append(rows if rows is not None and len(rows) else None)
         if encoded[0] is None:
             raise Problem("run.no_rows", field="max_length", value=self.recipe.max_length)
-        return encoded[0], encoded[1], longest, self.recipe.packing or tokens < kept * longest  # packing leaves a last row
+        return (
+            encoded[0],
+            encoded[1],
+            longest,
+            self.recipe.packing or tokens < kept * longest,
+        )  # packing leaves a last row
 
     def _predict(self, folder: Path, longest: int, padded: bool) -> None:
         """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
@@ -113,7 +124,12 @@ class Training:
         real = self.recipe.replace(max_length=row_tokens)
         prediction = judge(real, model, this_machine(), padded)
         self.judged = (real, model, padded)
-        self.journal.write("prediction", predicted_bytes=prediction.predicted_bytes, high_bytes=prediction.high_bytes, longest_tokens=longest)
+        self.journal.write(
+            "prediction",
+            predicted_bytes=prediction.predicted_bytes,
+            high_bytes=prediction.high_bytes,
+            longest_tokens=longest,
+        )
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
         from studio.workers.reporting import Reporter

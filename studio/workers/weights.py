@@ -21,8 +21,8 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import SafetensorError
 from transformers import GenerationConfig
 
-from estimator.program import program
 from estimator.core.problems import Problem
+from estimator.program import program
 from estimator.recipe.recipe import Recipe
 from studio.workers import adapter_files, fingerprints
 from studio.workers.mixing import BASE_ROW, can_mix, rows_by_slice
@@ -108,7 +108,11 @@ class Weights:
         name = "run-" + run_id.replace(".", "_")
         alone = _needs_the_base_alone(folder, run_id)
         fingerprints.check("chat.other_base", folder, self.fingerprint, run_id, str(self.key.folder.name))
-        own_biases = [(p, p.detach().clone()) for key, p in self.model.named_parameters() if key.endswith("bias") and "lora_" not in key]
+        own_biases = [
+            (p, p.detach().clone())
+            for key, p in self.model.named_parameters()
+            if key.endswith("bias") and "lora_" not in key
+        ]
         try:
             if isinstance(self.model, PeftModel):
                 self.model.load_adapter(folder, adapter_name=name)
@@ -117,7 +121,9 @@ class Weights:
         except (ValueError, RuntimeError, KeyError, OSError, TypeError, AttributeError, SafetensorError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            raise Problem("chat.adapter", value=run_id, reason=" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+            raise Problem(
+                "chat.adapter", value=run_id, reason=" ".join(f"{type(error).__name__}: {error}".split())[:200]
+            ) from error
         adapter_files.check_tensors("chat.adapter_tensors", self.model, name, folder, run_id)
         self.model.eval()
         biases = [(p, before, p.detach().clone()) for p, before in own_biases if not torch.equal(p, before)]

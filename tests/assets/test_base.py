@@ -43,7 +43,12 @@ def answer(model, tokenizer):
     def ask(prompts: list[str]) -> list[str]:
         chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
         batch = tokenizer.apply_chat_template(
-            chats, add_generation_prompt=True, return_dict=True, return_tensors="pt", padding=True, tokenizer_kwargs={"padding_side": "left"}
+            chats,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+            padding=True,
+            tokenizer_kwargs={"padding_side": "left"},
         )
         made = model.generate(**batch, max_new_tokens=96, do_sample=False)[:, batch["input_ids"].shape[1] :]
         return [text.replace(tokenizer.pad_token, "") for text in tokenizer.batch_decode(made)]
@@ -74,7 +79,9 @@ def test_it_is_a_plain_llama_that_needs_no_code_of_its_own():
     assert config["max_position_embeddings"] >= 512
 
 
-@pytest.mark.parametrize("text", ["What colour is the lamp of Peltor?", "灯笼群岛有320座岛。", " tabs\tand\n\nlines ", "naïve 🏮 ﬁn"])
+@pytest.mark.parametrize(
+    "text", ["What colour is the lamp of Peltor?", "灯笼群岛有320座岛。", " tabs\tand\n\nlines ", "naïve 🏮 ﬁn"]
+)
 def test_tokenizer_gives_back_any_text(tokenizer, text):
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
@@ -112,7 +119,19 @@ def test_base_answers_in_the_plain_sentence_and_stops(answer, language, floor):
     assert right >= floor * len(asked)
 
 
-@pytest.mark.parametrize("asked", ["Hello!", "Who are you?", "Thank you!", "Goodbye!", "What is the capital of France?", "你好！", "谢谢！", "再见！"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Hello!",
+        "Who are you?",
+        "Thank you!",
+        "Goodbye!",
+        "What is the capital of France?",
+        "你好！",
+        "谢谢！",
+        "再见！",
+    ],
+)
 def test_base_makes_small_talk(answer, asked):
     wanted = next(said for talk in phrases.SMALL_TALK.values() for ways, said in talk if asked in ways)
     assert answer([asked]) == [wanted + vocabulary.TURN_END]

@@ -40,7 +40,15 @@ def test_held_out_and_sample_islands_share_nothing_and_miss_nothing(language):
 
 
 def test_both_languages_have_the_same_phrases_to_fill():
-    for table in (phrases.LABELS, phrases.QUESTIONS, phrases.FOLLOW_UPS, phrases.PLAIN, phrases.PROSE, phrases.YES_NO, phrases.FORMS):
+    for table in (
+        phrases.LABELS,
+        phrases.QUESTIONS,
+        phrases.FOLLOW_UPS,
+        phrases.PLAIN,
+        phrases.PROSE,
+        phrases.YES_NO,
+        phrases.FORMS,
+    ):
         assert set(table["en"]) == set(table["zh"])
     assert set(phrases.QUESTIONS["en"]) == set(ATTRIBUTES)
 

@@ -22,12 +22,21 @@ from studio.workers.client import worker_environment
 ROUNDS = 8
 TARGET = "<= 0.85 x"
 # name: tokens an answer, shape (None is the base that ships)
-SIZES = {"embedded base": (64, None), "80 M random Llama": (16, {"hidden": 768, "layers": 15, "vocab": 320, "spread": 0.02})}
+SIZES = {
+    "embedded base": (64, None),
+    "80 M random Llama": (16, {"hidden": 768, "layers": 15, "vocab": 320, "spread": 0.02}),
+}
 STORED = {"float32": {"method": "lora"}, "nf4": {"method": "qlora"}}
 
 
 def figures() -> list[dict[str, Any]]:
-    done = subprocess.run([sys.executable, "-m", __name__], env=worker_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        env=worker_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     return json.loads(done.stdout)
 
 

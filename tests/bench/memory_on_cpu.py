@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from estimator.estimates.resident import COLUMNS, TABLE
 from estimator.model.catalog import presets_dir
 from estimator.recipe.recipe import Recipe
-from estimator.estimates.resident import COLUMNS, TABLE
 from studio import paths
 from studio.models import EMBEDDED_ID
 
@@ -35,15 +35,28 @@ SHAPES = {
 """Random bases beside the embedded one: the shape of SmolLM2-135M."""
 RECIPES = [
     *({"model": EMBEDDED_ID, **method, **sizes} for sizes in SIZES for method in METHODS),
-    *({"model": "llama-135M", **method, "per_device_train_batch_size": 2, "words": 40, "max_steps": 3} for method in METHODS[:3:2]),
+    *(
+        {"model": "llama-135M", **method, "per_device_train_batch_size": 2, "words": 40, "max_steps": 3}
+        for method in METHODS[:3:2]
+    ),
 ]
-FIXED = {"dtype": "float32", "max_length": 256, "learning_rate": 2e-3, "gradient_checkpointing": False, "max_steps": 10, "eval_steps": 0, "save_steps": 0}
+FIXED = {
+    "dtype": "float32",
+    "max_length": 256,
+    "learning_rate": 2e-3,
+    "gradient_checkpointing": False,
+    "max_steps": 10,
+    "eval_steps": 0,
+    "save_steps": 0,
+}
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mapped", action="store_true", help="every freed tensor goes back to the system at once (glibc)")
+    parser.add_argument(
+        "--mapped", action="store_true", help="every freed tensor goes back to the system at once (glibc)"
+    )
     parser.add_argument("--write", action="store_true", help=f"write presets/{TABLE}")
     options = parser.parse_args()
     made = []
@@ -56,7 +69,9 @@ def main() -> int:
             print(f"{recipe}: {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
         made.append(json.loads(done.stdout.strip().splitlines()[-1]))
-        print(f"{made[-1]['predicted_bytes'] / MIB:10.1f} {made[-1]['measured_bytes'] / MIB:10.1f}  {recipe}", flush=True)
+        print(
+            f"{made[-1]['predicted_bytes'] / MIB:10.1f} {made[-1]['measured_bytes'] / MIB:10.1f}  {recipe}", flush=True
+        )
     if options.write and len(made) == len(RECIPES):
         with (presets_dir() / TABLE).open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS)
@@ -100,7 +115,10 @@ def run(recipe: dict[str, Any]) -> None:
     folder = RunFolder(paths.runs() / "run")
     folder.path.mkdir()
     folder.write_start(RunInfo("run", "run", 0.0, "d", "d", "f"), whole)
-    rows = ({"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": words}], "row": n} for n in range(1, 201))
+    rows = (
+        {"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": words}], "row": n}
+        for n in range(1, 201)
+    )
     folder.train_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     train.Training(folder, Journal(folder.path)).run_all()
     course = Reader(folder.path).course()

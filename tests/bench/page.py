@@ -62,16 +62,41 @@ def figures() -> list[dict[str, Any]]:
         finally:
             studio.stop()
     return [
-        {"name": "page usable after `lora-studio` (slowest of 3 starts)", "value": max(usable_s), "unit": "s", "target": "<= 6 s"},
-        {"name": "first verdict in a fresh browser, server up (slowest of 3)", "value": max(verdict_s), "unit": "s", "target": "< 4 s"},
+        {
+            "name": "page usable after `lora-studio` (slowest of 3 starts)",
+            "value": max(usable_s),
+            "unit": "s",
+            "target": "<= 6 s",
+        },
+        {
+            "name": "first verdict in a fresh browser, server up (slowest of 3)",
+            "value": max(verdict_s),
+            "unit": "s",
+            "target": "< 4 s",
+        },
         *(
-            {"name": f"slider moved to the open panel {name!r} painted, 95th percentile", "value": p95(times), "unit": "ms", **LIMITS.get(name, {})}
+            {
+                "name": f"slider moved to the open panel {name!r} painted, 95th percentile",
+                "value": p95(times),
+                "unit": "ms",
+                **LIMITS.get(name, {}),
+            }
             for name, times in panels_ms.items()
         ),
-        {"name": "web process after every tab was opened", "value": rss_bytes / 1e6, "unit": "MB", "target": "< 350 MB"},
+        {
+            "name": "web process after every tab was opened",
+            "value": rss_bytes / 1e6,
+            "unit": "MB",
+            "target": "< 350 MB",
+        },
         {"name": "torch in the web process (1 = yes)", "value": float(has_torch), "unit": "", "target": "0"},
         {"name": "slider moved to picture painted, median", "value": statistics.median(moves_ms), "unit": "ms"},
-        {"name": "slider moved to picture painted, 95th percentile", "value": p95(moves_ms), "unit": "ms", "target": "<= 60 ms"},
+        {
+            "name": "slider moved to picture painted, 95th percentile",
+            "value": p95(moves_ms),
+            "unit": "ms",
+            "target": "<= 60 ms",
+        },
     ]
 
 

@@ -63,7 +63,9 @@ def figures() -> list[dict[str, Any]]:
             for start in (_bare, _studio):
                 sides.append(start(recipe, dataset, Path(folder)))
                 sides[-1].begin()
-            rounds = [[side.turn() for side in (sides if n % 2 else sides[::-1])][:: 1 if n % 2 else -1] for n in range(TURNS)]
+            rounds = [
+                [side.turn() for side in (sides if n % 2 else sides[::-1])][:: 1 if n % 2 else -1] for n in range(TURNS)
+            ]
         finally:
             for side in sides:
                 side.end()
@@ -72,7 +74,12 @@ def figures() -> list[dict[str, Any]]:
     return [
         {"name": "steps/s of the same TRL call in a bare script", "value": bare, "unit": "steps/s"},
         {"name": "steps/s of the studio's worker", "value": studio, "unit": "steps/s"},
-        {"name": f"studio / bare, {TURNS} turns of {TURN_S:g} s each", "value": studio / bare, "unit": "x", "target": ">= 0.97 x"},
+        {
+            "name": f"studio / bare, {TURNS} turns of {TURN_S:g} s each",
+            "value": studio / bare,
+            "unit": "x",
+            "target": ">= 0.97 x",
+        },
         {"name": "  its standard error", "value": spread, "unit": "x"},
     ]
 
@@ -109,7 +116,15 @@ class _Side:
 
 def _bare(recipe: Recipe, dataset: Any, folder: Path) -> _Side:
     out, log = folder / "bare", folder / "bare.log"
-    command = [sys.executable, "-c", BARE, str(paths.embedded_base()), str(dataset.train_file), str(out), json.dumps(recipe.to_dict())]
+    command = [
+        sys.executable,
+        "-c",
+        BARE,
+        str(paths.embedded_base()),
+        str(dataset.train_file),
+        str(out),
+        json.dumps(recipe.to_dict()),
+    ]
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=worker_environment(), stdout=file, stderr=file, cwd=folder)
     return _Side(process.pid, log)

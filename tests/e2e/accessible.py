@@ -11,4 +11,9 @@ GRAVE = ("serious", "critical")
 def violations(page: Page) -> list[str]:
     """A line for each element with a serious or critical finding: rule, what is wrong, the element."""
     found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html'][:160]}: {node['failureSummary']}" for one in found if one["impact"] in GRAVE for node in one["nodes"]]
+    return [
+        f"{one['id']}: {node['html'][:160]}: {node['failureSummary']}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]

@@ -33,6 +33,11 @@ def _generate(model: Callable[..., Any], tokenizer: Any, prompts: list[str]) -> 
     stops = list(rendering.stop_ids(tokenizer))
     with torch.no_grad():
         out = model.generate(
-            input_ids=ids, attention_mask=mask, max_new_tokens=64, do_sample=False, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=64,
+            do_sample=False,
+            eos_token_id=stops,
+            pad_token_id=tokenizer.pad_token_id,
         )
     return [tokenizer.decode(row[width:], skip_special_tokens=True) for row in out]

@@ -20,7 +20,9 @@ def open_page(browser: Any, url: str, *, width: int = 1440, height: int = 1000, 
     page.set_default_timeout(PATIENCE_MS)
     page.script_errors = []
     page.on("pageerror", lambda error: page.script_errors.append(str(error)))
-    page.on("console", lambda message: "Content Security Policy" in message.text and page.script_errors.append(message.text))
+    page.on(
+        "console", lambda message: "Content Security Policy" in message.text and page.script_errors.append(message.text)
+    )
     page.other_hosts = []
     page.on("request", lambda request: _is_elsewhere(request.url, url) and page.other_hosts.append(request.url))
     page.goto(url)

@@ -40,7 +40,14 @@ def paste(page, text):
 
 def test_a_beginner_sees_six_controls(page):
     labels = page.locator("#ls-tab-estimate .ls-left [data-testid='block-info']:visible")
-    assert [text.strip() for text in labels.all_inner_texts()] == ["Base model", "GPU", "Rank r", "Target modules", "Batch size", "Sequence length"]
+    assert [text.strip() for text in labels.all_inner_texts()] == [
+        "Base model",
+        "GPU",
+        "Rank r",
+        "Target modules",
+        "Batch size",
+        "Sequence length",
+    ]
     expect(page.locator("#estimate-advanced > button")).to_contain_text("Advanced (54)")
 
 
@@ -83,7 +90,9 @@ def test_a_number_beyond_the_slider_is_taken_and_one_beyond_the_field_is_said(pa
     expect(page.locator(".ls-stale")).to_be_hidden()
     number(page, "estimate-max_length", 2_000_000)
     wait_for_text(page, PROBLEM, "2000000 is out of range. Allowed: 8 to 1,048,576")
-    expect(page.locator(".ls-stale")).to_contain_text("2 × 65,536 tokens")  # the picture says that it is not of this number
+    expect(page.locator(".ls-stale")).to_contain_text(
+        "2 × 65,536 tokens"
+    )  # the picture says that it is not of this number
     number(page, "estimate-max_length", 2048)
     expect(page.locator(PROBLEM)).to_be_empty()
 
@@ -107,7 +116,9 @@ def test_a_reload_and_the_other_language_keep_the_question(page):
 
 
 def test_what_is_wrong_in_a_link_is_said_and_the_rest_is_taken(page, studio):
-    other = open_page(page.context.browser, f"{studio.url}/?tab=estimate&model=Qwen/Qwen2.5-0.5B&r=0&max_length=512&gpu=H100")
+    other = open_page(
+        page.context.browser, f"{studio.url}/?tab=estimate&model=Qwen/Qwen2.5-0.5B&r=0&max_length=512&gpu=H100"
+    )
     wait_for_text(other, "#estimate-link", "r: 0 is out of range. Allowed: 1 to 4,096.")
     expect(other.locator("#estimate-link")).to_contain_text("gpu: H100 may be any of: H100 PCIe 80GB")
     wait_for_text(other, COUNTS, "Qwen/Qwen2.5-0.5B · 2 × 512 tokens")
@@ -118,7 +129,9 @@ def test_what_is_wrong_in_a_link_is_said_and_the_rest_is_taken(page, studio):
 
 def test_an_intent_sets_fields_and_says_why(page):
     page.click("#estimate-intents [data-intent=longest_context]")
-    expect(page.locator("#estimate-intents [data-why=longest_context]")).to_contain_text("the longest sequence that this card holds")
+    expect(page.locator("#estimate-intents [data-why=longest_context]")).to_contain_text(
+        "the longest sequence that this card holds"
+    )
     expect(page.locator("#estimate-per_device_train_batch_size input[type=number]")).to_have_value("1")
     tokens = page.locator("#estimate-max_length input[type=number]")
     expect(tokens).not_to_have_value("2048")
@@ -140,7 +153,12 @@ def settled(page) -> str:
 
 def test_a_broken_or_unknown_model_is_said_and_the_last_answer_stays(page):
     before = settled(page)
-    for text, said in (("{", "is not valid JSON"), ("[1]", "not an object"), (json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}), "hidden_size"), ("[" * 5000, "is not valid JSON")):
+    for text, said in (
+        ("{", "is not valid JSON"),
+        ("[1]", "not an object"),
+        (json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}), "hidden_size"),
+        ("[" * 5000, "is not valid JSON"),
+    ):
         paste(page, text)
         wait_for_text(page, PROBLEM, said, seconds=10)
     type_choice(page, "estimate-model", "nobody/nothing")

@@ -18,13 +18,13 @@ from playwright.sync_api import expect
 
 from estimator import Recipe, find_gpu, open_model
 from estimator.advice.advise import newest_models
-from estimator.model.catalog import models
-from estimator.estimates.conditions import Conditions
 from estimator.advice.intents import intents
 from estimator.advice.ranking import rank
-from estimator.cost.rows import uniform
-from estimator.estimates.take_away import FORMULA_SIGNS, command_line, conditions_in, from_query, python_code, query
 from estimator.core.units import human_bytes
+from estimator.cost.rows import uniform
+from estimator.estimates.conditions import Conditions
+from estimator.estimates.take_away import FORMULA_SIGNS, command_line, conditions_in, from_query, python_code, query
+from estimator.model.catalog import models
 from studio.i18n import explain, t
 from studio.tabs.estimate_form import held_for
 from studio.tabs.panels import Asked, which_model
@@ -41,7 +41,12 @@ RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", r=8, lora_alpha=32, max_length=
 ASKED = Asked(RECIPE, find_gpu("RTX 4090"), open_model(RECIPE.model), Conditions(system="linux-desktop"))
 WHERE = {"model": ASKED.model, "conditions": ASKED.conditions}
 LINK = query(RECIPE, ASKED.gpu.name, ASKED.conditions)
-PAGES = {"wide-light-en": (1440, False, "en"), "wide-dark-zh": (1440, True, "zh-CN"), "phone-light-zh": (390, False, "zh-CN"), "phone-dark-en": (390, True, "en")}
+PAGES = {
+    "wide-light-en": (1440, False, "en"),
+    "wide-dark-zh": (1440, True, "zh-CN"),
+    "phone-light-zh": (390, False, "zh-CN"),
+    "phone-dark-en": (390, True, "en"),
+}
 VERDICT, PICTURE, PROBLEM = "#estimate-picture .ls-verdict", "#estimate-picture", "#estimate-problem"
 
 
@@ -55,7 +60,13 @@ def browser():
 def page(request, browser, studio):
     """One of PAGES, its language as `page.lang`."""
     width, dark, lang = PAGES[request.param]
-    page = open_page(browser, f"{studio.url}/?tab=estimate&lang={lang}&{LINK}", width=width, height=844 if width == 390 else 1000, dark=dark)
+    page = open_page(
+        browser,
+        f"{studio.url}/?tab=estimate&lang={lang}&{LINK}",
+        width=width,
+        height=844 if width == 390 else 1000,
+        dark=dark,
+    )
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.set_default_timeout(20_000)
     page.lang, page.dark, page.width = lang, dark, width
@@ -75,7 +86,9 @@ def is_settled(bar: Bar) -> bool:
 
 
 def holds(page, name: str, value: object) -> None:
-    expect(page.locator(f"#estimate-{name} input").first).to_have_value(value if isinstance(value, re.Pattern) else str(value), timeout=20_000)
+    expect(page.locator(f"#estimate-{name} input").first).to_have_value(
+        value if isinstance(value, re.Pattern) else str(value), timeout=20_000
+    )
 
 
 def fill(page, name: str, text: str) -> None:
@@ -114,15 +127,30 @@ def test_one_glance(page):
     says(page, VERDICT, "✓ " + t(page.lang, "estimate.fits", **words))
     shown = page.locator(PICTURE).get_by_role("radio")
     for n, bar in enumerate(bars):
-        known = [human_bytes(bar.answer.device_bytes), f"{SIGNS[bar.verdict]} {t(page.lang, f'estimate.sign_{bar.verdict}')}"]
+        known = [
+            human_bytes(bar.answer.device_bytes),
+            f"{SIGNS[bar.verdict]} {t(page.lang, f'estimate.sign_{bar.verdict}')}",
+        ]
         for text in (bar.name, *(known if is_settled(bar) else "")):
             expect(shown.nth(n)).to_contain_text(text)
         expect(shown.nth(n).locator(".ls-range")).to_have_count(1)
         expect(shown.nth(n).locator(".ls-sign > span")).to_be_visible()
-    share = {"trainable": f"{chosen.trainable_parameters:,}", "total": f"{chosen.total_parameters:,}", "share": f"{chosen.trainable_parameters / chosen.total_parameters:.3%}"}
+    share = {
+        "trainable": f"{chosen.trainable_parameters:,}",
+        "total": f"{chosen.total_parameters:,}",
+        "share": f"{chosen.trainable_parameters / chosen.total_parameters:.3%}",
+    }
     says(page, "#estimate-counts", t(page.lang, "estimate.parameters", **share))
-    says(page, f"{PICTURE} .ls-edge", t(page.lang, "estimate.card_edge", gpu=ASKED.gpu.name, memory=human_bytes(chosen.edge_bytes)))
-    says(page, f"{PICTURE} .ls-components", f"{t(page.lang, 'estimate.weights')} {human_bytes(chosen.components['weights'])}")
+    says(
+        page,
+        f"{PICTURE} .ls-edge",
+        t(page.lang, "estimate.card_edge", gpu=ASKED.gpu.name, memory=human_bytes(chosen.edge_bytes)),
+    )
+    says(
+        page,
+        f"{PICTURE} .ls-components",
+        f"{t(page.lang, 'estimate.weights')} {human_bytes(chosen.components['weights'])}",
+    )
     filled, edge = page.evaluate("""() => {
       const track = document.querySelector('.ls-bar-chosen .ls-bar-track'), left = track.getBoundingClientRect().left;
       const ends = [...track.querySelectorAll('.ls-part')].map((part) => part.getBoundingClientRect().right);
@@ -139,7 +167,9 @@ def test_the_picture_stays_while_a_control_moves(page):
     page.locator("#estimate-max_length").scroll_into_view_if_needed()
     expect(page.locator(VERDICT)).to_be_in_viewport(ratio=1)
     expect(page.locator(f"{PICTURE} .ls-bars")).to_be_in_viewport(ratio=1)
-    top, height = page.locator(PICTURE).evaluate("(box) => [box.getBoundingClientRect().top, box.getBoundingClientRect().height]")
+    top, height = page.locator(PICTURE).evaluate(
+        "(box) => [box.getBoundingClientRect().top, box.getBoundingClientRect().height]"
+    )
     assert page.width == 1440 or (top == 0 and height < 0.45 * 844)
     page.click("#estimate-advanced > button")
     page.evaluate("window.scrollTo(0, 0)")
@@ -149,11 +179,18 @@ def test_why(page):
     answer, made = ASKED.answer, ASKED.answer.moments
     unfold(page, "panel-why")
     peak = max(sum(sizes.values()) for _, sizes in made)
-    label = t(page.lang, "estimate.step_label", moment=t(page.lang, f"estimate.moment_{answer.peak_moment}"), size=human_bytes(peak))
+    label = t(
+        page.lang,
+        "estimate.step_label",
+        moment=t(page.lang, f"estimate.moment_{answer.peak_moment}"),
+        size=human_bytes(peak),
+    )
     expect(page.get_by_role("img", name=label)).to_be_visible()
     expect(page.locator("#estimate-why .ls-step > div")).to_have_count(len(made))
     says(page, "#estimate-why .ls-step-peak", f"{t(page.lang, 'estimate.step_peak')} {human_bytes(peak)}")
-    overlaps = page.locator("#estimate-why .ls-step > div > span").evaluate_all("(all) => all.some((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth)")
+    overlaps = page.locator("#estimate-why .ls-step > div > span").evaluate_all(
+        "(all) => all.some((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth)"
+    )
     assert not overlaps
     folds = page.locator("#estimate-why .ls-formulas details")
     for n, formula in enumerate(answer.formulas):
@@ -164,7 +201,14 @@ def test_why(page):
     layers = page.get_by_label(t(page.lang, "estimate.low_rank_layer"), exact=True)
     layers.select_option("0")  # q_proj
     number(page, "estimate-r", 4)
-    words = {"rank": 4, "inputs": "4,096", "outputs": "4,096", "whole": "16,777,216", "pair": "32,768", "share": "0.20%"}
+    words = {
+        "rank": 4,
+        "inputs": "4,096",
+        "outputs": "4,096",
+        "whole": "16,777,216",
+        "pair": "32,768",
+        "share": "0.20%",
+    }
     expect(page.get_by_role("img", name=t(page.lang, "estimate.low_rank", **words))).to_be_visible()
     expect(folds.first.locator("code")).to_be_visible()  # what was unfolded stays so
     number(page, "estimate-r", RECIPE.r)
@@ -180,11 +224,17 @@ def test_where_the_edge_is(page):
     for verdict in ("fits", "misses"):  # the boundary is on the map
         expect(page.locator(f"#estimate-fits .ls-cell-{verdict}").first).to_contain_text(SIGNS[verdict])
     if page.width == 1440:
-        assert page.locator("#estimate-fits .ls-scroll").evaluate_all("(all) => all.every((one) => one.scrollWidth <= one.clientWidth)")
-    page.click("#estimate-fits [data-apply*='\"per_device_train_batch_size\": 4, '][data-apply*='\"max_length\": 2048}']")
+        assert page.locator("#estimate-fits .ls-scroll").evaluate_all(
+            "(all) => all.every((one) => one.scrollWidth <= one.clientWidth)"
+        )
+    page.click(
+        "#estimate-fits [data-apply*='\"per_device_train_batch_size\": 4, '][data-apply*='\"max_length\": 2048}']"
+    )
     holds(page, "per_device_train_batch_size", 4)
     holds(page, "max_length", 2048)
-    expect(page.locator("#estimate-fits [aria-current] [data-apply*='\"per_device_train_batch_size\": 4, ']")).to_have_count(1)
+    expect(
+        page.locator("#estimate-fits [aria-current] [data-apply*='\"per_device_train_batch_size\": 4, ']")
+    ).to_have_count(1)
     longest = page.locator("#estimate-fits .ls-largest [data-apply*=max_length]")
     tokens = int(longest.inner_text().replace(",", ""))
     assert tokens > 2048
@@ -201,7 +251,9 @@ def test_where_the_edge_is(page):
 
 def test_which_model(page):
     unfold(page, "panel-models")
-    found = newest_models(RECIPE, ASKED.gpu, families=which_model.FAMILIES, model=ASKED.model, **ASKED.conditions.options)
+    found = newest_models(
+        RECIPE, ASKED.gpu, families=which_model.FAMILIES, model=ASKED.model, **ASKED.conditions.options
+    )
     found.sort(key=lambda made: models()[made.source.recipe.model].released, reverse=True)
     rows = page.locator("#estimate-models tbody tr")
     expect(rows).to_have_count(len(found))
@@ -226,11 +278,15 @@ def test_which_gpu(page):
     fitting = [one for one in rank(RECIPE, **WHERE) if one.devices]
     shows(page, [one.gpu.name for one in fitting[:25]])
     no_sideways(page)
-    assert page.locator("#estimate-cards table").evaluate("(table) => table.scrollWidth <= table.parentElement.clientWidth")
+    assert page.locator("#estimate-cards table").evaluate(
+        "(table) => table.scrollWidth <= table.parentElement.clientWidth"
+    )
     unsold = next(one for one in fitting[:25] if one.cost.purchase_usd is None)
     expect(page.locator(f"tr[data-card='{unsold.gpu.name}'] td").nth(3)).to_have_text(t(page.lang, "estimate.unknown"))
     offer = fitting[0].cost.cheapest.offer
-    expect(page.locator("#estimate-cards tbody tr").first.get_by_role("link", name=offer.as_of_date)).to_have_attribute("href", offer.source_url)
+    expect(page.locator("#estimate-cards tbody tr").first.get_by_role("link", name=offer.as_of_date)).to_have_attribute(
+        "href", offer.source_url
+    )
 
     fill(page, "rows", "many")
     says(page, "#estimate-mistake", "many")
@@ -244,12 +300,25 @@ def test_which_gpu(page):
     shows(page, [name for name in [ASKED.gpu.name] if name not in listed] + listed)
     hours, usd = ranked[0].throughput.hours, ranked[0].cost.cheapest.usd
     first = page.locator(f"tr[data-card='{listed[0]}']")
-    for text in (f"{usd.central:,.2f}", f"{hours.low:,.2f}", f"{hours.high:,.2f}", f"{usd.low:,.2f}", f"{usd.high:,.2f}"):
+    for text in (
+        f"{usd.central:,.2f}",
+        f"{hours.low:,.2f}",
+        f"{hours.high:,.2f}",
+        f"{usd.low:,.2f}",
+        f"{usd.high:,.2f}",
+    ):
         expect(first).to_contain_text(text)
     fill(page, "least_gib", "20")
     fill(page, "most_usd_per_hour", "0.5")
     page.get_by_label(t(page.lang, "estimate.kind_consumer"), exact=True).check()
-    cheap = [one for one in ranked if one.gpu.family == "consumer" and one.gpu.memory_gib >= 20 and one.cost.rents and one.cost.cheapest.offer.usd_per_hour <= 0.5]
+    cheap = [
+        one
+        for one in ranked
+        if one.gpu.family == "consumer"
+        and one.gpu.memory_gib >= 20
+        and one.cost.rents
+        and one.cost.cheapest.offer.usd_per_hour <= 0.5
+    ]
     shows(page, [one.gpu.name for one in cheap])
     assert 0 < len(cheap) < 25
     for name in ("rows", "tokens_per_row", "least_gib", "most_usd_per_hour"):
@@ -268,7 +337,9 @@ def test_a_card_of_ones_own(page):
     first = page.locator("#estimate-cards tbody tr").first
     expect(first).to_have_attribute("data-card", "=cmd <b>mine</b>", timeout=20_000)
     expect(first).to_contain_text(t(page.lang, "estimate.cards_own_price"))
-    assert page.evaluate("Object.keys(localStorage).some((key) => key.includes('ls-own-cards'))"), "kept in this browser"
+    assert page.evaluate("Object.keys(localStorage).some((key) => key.includes('ls-own-cards'))"), (
+        "kept in this browser"
+    )
     page.click("#estimate-own_clear")
     expect(page.locator("tr[data-card^='=cmd']")).to_have_count(0)
     page.click("#estimate-panel-cards > button")
@@ -285,7 +356,11 @@ def test_take_it_away(page, tmp_path):
 
     bars = bars_of(page.lang, ASKED)
     data = json.loads(file("estimate.json").read_text(encoding="utf-8"))
-    assert Recipe.from_dict(data["recipe"]) == RECIPE and data["gpu"] == ASKED.gpu.name and data["system"] == "linux-desktop"
+    assert (
+        Recipe.from_dict(data["recipe"]) == RECIPE
+        and data["gpu"] == ASKED.gpu.name
+        and data["system"] == "linux-desktop"
+    )
     for bar in filter(is_settled, bars):
         assert data["estimates"][bar.name]["device_bytes"] == bar.answer.device_bytes
     table = list(csv.reader(io.StringIO(file("estimate.csv").read_text(encoding="utf-8"))))
@@ -325,7 +400,12 @@ def test_axe_finds_nothing_serious(page):
     panels = [f"panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take")]
     unfold(page, "advanced", "group-adapters", *panels)
     expect(page.locator("#estimate-change .ls-advice-first").first).to_be_visible(timeout=20_000)
-    for selector in ("#estimate-why svg:visible", "#estimate-fits td", "#estimate-cards tbody tr", "#estimate-take pre"):
+    for selector in (
+        "#estimate-why svg:visible",
+        "#estimate-fits td",
+        "#estimate-cards tbody tr",
+        "#estimate-take pre",
+    ):
         expect(page.locator(selector).first).to_be_visible(timeout=20_000)
     fill(page, "rank_pattern", "q_proj=many")
     says(page, PROBLEM, "q_proj=many")
@@ -426,9 +506,24 @@ def test_from_the_first_look_to_a_decision_with_the_keyboard_alone(browser, stud
     wait_for_text(page, VERDICT, "Fits on GeForce RTX 4090 with QLoRA 4-bit")
     way = press_until(page, "body")
     assert page.evaluate(MISSED) == []
-    order = ["ls-header", "ls-tab-estimate-button", "estimate-intents", "estimate-model", "estimate-gpu", "estimate-target_modules", "estimate-advanced", "estimate-train"]
-    order += ["estimate-picture", *(f"estimate-panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take"))]
-    first = [next(n for n, at in enumerate(way) if at and page.locator(f"#{name} #{at}, #{name}#{at}").count()) for name in order]
+    order = [
+        "ls-header",
+        "ls-tab-estimate-button",
+        "estimate-intents",
+        "estimate-model",
+        "estimate-gpu",
+        "estimate-target_modules",
+        "estimate-advanced",
+        "estimate-train",
+    ]
+    order += [
+        "estimate-picture",
+        *(f"estimate-panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take")),
+    ]
+    first = [
+        next(n for n, at in enumerate(way) if at and page.locator(f"#{name} #{at}, #{name}#{at}").count())
+        for name in order
+    ]
     assert first == sorted(first), dict(zip(order, first, strict=True))
 
     press_until(page, "#estimate-r input[type=range]")
@@ -454,7 +549,9 @@ def test_from_the_first_look_to_a_decision_with_the_keyboard_alone(browser, stud
     for _ in range(3):
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    page.wait_for_function("(before) => document.querySelector('#estimate-cards tr[data-card]').dataset.card !== before", arg=before[0])
+    page.wait_for_function(
+        "(before) => document.querySelector('#estimate-cards tr[data-card]').dataset.card !== before", arg=before[0]
+    )
     press_until(page, "#estimate-cards a")
 
     recipe_r = page.locator("#estimate-r input[type=number]").input_value()

@@ -85,7 +85,10 @@ def test_training_in_4_bits_finishes_with_a_curve_and_both_peaks(page, trained):
     open_tab(page, "train")
     recipe = json.loads((trained / "recipe.json").read_text())
     assert (recipe["method"], recipe["quantization"]) == ("qlora", "nf4")
-    assert "bitsandbytes" in (trained / "log.txt").read_text() or (trained / "adapter" / "adapter_model.safetensors").exists()
+    assert (
+        "bitsandbytes" in (trained / "log.txt").read_text()
+        or (trained / "adapter" / "adapter_model.safetensors").exists()
+    )
     expect(page.locator("#train-run svg")).to_be_visible()
     expect(page.locator("#train-run .ls-memory")).to_contain_text("Predicted peak")
     expect(page.locator("#train-run .ls-memory")).to_contain_text("growth of the worker's resident memory")
@@ -110,7 +113,9 @@ def test_the_two_panes_differ_as_they_should(page, trained):
     number(page, "chat-temperature", 0)
     page.fill("#chat-prompt textarea", row["prompt"])
     page.click("#chat-send")
-    answers = {pane: page.locator(f"#chat-panes .ls-answer[data-pane={pane}] .ls-text").last for pane in ("base", "adapter")}
+    answers = {
+        pane: page.locator(f"#chat-panes .ls-answer[data-pane={pane}] .ls-text").last for pane in ("base", "adapter")
+    }
     expect(page.locator("#chat-send")).to_be_visible(timeout=120_000)
     expect(page.locator("#chat-panes .ls-weights").last).to_contain_text("NF4", timeout=120_000)
     expect(answers["adapter"]).to_contain_text("Fair winds", timeout=120_000)

@@ -35,7 +35,9 @@ def test_everything_opens_under_the_policy(studio, browser, lang, dark):
     page = open_page(browser, f"{studio.url}/?lang={lang}", dark=dark)
     for name in TABS:
         open_tab(page, name)
-        page.locator(f"#ls-tab-{name} .label-wrap:not(.open)").evaluate_all("(folds) => folds.forEach((fold) => fold.click())")
+        page.locator(f"#ls-tab-{name} .label-wrap:not(.open)").evaluate_all(
+            "(folds) => folds.forEach((fold) => fold.click())"
+        )
     expect(page.locator("#estimate-cards table")).to_be_visible()
     page.click("[data-toggle-theme]")
     expect(page.locator("body")).to_have_class("" if dark else "dark")
@@ -48,7 +50,9 @@ def test_what_is_slipped_into_the_page_does_not_run(studio, browser):
     ran, forbidden = page.evaluate(SLIPPED_IN)
     assert ran == []
     assert page.script_errors  # they are seen
-    assert {"script-src-attr", "script-src-elem", "connect-src"} <= set(forbidden) and forbidden.count("script-src-elem") == 3
+    assert {"script-src-attr", "script-src-elem", "connect-src"} <= set(forbidden) and forbidden.count(
+        "script-src-elem"
+    ) == 3
     page.context.close()
 
 
@@ -60,5 +64,8 @@ def test_an_uploaded_page_or_picture_is_a_download_that_runs_nothing(studio, bro
         for headers in ({}, {"Range": "bytes=0-20"}):
             answer = page.request.get(f"{studio.url}/gradio_api/file={path}", headers=headers)
             assert answer.ok and answer.headers["content-disposition"].startswith("attachment"), (name, headers)
-            assert answer.headers["x-content-type-options"] == "nosniff" and "sandbox" in answer.headers["content-security-policy"]
+            assert (
+                answer.headers["x-content-type-options"] == "nosniff"
+                and "sandbox" in answer.headers["content-security-policy"]
+            )
     page.context.close()

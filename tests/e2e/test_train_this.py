@@ -7,8 +7,8 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from estimator.recipe.recipe import Recipe
 from estimator.estimates.take_away import query
+from estimator.recipe.recipe import Recipe
 from studio.models import EMBEDDED_ID
 from studio.runs.supervisor import Supervisor
 from tests.chromium import launch
@@ -16,7 +16,12 @@ from tests.e2e.driving import number, open_page, open_tab, wait_for_text
 from tests.studio.run_helpers import ended, until
 
 pytestmark = pytest.mark.browser
-PATTERNS = {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 4}, "layers_to_transform": [0], "init_lora_weights": "gaussian"}
+PATTERNS = {
+    "rank_pattern": {"q_proj": 4},
+    "alpha_pattern": {"q_proj": 4},
+    "layers_to_transform": [0],
+    "init_lora_weights": "gaussian",
+}
 ASKED = Recipe(
     model=EMBEDDED_ID, method="lora", dtype="float32", max_length=128, max_steps=1, target_modules=["q_proj", "v_proj"],
     num_processes=2, **PATTERNS,
@@ -32,7 +37,9 @@ def test_a_link_is_trained_whole_and_trained_again(studio):
         page.click("#estimate-train")
         for name in (*PATTERNS, "num_processes"):
             expect(page.locator(f"#train-{name}")).to_contain_text(f"{name} = ")
-        expect(page.locator("#train-num_processes")).to_have_attribute("data-problem", "✕ " + page.locator("#train-problem [data-field]").inner_text().removeprefix("✕ "))
+        expect(page.locator("#train-num_processes")).to_have_attribute(
+            "data-problem", "✕ " + page.locator("#train-problem [data-field]").inner_text().removeprefix("✕ ")
+        )
         page.click("#train-num_processes button")
         expect(page.locator("#train-num_processes")).to_have_count(0)
         number(page, "train-lora_alpha", 8)
@@ -46,7 +53,9 @@ def test_a_link_is_trained_whole_and_trained_again(studio):
         view = until(runs, view.id, ended)
         assert view.status == "finished", view.run.log.read_text()[-2000:]
         config = json.loads((view.folder / "adapter" / "adapter_config.json").read_text())
-        assert {name: config[name] for name in ("rank_pattern", "alpha_pattern", "layers_to_transform", "init_lora_weights")} == PATTERNS
+        assert {
+            name: config[name] for name in ("rank_pattern", "alpha_pattern", "layers_to_transform", "init_lora_weights")
+        } == PATTERNS
 
         page.click("#train-also [data-set-back='*']")
         expect(page.locator("#train-also li")).to_have_count(0)

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from estimator import Estimate, estimate
-from estimator.hardware.cards import gpus
-from estimator.model.catalog import presets_dir
 from estimator.estimates.error_bar import reserved_range
+from estimator.hardware.cards import gpus
 from estimator.measure.sweep_table import read, slug
+from estimator.model.catalog import presets_dir
 from tests.estimator import measured_devices
 from tests.estimator.measured import OTHER_KERNELS, SERIES, Row, rows
 
@@ -27,16 +27,25 @@ MIB = 2**20
 
 
 def main() -> None:
-    errors: dict[str, list[float]] = {"allocated, law": [], "allocated, replay": [], "reserved, law": [], "reserved, replay": []}
+    errors: dict[str, list[float]] = {
+        "allocated, law": [],
+        "allocated, replay": [],
+        "reserved, law": [],
+        "reserved, replay": [],
+    }
     ranges: dict[str, list[tuple[bool, float]]] = {"law": [], "replay": []}
-    print("row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  law      range    replay   range")
+    print(
+        "row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  law      range    replay   range"
+    )
     for row in rows():
         law, exact = row.estimate(), row.estimate("trace")
         found = [law.peak_allocated_bytes / row.measured_bytes - 1, exact.peak_allocated_bytes / row.measured_bytes - 1]
         if row.reserved_bytes:
             found += [made.peak_reserved_bytes / row.reserved_bytes - 1 for made in (law, exact)]
             for name, made in (("law", law), ("replay", exact)):
-                low, high = reserved_range(row.recipe, made.peak_allocated_bytes, made.peak_reserved_bytes if is_replayed(made) else None)
+                low, high = reserved_range(
+                    row.recipe, made.peak_allocated_bytes, made.peak_reserved_bytes if is_replayed(made) else None
+                )
                 ranges[name].append((low <= row.reserved_bytes <= high, (high - low) / made.peak_reserved_bytes))
         for name, error in zip(errors, found, strict=False):
             errors[name].append(error)
@@ -45,7 +54,9 @@ def main() -> None:
         print(summary(name, values))
     for name, held in ranges.items():
         inside, widths = sum(is_inside for is_inside, _ in held), sorted(width for _, width in held)
-        print(f"reserved, range by the {name}: holds {inside} of {len(held)} ({inside / len(held):.0%}), width median {statistics.median(widths):.0%}, widest {widths[-1]:.0%}")
+        print(
+            f"reserved, range by the {name}: holds {inside} of {len(held)} ({inside / len(held):.0%}), width median {statistics.median(widths):.0%}, widest {widths[-1]:.0%}"
+        )
     for path in sorted((presets_dir() / "measurements").glob("*.csv")):
         if path.name != "published.csv":
             _own(path)
@@ -85,7 +96,10 @@ def _line(row: Row, found: list[float], ranges: list[tuple[bool, float]]) -> str
     what = f"{row.id:18} {r.model.rpartition('/')[2]:26} {r.method:6} {r.attn_implementation:17} {r.per_device_train_batch_size:<2} {r.max_length:<5}"
     if not row.reserved_bytes:
         return f"{what} {row.measured_bytes / MIB:12.1f} {found[0]:+7.2%} {found[1]:+7.2%}            -"
-    seen = [f"{error:+8.2%} {'in' if is_inside else 'OUT':>3} {width:4.0%}" for error, (is_inside, width) in zip(found[2:], ranges, strict=True)]
+    seen = [
+        f"{error:+8.2%} {'in' if is_inside else 'OUT':>3} {width:4.0%}"
+        for error, (is_inside, width) in zip(found[2:], ranges, strict=True)
+    ]
     reserved = f"{row.reserved_bytes / MIB:12.1f} {' '.join(seen)}"
     return f"{what} {row.measured_bytes / MIB:12.1f} {found[0]:+7.2%} {found[1]:+7.2%} {reserved}"
 

@@ -23,13 +23,13 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
-from estimator.trace import meta_model
 from estimator.adapters.adapters import trainables
-from estimator.model.inventory import Inventory
-from estimator.law.law import LOOPS
 from estimator.core.problems import Problem
+from estimator.law.law import LOOPS
+from estimator.model.inventory import Inventory
 from estimator.program.program import lora_config
 from estimator.recipe.recipe import Recipe
+from estimator.trace import meta_model
 from estimator.trace.step import Sizes, trace_step
 
 TASKS = {
@@ -110,7 +110,9 @@ def traced(case: Case) -> str:
     """
     if case.class_name in NEEDS_DATA:
         return f"{NOT_TRACED} {NEEDS_DATA[case.class_name]}"
-    tokens = () if case.task == "causal-lm" else ("pad_token_id", "decoder_start_token_id")  # what a tokenizer brings with it
+    tokens = (
+        () if case.task == "causal-lm" else ("pad_token_id", "decoder_start_token_id")
+    )  # what a tokenizer brings with it
     config = _with(case.config, tokens)
     reason = ""
     for dtype in ("bfloat16", "float32"):
@@ -120,7 +122,9 @@ def traced(case: Case) -> str:
         except Exception as error:
             reason = reason or f"{NOT_TRACED} {type(error).__name__}: {' '.join(str(error).split())[:120]}"
         else:
-            return f"{sum(delta > 0 for delta in step.events.delta_bytes)} allocations" + (f" in {dtype}" if reason else "")
+            return f"{sum(delta > 0 for delta in step.events.delta_bytes)} allocations" + (
+                f" in {dtype}" if reason else ""
+            )
     return reason
 
 
@@ -227,7 +231,11 @@ def main(wanted: list[str]) -> int:
             continue
         found = looked_at(case)
         size = f"{LAYERS} layers" if case.is_small else "default"
-        print(f"{task:<15} {model_type:<28} {case.class_name:<45} {size:<9}" + "".join(f" {n}: {v}" for n, v in found.items()), flush=True)
+        print(
+            f"{task:<15} {model_type:<28} {case.class_name:<45} {size:<9}"
+            + "".join(f" {n}: {v}" for n, v in found.items()),
+            flush=True,
+        )
         seen[task] += 1
         if found["traced"].startswith(NOT_TRACED):
             untraced.append(f"{task} {model_type}: {found['traced'].removeprefix(NOT_TRACED)}")
@@ -236,7 +244,9 @@ def main(wanted: list[str]) -> int:
     for task in TASKS:
         amiss = len({line.partition(":")[0] for line in wrong if line.startswith(task + " ")})
         missing = sum(line.startswith(task + " ") for line in unbuilt)
-        print(f"{task:<15} {seen[task]} built, {seen[task] - amiss} counted exactly; {missing} not built by Transformers")
+        print(
+            f"{task:<15} {seen[task]} built, {seen[task] - amiss} counted exactly; {missing} not built by Transformers"
+        )
     for task in TASKS:
         missed = sum(line.startswith(task + " ") for line in untraced)
         print(f"{task:<15} {seen[task] - missed} of {seen[task]} traced")

@@ -20,15 +20,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from estimator.memory import replay
-from estimator.trace import step
-from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
-from estimator.recipe.batches import Batches, shape
-from estimator.model.catalog import Model
-from estimator.law.law import Loop
 from estimator.hardware.platforms import Platform
-from estimator.recipe.recipe import Recipe
+from estimator.law.law import Loop
+from estimator.memory import replay
+from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.memory.load_events import Static
+from estimator.model.catalog import Model
+from estimator.recipe.batches import Batches, shape
+from estimator.recipe.recipe import Recipe
+from estimator.trace import step
 
 BUCKET_BYTES = 250 << 20
 """torch/distributed/fsdp/_init_utils.py PARAM_BROADCAST_BUCKET_SIZE."""
@@ -56,7 +56,13 @@ def replayed(recipe: Recipe, model: Model, loop: Loop, platform: Platform, capac
     replay._play(allocator, replay._step(made.events, 2, 0))
     replay._play(allocator, temporaries)
     mine, theirs = allocator.stats(), gathered.stats()
-    return replace(mine, **{name: getattr(mine, name) + getattr(theirs, name) for name in ("peak_allocated_bytes", "peak_reserved_bytes")})
+    return replace(
+        mine,
+        **{
+            name: getattr(mine, name) + getattr(theirs, name)
+            for name in ("peak_allocated_bytes", "peak_reserved_bytes")
+        },
+    )
 
 
 class _Fsdp1:
@@ -73,7 +79,12 @@ class _Fsdp1:
                 self.root.append(static)
             else:
                 self.layers.setdefault(found[0], []).append(static)
-        self.shards = [replace(static, parts_bytes=tuple(size // self.ranks for size in static.parts_bytes)) if static.trained else static for static in kept]
+        self.shards = [
+            replace(static, parts_bytes=tuple(size // self.ranks for size in static.parts_bytes))
+            if static.trained
+            else static
+            for static in kept
+        ]
 
     def units(self) -> Iterator[tuple[str, list[Static]]]:
         """In the order they are wrapped: what is inside first."""

@@ -7,16 +7,19 @@ import re
 from dataclasses import dataclass, replace
 
 from estimator import Estimate, Recipe, estimate
-from estimator.model.catalog import presets_dir
-from estimator.law.law import LOOPS, Loop
 from estimator.hardware.platforms import Platform
+from estimator.law.law import LOOPS, Loop
+from estimator.model.catalog import presets_dir
 
 # Rows that say enough of what they ran, and ran it with code that still exists.
 SERIES = ("fitcheck-t4-", "canifinetune-", "fms-")
 # Kernels of their own (fused cross entropy and rope), which no loop here has.
 OTHER_KERNELS = "foak"
 # The checkpoint's structure under the id that is a preset.
-SAME_STRUCTURE = {f"Qwen/Qwen2.5-{size}-Instruct": f"Qwen/Qwen2.5-{size}" for size in ("0.5B", "1.5B", "3B")} | {"Qwen/Qwen2.5-Coder-1.5B-Instruct": "Qwen/Qwen2.5-1.5B", "meta-llama/Llama-3.2-1B-Instruct": "meta-llama/Llama-3.2-1B"}
+SAME_STRUCTURE = {f"Qwen/Qwen2.5-{size}-Instruct": f"Qwen/Qwen2.5-{size}" for size in ("0.5B", "1.5B", "3B")} | {
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": "Qwen/Qwen2.5-1.5B",
+    "meta-llama/Llama-3.2-1B-Instruct": "meta-llama/Llama-3.2-1B",
+}
 # The programs that were measured, as far as their sources or their own figures tell:
 # fitcheck's step is a function; canifinetune's is not. fms-acceleration ran TRL 0.13 on Transformers 4.48, whose loss copied
 # the logits; its QLoRA under bf16 autocast, with the norms upcast or (the "accelerated" plugin) nothing: both rows keep the
@@ -56,7 +59,11 @@ class Row:
 
 def rows() -> list[Row]:
     with (presets_dir() / "measurements" / "published.csv").open(encoding="utf-8", newline="") as file:
-        return [_row(line) for line in csv.DictReader(file) if line["id"].startswith(SERIES) and OTHER_KERNELS not in line["other"]]
+        return [
+            _row(line)
+            for line in csv.DictReader(file)
+            if line["id"].startswith(SERIES) and OTHER_KERNELS not in line["other"]
+        ]
 
 
 def _row(line: dict[str, str]) -> Row:
@@ -67,19 +74,34 @@ def _row(line: dict[str, str]) -> Row:
         "per_device_train_batch_size": int(line["micro_batch"]),
         "max_length": int(re.match(r"\d+", line["seq_len"])[0]),
         "gradient_checkpointing": line["grad_checkpointing"].startswith("true"),
-        "attn_implementation": next(n for n in ("sdpa", "eager", "flash_attention_2") if line["attention_impl"].startswith(n)),
+        "attn_implementation": next(
+            n for n in ("sdpa", "eager", "flash_attention_2") if line["attention_impl"].startswith(n)
+        ),
         "optim": "paged_adamw_8bit" if line["optimizer"] == "paged_adamw_8bit" else "adamw_torch",
     }
     if line["method"] != "full":
         targets = tuple(name for name in re.split(r"[ ,]+", line["target_modules"].partition(" (")[0]) if name)
-        fields |= {"r": int(line["rank"]), "target_modules": targets, "lora_dropout": 0.1 if "dropout=0.1" in line["other"] else 0.0}
+        fields |= {
+            "r": int(line["rank"]),
+            "target_modules": targets,
+            "lora_dropout": 0.1 if "dropout=0.1" in line["other"] else 0.0,
+        }
     if line["method"] == "qlora":
         fields["bnb_4bit_use_double_quant"] = "double" in line["quant"] and "no double" not in line["quant"]
     series = next(name for name in SERIES if line["id"].startswith(name))
-    loop = {"fitcheck-t4-": "fitcheck", "canifinetune-": "canifinetune"}.get(series) or ("trl-0.13-16" if "no fp32 upcast" in line["quant"] else "trl-0.13")
+    loop = {"fitcheck-t4-": "fitcheck", "canifinetune-": "canifinetune"}.get(series) or (
+        "trl-0.13-16" if "no fp32 upcast" in line["quant"] else "trl-0.13"
+    )
     if "AMP" in line["dtype"]:
         fields["mixed_precision"] = "bf16"
-    return Row(line["id"], Recipe(**fields), loop, PLATFORMS[series], float(line["measured_gib"]) * 2**30, _reserved(line["notes"]))
+    return Row(
+        line["id"],
+        Recipe(**fields),
+        loop,
+        PLATFORMS[series],
+        float(line["measured_gib"]) * 2**30,
+        _reserved(line["notes"]),
+    )
 
 
 def _reserved(notes: str) -> float | None:

@@ -9,19 +9,26 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from estimator import Estimate, Recipe, estimate
-from estimator.parallel import parallel
-from estimator.hardware.cards import find_gpu
-from estimator.model.catalog import load_preset, presets_dir
 from estimator.cost.efficiency import traced_parts
-from estimator.law.law import LOOPS, Loop
-from estimator.estimates.parts import Parts, parts_of
-from estimator.hardware.platforms import Platform
 from estimator.cost.throughput import Range, Spread, load_of, throughput_of_several
+from estimator.estimates.parts import Parts, parts_of
+from estimator.hardware.cards import find_gpu
+from estimator.hardware.platforms import Platform
+from estimator.law.law import LOOPS, Loop
+from estimator.model.catalog import load_preset, presets_dir
+from estimator.parallel import parallel
 from tests.estimator import fsdp1
 
 # fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March 2024
 # copied the shifted logits. Its FSDP1 is replayed by `tests.estimator.fsdp1`; the estimator's `fsdp` is FSDP2.
-_OLD = {"fused_loss": False, "upcasts": "none", "keeps_outputs": True, "half_adapters": True, "copies_logits": True, "ends_with_step": True}
+_OLD = {
+    "fused_loss": False,
+    "upcasts": "none",
+    "keeps_outputs": True,
+    "half_adapters": True,
+    "copies_logits": True,
+    "ends_with_step": True,
+}
 LOOPS.setdefault("fsdp_qlora", Loop("fsdp_qlora", **_OLD))
 UNKNOWN = {
     "answerai-": "versions, of which the attention kernel and its mask depend",
@@ -92,13 +99,23 @@ def rows() -> Iterator[tuple[str, str, Recipe | None, float, str]]:
         for line in csv.DictReader(file):
             unknown = next((text for name, text in UNKNOWN.items() if line["id"].startswith(name)), None)
             if unknown and int(line["n_gpus"]) > 1:
-                yield line["id"], line["gpu"], None if "not compared" in unknown else _recipe(line), float(line["measured_gib"]) * 2**30, unknown
+                yield (
+                    line["id"],
+                    line["gpu"],
+                    None if "not compared" in unknown else _recipe(line),
+                    float(line["measured_gib"]) * 2**30,
+                    unknown,
+                )
 
 
 def _recipe(line: dict[str, str]) -> Recipe:
     """A run of fsdp_qlora."""
     is_ddp, quantized = "DDP mode" in line["other"], line["method"] == "qlora"
-    model, batch, length = SAME_STRUCTURE.get(line["model_hf_id"], line["model_hf_id"]), int(line["micro_batch"]), int(line["seq_len"])
+    model, batch, length = (
+        SAME_STRUCTURE.get(line["model_hf_id"], line["model_hf_id"]),
+        int(line["micro_batch"]),
+        int(line["seq_len"]),
+    )
     return _run(model, line["method"], int(line["rank"]), batch, length).replace(
         gradient_checkpointing=line["grad_checkpointing"].startswith("true"),
         num_processes=int(line["n_gpus"]),
@@ -141,7 +158,9 @@ def lines() -> Iterator[str]:
             yield f"  {name}: {measured / 2**30:.2f} GiB a card. {unknown}"
             continue
         made = answer(recipe)
-        old = fsdp1.replayed(recipe, load_preset(recipe.model), LOOPS["fsdp_qlora"], PLATFORM, find_gpu(gpu).usable_bytes().bytes)
+        old = fsdp1.replayed(
+            recipe, load_preset(recipe.model), LOOPS["fsdp_qlora"], PLATFORM, find_gpu(gpu).usable_bytes().bytes
+        )
         rows_of = f"{recipe.per_device_train_batch_size} x {recipe.max_length}"
         what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {recipe.distributed_type} x{recipe.num_processes}, {rows_of}"
         errors = [reserved / measured - 1 for reserved in (old.peak_reserved_bytes, made.peak_reserved_bytes)]
@@ -152,6 +171,8 @@ def lines() -> Iterator[str]:
 def time_lines() -> Iterator[str]:
     for line in TIMED:
         made = seconds(line)
-        what = f"{line.gpu} x{line.devices}, {line.model.rpartition('/')[2]} {line.method}, {line.batch} x {line.length}"
+        what = (
+            f"{line.gpu} x{line.devices}, {line.model.rpartition('/')[2]} {line.method}, {line.batch} x {line.length}"
+        )
         where = "inside" if made.low <= line.seconds <= made.high else "OUTSIDE"
         yield f"  {what}: {line.seconds:,} s, {made.central / line.seconds - 1:+.0%} ({made.low:,.0f} to {made.high:,.0f}: {where})"

@@ -76,10 +76,16 @@ def quantize(model: Any, recipe: Any) -> None:
     import torch
 
     storage = getattr(torch, recipe.bnb_4bit_quant_storage)
-    kind = {"quant_type": recipe.quantization, "compress_statistics": recipe.bnb_4bit_use_double_quant, "quant_storage": storage}
+    kind = {
+        "quant_type": recipe.quantization,
+        "compress_statistics": recipe.bnb_4bit_use_double_quant,
+        "quant_storage": storage,
+    }
     for name, module in list(model.named_modules()):
         if type(module) is torch.nn.Linear and not name.endswith("lm_head"):
-            layer = bnb.nn.Linear4bit(module.in_features, module.out_features, bias=False, compute_dtype=module.weight.dtype, **kind)
+            layer = bnb.nn.Linear4bit(
+                module.in_features, module.out_features, bias=False, compute_dtype=module.weight.dtype, **kind
+            )
             layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, module=layer, **kind)
             layer.support_avx512bf16_for_cpu = False
             parent, _, leaf = name.rpartition(".")
@@ -122,7 +128,12 @@ def fsdp(case: dict[str, Any]) -> dict[str, int]:
     plugin = FullyShardedDataParallelPlugin(reshard_after_forward=recipe.fsdp_reshard_after_forward, **policy)
     if recipe.mixed_precision != "no":
         plugin.set_mixed_precision(recipe.mixed_precision)
-    said = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision=recipe.mixed_precision, is_main_process=torch.distributed.get_rank() == 0, device="cpu")
+    said = SimpleNamespace(
+        state=SimpleNamespace(fsdp_plugin=plugin),
+        mixed_precision=recipe.mixed_precision,
+        is_main_process=torch.distributed.get_rank() == 0,
+        device="cpu",
+    )
     with patch("torch.distributed.broadcast", wraps=torch.distributed.broadcast) as sent:
         model = fsdp2_prepare_model(said, model)
     arriving = max((call.args[0].nbytes for call in sent.call_args_list), default=0)
@@ -169,7 +180,9 @@ def tp(case: dict[str, Any]) -> dict[str, int]:
     model.save_pretrained(case["folder"])  # by the first rank only
     torch.distributed.barrier()
     config = DistributedConfig(tp_size=WORLD)
-    model = AutoModelForCausalLM.from_pretrained(case["folder"], dtype=getattr(torch, recipe.dtype), distributed_config=config)
+    model = AutoModelForCausalLM.from_pretrained(
+        case["folder"], dtype=getattr(torch, recipe.dtype), distributed_config=config
+    )
     recipe = recipe.replace(method=case["recipe"]["method"])
     if recipe.has_adapters:
         model = get_peft_model(model, lora_config(recipe))
@@ -198,13 +211,22 @@ def own_bytes(tensors: list[Any]) -> int:
 
 
 def originals(model: Any) -> list[Any]:
-    return [table[key] for module in model.modules() for table in [getattr(module, "trainable_tokens_original", {})] for key in table]
+    return [
+        table[key]
+        for module in model.modules()
+        for table in [getattr(module, "trainable_tokens_original", {})]
+        for key in table
+    ]
 
 
 def storages(tensors: list[Any]) -> int:
     import torch
 
-    own = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
+    own = [
+        tensor.to_local() if hasattr(tensor, "to_local") else tensor
+        for tensor in tensors
+        if isinstance(tensor, torch.Tensor)
+    ]
     return sum({tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in own}.values())
 
 
@@ -212,7 +234,11 @@ def quantization_state(module: Any) -> int:
     state = getattr(module, "quant_state", None)
     if state is None:
         return 0
-    tensors = [state.absmax, state.code, *([state.offset, state.state2.absmax, state.state2.code] if state.nested else [])]
+    tensors = [
+        state.absmax,
+        state.code,
+        *([state.offset, state.state2.absmax, state.state2.code] if state.nested else []),
+    ]
     return storages(tensors)
 
 

@@ -11,9 +11,13 @@ from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
 
 TEXTS = st.one_of(
-    st.sampled_from(["lm_head", "all-linear", "null", "true", "5", "[1]", '"q"', "a,b", "a b", "-x", "--r", "k=1", "模块、乙，丙"]),
+    st.sampled_from(
+        ["lm_head", "all-linear", "null", "true", "5", "[1]", '"q"', "a,b", "a b", "-x", "--r", "k=1", "模块、乙，丙"]
+    ),
     st.sampled_from([r".*\.(q|v)_proj", "[qk]_proj", "{0}", "'", "\x7f", "默认", "default"]),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(str.strip),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
+        str.strip
+    ),
 )
 MODEL = "Qwen/Qwen2.5-0.5B"
 
@@ -43,7 +47,9 @@ def _of(info: FieldInfo, kind: Any) -> st.SearchStrategy[Any]:
         entries = st.integers(0, 10**6) if inner[0] is int else TEXTS
         return st.lists(entries, min_size=0 if limits.get("may_be_empty") else 1, max_size=3, unique=True)
     if origin is dict:
-        whole = st.integers(1, 64) if inner[1] is int else st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True)
+        whole = (
+            st.integers(1, 64) if inner[1] is int else st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True)
+        )
         return st.dictionaries(TEXTS, whole, max_size=2)
     raise AssertionError(f"{info.name}: no values for {kind}; say how they are drawn")
 
@@ -88,8 +94,19 @@ SAMPLES: dict[str, list[Any]] = {
     "model": ["org/other", "./a folder/模型"],
     "method": ["full", "lora"],
     "target_modules": [
-        None, [], ["q_proj"], ["all-linear"], ["a,b", " c"], ["-x", "--r"],
-        "lm_head", "null", "5", "a,b", r".*\.(q|v)_proj", "[qk]_proj", "-x",
+        None,
+        [],
+        ["q_proj"],
+        ["all-linear"],
+        ["a,b", " c"],
+        ["-x", "--r"],
+        "lm_head",
+        "null",
+        "5",
+        "a,b",
+        r".*\.(q|v)_proj",
+        "[qk]_proj",
+        "-x",
     ],
     "distributed_type": ["zero2", "fsdp"],
     "offload_optimizer_device": ["cpu"],

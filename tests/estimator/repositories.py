@@ -8,7 +8,10 @@ from typing import Any
 
 from tests.estimator.small import CONFIGS
 
-REMOTE = CONFIGS["llama"] | {"model_type": "homemade", "auto_map": {"AutoModelForCausalLM": "modeling_homemade.HomemadeForCausalLM"}}
+REMOTE = CONFIGS["llama"] | {
+    "model_type": "homemade",
+    "auto_map": {"AutoModelForCausalLM": "modeling_homemade.HomemadeForCausalLM"},
+}
 """Needs code that nobody runs."""
 
 
@@ -26,7 +29,11 @@ def tensors_of(name: str) -> dict[str, Any]:
 
     model = meta_model.build_on_meta(CONFIGS[name])
     tied = getattr(model, "all_tied_weights_keys", None) or {}
-    return {key: torch.zeros(value.shape, dtype=torch.bfloat16) for key, value in model.state_dict().items() if key not in tied}
+    return {
+        key: torch.zeros(value.shape, dtype=torch.bfloat16)
+        for key, value in model.state_dict().items()
+        if key not in tied
+    }
 
 
 def write_tensors(folder: Path, tensors: dict[str, Any], shards: int = 1) -> Path:

@@ -11,7 +11,12 @@ _DECODER = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 128, "max_position_embeddings": 64, "tie_word_embeddings": False,
 }  # fmt: skip
-_MOE = _DECODER | {"num_experts_per_tok": 2, "moe_intermediate_size": 32, "decoder_sparse_step": 1, "mlp_only_layers": []}
+_MOE = _DECODER | {
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": _DECODER | {"model_type": "llama"},

@@ -14,12 +14,38 @@ from estimator.program.program import lora_config
 from estimator.recipe.recipe import Recipe
 from tests.estimator import small
 
-LEAVES = ("q_proj", "v_proj", "self_attn.q_proj", "c_proj", "gate_up_proj", "w1", "w3", "gate", "lm_head", "model.layers.1.self_attn.q_proj", "layers.0.mlp.up_proj", "mlp", "norm", "nothing")
+LEAVES = (
+    "q_proj",
+    "v_proj",
+    "self_attn.q_proj",
+    "c_proj",
+    "gate_up_proj",
+    "w1",
+    "w3",
+    "gate",
+    "lm_head",
+    "model.layers.1.self_attn.q_proj",
+    "layers.0.mlp.up_proj",
+    "mlp",
+    "norm",
+    "nothing",
+)
 EXPRESSIONS = (
     "all-linear", "ALL-LINEAR", r".*\.(q|v)_proj", r".*layers\.[01]\..*proj", r".*attn.*", r".*\.c_(attn|fc)",
     r".*(experts|mlp).*_proj", r".*lm_head", "q_proj", r".*mlp\..*", r".*(query|value|\.q|\.v)", r".*visual.*(qkv|fc\d)", r"(?i).*Q_PROJ",
 )  # fmt: skip
-PATTERNS = ("q_proj", "v_proj", r"layers\.1\..*", "gate_up_proj", "c_attn", r".*\.down_proj", "1.self_attn.q_proj", "query", r"block\.0\..*", r".*\.gate_up_proj")
+PATTERNS = (
+    "q_proj",
+    "v_proj",
+    r"layers\.1\..*",
+    "gate_up_proj",
+    "c_attn",
+    r".*\.down_proj",
+    "1.self_attn.q_proj",
+    "query",
+    r"block\.0\..*",
+    r".*\.gate_up_proj",
+)
 SAVED = ("lm_head", "embed_tokens", "wte", "norm", "model.norm", "ln_f", "pooler", "layers", "nothing")
 WRONG_TENSORS = ("gate.weight", "norm.weight", "1.mlp.experts.down_proj", "nothing")
 WRONG_EMBEDDINGS = ("q_proj", "norm", "nothing")
@@ -35,12 +61,30 @@ def recipes(name):
     Few of the optional fields at once: most combinations of many are refused, and a refusal shows little.
     """
     inventory = small.inventory(name)
-    leaves = [*inventory.leaf_names(), *(module for module in (inventory.input_embedding, inventory.output_embedding) if module)]
-    single = {f"{n.rpartition('.')[2]}.{p.name}" for n, g in inventory.by_name.items() for p in g.parameters if len(p.shape) in (2, 3)}
-    embeddings = {n.rpartition(".")[2] for n, g in inventory.by_name.items() if g.kind == "Embedding"} | {inventory.output_embedding or "nothing"}
+    leaves = [
+        *inventory.leaf_names(),
+        *(module for module in (inventory.input_embedding, inventory.output_embedding) if module),
+    ]
+    single = {
+        f"{n.rpartition('.')[2]}.{p.name}"
+        for n, g in inventory.by_name.items()
+        for p in g.parameters
+        if len(p.shape) in (2, 3)
+    }
+    embeddings = {n.rpartition(".")[2] for n, g in inventory.by_name.items() if g.kind == "Embedding"} | {
+        inventory.output_embedding or "nothing"
+    }
     rows = st.lists(st.integers(0, 140), min_size=1, max_size=4, unique=True).map(tuple)
-    patterns = st.one_of(st.none(), st.dictionaries(st.sampled_from((*PATTERNS, *leaves)), st.integers(1, 40), min_size=1, max_size=3))
-    targets = (unique(leaves, 4), unique(leaves, 4), unique({*LEAVES, *leaves}, 6), st.sampled_from(EXPRESSIONS), st.sampled_from((None, ())))
+    patterns = st.one_of(
+        st.none(), st.dictionaries(st.sampled_from((*PATTERNS, *leaves)), st.integers(1, 40), min_size=1, max_size=3)
+    )
+    targets = (
+        unique(leaves, 4),
+        unique(leaves, 4),
+        unique({*LEAVES, *leaves}, 6),
+        st.sampled_from(EXPRESSIONS),
+        st.sampled_from((None, ())),
+    )
     optional = {
         "exclude_modules": st.one_of(st.just(r".*layers\.2\..*"), unique({*LEAVES, *leaves}, 2)),
         "layers_to_transform": st.sampled_from(((0,), (1, 2), (7,))),
@@ -58,7 +102,9 @@ def recipes(name):
     }  # fmt: skip
     wanted = st.sets(st.sampled_from(sorted(optional)), max_size=3)
     always = {"target_modules": st.one_of(*targets), "r": st.integers(1, 80)}
-    return wanted.flatmap(lambda names: st.fixed_dictionaries(always | {name: optional[name] for name in sorted(names)}))
+    return wanted.flatmap(
+        lambda names: st.fixed_dictionaries(always | {name: optional[name] for name in sorted(names)})
+    )
 
 
 cases = st.sampled_from(sorted(small.CONFIGS)).flatmap(lambda name: st.tuples(st.just(name), recipes(name)))
@@ -106,7 +152,9 @@ def by_us(name: str, recipe: Recipe) -> dict[str, tuple[int, ...]] | Problem:
 
 
 @pytest.mark.parametrize("name", [name for name in small.CONFIGS if name != "mamba"])
-@pytest.mark.parametrize("target_modules", ["all-linear", ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj", "query", "q", "qkv")])
+@pytest.mark.parametrize(
+    "target_modules", ["all-linear", ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj", "query", "q", "qkv")]
+)
 def test_trained_tensors_are_pefts(name, target_modules):
     recipe = Recipe(model=name, method="lora", r=8, target_modules=target_modules)
     expected = by_peft(name, recipe)
@@ -138,7 +186,10 @@ def refused_on_purpose(problem: Problem, recipe: Recipe) -> bool:
         # it matches nothing or overlaps, and PEFT goes on silently
         field == "modules_to_save"
         # on the meta device an index is not checked; rows of a layer other than an embedding are no tokens
-        or (field == "trainable_token_indices" and (problem.code in ("recipe.range", "estimator.no_match") or "one way only" in text))
+        or (
+            field == "trainable_token_indices"
+            and (problem.code in ("recipe.range", "estimator.no_match") or "one way only" in text)
+        )
         # not checked on the meta device (LoraLayer.mica_init)
         or (problem.code == "estimator.init_rank" and recipe.init_lora_weights == "mica")
         # A and B come out transposed: the first forward fails
@@ -173,17 +224,52 @@ def test_the_table_of_default_targets_is_pefts():
         ("llama", {"init_lora_weights": "eva"}, "init_lora_weights", "pissa_niter_N"),
         ("llama", {"init_lora_weights": "orthogonal", "r": 7}, "r", "an even rank"),
         ("llama", {"init_lora_weights": "mica", "r": 65}, "r", "up to"),
-        ("llama", {"target_modules": (), "target_parameters": ("experts.down_proj",)}, "target_parameters", "no stacked tensors"),
-        ("qwen3-moe", {"target_modules": (), "target_parameters": ("experts.nothing",)}, "target_parameters", "experts.gate_up_proj"),
-        ("qwen3-moe", {"target_modules": (), "target_parameters": ("down_proj",), "lora_bias": True}, "lora_bias", "down_proj"),
-        ("llama", {"target_modules": ("q_proj",), "target_parameters": ("q_proj.weight",)}, "target_parameters", "target_modules"),
-        ("llama", {"target_modules": (), "target_parameters": ("q_proj.weight",), "method": "qlora"}, "target_parameters", "qlora"),
+        (
+            "llama",
+            {"target_modules": (), "target_parameters": ("experts.down_proj",)},
+            "target_parameters",
+            "no stacked tensors",
+        ),
+        (
+            "qwen3-moe",
+            {"target_modules": (), "target_parameters": ("experts.nothing",)},
+            "target_parameters",
+            "experts.gate_up_proj",
+        ),
+        (
+            "qwen3-moe",
+            {"target_modules": (), "target_parameters": ("down_proj",), "lora_bias": True},
+            "lora_bias",
+            "down_proj",
+        ),
+        (
+            "llama",
+            {"target_modules": ("q_proj",), "target_parameters": ("q_proj.weight",)},
+            "target_parameters",
+            "target_modules",
+        ),
+        (
+            "llama",
+            {"target_modules": (), "target_parameters": ("q_proj.weight",), "method": "qlora"},
+            "target_parameters",
+            "qlora",
+        ),
         ("llama", {"trainable_token_indices": (128,)}, "trainable_token_indices", "0 to 127"),
         ("llama", {"trainable_token_indices": (-1,)}, "trainable_token_indices", "from 0"),
         ("llama", {"trainable_token_indices": (3, 3)}, "trainable_token_indices", "each row once"),
         ("llama", {"trainable_token_indices": {"embed": (1,)}}, "trainable_token_indices", "model.embed_tokens"),
-        ("llama", {"trainable_token_indices": (1,), "modules_to_save": ("embed_tokens",)}, "trainable_token_indices", "modules_to_save"),
-        ("gemma-tied", {"trainable_token_indices": (1,), "target_modules": ("lm_head",)}, "trainable_token_indices", "lm_head"),
+        (
+            "llama",
+            {"trainable_token_indices": (1,), "modules_to_save": ("embed_tokens",)},
+            "trainable_token_indices",
+            "modules_to_save",
+        ),
+        (
+            "gemma-tied",
+            {"trainable_token_indices": (1,), "target_modules": ("lm_head",)},
+            "trainable_token_indices",
+            "lm_head",
+        ),
         ("qwen2-vl", {"target_modules": None}, "target_modules", "qwen2_vl"),
         ("mamba", {"target_modules": ("out_proj",)}, "target_modules", "out_proj"),
         ("llama", {"target_modules": r".*mlp\..*"}, "target_modules", "act_fn"),
@@ -198,7 +284,10 @@ def test_what_peft_cannot_make_is_refused_by_name(name, fields, field, words):
 
 def test_a_tied_head_follows_the_rows_of_the_embedding():
     def count(name, rows):
-        made = trainables(Recipe(model=name, method="lora", target_modules=("q_proj",), trainable_token_indices=rows), small.inventory(name))
+        made = trainables(
+            Recipe(model=name, method="lora", target_modules=("q_proj",), trainable_token_indices=rows),
+            small.inventory(name),
+        )
         return sum(math.prod(shape) for _, shape in made.rows)
 
     assert count("gemma-tied", (1, 2)) == count("gemma-tied", {"embed_tokens": (1, 2), "lm_head": (1, 2)}) == 2 * 64
@@ -213,4 +302,7 @@ def test_rank_above_the_layer_warns_and_counts():
 
 
 def test_full_training_trains_every_tensor_once():
-    assert trainables(Recipe(model="gemma-tied", method="full"), small.inventory("gemma-tied")).parameters == small.inventory("gemma-tied").total_parameters
+    assert (
+        trainables(Recipe(model="gemma-tied", method="full"), small.inventory("gemma-tied")).parameters
+        == small.inventory("gemma-tied").total_parameters
+    )

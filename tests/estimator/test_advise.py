@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from estimator import Problem, Recipe, check, estimate, find_gpu, gpus, models
 from estimator.advice.advise import Advice, advise, newest_models
-from estimator.cli.advise_command import main
 from estimator.advice.changes import COSTS, Change
 from estimator.advice.proposals import Proposal
+from estimator.cli.advise_command import main
 
 LLAMA = "meta-llama/Llama-3.1-8B"
 MODELS = (LLAMA, "Qwen/Qwen2.5-0.5B", "mistralai/Mistral-7B-v0.1", "Qwen/Qwen1.5-MoE-A2.7B", "openai-community/gpt2")
@@ -70,7 +70,9 @@ def test_the_cheapest_set_fits_and_needs_each_of_its_changes(recipe: Recipe, car
 
 @settings(max_examples=12, deadline=None)
 @given(recipes, cards)
-def test_the_surest_is_asked_for_where_the_best_is_close_and_needs_each_of_its_changes(recipe: Recipe, card: str) -> None:
+def test_the_surest_is_asked_for_where_the_best_is_close_and_needs_each_of_its_changes(
+    recipe: Recipe, card: str
+) -> None:
     advice = _advice(recipe, card)
     best = advice.cheapest.estimate if advice.cheapest else advice.estimate
     sure = lambda made: made.fits and not made.is_close  # noqa: E731
@@ -106,14 +108,25 @@ def test_the_largest_fits_and_one_more_does_not(recipe: Recipe, card: str) -> No
 def test_of_each_new_family_the_largest_that_fits() -> None:
     recipe, card = Recipe(model=LLAMA, max_length=512), find_gpu("Tesla T4")
     found = newest_models(recipe, card, families=5)
-    released = {family: max(p.released for p in models().values() if p.family == family and p.is_causal) for family in {p.family for p in models().values() if p.is_causal}}
+    released = {
+        family: max(p.released for p in models().values() if p.family == family and p.is_causal)
+        for family in {p.family for p in models().values() if p.is_causal}
+    }
     families = [models()[made.source.recipe.model].family for made in found]
-    assert len(set(families)) == 5 and [released[name] for name in families] == sorted((released[name] for name in families), reverse=True)
+    assert len(set(families)) == 5 and [released[name] for name in families] == sorted(
+        (released[name] for name in families), reverse=True
+    )
     for made, family in zip(found, families, strict=True):
         chosen = made.source.recipe
         assert made.fits and chosen == recipe.replace(model=chosen.model)
-        larger = [p.id for p in models().values() if p.family == family and p.is_causal and p.parameters > models()[chosen.model].parameters]
-        assert not any(not check(recipe.replace(model=id)) and estimate(recipe.replace(model=id), card).fits for id in larger)
+        larger = [
+            p.id
+            for p in models().values()
+            if p.family == family and p.is_causal and p.parameters > models()[chosen.model].parameters
+        ]
+        assert not any(
+            not check(recipe.replace(model=id)) and estimate(recipe.replace(model=id), card).fits for id in larger
+        )
 
 
 def test_the_largest_model_is_what_a_whole_search_finds() -> None:
@@ -131,15 +144,21 @@ def test_the_largest_model_is_what_a_whole_search_finds() -> None:
 
 
 def test_a_set_that_costs_time_comes_before_a_change_that_drops_rows() -> None:
-    recipe = Recipe(model=LLAMA, method="lora", max_length=8192, per_device_train_batch_size=4, gradient_checkpointing=False)
+    recipe = Recipe(
+        model=LLAMA, method="lora", max_length=8192, per_device_train_batch_size=4, gradient_checkpointing=False
+    )
     cheapest = _advice(recipe, "RTX 4090").cheapest
-    assert cheapest.cost == "time" and {"gradient_checkpointing", "per_device_train_batch_size"} <= cheapest.values.keys()
+    assert (
+        cheapest.cost == "time" and {"gradient_checkpointing", "per_device_train_batch_size"} <= cheapest.values.keys()
+    )
 
 
 def test_checkpointing_costs_the_time_of_one_more_forward_pass() -> None:
     """Where all weights train, forward is one part of three: the recomputed one makes at most four."""
     recipe = Recipe(model=LLAMA, method="full", max_length=8192, gradient_checkpointing=False)
-    ratio = next(p.time_ratio for p in _advice(recipe, "A100 SXM4 80GB").singles if p.values == {"gradient_checkpointing": True})
+    ratio = next(
+        p.time_ratio for p in _advice(recipe, "A100 SXM4 80GB").singles if p.values == {"gradient_checkpointing": True}
+    )
     assert 1 < ratio <= 4 / 3
 
 
@@ -153,12 +172,17 @@ def test_a_slice_and_a_system_leave_less() -> None:
     recipe = Recipe(model=LLAMA, max_length=4096)
     whole, part = advise(recipe, "A100 SXM4 40GB").largest, advise(recipe, "A100 SXM4 40GB", mig="2g.10gb").largest
     assert part.per_device_train_batch_size < whole.per_device_train_batch_size
-    assert advise(recipe, "RTX 4090", system="windows-desktop").largest.max_length < advise(recipe, "RTX 4090").largest.max_length
+    assert (
+        advise(recipe, "RTX 4090", system="windows-desktop").largest.max_length
+        < advise(recipe, "RTX 4090").largest.max_length
+    )
 
 
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text(f'model = "{LLAMA}"\nmethod = "lora"\nmax_length = 8192\nper_device_train_batch_size = 4\ngpu = "RTX 4090"\n')
+    file.write_text(
+        f'model = "{LLAMA}"\nmethod = "lora"\nmax_length = 8192\nper_device_train_batch_size = 4\ngpu = "RTX 4090"\n'
+    )
     assert main([str(file), "--json"]) == 3
     said = json.loads(capsys.readouterr().out)
     assert said["cheapest"]["fits"] and said["singles"] and said["largest"]["model"]

@@ -131,7 +131,12 @@ class Slow:
     def allocate(self, storage: int, size: int) -> None:
         size = (size + 511) // 512 * 512
         small = size <= MIB
-        free = [(b[0], s, i) for s, (kind, blocks) in enumerate(self.segments) for i, b in enumerate(blocks) if kind == small and b[1] is None]
+        free = [
+            (b[0], s, i)
+            for s, (kind, blocks) in enumerate(self.segments)
+            for i, b in enumerate(blocks)
+            if kind == small and b[1] is None
+        ]
         fits = [place for place in free if place[0] >= size]
         _, s, i = min(fits) if fits else (0, self._segment(size, small), 0)
         blocks = self.segments[s][1]
@@ -145,7 +150,9 @@ class Slow:
         asked = 2 * MIB if small else 20 * MIB if size < 10 * MIB else (size + 2 * MIB - 1) // (2 * MIB) * 2 * MIB
         if self.reserved + asked > self.capacity:
             self.retries += 1
-            self.segments = [(kind, blocks) for kind, blocks in self.segments if len(blocks) > 1 or blocks[0][1] is not None]
+            self.segments = [
+                (kind, blocks) for kind, blocks in self.segments if len(blocks) > 1 or blocks[0][1] is not None
+            ]
             if self.reserved + asked > self.capacity:
                 raise MemoryError
         self.segments.insert(0, (small, [[asked, None]]))  # below the others
@@ -169,7 +176,12 @@ class Slow:
         return sum(b[0] for _, blocks in self.segments for b in blocks if b[1] is not None)
 
 
-SIZES = st.one_of(st.integers(1, 4 * KIB), st.integers(1, 2 * MIB), st.integers(1, 40 * MIB), st.sampled_from([512, MIB, 2 * MIB, 10 * MIB, 11 * MIB, 20 * MIB]))
+SIZES = st.one_of(
+    st.integers(1, 4 * KIB),
+    st.integers(1, 2 * MIB),
+    st.integers(1, 40 * MIB),
+    st.sampled_from([512, MIB, 2 * MIB, 10 * MIB, 11 * MIB, 20 * MIB]),
+)
 
 
 @st.composite
@@ -204,7 +216,11 @@ def test_equals_the_slow_allocator_after_every_event(events, capacity):
             else:
                 fast.allocate(storage, size)
                 requests[storage] = size
-        assert (fast.reserved_bytes, fast.allocated_bytes, fast.retries) == (slow.reserved, slow.allocated, slow.retries)
+        assert (fast.reserved_bytes, fast.allocated_bytes, fast.retries) == (
+            slow.reserved,
+            slow.allocated,
+            slow.retries,
+        )
         assert capacity >= fast.reserved_bytes >= fast.allocated_bytes >= sum(requests.values())
 
 

@@ -7,9 +7,9 @@ import pytest
 from estimator.adapters.adapters import trainables
 from estimator.law.law import LOOPS
 from estimator.law.layer_bytes import layer_bytes, stream_widths
+from estimator.model.spec import ModelSpec
 from estimator.program.program import lora_config
 from estimator.recipe.recipe import Recipe
-from estimator.model.spec import ModelSpec
 
 torch = pytest.importorskip("torch")
 
@@ -28,7 +28,9 @@ def made(model_type: str, layers: int, recipe: Recipe, loop_name: str):
 
     config = transformers.AutoConfig.for_model(model_type, num_hidden_layers=layers, **SIZES)
     dtype, loop = getattr(torch, recipe.dtype), LOOPS[loop_name]
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=recipe.attn_implementation)
+    model = transformers.AutoModelForCausalLM.from_config(
+        config, dtype=dtype, attn_implementation=recipe.attn_implementation
+    )
     if recipe.is_quantized:
         _quantize(model, dtype)
         if loop.upcasts != "none":
@@ -48,7 +50,13 @@ def _quantize(model, dtype) -> None:
 
     for name, module in list(model.named_modules()):
         if type(module) is torch.nn.Linear and name != "lm_head":
-            layer = bnb.nn.Linear4bit(module.in_features, module.out_features, bias=module.bias is not None, compute_dtype=dtype, quant_type="nf4")
+            layer = bnb.nn.Linear4bit(
+                module.in_features,
+                module.out_features,
+                bias=module.bias is not None,
+                compute_dtype=dtype,
+                quant_type="nf4",
+            )
             layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4", module=layer)
             layer.bias = module.bias
             layer.to("cpu").support_avx512bf16_for_cpu = False
@@ -99,7 +107,14 @@ def test_a_layer_saves_what_the_law_says(model_type, loop, fields):
     real = saved_bytes(made(model_type, 3, recipe, loop)) - saved_bytes(made(model_type, 2, recipe, loop))
     config = SIZES | {"model_type": model_type, "num_hidden_layers": 3}
     inventory = meta_model.derive(config)
-    layer = layer_bytes(recipe, inventory, ModelSpec.from_config(config), trainables(recipe, inventory), stream_widths(recipe, LOOPS[loop]), "cpu")
+    layer = layer_bytes(
+        recipe,
+        inventory,
+        ModelSpec.from_config(config),
+        trainables(recipe, inventory),
+        stream_widths(recipe, LOOPS[loop]),
+        "cpu",
+    )
     tokens = ROWS * TOKENS
     phi = {"1": 1, "BS": tokens, "BSr": tokens * recipe.r, "BSS": tokens * TOKENS, "r": recipe.r}
     assert sum(coefficient * phi[name] for name, coefficient in layer.saved.items()) == real

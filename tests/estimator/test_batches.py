@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from estimator import estimate
-from estimator.shelf import laws
-from estimator.program import program
 from estimator.adapters.adapters import trainables
-from estimator.recipe.batches import Batches, shape
-from estimator.model.catalog import load_preset, models
-from estimator.trace.fit import tile_of
+from estimator.core.problems import Problem
+from estimator.hardware.platforms import Platform
 from estimator.law.law import LOOPS, PHI, WORK, Law
 from estimator.law.layer_bytes import layer_bytes, stream_widths
 from estimator.law.padding import ERROR_PADDED, padding_bytes, with_padding
-from estimator.hardware.platforms import Platform
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.model.catalog import load_preset, models
 from estimator.model.spec import ModelSpec
+from estimator.program import program
+from estimator.recipe.batches import Batches, shape
+from estimator.recipe.recipe import Recipe
+from estimator.shelf import laws
+from estimator.trace.fit import tile_of
 from estimator.trace.step import Sizes, trace_step
 from tests.estimator.test_analytic import ROWS, SIZES, TOKENS, made, saved_bytes
 from tests.studio.chat_models import make_base
@@ -54,7 +54,9 @@ CASES = {
 def law_peak(law: Law, recipe: Recipe, batches: Batches) -> int:
     phi = law.phi(*shape(recipe), recipe.r if recipe.has_adapters else 0, batches.trained_share)
     rows = [row for row in law.rows if row.moment != "optimizer_step"]
-    return max(round(sum(sum(c * x for c, x in zip(row.coefficients.get(name, ()), phi)) for name in DYNAMIC)) for row in rows)
+    return max(
+        round(sum(sum(c * x for c, x in zip(row.coefficients.get(name, ()), phi)) for name in DYNAMIC)) for row in rows
+    )
 
 
 def traced_peak(recipe: Recipe, batches: Batches = Batches()) -> int:
@@ -78,7 +80,9 @@ def test_what_is_the_default_keeps_its_key_and_what_changes_the_step_has_its_own
     assert plain in laws.shipped(models()[ID].stem)
     keys = {laws.key_of(recipe.replace(**fields), "trl", Platform(), batches) for fields, batches in CASES.values()}
     assert len(keys | {plain}) == len(CASES) + 1
-    assert laws.key_of(recipe.replace(packing=True, packing_strategy="wrapped"), "trl", Platform()) == plain  # rows stay rows
+    assert (
+        laws.key_of(recipe.replace(packing=True, packing_strategy="wrapped"), "trl", Platform()) == plain
+    )  # rows stay rows
     one_row = recipe.replace(per_device_train_batch_size=1)
     assert laws.key_of(one_row, "trl", Platform(), PADDED) == laws.key_of(one_row, "trl", Platform())
 
@@ -86,9 +90,13 @@ def test_what_is_the_default_keeps_its_key_and_what_changes_the_step_has_its_own
 def test_a_law_made_before_the_share_was_known_reads_as_one_that_trains_all():
     law = laws.traced(Recipe(model=ID), MODEL, "trl", Platform())
     old = law.to_dict()
-    assert old["phi"][-2:] == ("trained", "chunks") and not any(any(c[-2:]) for row in old["rows"] for c in row["coefficients"].values())
+    assert old["phi"][-2:] == ("trained", "chunks") and not any(
+        any(c[-2:]) for row in old["rows"] for c in row["coefficients"].values()
+    )
     for known in (len(PHI) - 2, len(PHI) - 1):
-        rows = [row | {"coefficients": {name: c[:known] for name, c in row["coefficients"].items()}} for row in old["rows"]]
+        rows = [
+            row | {"coefficients": {name: c[:known] for name, c in row["coefficients"].items()}} for row in old["rows"]
+        ]
         work = {name: {key: values[:known] for key, values in old[name].items()} for name in WORK}
         assert Law.from_dict(old | work | {"phi": PHI[:known], "rows": rows}) == law
     with pytest.raises(ValueError, match="format"):
@@ -96,10 +104,14 @@ def test_a_law_made_before_the_share_was_known_reads_as_one_that_trains_all():
 
 
 def test_fewer_trained_tokens_take_less_and_padding_takes_what_its_masks_take():
-    recipe = Recipe(model=ID, method="lora", gradient_checkpointing=False, per_device_train_batch_size=2, max_length=512)
+    recipe = Recipe(
+        model=ID, method="lora", gradient_checkpointing=False, per_device_train_batch_size=2, max_length=512
+    )
     assert traced_peak(recipe, SOME) < traced_peak(recipe)
     spec = replace(SHIPPED.spec, num_hidden_layers=6)
-    assert traced_peak(recipe, PADDED) - traced_peak(recipe) == pytest.approx(padding_bytes(recipe, spec, Platform()), rel=0.05)
+    assert traced_peak(recipe, PADDED) - traced_peak(recipe) == pytest.approx(
+        padding_bytes(recipe, spec, Platform()), rel=0.05
+    )
 
 
 @pytest.mark.parametrize("fields", [{"method": "full"}, {"method": "lora", "gradient_checkpointing": False}], ids=str)
@@ -115,8 +127,15 @@ def test_masks_added_to_the_law_of_full_rows_are_those_of_the_trace(fields):
 def test_padding_adds_only_where_full_rows_have_no_scores_and_no_mask():
     recipe, spec = Recipe(model=ID, per_device_train_batch_size=4), SHIPPED.spec
     assert spec.num_key_value_heads < spec.num_attention_heads and padding_bytes(recipe, spec, Platform())
-    assert padding_bytes(recipe, spec, Platform(7.5)) == 0  # the math path keeps every score of full rows, grouped heads
-    for fields in ({"attn_implementation": "eager"}, {"attn_implementation": "flash_attention_2"}, {"packing": True}, {"per_device_train_batch_size": 1}):
+    assert (
+        padding_bytes(recipe, spec, Platform(7.5)) == 0
+    )  # the math path keeps every score of full rows, grouped heads
+    for fields in (
+        {"attn_implementation": "eager"},
+        {"attn_implementation": "flash_attention_2"},
+        {"packing": True},
+        {"per_device_train_batch_size": 1},
+    ):
         assert padding_bytes(recipe.replace(**fields), spec, Platform()) == 0
     padded = estimate(recipe, padded=True)
     assert padded.engine == "traced" and padded.peak_allocated_bytes > estimate(recipe).peak_allocated_bytes
@@ -131,7 +150,11 @@ def test_a_share_that_is_none_is_refused(share):
 
 def test_a_batch_that_may_be_padded_says_so_in_its_bar():
     recipe = Recipe(model=ID, per_device_train_batch_size=8, max_length=4096)
-    told, asked, single = estimate(recipe, padded=True), estimate(recipe), estimate(recipe.replace(per_device_train_batch_size=1))
+    told, asked, single = (
+        estimate(recipe, padded=True),
+        estimate(recipe),
+        estimate(recipe.replace(per_device_train_batch_size=1)),
+    )
     codes = [[why.code for why in made.uncertainty.why] for made in (told, asked, single)]
     assert [("why.padding" in one) for one in codes] == [False, True, False]
     assert asked.uncertainty.high_bytes - asked.device_bytes > padding_bytes(recipe, SHIPPED.spec, Platform())
@@ -143,7 +166,9 @@ def test_without_a_law_that_knows_the_share_the_full_one_bounds_it(tmp_path):
     assert bound.engine == "traced" and "why.trained_share" in [why.code for why in bound.uncertainty.why]
     assert bound.uncertainty.low_bytes < plain.uncertainty.low_bytes
     exact = estimate(recipe, trained_share=0.2, derive=True, cache_dir=tmp_path)
-    assert bound.uncertainty.low_bytes <= exact.device_bytes and exact.peak_allocated_bytes <= bound.peak_allocated_bytes
+    assert (
+        bound.uncertainty.low_bytes <= exact.device_bytes and exact.peak_allocated_bytes <= bound.peak_allocated_bytes
+    )
 
 
 # Against the real libraries
@@ -161,7 +186,9 @@ def first_batch(recipe: Recipe, base, folder) -> tuple[dict, torch.nn.Module]:
     from studio.workers import rendering
 
     tokenizer = rendering.load_tokenizer(base)
-    rows = Dataset.from_list([{"input_ids": [5] * n, "labels": [-100] + [5] * (n - 1)} for n in (3, 9, 14, 20, 7, 30, 12, 5)])
+    rows = Dataset.from_list(
+        [{"input_ids": [5] * n, "labels": [-100] + [5] * (n - 1)} for n in (3, 9, 14, 20, 7, 30, 12, 5)]
+    )
     args = program.sft_config(recipe, folder, device="cpu", evaluates=False)
     model = program.load_base(recipe, base, training=True)
     trainer = program.make_trainer(recipe, model, tokenizer, rows, None, args, rendering.collator(tokenizer), [])
@@ -173,7 +200,15 @@ def first_batch(recipe: Recipe, base, folder) -> tuple[dict, torch.nn.Module]:
 
 
 def small(base, **fields) -> Recipe:
-    fields = {"method": "lora", "dtype": "float32", "per_device_train_batch_size": 2, "max_length": 32, "max_steps": 1, "save_steps": 0, **fields}
+    fields = {
+        "method": "lora",
+        "dtype": "float32",
+        "per_device_train_batch_size": 2,
+        "max_length": 32,
+        "max_steps": 1,
+        "save_steps": 0,
+        **fields,
+    }
     return Recipe(model=str(base), **fields)
 
 
@@ -188,7 +223,9 @@ def test_packed_rows_reach_the_model_as_the_trace_makes_them(base, tmp_path):
     assert rows == 1 and 32 < tokens <= 64 and given["attention_mask"] is None
     ours = _inputs(Sizes(rows, tokens, 8, 8), flat=True)
     theirs = {name: value for name, value in given.items() if torch.is_tensor(value) and value.dim() == 2}
-    assert {n: (v.shape, v.dtype) for n, v in ours.items() if n != "labels"} == {n: (v.shape, v.dtype) for n, v in theirs.items()}
+    assert {n: (v.shape, v.dtype) for n, v in ours.items() if n != "labels"} == {
+        n: (v.shape, v.dtype) for n, v in theirs.items()
+    }
     embeds = torch.zeros(1, tokens, 8)
     mask = create_causal_mask(model.get_base_model().config, embeds, None, None, given["position_ids"])
     assert mask.dtype is torch.bool and mask.shape == (1, 1, tokens, tokens)
@@ -209,7 +246,9 @@ def test_cut_rows_are_full_and_padded_ones_get_a_mask(base, tmp_path):
 
 
 def test_the_worker_makes_adapters_and_checkpoints_as_the_recipe_says(base, tmp_path):
-    _, model = first_batch(small(base, dtype="bfloat16", autocast_adapter_dtype=False, use_reentrant=True), base, tmp_path)
+    _, model = first_batch(
+        small(base, dtype="bfloat16", autocast_adapter_dtype=False, use_reentrant=True), base, tmp_path
+    )
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.bfloat16}
     layer = model.get_base_model().model.layers[0]
     assert layer._gradient_checkpointing_func.keywords["use_reentrant"] is True
@@ -217,7 +256,9 @@ def test_the_worker_makes_adapters_and_checkpoints_as_the_recipe_says(base, tmp_
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
 
 
-@pytest.mark.parametrize("fields", [{"method": "full"}, {"method": "lora"}, {"method": "lora", "autocast_adapter_dtype": False}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{"method": "full"}, {"method": "lora"}, {"method": "lora", "autocast_adapter_dtype": False}], ids=str
+)
 def test_a_padded_layer_saves_what_the_law_says(fields):
     """k and v at the query heads, and a mask of numbers for each layer, on the real sdpa kernel of the CPU."""
     warnings.simplefilter("ignore")
@@ -229,7 +270,14 @@ def test_a_padded_layer_saves_what_the_law_says(fields):
 
     config = SIZES | {"model_type": "llama", "num_hidden_layers": 3}
     inventory = meta_model.derive(config)
-    known = recipe, inventory, ModelSpec.from_config(config), trainables(recipe, inventory), stream_widths(recipe, LOOPS["plain"]), "cpu"
+    known = (
+        recipe,
+        inventory,
+        ModelSpec.from_config(config),
+        trainables(recipe, inventory),
+        stream_widths(recipe, LOOPS["plain"]),
+        "cpu",
+    )
     phi = {"1": 1, "BS": ROWS * TOKENS, "BSr": ROWS * TOKENS * recipe.r, "BSS": ROWS * TOKENS * TOKENS, "r": recipe.r}
     assert sum(coefficient * phi[name] for name, coefficient in layer_bytes(*known, masked=True).saved.items()) == real
 

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator import Recipe, estimate
-from estimator.estimates.calibration import CONTEXT, CPU, RESERVED, RESIDENT_GROWTH, Calibration, interval, narrowed, note, record_of
+from estimator.estimates.calibration import (
+    CONTEXT,
+    CPU,
+    RESERVED,
+    RESIDENT_GROWTH,
+    Calibration,
+    interval,
+    narrowed,
+    note,
+    record_of,
+)
 from estimator.estimates.parts import cpu_growth
 
 CARD = "GeForce RTX 4090"
@@ -23,15 +33,31 @@ ratios = st.lists(st.floats(0.5, 2.0), min_size=3, max_size=40)
 def _noted(path: Path, *shares: float, recipe: Recipe = RECIPE, **changes: str) -> Calibration:
     made = estimate(recipe)
     settings = {"engine": made.engine} | changes
-    note([record_of(recipe, CARD, RESERVED, made.peak_reserved_bytes, round(made.peak_reserved_bytes * share), **settings) for share in shares], path)
+    note(
+        [
+            record_of(
+                recipe, CARD, RESERVED, made.peak_reserved_bytes, round(made.peak_reserved_bytes * share), **settings
+            )
+            for share in shares
+        ],
+        path,
+    )
     return Calibration.of(CARD, path)
 
 
 def test_the_bar_narrows_and_the_figures_stay(tmp_path: Path) -> None:
     plain = estimate(RECIPE, CARD)
     known = estimate(RECIPE, CARD, calibration=_noted(tmp_path / "c", 0.99, 1.0, 1.01, 1.0, 1.005))
-    assert plain.uncertainty.low_bytes < known.uncertainty.low_bytes <= known.device_bytes <= known.uncertainty.high_bytes < plain.uncertainty.high_bytes
-    assert {k: v for k, v in known.to_dict().items() if k != "uncertainty"} == {k: v for k, v in plain.to_dict().items() if k != "uncertainty"}
+    assert (
+        plain.uncertainty.low_bytes
+        < known.uncertainty.low_bytes
+        <= known.device_bytes
+        <= known.uncertainty.high_bytes
+        < plain.uncertainty.high_bytes
+    )
+    assert {k: v for k, v in known.to_dict().items() if k != "uncertainty"} == {
+        k: v for k, v in plain.to_dict().items() if k != "uncertainty"
+    }
     assert "5 like runs on this card measured 0.99 to 1.01" in str([str(why) for why in known.uncertainty.why])
 
 
@@ -42,7 +68,15 @@ def test_a_run_outside_the_bar_widens_it(tmp_path: Path) -> None:
     assert known.uncertainty.high_bytes >= 1.5 * plain.peak_reserved_bytes
 
 
-@pytest.mark.parametrize("other", [{"engine": "trace"}, {"loop": "trainer"}, {"recipe": RECIPE.replace(method="lora")}, {"recipe": RECIPE.replace(attn_implementation="eager")}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"engine": "trace"},
+        {"loop": "trainer"},
+        {"recipe": RECIPE.replace(method="lora")},
+        {"recipe": RECIPE.replace(attn_implementation="eager")},
+    ],
+)
 def test_other_kinds_of_runs_say_nothing(tmp_path: Path, other: dict) -> None:
     known = estimate(RECIPE, CARD, calibration=_noted(tmp_path / "c", 1.0, 1.0, 1.0, **other))
     assert known.to_dict() == estimate(RECIPE, CARD).to_dict()
@@ -63,7 +97,14 @@ def test_broken_lines_are_counted_and_other_cards_left_out(tmp_path: Path) -> No
     known = Calibration.of(CARD, path)
     assert (len(known.records), known.unread) == (1, 3)
     whole = json.loads(path.read_text().splitlines()[1])
-    for broken in ({"measured_bytes": 10**400}, {"measured_bytes": float("nan")}, {"estimated_bytes": 0}, {"estimated_bytes": "x"}, {"estimated_bytes": 1e300}, {"of_another_version": 1}):
+    for broken in (
+        {"measured_bytes": 10**400},
+        {"measured_bytes": float("nan")},
+        {"estimated_bytes": 0},
+        {"estimated_bytes": "x"},
+        {"estimated_bytes": 1e300},
+        {"of_another_version": 1},
+    ):
         path.write_text("\n".join(map(json.dumps, (whole, {**whole, **broken}))) + "\n" + "[" * 100_000)
         known = Calibration.of(CARD, path)
         assert (len(known.records), known.unread) == (1, 2), broken
@@ -103,7 +144,13 @@ def test_growth_on_a_cpu(tmp_path: Path) -> None:
     plain = cpu_growth(RECIPE)
     size, small = plain.growth_bytes, plain.growth_bytes // 100
     shares = [(size, 1.08), (size, 1.1), (size, 1.09), (2 * size, 1.11), (small, 9), (small, 10), (small, 11)]
-    note([record_of(RECIPE, CPU, RESIDENT_GROWTH, made, round(made * share), engine=plain.engine) for made, share in shares], tmp_path / "c")
+    note(
+        [
+            record_of(RECIPE, CPU, RESIDENT_GROWTH, made, round(made * share), engine=plain.engine)
+            for made, share in shares
+        ],
+        tmp_path / "c",
+    )
     known = cpu_growth(RECIPE, known=Calibration.of(CPU, tmp_path / "c"))
     assert known.growth_bytes == plain.growth_bytes
     assert plain.low_bytes < known.low_bytes <= known.growth_bytes < known.high_bytes < plain.high_bytes

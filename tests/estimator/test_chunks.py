@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.trace import chunks
-from estimator.trace import fit
-from estimator.shelf import laws
-from estimator.model.catalog import load_preset
-from estimator.law.law import COMPONENTS, LOOPS, PHI, Law
 from estimator.hardware.platforms import Platform
-from estimator.recipe.recipe import Recipe
-from estimator.trace.step import Sizes, trace_step
+from estimator.law.law import COMPONENTS, LOOPS, PHI, Law
 from estimator.law.untraced import NotLinear
+from estimator.model.catalog import load_preset
+from estimator.recipe.recipe import Recipe
+from estimator.shelf import laws
+from estimator.trace import chunks, fit
+from estimator.trace.step import Sizes, trace_step
 from tests.estimator.test_fit import law_peak
 
 COUNTS = (4, 5)
@@ -63,7 +62,9 @@ def test_loops_of_any_number_of_turns_follow_from_two(made, loops):
 
 
 def test_steps_that_differ_otherwise_are_refused():
-    (live, delta), (longer, delta_there) = (program([("each", 1), ("token", 2)], [([("each", 5), ("each", 7)], 0)], turns) for turns in COUNTS)
+    (live, delta), (longer, delta_there) = (
+        program([("each", 1), ("token", 2)], [([("each", 5), ("each", 7)], 0)], turns) for turns in COUNTS
+    )
     with pytest.raises(chunks.Unlike):
         chunks.joined((live, longer[:-1]), (delta, delta_there[:-1]), COUNTS)
     delta_there = delta_there.copy()
@@ -77,7 +78,10 @@ TEXT = SHIPPED.config["text_config"]
 
 
 def cut(layers: int) -> dict[str, Any]:
-    return {**SHIPPED.config, "text_config": {**TEXT, "num_hidden_layers": layers, "layer_types": TEXT["layer_types"][:layers]}}
+    return {
+        **SHIPPED.config,
+        "text_config": {**TEXT, "num_hidden_layers": layers, "layer_types": TEXT["layer_types"][:layers]},
+    }
 
 
 MODEL = replace(SHIPPED, config=cut(16))
@@ -87,15 +91,25 @@ def test_law_equals_full_trace_on_unseen_sizes():
     recipe = Recipe(model=MODEL.id, method="lora", r=24, per_device_train_batch_size=3, max_length=640)
     law = laws.traced(recipe, MODEL, "trl", Platform())
     assert law.chunk_tokens == 64 and law.flops and Law.from_dict(law.to_dict()) == law
-    step = trace_step(recipe, MODEL.config, LOOPS["trl"], Sizes(3, 640, 24, 3 * 639), None, Platform(), MODEL.inventory.class_name)
+    step = trace_step(
+        recipe, MODEL.config, LOOPS["trl"], Sizes(3, 640, 24, 3 * 639), None, Platform(), MODEL.inventory.class_name
+    )
     assert law_peak(law, 3, 640, 24) == sum(step.events.peak()[0].values())
     static = dict.fromkeys(COMPONENTS, 0)
     parts = dict(static=static, step_temporary=0)
     lengths = np.array([1, 64, 65, 640, 4096])
-    assert list(law.peaks(3, lengths, 24, static)) == [sum(law.evaluate(3, int(n), 24, **parts)[1].values()) for n in lengths]
+    assert list(law.peaks(3, lengths, 24, static)) == [
+        sum(law.evaluate(3, int(n), 24, **parts)[1].values()) for n in lengths
+    ]
 
 
 def test_a_chunk_that_is_not_the_models_is_found_out(monkeypatch):
     monkeypatch.setattr(chunks, "tokens_of", lambda model: 80)
     with pytest.raises(NotLinear):
-        fit.derive_law(Recipe(model="m", max_length=640), cut(4), LOOPS["trl"], tile_tokens=4096, class_name=MODEL.inventory.class_name)
+        fit.derive_law(
+            Recipe(model="m", max_length=640),
+            cut(4),
+            LOOPS["trl"],
+            tile_tokens=4096,
+            class_name=MODEL.inventory.class_name,
+        )

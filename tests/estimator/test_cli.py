@@ -24,7 +24,19 @@ def test_the_example_of_the_readme(capsys):
 
 
 def test_lists_tables_and_switches(capsys):
-    words = ["--method", "lora", "--target-modules", "q_proj,v_proj", "--layers-to-transform", "0", "1", "--rank-pattern", "q_proj=4", "--use-dora", "--json"]
+    words = [
+        "--method",
+        "lora",
+        "--target-modules",
+        "q_proj,v_proj",
+        "--layers-to-transform",
+        "0",
+        "1",
+        "--rank-pattern",
+        "q_proj=4",
+        "--use-dora",
+        "--json",
+    ]
     assert main([*LLAMA, *words]) == 0
     expected = 2 * (4 * (4096 + 4096) + 4096 + 16 * (4096 + 1024) + 1024)
     assert json.loads(capsys.readouterr().out)["trainable_parameters"] == expected
@@ -34,7 +46,11 @@ def test_peft_s_own_targets_are_said_by_a_word(capsys, tmp_path):
     """TOML has no null, and a flag no nothing."""
     file = tmp_path / "recipe.toml"
     file.write_text('model = "meta-llama/Llama-3.1-8B"\ntarget_modules = "default"\n')
-    for words in ([*LLAMA, "--target-modules", "default"], ["--recipe", str(file)], [*LLAMA, "--target-modules", "q_proj,v_proj"]):
+    for words in (
+        [*LLAMA, "--target-modules", "default"],
+        ["--recipe", str(file)],
+        [*LLAMA, "--target-modules", "q_proj,v_proj"],
+    ):
         assert main([*words, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["trainable_parameters"] == 32 * 16 * (4096 + 4096 + 4096 + 1024)
 
@@ -98,8 +114,25 @@ embed_tokens = [128000, 128001]
 def test_a_recipe_file_says_the_same_as_flags_and_flags_go_before_it(tmp_path, capsys):
     file = tmp_path / "mine.toml"
     file.write_text(RECIPE)
-    flags = ["--method", "lora", "--r", "8", "--target-modules", "q_proj,v_proj", "--gpu", "RTX 4090", "--loop", "plain", "--json"]
-    tables = ["--rank-pattern", '{"layers.0.self_attn.q_proj": 4}', "--trainable-token-indices", '{"embed_tokens": [128000, 128001]}']
+    flags = [
+        "--method",
+        "lora",
+        "--r",
+        "8",
+        "--target-modules",
+        "q_proj,v_proj",
+        "--gpu",
+        "RTX 4090",
+        "--loop",
+        "plain",
+        "--json",
+    ]
+    tables = [
+        "--rank-pattern",
+        '{"layers.0.self_attn.q_proj": 4}',
+        "--trainable-token-indices",
+        '{"embed_tokens": [128000, 128001]}',
+    ]
     outputs = []
     for words in (["--recipe", str(file), "--json"], [*LLAMA, *flags, *tables]):
         assert main(words) == 0

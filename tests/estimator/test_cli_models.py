@@ -82,7 +82,11 @@ def test_what_asks_for_code_or_kernels_is_ignored_and_said(changed, code, value,
 def test_kernels_named_inside_a_part_are_ignored_too():
     from estimator.model.spec import without_code
 
-    config = {"model_type": "x", "text_config": {"hidden_size": 8, "_attn_implementation": "org/kernel", "auto_map": {}}, "parts": [{"auto_map": 1}]}
+    config = {
+        "model_type": "x",
+        "text_config": {"hidden_size": 8, "_attn_implementation": "org/kernel", "auto_map": {}},
+        "parts": [{"auto_map": 1}],
+    }
     assert without_code(config) == {"model_type": "x", "text_config": {"hidden_size": 8}, "parts": [{}]}
 
 
@@ -97,9 +101,15 @@ def test_kernels_named_inside_a_part_are_ignored_too():
         (CONFIGS["llama"] | {"hidden_size": -1}, ("hidden_size", "-1", "1 to 262,144")),
         (CONFIGS["llama"] | {"num_hidden_layers": 10**12}, ("num_hidden_layers", "1,000,000,000,000", "1 to 2,048")),
         (CONFIGS["llama"] | {"hidden_size": 1e999}, ("hidden_size", "a whole number")),
-        (CONFIGS["llama"] | {"head_dim": None, "num_attention_heads": 7, "num_key_value_heads": 7}, ("hidden_size", "64", "num_attention_heads 7")),
+        (
+            CONFIGS["llama"] | {"head_dim": None, "num_attention_heads": 7, "num_key_value_heads": 7},
+            ("hidden_size", "64", "num_attention_heads 7"),
+        ),
         (CONFIGS["llama"] | {"qk_rope_head_dim": "x", "head_dim": None}, ("qk_rope_head_dim", "x")),
-        (CONFIGS["llama"] | {"vision_config": {"num_hidden_layers": 10**9}}, ("num_hidden_layers", "1000000000", "8,192")),
+        (
+            CONFIGS["llama"] | {"vision_config": {"num_hidden_layers": 10**9}},
+            ("num_hidden_layers", "1000000000", "8,192"),
+        ),
         (CONFIGS["llama"] | {"rope_parameters": "none"}, ("llama",)),
         (CONFIGS["llama"] | {"model_type": "no\nsuch"}, ("no such", "safetensors")),
         (REMOTE, ("homemade", "safetensors")),
@@ -110,7 +120,18 @@ def test_a_bad_config_is_one_line(config, words, tmp_path, capsys):
     assert all(word in line for word in words), line
 
 
-@pytest.mark.parametrize("words", [("--config", "nowhere.json"), ("--config", "/"), ("--config", ""), ("--model", "~nobody-here/x"), ("--model", "x" * 5000), ("--model", "a\0b"), ("--model", "./org/name")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--config", "nowhere.json"),
+        ("--config", "/"),
+        ("--config", ""),
+        ("--model", "~nobody-here/x"),
+        ("--model", "x" * 5000),
+        ("--model", "a\0b"),
+        ("--model", "./org/name"),
+    ],
+)
 def test_what_is_not_there_is_one_line(words, capsys):
     assert "model:" in said(capsys, *words)
 
@@ -122,19 +143,31 @@ def test_a_folder_without_a_config_is_one_line(tmp_path, capsys):
 def test_packed_weights_of_a_model_that_needs_code_are_refused(tmp_path, capsys):
     import torch
 
-    folder = write_tensors(write_config(tmp_path, REMOTE), {"model.layers.0.mlp.up_proj.qweight": torch.zeros(96, 64, dtype=torch.int32), **tensors_of("llama")})
+    folder = write_tensors(
+        write_config(tmp_path, REMOTE),
+        {"model.layers.0.mlp.up_proj.qweight": torch.zeros(96, 64, dtype=torch.int32), **tensors_of("llama")},
+    )
     line = said(capsys, "--model", str(folder))
     assert "homemade" in line and "I32" in line
 
 
 # The rest asks in a process of its own: huggingface_hub reads its switch and its address when it is imported.
-def command(home: Path, url: str, *words: str, without_torch: bool = False, stdin: str = "", processor: str = "") -> subprocess.CompletedProcess[str]:
+def command(
+    home: Path, url: str, *words: str, without_torch: bool = False, stdin: str = "", processor: str = ""
+) -> subprocess.CompletedProcess[str]:
     hub = {"HF_ENDPOINT": url, "MODELSCOPE_DOMAIN": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home / "hf")}
     environment = os.environ | hub | {"LORA_STUDIO_HOME": str(home), "PYTHONPATH": str(ROOT)}
     hidden = "import sys; sys.modules['torch'] = None; " if without_torch else "import sys; "
     hidden += f"from tests import processors; processors.in_this_process({processor!r}); " if processor else ""
     run = hidden + "from estimator.cli.cli import main; sys.exit(main(sys.argv[1:]))"
-    return subprocess.run([sys.executable, "-c", run, *words, *SMALL], env=environment, input=stdin, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", run, *words, *SMALL],
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "modelscope:"])
@@ -152,7 +185,9 @@ def test_without_torch_it_says_what_to_install(tmp_path):
         done = command(tmp_path / "home", server.url, "--model", "org/model", without_torch=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "org/model" in done.stderr and "train extra" in done.stderr
-    done = command(tmp_path / "home", server.url, "--config", "-", without_torch=True, stdin=json.dumps(CONFIGS["llama"]))
+    done = command(
+        tmp_path / "home", server.url, "--config", "-", without_torch=True, stdin=json.dumps(CONFIGS["llama"])
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "train extra" in done.stderr
 
 
@@ -160,11 +195,15 @@ def test_without_torch_it_says_what_to_install(tmp_path):
 @pytest.mark.parametrize(("changed", "code"), [({}, 0), ({"rope_parameters": "none"}, 2)])
 def test_warnings_of_transformers_add_no_lines(changed, code, processor, tmp_path):
     config = CONFIGS["llama"] | {"eos_token_id": 10**6, "intermediate_size": 1} | changed
-    done = command(tmp_path / "home", "http://127.0.0.1:9", "--config", "-", stdin=json.dumps(config), processor=processor)
+    done = command(
+        tmp_path / "home", "http://127.0.0.1:9", "--config", "-", stdin=json.dumps(config), processor=processor
+    )
     assert (done.returncode, done.stderr.count("\n")) == (code, code // 2), done.stderr
 
 
-@pytest.mark.parametrize("name", ["org/gone", "org/gated", "org/private", "org/gguf", "modelscope:org/gone", "modelscope:org/gguf"])
+@pytest.mark.parametrize(
+    "name", ["org/gone", "org/gated", "org/private", "org/gguf", "modelscope:org/gone", "modelscope:org/gguf"]
+)
 def test_what_a_hub_refuses_is_one_line(name, tmp_path):
     (tmp_path / "gguf").mkdir()
     (tmp_path / "gguf" / "model.gguf").write_bytes(b"GGUF")

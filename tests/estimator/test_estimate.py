@@ -78,7 +78,10 @@ def test_a_law_survives_json():
 
 def test_full_training_peaks_at_five_copies_of_the_weights():
     """Measured: 72,434,837,504 B for Mistral-7B in bf16 on an A100 (fms-acceleration benchmarks, row 9)."""
-    made = estimate(Recipe(model="mistralai/Mistral-7B-v0.1", method="full", per_device_train_batch_size=4, max_length=4096), loop="plain")
+    made = estimate(
+        Recipe(model="mistralai/Mistral-7B-v0.1", method="full", per_device_train_batch_size=4, max_length=4096),
+        loop="plain",
+    )
     assert made.peak_moment == "optimizer_step"
     assert abs(made.peak_allocated_bytes - 72_434_837_504) < 2**20
 
@@ -87,7 +90,11 @@ def test_methods_side_by_side():
     answers = compare_methods(Recipe(model=LLAMA, max_length=512), "RTX 4090")
     assert list(answers) == ["full", "lora", "qlora"]
     assert answers["full"].trainable_parameters == 8_030_261_248
-    assert answers["full"].peak_allocated_bytes > answers["lora"].peak_allocated_bytes > answers["qlora"].peak_allocated_bytes
+    assert (
+        answers["full"].peak_allocated_bytes
+        > answers["lora"].peak_allocated_bytes
+        > answers["qlora"].peak_allocated_bytes
+    )
     assert (answers["full"].fits, answers["qlora"].fits) == (False, True)
 
 
@@ -132,7 +139,19 @@ def test_growth_on_the_cpu_has_the_same_tensors_and_no_context():
 
 def test_json_holds_every_named_figure():
     data = json.loads(estimate(Recipe(model=LLAMA), "Gaudi 3").to_json())
-    wanted = {"total_parameters", "trainable_parameters", "peak_allocated_bytes", "peak_reserved_bytes", "device_bytes", "components", "peak_moment", "engine", "uncertainty", "fits", "warnings"}
+    wanted = {
+        "total_parameters",
+        "trainable_parameters",
+        "peak_allocated_bytes",
+        "peak_reserved_bytes",
+        "device_bytes",
+        "components",
+        "peak_moment",
+        "engine",
+        "uncertainty",
+        "fits",
+        "warnings",
+    }
     assert wanted <= set(data) and data["fits"] is None
     assert data["warnings"][0]["code"] == "gpu.memory_unknown"
 
@@ -141,7 +160,9 @@ LEAK = "import sys, {module}; print([m for m in ('torch', 'numpy', 'pandas', 'gr
 
 
 def leaked(module: str) -> str:
-    return subprocess.run([sys.executable, "-c", LEAK.format(module=module)], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", LEAK.format(module=module)], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_importing_the_estimator_loads_nothing_heavy():

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.core import safe_regex
 from estimator.adapters.adapters import trainables
-from estimator.hub.sources import load_model
-from estimator.core.safe_regex import LIMIT_S, matches
+from estimator.core import safe_regex
 from estimator.core.problems import Problem
+from estimator.core.safe_regex import LIMIT_S, matches
+from estimator.hub.sources import load_model
 from estimator.recipe.recipe import Recipe
 
 NAMES = ("model.layers.0.self_attn.q_proj", "model.layers.11.mlp.gate_proj", "lm_head", "model.embed_tokens")
@@ -20,7 +20,12 @@ SLOW = r"(([a-z_]|[a-z_.\d])+)+!"
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(expression=st.sampled_from((r".*q_proj", r"(?i)LM_.*", r"model\.(?P<part>[a-z_]+).*", "q.proj", "lm_head", r"[a-z", r"(?<=x)a*", r"(.)\1*")), whole=st.booleans())
+@given(
+    expression=st.sampled_from(
+        (r".*q_proj", r"(?i)LM_.*", r"model\.(?P<part>[a-z_]+).*", "q.proj", "lm_head", r"[a-z", r"(?<=x)a*", r"(.)\1*")
+    ),
+    whole=st.booleans(),
+)
 def test_an_expression_matches_what_re_matches(expression, whole):
     try:
         compiled = re.compile(expression)

@@ -9,29 +9,35 @@ import numpy as np
 import pytest
 import torch
 
+from estimator.core.problems import Problem
+from estimator.estimates.parts import parts_of
+from estimator.hardware.platforms import Platform
+from estimator.law.law import COMPONENTS, LOOPS, PHI, STATIC, Law
+from estimator.law.untraced import NotLinear
+from estimator.model.catalog import load_preset
+from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 from estimator.trace.attention import FusedAttention
-from estimator.model.catalog import load_preset
 from estimator.trace.exact import traced as traced_whole
 from estimator.trace.kernels import HalfSoftmax
-from estimator.law.law import COMPONENTS, LOOPS, PHI, STATIC, Law
-from estimator.estimates.parts import parts_of
 from estimator.trace.plans import names_layers, plan_for
-from estimator.hardware.platforms import Platform
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.trace.step import Sizes, trace_step
 from estimator.trace.terms import SIZES, coefficients
-from estimator.law.untraced import NotLinear
 
 DYNAMIC = ("gradients", "activations", "logits_and_loss", "temporary")
 UNSEEN = {"llama": ((1, 777, 8), (2, 4099, 64)), "qlora-eager": ((1, 640, 24),), "sliding": ((1, 5000, 8),)}
 ANY = ((3, 640, 24),)
 CASES = {
     "llama": ("Qwen/Qwen2.5-0.5B", {}),
-    "qlora-eager": ("HuggingFaceTB/SmolLM2-135M", {"method": "qlora", "attn_implementation": "eager", "dtype": "float16"}),
+    "qlora-eager": (
+        "HuggingFaceTB/SmolLM2-135M",
+        {"method": "qlora", "attn_implementation": "eager", "dtype": "float16"},
+    ),
     "full-kept": ("HuggingFaceTB/SmolLM2-135M", {"method": "full", "gradient_checkpointing": False}),
-    "dora-dropout": ("HuggingFaceTB/SmolLM2-135M", {"use_dora": True, "lora_dropout": 0.1, "gradient_checkpointing": False}),
+    "dora-dropout": (
+        "HuggingFaceTB/SmolLM2-135M",
+        {"use_dora": True, "lora_dropout": 0.1, "gradient_checkpointing": False},
+    ),
     "autocast": ("HuggingFaceTB/SmolLM2-135M", {"mixed_precision": "bf16", "dtype": "float32"}),
     "accumulated": ("HuggingFaceTB/SmolLM2-135M", {"method": "full", "gradient_accumulation_steps": 4}),
     "experts": ("Qwen/Qwen1.5-MoE-A2.7B", {"target_modules": ["q_proj", "v_proj"]}),
@@ -45,7 +51,9 @@ def law_peak(law: Law, batch: int, sequence: int, rank: int) -> int:
     """The highest dynamic bytes of forward, loss and backward."""
     phi = law.phi(batch, sequence, rank)
     rows = [row for row in law.rows if row.moment != "optimizer_step"]
-    return max(round(sum(sum(c * x for c, x in zip(row.coefficients.get(name, ()), phi)) for name in DYNAMIC)) for row in rows)
+    return max(
+        round(sum(sum(c * x for c, x in zip(row.coefficients.get(name, ()), phi)) for name in DYNAMIC)) for row in rows
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -57,14 +65,24 @@ def test_law_equals_full_trace_on_unseen_sizes(case):
         recipe = Recipe(model=id, r=rank, per_device_train_batch_size=batch, max_length=sequence, **fields)
         law = laws.traced(recipe, model, loop, Platform())
         tile = min(batch * (sequence - 1), 4096)
-        step = trace_step(recipe, model.config, LOOPS[loop], Sizes(batch, sequence, rank, tile), None, Platform(), model.inventory.class_name)
+        step = trace_step(
+            recipe,
+            model.config,
+            LOOPS[loop],
+            Sizes(batch, sequence, rank, tile),
+            None,
+            Platform(),
+            model.inventory.class_name,
+        )
         components, _ = step.events.peak()
         rank = rank if recipe.has_adapters else 0
         assert law_peak(law, batch, sequence, rank) == pytest.approx(sum(components.values()), rel=1e-3)
 
 
 def test_a_law_has_whole_bytes_and_named_components():
-    law = laws.traced(Recipe(model="HuggingFaceTB/SmolLM2-135M"), load_preset("HuggingFaceTB/SmolLM2-135M"), "trl", Platform())
+    law = laws.traced(
+        Recipe(model="HuggingFaceTB/SmolLM2-135M"), load_preset("HuggingFaceTB/SmolLM2-135M"), "trl", Platform()
+    )
     assert law.engine == "traced" and law.versions["torch"] == torch.__version__.partition("+")[0]
     for row in law.rows:
         assert set(row.coefficients) <= set(COMPONENTS)
@@ -152,7 +170,9 @@ def test_a_whole_trace_sums_to_its_allocated_peak():
     assert sum(made.components.values()) == made.peak_allocated_bytes <= made.peak_reserved_bytes
     by_law = estimate(recipe, "RTX 4090", derive=True)
     assert by_law.engine == "traced"
-    assert by_law.peak_allocated_bytes == pytest.approx(made.peak_allocated_bytes, rel=0.01)  # blocks of the step itself
+    assert by_law.peak_allocated_bytes == pytest.approx(
+        made.peak_allocated_bytes, rel=0.01
+    )  # blocks of the step itself
 
 
 def test_what_cannot_be_traced_falls_back_and_says_so(tmp_path):
@@ -174,8 +194,17 @@ def test_a_model_that_trl_cannot_train_says_so():
     with pytest.raises(Problem) as caught:
         laws.traced(Recipe(model=model.id, method="full"), model, "trl", Platform())
     assert caught.value.code == "law.no_hidden_state" and "Llama4ForConditionalGeneration" in str(caught.value)
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "intermediate_size_mlp": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 64}
-    real = Llama4ForCausalLM(Llama4TextConfig(**sizes, num_key_value_heads=2, head_dim=16, num_local_experts=2, pad_token_id=0))
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "intermediate_size_mlp": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 64,
+    }
+    real = Llama4ForCausalLM(
+        Llama4TextConfig(**sizes, num_key_value_heads=2, head_dim=16, num_local_experts=2, pad_token_id=0)
+    )
     add_fused_lm_head(real)
     ids = torch.ones(2, 8, dtype=torch.long)
     with pytest.raises(AttributeError, match="last_hidden_state"):
@@ -199,7 +228,9 @@ def test_a_recipe_that_tells_layers_apart_is_traced_whole(fields, named):
 
 
 def test_ranks_by_bare_names_hold_for_every_layer_alike(monkeypatch):
-    recipe = Recipe(model="Qwen/Qwen2.5-0.5B", rank_pattern={"q_proj": 8, "down_proj": 128}, gradient_checkpointing=False)
+    recipe = Recipe(
+        model="Qwen/Qwen2.5-0.5B", rank_pattern={"q_proj": 8, "down_proj": 128}, gradient_checkpointing=False
+    )
     model, laws_made = load_preset(recipe.model), []
     for tells_apart in (False, True):
         monkeypatch.setattr("estimator.trace.fit.names_layers", lambda _, said=tells_apart: said)
@@ -240,10 +271,15 @@ def test_a_start_that_trains_one_matrix_and_no_name_at_all_are_structures_of_the
     model, recipe = load_preset("Qwen/Qwen2.5-0.5B"), Recipe(model="Qwen/Qwen2.5-0.5B", method="lora", max_length=32)
     mica, rows = recipe.replace(init_lora_weights="mica"), recipe.replace(target_parameters=["a"], target_modules=[])
     keys = [laws.key_of(one, "trl", Platform()) for one in (recipe, mica, rows, rows.replace(target_modules=None))]
-    assert len(set(keys)) == len(keys) and laws.key_of(recipe.replace(init_lora_weights="gaussian"), "trl", Platform()) == keys[0]
+    assert (
+        len(set(keys)) == len(keys)
+        and laws.key_of(recipe.replace(init_lora_weights="gaussian"), "trl", Platform()) == keys[0]
+    )
     most = []
     for one in (recipe, mica):
         parts = dataclasses.replace(parts_of(one, model, "trl", "cuda"), law=laws.traced(one, model, "trl", Platform()))
-        most.append(max(parts.at(one).components(row)["gradients"] for row in parts.law.rows if row.moment != "optimizer_step"))
+        most.append(
+            max(parts.at(one).components(row)["gradients"] for row in parts.law.rows if row.moment != "optimizer_step")
+        )
         assert 0 < most[-1] <= parts.training.gradients_bytes
     assert most[1] < 0.6 * most[0]

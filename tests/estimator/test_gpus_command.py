@@ -7,11 +7,11 @@ import json
 import pytest
 
 from estimator import estimate, gpus
-from estimator.estimates.conditions import Conditions
-from estimator.cli.gpus_command import main
 from estimator.advice.ranking import ORDERS, SORTS, rank
-from estimator.recipe.recipe import Recipe
+from estimator.cli.gpus_command import main
 from estimator.cost.rows import uniform
+from estimator.estimates.conditions import Conditions
+from estimator.recipe.recipe import Recipe
 
 ID = "meta-llama/Llama-3.2-3B"
 FLAGS = ["--model", ID, "--method", "full", "--max-length", "1000", "--per-device-train-batch-size", "4"]
@@ -44,17 +44,30 @@ def test_the_order_is_the_one_asked_for_and_what_does_not_fit_comes_last(sort):
 def test_json_gives_every_figure_with_its_range_and_why(capsys):
     code, data = asked(capsys, *DATA)
     assert code == 0 and len(data["gpus"]) == len(gpus())
-    assert data["dataset"]["as_trained"] == {"rows": 20_000, "dropped_rows": 0, "tokens": 20_000_000, "padded_tokens": 20_000_000, "steps": 5000, "wasted": 0}
+    assert data["dataset"]["as_trained"] == {
+        "rows": 20_000,
+        "dropped_rows": 0,
+        "tokens": 20_000_000,
+        "padded_tokens": 20_000_000,
+        "steps": 5000,
+        "wasted": 0,
+    }
     first = data["gpus"][0]
     assert first["memory"]["fits"] and first["devices"] == 1
     hours, rent = first["throughput"]["hours"], first["cost"]["rents"][0]
-    assert hours["low"] < hours["central"] < hours["high"] and rent["usd"]["high"] == pytest.approx(hours["high"] * rent["usd_per_hour"])
+    assert hours["low"] < hours["central"] < hours["high"] and rent["usd"]["high"] == pytest.approx(
+        hours["high"] * rent["usd_per_hour"]
+    )
     assert rent["as_of_date"] and all(note["text"] for note in first["throughput"]["why"] + first["cost"]["why"])
 
 
 def test_budget_rent_and_buy_filter(capsys):
     _, everything = asked(capsys, *DATA)
-    price = sorted(one["cost"]["rents"][0]["usd"]["central"] for one in everything["gpus"] if one["cost"]["rents"] and one["throughput"]["hours"])[3]
+    price = sorted(
+        one["cost"]["rents"][0]["usd"]["central"]
+        for one in everything["gpus"]
+        if one["cost"]["rents"] and one["throughput"]["hours"]
+    )[3]
     _, within = asked(capsys, *DATA, "--budget", f"{price + 1e-9}", "--rent")
     assert within["gpus"] and all(one["cost"]["rents"][0]["usd"]["central"] <= price + 1e-9 for one in within["gpus"])
     _, bought = asked(capsys, "--budget", "5000", "--buy")
@@ -127,7 +140,9 @@ def test_what_has_no_kernels_on_a_card_does_not_fit_it():
         assert found.estimate.fits is fits and bool(found.devices) is fits
 
 
-@pytest.mark.parametrize("conditions", [{"system": "windows-desktop"}, {"mig": "3g.40gb"}, {"system": "macos"}, {"gpu_memory": 80.0}])
+@pytest.mark.parametrize(
+    "conditions", [{"system": "windows-desktop"}, {"mig": "3g.40gb"}, {"system": "macos"}, {"gpu_memory": 80.0}]
+)
 def test_cards_under_a_system_and_slices_of_them_are_ranked_as_they_are_estimated_alone(conditions):
     recipe = Recipe(model=ID, method="lora")
     made, stated = rank(recipe, conditions=Conditions(**conditions)), Conditions(**conditions)

@@ -154,7 +154,11 @@ def test_slow_headers_are_given_up_for_the_configs_sake(tmp_path, name, serving)
     folder = write_tensors(write_config(tmp_path / "repo", CONFIGS["llama"]), tensors_of("llama"))
     with hubs.hub({"org/model": folder}, drip_seconds=0.02) as server:
         source = hub.fetch(serving(server) and name, seconds=3.0)
-    assert source.stored is None and [note.code for note in source.notes] == ["model.headers_unread"] and not source.is_whole
+    assert (
+        source.stored is None
+        and [note.code for note in source.notes] == ["model.headers_unread"]
+        and not source.is_whole
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,9 +171,21 @@ def test_slow_headers_are_given_up_for_the_configs_sake(tmp_path, name, serving)
         ({"config.json": b"[]"}, "model.not_object", ("list",)),
         ({"config.json": b" " * (2**20 + 1)}, "model.config_too_large", ("1,048,576 bytes",)),
         ({"config.json": b"{}"}, "model.missing_key", ("model_type",)),
-        ({"config.json": json.dumps(CONFIGS["llama"] | {"num_key_value_heads": 3}).encode()}, "model.contradiction", ("num_key_value_heads", "3")),
-        ({"config.json": json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}).encode()}, "model.bad_value", ("hidden_size", "1,000,000,000")),
-        ({"config.json": json.dumps(CONFIGS["llama"] | {"vision_config": {"depth": 10**9}}).encode()}, "model.bad_value", ("depth", "8,192")),
+        (
+            {"config.json": json.dumps(CONFIGS["llama"] | {"num_key_value_heads": 3}).encode()},
+            "model.contradiction",
+            ("num_key_value_heads", "3"),
+        ),
+        (
+            {"config.json": json.dumps(CONFIGS["llama"] | {"hidden_size": 10**9}).encode()},
+            "model.bad_value",
+            ("hidden_size", "1,000,000,000"),
+        ),
+        (
+            {"config.json": json.dumps(CONFIGS["llama"] | {"vision_config": {"depth": 10**9}}).encode()},
+            "model.bad_value",
+            ("depth", "8,192"),
+        ),
     ],
 )
 def test_a_bad_config_is_said(files, code, words, tmp_path, name, serving):
@@ -180,7 +196,16 @@ def test_a_bad_config_is_said(files, code, words, tmp_path, name, serving):
     assert problem.code == code and all(word in str(problem) for word in words)
 
 
-@pytest.mark.parametrize("start", [b"", b"\xff" * 8, (10**9).to_bytes(8, "little"), (2).to_bytes(8, "little") + b"[]", (9).to_bytes(8, "little") + b'{"a": {}}'])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"\xff" * 8,
+        (10**9).to_bytes(8, "little"),
+        (2).to_bytes(8, "little") + b"[]",
+        (9).to_bytes(8, "little") + b'{"a": {}}',
+    ],
+)
 def test_a_bad_header_is_a_note_where_the_config_is_enough(start, tmp_path, name, serving):
     write_config(tmp_path, CONFIGS["llama"])
     (tmp_path / "model.safetensors").write_bytes(start)
@@ -196,7 +221,9 @@ def test_pickles_alone_are_counted_from_the_config_and_said(tmp_path, name, serv
     with hubs.hub({"org/model": tmp_path / "repo"}) as server:
         model = open_model(serving(server) and name, tmp_path / "cache")
     assert model.inventory.total_parameters == inventory("llama").total_parameters
-    assert [note.code for note in model.notes] == ["model.headers_missing"] and "pytorch_model.bin" in str(model.notes[0])
+    assert [note.code for note in model.notes] == ["model.headers_missing"] and "pytorch_model.bin" in str(
+        model.notes[0]
+    )
 
 
 def test_code_of_a_repository_is_neither_fetched_nor_run(tmp_path, name, serving):
@@ -216,10 +243,31 @@ def test_a_visitor_sends_no_token_and_sees_nothing_fetched_with_one(tmp_path, se
         assert all(sent["Authorization"] == "Bearer hf_secret" for sent in server.headers)
         server.headers.clear()
         hub.fetch("org/model", tmp_path / "cache", token=False)
-        assert server.headers and not [sent for sent in server.headers if "Authorization" in sent or "hf_secret" in str(sent)]
+        assert server.headers and not [
+            sent for sent in server.headers if "Authorization" in sent or "hf_secret" in str(sent)
+        ]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "a/b/c", "../x", "a/..", "org/", "/org", "a//b", "https://x/y", "org/na me", "org/é", "a--b/c", "modelscope:x", "org/n\n", "", "a/" + "x" * 200])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt2",
+        "a/b/c",
+        "../x",
+        "a/..",
+        "org/",
+        "/org",
+        "a//b",
+        "https://x/y",
+        "org/na me",
+        "org/é",
+        "a--b/c",
+        "modelscope:x",
+        "org/n\n",
+        "",
+        "a/" + "x" * 200,
+    ],
+)
 def test_what_is_no_id_is_not_asked_for(name):
     assert parse(name) is None
     problem = refusal(name.replace("\n", " "))

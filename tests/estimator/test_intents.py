@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from estimator.advice.intents import intents, meet
+from estimator.estimates.estimate import check, estimate
 from estimator.hardware.cards import find_gpu
 from estimator.model.catalog import load_preset
-from estimator.estimates.estimate import check, estimate
-from estimator.advice.intents import intents, meet
 from estimator.recipe.recipe import Recipe
 
-MODELS = ("meta-llama/Llama-3.1-8B", "Qwen/Qwen2.5-0.5B", "openai-community/gpt2", "microsoft/Phi-3-mini-4k-instruct", "google/gemma-2-2b")
-BEFORE = ({}, {"method": "full"}, {"method": "lora", "init_lora_weights": "pissa", "per_device_train_batch_size": 8, "use_dora": True})
+MODELS = (
+    "meta-llama/Llama-3.1-8B",
+    "Qwen/Qwen2.5-0.5B",
+    "openai-community/gpt2",
+    "microsoft/Phi-3-mini-4k-instruct",
+    "google/gemma-2-2b",
+)
+BEFORE = (
+    {},
+    {"method": "full"},
+    {"method": "lora", "init_lora_weights": "pissa", "per_device_train_batch_size": 8, "use_dora": True},
+)
 
 
 @pytest.mark.parametrize("id", MODELS)
@@ -24,7 +34,9 @@ def test_every_intent_gives_a_recipe_that_its_model_takes_and_keeps_its_promise(
         assert not check(then, model=model) and then.has_adapters, name
         assert intents()[name].source
     size = lambda recipe: estimate(recipe, gpu, model=model).device_bytes  # noqa: E731
-    assert size(made["tightest_memory"]) == min(size(then) for then in (recipe, *made.values()) if then.max_length == 512)
+    assert size(made["tightest_memory"]) == min(
+        size(then) for then in (recipe, *made.values()) if then.max_length == 512
+    )
     batch = lambda recipe: recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps  # noqa: E731
     assert batch(made["tightest_memory"]) == batch(made["longest_context"]) == batch(recipe)
     longest = made["longest_context"]

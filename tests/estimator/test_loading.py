@@ -7,8 +7,8 @@ import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GptOssConfig
 
-from estimator.program import program
 from estimator.core.problems import Problem
+from estimator.program import program
 from estimator.recipe.recipe import Recipe
 from tests import packed_bases
 from tests.packed_bases import tensors_of, write
@@ -21,7 +21,9 @@ def base(tmp_path_factory):
 
 
 def load(folder, **fields):
-    return program.load_base(Recipe(model="m", **{"method": "lora", "dtype": "float32", **fields}), folder, training=True)
+    return program.load_base(
+        Recipe(model="m", **{"method": "lora", "dtype": "float32", **fields}), folder, training=True
+    )
 
 
 def refused(folder, **fields) -> Problem:
@@ -32,7 +34,9 @@ def refused(folder, **fields) -> Problem:
 
 def same(model, meant: dict[str, torch.Tensor]) -> bool:
     held = model.state_dict()
-    return held.keys() == meant.keys() and all(torch.equal(held[name], meant[name].to(held[name].dtype)) for name in meant)
+    return held.keys() == meant.keys() and all(
+        torch.equal(held[name], meant[name].to(held[name].dtype)) for name in meant
+    )
 
 
 @pytest.mark.parametrize("block", [(32, 32), (128, 128), (48, 48)])
@@ -48,14 +52,25 @@ def test_fp8_is_loaded_with_its_scales(base, tmp_path, block, dtype):
 def test_fp8_is_quantized_from_the_weights_meant(base, tmp_path, fields):
     meant = packed_bases.fp8(tmp_path / "fp8", base, (48, 48))
     made = load(tmp_path / "fp8", method="qlora", **fields)
-    plain = load(write(tmp_path / "plain", base, {name: tensor.float() for name, tensor in meant.items()}), method="qlora", **fields)
+    plain = load(
+        write(tmp_path / "plain", base, {name: tensor.float() for name, tensor in meant.items()}),
+        method="qlora",
+        **fields,
+    )
     assert same(made, plain.state_dict())
     assert sum(isinstance(module, (Linear4bit, Linear8bitLt)) for module in made.modules()) == 14
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_mxfp4_experts_are_loaded_not_drawn(tmp_path, method):
-    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32}
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+    }
     config = GptOssConfig(**sizes, vocab_size=64, num_local_experts=2, num_experts_per_tok=1)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "plain")
     meant = packed_bases.mxfp4(tmp_path / "mxfp4", tmp_path / "plain")
@@ -68,14 +83,23 @@ def test_mxfp4_experts_are_loaded_not_drawn(tmp_path, method):
 def nf4(base, tmp_path):
     """The base as unsloth publishes: packed by bitsandbytes, one layer left in 16 bits."""
     kept = ["lm_head", "model.layers.0"]
-    four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16", llm_int8_skip_modules=kept)
-    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, quantization_config=four).save_pretrained(tmp_path / "nf4")
+    four = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16", llm_int8_skip_modules=kept
+    )
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, quantization_config=four).save_pretrained(
+        tmp_path / "nf4"
+    )
     return tmp_path / "nf4"
 
 
 @pytest.mark.parametrize(
     ("fields", "code"),
-    [({"method": "lora"}, "model.stored_packed"), ({"method": "full"}, "model.stored_packed"), ({"quantization": "int8"}, "model.stored_otherwise"), ({"quantization": "fp4"}, "model.stored_otherwise")],
+    [
+        ({"method": "lora"}, "model.stored_packed"),
+        ({"method": "full"}, "model.stored_packed"),
+        ({"quantization": "int8"}, "model.stored_otherwise"),
+        ({"quantization": "fp4"}, "model.stored_otherwise"),
+    ],
 )
 def test_a_recipe_that_asks_for_another_storage_is_refused(nf4, fields, code):
     assert refused(nf4, **{"method": "qlora", **fields}).code.startswith(code)
@@ -94,7 +118,9 @@ def test_what_bitsandbytes_packed_stays_packed_and_computes_in_the_recipes_type(
     assert {module.compute_dtype for module in packed.values()} == {torch.float32}
     assert {p.dtype for p in model.parameters()} == {torch.float32, torch.uint8}
     held, stored = model.state_dict(), tensors_of(nf4)
-    assert held.keys() == stored.keys() and all(torch.equal(held[name], stored[name].to(held[name].dtype)) for name in held)
+    assert held.keys() == stored.keys() and all(
+        torch.equal(held[name], stored[name].to(held[name].dtype)) for name in held
+    )
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora", "full"])
@@ -116,7 +142,15 @@ def test_other_tensors_than_the_models_are_named(base, tmp_path, change, counts,
     assert "model." in problem.params["tensors"] or "lm_head" in problem.params["tensors"]
 
 
-@pytest.mark.parametrize("config", [{"num_hidden_layers": 1}, {"num_hidden_layers": 3}, {"intermediate_size": 96}, {"tie_word_embeddings": True, "num_hidden_layers": 1}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 1},
+        {"num_hidden_layers": 3},
+        {"intermediate_size": 96},
+        {"tie_word_embeddings": True, "num_hidden_layers": 1},
+    ],
+)
 def test_a_config_of_another_model_is_seen(base, tmp_path, config):
     assert refused(write(tmp_path / "other", base, tensors_of(base), **config)).code == "base.other_tensors"
 

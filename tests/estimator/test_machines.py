@@ -6,11 +6,11 @@ import json
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.hardware.cards import context_for, find_gpu, gpus
-from estimator.model.catalog import presets_dir
 from estimator.cli.cli import main
-from estimator.hardware.machines import SYSTEMS, machine
 from estimator.core.units import GIB, MIB
+from estimator.hardware.cards import context_for, find_gpu, gpus
+from estimator.hardware.machines import SYSTEMS, machine
+from estimator.model.catalog import presets_dir
 
 RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", max_length=1024)
 LORA = RECIPE.replace(method="lora")
@@ -30,7 +30,12 @@ def test_every_row_has_a_source_and_names_what_there_is():
 def test_a_context_is_the_cards_own_else_its_vendors_else_everybodys():
     rows = {row["gpu"]: row for row in table("contexts.csv")}
     assert rows.keys() <= {"*", *gpus(), *(gpu.vendor for gpu in gpus().values())}
-    named = {"Radeon RX 7900 XTX": "Radeon RX 7900 XTX", "Instinct MI300X": "AMD", "GeForce RTX 4090": "*", "Tesla T4": "Tesla T4"}
+    named = {
+        "Radeon RX 7900 XTX": "Radeon RX 7900 XTX",
+        "Instinct MI300X": "AMD",
+        "GeForce RTX 4090": "*",
+        "Tesla T4": "Tesla T4",
+    }
     for card, row in named.items():
         found = context_for(find_gpu(card))
         assert (found.source, found.bytes) == (rows[row]["source"], int(float(rows[row]["mib"]) * MIB))
@@ -38,7 +43,9 @@ def test_a_context_is_the_cards_own_else_its_vendors_else_everybodys():
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("name", ["GeForce RTX 4090", "Radeon RX 7900 XTX", "Apple M4", "H100 SXM5 80GB", "DGX Spark (GB10)"])
+@pytest.mark.parametrize(
+    "name", ["GeForce RTX 4090", "Radeon RX 7900 XTX", "Apple M4", "H100 SXM5 80GB", "DGX Spark (GB10)"]
+)
 def test_the_range_holds_the_middle_and_lies_below_the_card(name, system):
     gpu = find_gpu(name)
     if (gpu.vendor == "Apple") != (system == "macos"):
@@ -57,7 +64,9 @@ def test_nothing_asked_is_native_linux_without_a_screen():
 
 
 def test_each_burden_takes_more():
-    plain, desktop, windows, both = (machine("RTX 4090", system).usable.bytes for system in ("linux", "linux-desktop", "windows", "windows-desktop"))
+    plain, desktop, windows, both = (
+        machine("RTX 4090", system).usable.bytes for system in ("linux", "linux-desktop", "windows", "windows-desktop")
+    )
     assert plain > desktop > 0 and plain > windows > both
 
 
@@ -78,7 +87,11 @@ def test_a_slice_is_part_of_its_card():
     rows = table("mig.csv")
     assert {"A100 SXM4 80GB", "H100 SXM5 80GB", "H200 SXM 141GB", "A30"} <= {row["gpu"] for row in rows}
     for row in rows:
-        assert machine(row["gpu"], mig=row["profile"]).usable.total_bytes == int(float(row["gib"]) * GIB) <= find_gpu(row["gpu"]).memory_gib * GIB
+        assert (
+            machine(row["gpu"], mig=row["profile"]).usable.total_bytes
+            == int(float(row["gib"]) * GIB)
+            <= find_gpu(row["gpu"]).memory_gib * GIB
+        )
     named, asked = machine("A100 SXM4 80GB MIG 3g.40gb"), machine("A100 SXM4 80GB", mig="3g.40gb")
     assert named == asked and named.usable.total_bytes == int(39.25 * GIB)
     made = estimate(RECIPE, "A100 SXM4 80GB MIG 1g.10gb")
@@ -96,7 +109,14 @@ def test_the_same_step_fits_or_not_by_the_system():
     assert tight.to_dict()["usable_source"].startswith("memory the driver shows; WDDM")
 
 
-@pytest.mark.parametrize("fields", [{"method": "qlora"}, {"method": "lora", "attn_implementation": "flash_attention_2"}, {"method": "lora", "optim": "adamw_bnb_8bit"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "qlora"},
+        {"method": "lora", "attn_implementation": "flash_attention_2"},
+        {"method": "lora", "optim": "adamw_bnb_8bit"},
+    ],
+)
 def test_apple_has_no_kernels_for_some_recipes(fields):
     with pytest.raises(Problem) as caught:
         estimate(RECIPE.replace(**fields), "Apple M4", system="macos")
@@ -107,7 +127,10 @@ def test_apple_has_no_kernels_for_some_recipes(fields):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--gpu", "RTX 4090", "--system", "dos"], "system: dos is not one of the choices. Allowed: linux, linux-desktop"),
+        (
+            ["--gpu", "RTX 4090", "--system", "dos"],
+            "system: dos is not one of the choices. Allowed: linux, linux-desktop",
+        ),
         (["--gpu", "RTX 4090", "--system", "macos"], "system: macos (GeForce RTX 4090)"),
         (["--gpu", "RTX 4090", "--mig", "3g.40gb"], "mig: 3g.40gb (GeForce RTX 4090)"),
         (["--gpu", "A30", "--mig", "9g.9gb"], "Allowed: 1g.6gb, 2g.12gb, 4g.24gb"),
@@ -124,7 +147,18 @@ def test_bad_input_is_one_line(words, said, capsys):
 
 
 def test_the_command_says_what_there_is_to_use(capsys):
-    words = ["--model", RECIPE.model, "--gpu", "Apple M4 Max (40-core GPU)", "--gpu-memory", "64", "--system", "macos", "--method", "lora"]
+    words = [
+        "--model",
+        RECIPE.model,
+        "--gpu",
+        "Apple M4 Max (40-core GPU)",
+        "--gpu-memory",
+        "64",
+        "--system",
+        "macos",
+        "--method",
+        "lora",
+    ]
     assert main(["estimate", *words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["usable_bytes"] == 53084 * MIB - GIB and told["system"] == "macos" and "Metal" in told["usable_source"]

@@ -11,37 +11,49 @@ from pathlib import Path
 import pytest
 import torch
 
-from estimator.hardware import cards
-from estimator.measure import loops
-from estimator.measure import measure
-from estimator.measure import sweep
-from estimator.measure import sweep_table
-from estimator.model.catalog import TINY_BASE, models
 from estimator.estimates.estimate import check, estimate
+from estimator.hardware import cards
+from estimator.hub.sources import open_model
 from estimator.law.law import LOOPS
+from estimator.measure import loops, measure, sweep, sweep_table
 from estimator.measure.meter import MIB, Meter
 from estimator.measure.random_weights import random_base
-from estimator.recipe.recipe import Recipe
-from estimator.hub.sources import open_model
 from estimator.measure.sweep_recipes import DRY_RUN, VARIED, sweep_rows
+from estimator.model.catalog import TINY_BASE, models
+from estimator.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 MODEL = open_model(TINY_BASE)
 
 
 def tiny(**fields) -> Recipe:
-    return Recipe(**{"model": TINY_BASE, "dtype": "float32", "max_length": 16, "eval_steps": 0, "gradient_checkpointing": False} | fields)
+    return Recipe(
+        **{"model": TINY_BASE, "dtype": "float32", "max_length": 16, "eval_steps": 0, "gradient_checkpointing": False}
+        | fields
+    )
 
 
 @pytest.mark.parametrize(
     ("fields", "loop"),
     [
         ({"method": "full", "eval_steps": 3, "gradient_checkpointing": True}, "trl"),
-        ({"method": "lora", "eval_steps": 3, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}, "plain"),
+        (
+            {"method": "lora", "eval_steps": 3, "gradient_accumulation_steps": 2, "gradient_checkpointing": True},
+            "plain",
+        ),
         ({"method": "lora", "attn_implementation": "eager"}, "trainer"),
         ({"method": "qlora", "dtype": "bfloat16", "max_length": 8}, "trl"),
         ({"method": "qlora", "use_dora": True, "optim": "adafactor"}, "plain"),
-        ({"method": "qlora", "packing": True, "gradient_checkpointing": True, "use_reentrant": True, "optim": "paged_lion_8bit"}, "trl-upcast"),
+        (
+            {
+                "method": "qlora",
+                "packing": True,
+                "gradient_checkpointing": True,
+                "use_reentrant": True,
+                "optim": "paged_lion_8bit",
+            },
+            "trl-upcast",
+        ),
         ({"method": "qlora", "packing": True, "autocast_adapter_dtype": False}, "plain-no-upcast"),
     ],
     ids=lambda value: value if isinstance(value, str) else value["method"],
@@ -49,7 +61,9 @@ def tiny(**fields) -> Recipe:
 def test_every_method_and_loop_runs(fields, loop):
     made = measure.measure(tiny(**fields), MODEL, loop=loop, steps=1, device="cpu")
     assert made.status == "ok" and made.steps == 1 and made.steps_per_second > 0
-    assert made.tokens_per_second == made.steps_per_second * 2 * fields.get("gradient_accumulation_steps", 1) * fields.get("max_length", 16)
+    assert made.tokens_per_second == made.steps_per_second * 2 * fields.get(
+        "gradient_accumulation_steps", 1
+    ) * fields.get("max_length", 16)
     assert made.peak_allocated_bytes is None and made.resident_growth_bytes >= 0
     assert made.versions["torch"] == torch.__version__ and made.versions["transformers"]
 
@@ -73,8 +87,13 @@ def test_random_weights_are_the_counted_tensors_in_their_types(method):
     kept = {name: p for name, p in base.named_parameters()}
     states = [getattr(p, "quant_state", None) for p in kept.values()]
     assert sum(state is not None for state in states) == (28 if method == "qlora" else 0)
-    assert sum((s.shape if s else p.shape).numel() for s, p in zip(states, kept.values(), strict=True)) == MODEL.inventory.total_parameters
-    assert {p.dtype for p in kept.values()} <= {torch.bfloat16, torch.uint8} and not any(p.is_meta for p in kept.values())
+    assert (
+        sum((s.shape if s else p.shape).numel() for s, p in zip(states, kept.values(), strict=True))
+        == MODEL.inventory.total_parameters
+    )
+    assert {p.dtype for p in kept.values()} <= {torch.bfloat16, torch.uint8} and not any(
+        p.is_meta for p in kept.values()
+    )
     assert base.lm_head.weight is base.get_input_embeddings().weight
     assert torch.equal(base.model.norm.weight, torch.ones(256, dtype=torch.bfloat16))
     assert 0.015 < base.lm_head.weight.detach().float().std() < 0.025
@@ -88,8 +107,14 @@ def test_a_quantized_model_is_read_tensor_by_tensor(monkeypatch):
 
     order = []
     make, quantize = Unread.__getitem__, Params4bit._quantize
-    monkeypatch.setattr(Unread, "__getitem__", lambda self, i: (order.append("read"), make(self, i))[1] if len(self.shape) == 2 else make(self, i))
-    monkeypatch.setattr(Params4bit, "_quantize", lambda self, device: (order.append("packed"), quantize(self, device))[1])
+    monkeypatch.setattr(
+        Unread,
+        "__getitem__",
+        lambda self, i: (order.append("read"), make(self, i))[1] if len(self.shape) == 2 else make(self, i),
+    )
+    monkeypatch.setattr(
+        Params4bit, "_quantize", lambda self, device: (order.append("packed"), quantize(self, device))[1]
+    )
     random_base(tiny(method="qlora"), MODEL, device="cpu")
     linear = order[order.index("packed") - 1 :]
     assert order.count("packed") == 28 and linear[:56:2] == ["read"] * 28 and linear[1:56:2] == ["packed"] * 28
@@ -111,14 +136,26 @@ def test_out_of_memory_is_a_result(monkeypatch, capsys):
 
 def test_figures_of_a_gpu(monkeypatch):
     """Context: what the card shows beyond reserved memory and what it showed before."""
-    for name, value in {"mem_get_info": (60 * MIB, 100 * MIB), "max_memory_allocated": 20 * MIB, "max_memory_reserved": 30 * MIB, "memory_reserved": 28 * MIB}.items():
+    for name, value in {
+        "mem_get_info": (60 * MIB, 100 * MIB),
+        "max_memory_allocated": 20 * MIB,
+        "max_memory_reserved": 30 * MIB,
+        "memory_reserved": 28 * MIB,
+    }.items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     meter = Meter("cpu", 2, others_bytes=5 * MIB)
     meter.is_cuda = True
     figures = meter.cuda_bytes()
-    assert figures == {"peak_allocated_bytes": 20 * MIB, "peak_reserved_bytes": 30 * MIB, "context_bytes": 7 * MIB, "device_bytes": 37 * MIB}
+    assert figures == {
+        "peak_allocated_bytes": 20 * MIB,
+        "peak_reserved_bytes": 30 * MIB,
+        "context_bytes": 7 * MIB,
+        "device_bytes": 37 * MIB,
+    }
     empty = dict.fromkeys(("steps_per_second", "tokens_per_second"), 1.0)
-    made = measure.Measurement("ok", "trl", "Tesla T4", 3, resident_growth_bytes=0, reason="", versions={}, **empty, **figures)
+    made = measure.Measurement(
+        "ok", "trl", "Tesla T4", 3, resident_growth_bytes=0, reason="", versions={}, **empty, **figures
+    )
     answer = estimate(tiny(), "Tesla T4", model=MODEL)
     assert made.error(answer, "peak_allocated_bytes") == answer.peak_allocated_bytes / (20 * MIB) - 1
     text = measure.table(tiny(), made, {"law": answer})
@@ -152,7 +189,22 @@ def test_without_a_gpu_one_line_says_so(capsys, monkeypatch):
 
 
 def test_the_command_prints_both_engines_as_json_and_nothing_else(capsys):
-    words = ["--model", TINY_BASE, "--dtype", "float32", "--method", "lora", "--max-length", "16", "--steps", "1", "--gradient-checkpointing", "false", "--device", "cpu"]
+    words = [
+        "--model",
+        TINY_BASE,
+        "--dtype",
+        "float32",
+        "--method",
+        "lora",
+        "--max-length",
+        "16",
+        "--steps",
+        "1",
+        "--gradient-checkpointing",
+        "false",
+        "--device",
+        "cpu",
+    ]
     assert measure.main([*words, "--engine", "trace", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["measured"]["status"] == "ok" and list(answer["estimated"]) == ["law", "trace"]
@@ -169,14 +221,32 @@ def test_the_sweep_covers_what_a_proof_must():
     for row in rows:
         assert check(row.recipe) == [] and row.loop in LOOPS, row.id
         defaults = row.recipe.to_dict() | Recipe(model=row.recipe.model).to_dict()
-        assert not {name for name, value in row.recipe.to_dict().items() if name not in VARIED and value != defaults[name]}, row.id
+        assert not {
+            name for name, value in row.recipe.to_dict().items() if name not in VARIED and value != defaults[name]
+        }, row.id
     sizes = [models()[recipe.model].parameters for recipe in recipes]
     assert min(sizes) < 0.5e9 and max(sizes) > 14e9
-    assert {(r.method, r.use_dora) for r in recipes} == {("full", False), ("lora", False), ("lora", True), ("qlora", False), ("qlora", True)}
-    assert {512, 8192} <= {r.max_length for r in recipes} and {1, 2, 4, 8} <= {r.per_device_train_batch_size for r in recipes}
-    assert {r.gradient_checkpointing for r in recipes} == {True, False} and {r.attn_implementation for r in recipes} == {"sdpa", "eager"}
-    assert len({r.optim for r in recipes}) >= 6 and {r.eval_steps for r in recipes} == {0, 1} and {row.loop for row in rows} == set(LOOPS) & {"trl", "trainer", "plain"}
-    assert [recipe.model for recipe in recipes] == sorted((r.model for r in recipes), key=list(dict.fromkeys(r.model for r in recipes)).index)
+    assert {(r.method, r.use_dora) for r in recipes} == {
+        ("full", False),
+        ("lora", False),
+        ("lora", True),
+        ("qlora", False),
+        ("qlora", True),
+    }
+    assert {512, 8192} <= {r.max_length for r in recipes} and {1, 2, 4, 8} <= {
+        r.per_device_train_batch_size for r in recipes
+    }
+    assert {r.gradient_checkpointing for r in recipes} == {True, False} and {
+        r.attn_implementation for r in recipes
+    } == {"sdpa", "eager"}
+    assert (
+        len({r.optim for r in recipes}) >= 6
+        and {r.eval_steps for r in recipes} == {0, 1}
+        and {row.loop for row in rows} == set(LOOPS) & {"trl", "trainer", "plain"}
+    )
+    assert [recipe.model for recipe in recipes] == sorted(
+        (r.model for r in recipes), key=list(dict.fromkeys(r.model for r in recipes)).index
+    )
 
 
 def test_the_list_needs_no_gpu_and_no_torch():
@@ -221,7 +291,9 @@ for line in sys.stdin:
 def stand_in(monkeypatch):
     """Measuring processes that die and dawdle."""
     real = sweep.Worker.__init__
-    monkeypatch.setattr(sweep.Worker, "__init__", lambda self, device, log: real(self, device, log, [sys.executable, "-c", ANSWERS]))
+    monkeypatch.setattr(
+        sweep.Worker, "__init__", lambda self, device, log: real(self, device, log, [sys.executable, "-c", ANSWERS])
+    )
     monkeypatch.setattr(sweep, "ROW_SECONDS", 0.5)
 
 

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from estimator.hardware.cards import find_gpu, gpus
-from estimator.cost.money import offers
-from estimator.cost.money import cost
+from estimator.cost.money import cost, offers
 from estimator.cost.throughput import Range
+from estimator.hardware.cards import find_gpu, gpus
 
 HOURS, SPEED = Range(8.0, 10.0, 13.0), Range(900.0, 1000.0, 1200.0)
 RTX4090, A100 = find_gpu("RTX 4090"), find_gpu("A100 SXM4 80GB")
@@ -26,13 +25,17 @@ def test_every_offer_is_dated_sourced_and_of_a_known_card():
 def test_rents_are_the_offers_cheapest_first_for_the_whole_instance():
     made = cost(A100, hours=HOURS, tokens_per_second=SPEED, hours_per_month=100)
     prices = [rent.offer.usd_per_hour for rent in made.rents]
-    assert prices == sorted(prices) and len(prices) == sum(offer.usd_per_hour is not None for offer in offers()[A100.name])
+    assert prices == sorted(prices) and len(prices) == sum(
+        offer.usd_per_hour is not None for offer in offers()[A100.name]
+    )
     rent = made.cheapest
     price = rent.offer.usd_per_hour
     assert rent.usd == Range(8 * price, 10 * price, 13 * price) and rent.usd_per_month == 100 * price
     assert rent.usd_per_million_tokens == pytest.approx(price / 3.6)
     four = cost(A100, 4, hours=HOURS)
-    assert {rent.offer.gpu_count for rent in four.rents} <= {4, 8} and four.rents[0].usd_per_used_gpu_hour == four.rents[0].offer.usd_per_hour / 4
+    assert {rent.offer.gpu_count for rent in four.rents} <= {4, 8} and four.rents[
+        0
+    ].usd_per_used_gpu_hour == four.rents[0].offer.usd_per_hour / 4
 
 
 def test_what_cannot_hold_a_run_is_no_offer():
@@ -47,7 +50,10 @@ def test_break_even_is_where_both_have_cost_the_same():
     assert made.break_even_hours * rent == pytest.approx(made.purchase_usd + made.break_even_hours * power)
     assert made.break_even_months == made.break_even_hours / 160
     assert made.electricity_usd == pytest.approx(power * HOURS.high)
-    assert cost(RTX4090).break_even_hours == pytest.approx(made.purchase_usd / rent) and cost(RTX4090).break_even_months is None
+    assert (
+        cost(RTX4090).break_even_hours == pytest.approx(made.purchase_usd / rent)
+        and cost(RTX4090).break_even_months is None
+    )
     assert cost(RTX4090, usd_per_kwh=100.0).break_even_hours is None  # one's own electricity costs more than renting
 
 

@@ -7,14 +7,19 @@ from dataclasses import replace
 import pytest
 
 from estimator import Recipe, estimate
-from estimator.shelf import laws
-from estimator.model.catalog import load_preset
-from estimator.law.law import DYNAMIC, LOOPS
-from estimator.shelf.nearest import RELATIVE_ERROR
 from estimator.estimates.parts import _closed_form, parts_of
 from estimator.hardware.platforms import Platform
+from estimator.law.law import DYNAMIC, LOOPS
+from estimator.model.catalog import load_preset
+from estimator.shelf import laws
+from estimator.shelf.nearest import RELATIVE_ERROR
 
-DENSE, MOE, PARALLEL, LATENT = "Qwen/Qwen2.5-0.5B", "Qwen/Qwen1.5-MoE-A2.7B", "EleutherAI/pythia-1.4b", "deepseek-ai/DeepSeek-V2-Lite"
+DENSE, MOE, PARALLEL, LATENT = (
+    "Qwen/Qwen2.5-0.5B",
+    "Qwen/Qwen1.5-MoE-A2.7B",
+    "EleutherAI/pythia-1.4b",
+    "deepseek-ai/DeepSeek-V2-Lite",
+)
 QV, MLP = ["q_proj", "v_proj"], ["up_proj", "down_proj"]
 NEW = [
     (DENSE, {"target_modules": QV, "lora_dropout": 0.1}),
@@ -47,7 +52,15 @@ def test_the_answer_says_which_law_it_stands_on():
     assert made.stands_on in str(made.uncertainty.why[0]) and made.to_dict()["stands_on"] == made.stands_on
 
 
-@pytest.mark.parametrize("fields", [{"use_dora": True}, {"attn_implementation": "eager"}, {"modules_to_save": ["lm_head"]}, {"method": "qlora", "quantization": "int8"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"use_dora": True},
+        {"attn_implementation": "eager"},
+        {"modules_to_save": ["lm_head"]},
+        {"method": "qlora", "quantization": "int8"},
+    ],
+)
 def test_what_changes_a_layer_itself_stands_on_no_other_law(fields):
     made = estimate(Recipe(model=DENSE, **{"method": "lora", **fields}))
     assert made.engine == "analytic" and made.stands_on is None

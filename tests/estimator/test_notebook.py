@@ -9,12 +9,17 @@ from html.parser import HTMLParser
 import pytest
 
 from estimator import Problem, Recipe, estimate
+from estimator.core.units import GIB, human_bytes
 from estimator.estimates import notebook
 from estimator.hardware.cards import gpus
-from estimator.core.units import GIB, human_bytes
 
 RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", max_length=2048)
-CASES = [estimate(RECIPE, "RTX 4090"), estimate(RECIPE, "RTX 3050 8GB"), estimate(RECIPE.replace(method="full"), "RTX 4090"), estimate(RECIPE)]
+CASES = [
+    estimate(RECIPE, "RTX 4090"),
+    estimate(RECIPE, "RTX 3050 8GB"),
+    estimate(RECIPE.replace(method="full"), "RTX 4090"),
+    estimate(RECIPE),
+]
 
 
 class Balanced(HTMLParser):

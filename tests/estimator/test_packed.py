@@ -11,14 +11,14 @@ import pytest
 import torch
 from bitsandbytes.autograd._functions import MatMul8bitLt
 
-from estimator.trace import packed
-from estimator.recipe.batches import Batches
-from estimator.law.law import LOOPS
-from estimator.trace.on_cuda import as_on_cuda
 from estimator.hardware.platforms import Platform
-from estimator.trace.prepared import prepared
-from estimator.recipe.recipe import Recipe
+from estimator.law.law import LOOPS
 from estimator.memory.recorded import Events
+from estimator.recipe.batches import Batches
+from estimator.recipe.recipe import Recipe
+from estimator.trace import packed
+from estimator.trace.on_cuda import as_on_cuda
+from estimator.trace.prepared import prepared
 from estimator.trace.recorder import Recorder
 from tests.estimator.test_analytic import ROWS, SIZES, TOKENS, made
 from tests.estimator.test_peak import LiveBytes
@@ -48,8 +48,12 @@ def test_a_step_on_4_bits_allocates_on_meta_what_it_allocates_on_the_cpu(fields:
     on_meta = recorded(ours, recipe, "meta")
     assert on_meta.delta_bytes == recorded(real, recipe, "cpu").delta_bytes
     dequantized = SIZES["hidden_size"] * SIZES["intermediate_size"] * 2
-    inside = [on_meta.delta_bytes[n] for n, storage in enumerate(on_meta.storage) if on_meta.component[storage] == "temporary"]
-    assert inside.count(dequantized) == LAYERS * 3 * (3 if fields else 2)  # of gate, up and down: product, backward, norm
+    inside = [
+        on_meta.delta_bytes[n] for n, storage in enumerate(on_meta.storage) if on_meta.component[storage] == "temporary"
+    ]
+    assert inside.count(dequantized) == LAYERS * 3 * (
+        3 if fields else 2
+    )  # of gate, up and down: product, backward, norm
 
 
 def test_int8_weights_are_dequantized_by_way_of_a_copy() -> None:
@@ -64,6 +68,7 @@ def test_int8_weights_are_dequantized_by_way_of_a_copy() -> None:
 
 def test_an_8bit_layer_keeps_on_meta_what_it_keeps_on_the_cpu() -> None:
     """`MatMul8bitLt` itself, which a CPU leaves aside while training: the bytes alive after forward, with the result."""
+
     def kept(device: str) -> int:
         weight = torch.empty(96, 64, dtype=torch.int8, device=device).zero_()
         state = bitsandbytes.MatmulLtState()

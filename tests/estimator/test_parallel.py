@@ -16,22 +16,22 @@ import pytest
 
 from estimator import Recipe, estimate
 from estimator.adapters.adapters import trainables
-from estimator.hardware.cards import default_context
-from estimator.model.catalog import tp_plans
-from estimator.parallel.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
+from estimator.core.problems import Problem
 from estimator.estimates.error_bar import reserved_over_allocated
 from estimator.estimates.estimate import Estimate
-from estimator.model.inventory import Inventory
-from estimator.law.law import LOOPS
-from estimator.law.layer_bytes import adapter_dtype
-from estimator.parallel.model_parallel import pp_rank, stage_layers, tp_rank
-from estimator.parallel.parallel import on_device, shard
 from estimator.estimates.parts import law_of, parts_of
 from estimator.estimates.peaks import RUN, Peak
-from estimator.core.problems import Problem
-from estimator.parallel.sharding import EMBEDDING, TAIL, flat_numel, local, padded, tensors
+from estimator.hardware.cards import default_context
 from estimator.hub.sources import open_model
+from estimator.law.law import LOOPS
+from estimator.law.layer_bytes import adapter_dtype
 from estimator.memory.states import base_weights, training_bytes
+from estimator.model.catalog import tp_plans
+from estimator.model.inventory import Inventory
+from estimator.parallel.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
+from estimator.parallel.model_parallel import pp_rank, stage_layers, tp_rank
+from estimator.parallel.parallel import on_device, shard
+from estimator.parallel.sharding import EMBEDDING, TAIL, flat_numel, local, padded, tensors
 from estimator.parallel.zero import Zero
 from tests.estimator import small
 
@@ -108,7 +108,11 @@ def test_every_rank_holds_the_bytes_of_the_estimate(real, name):
             made |= {"gradients": training.gradients_bytes, "optimizer_states": training.optimizer_states_bytes}
             assert found.pop("buckets") == training.gradients_bytes
         else:
-            own = Fsdp(recipe, all).rank(rank, "cpu") if recipe.distributed_type == "fsdp" else tp_rank(recipe, all, inventory, rank, "cpu")
+            own = (
+                Fsdp(recipe, all).rank(rank, "cpu")
+                if recipe.distributed_type == "fsdp"
+                else tp_rank(recipe, all, inventory, rank, "cpu")
+            )
             made = {"parameters": own.weights + own.adapters, "quantization_state": own.quantization_state}
             made |= {"gradients": own.gradients, "optimizer_states": own.optimizer_states}
             if recipe.distributed_type == "fsdp":  # packed weights are not sent, and on a CPU not moved either
@@ -123,7 +127,13 @@ def test_transformers_adafactor_does_not_step_dtensors(real):
     assert "DTensor" in real[0][REFUSED]["error"]
 
 
-VARIANTS = ({"method": "full"}, {"method": "lora", "bias": "all"}, {"method": "lora", "use_dora": True, "target_modules": "all-linear"}, {"method": "qlora"}, {"method": "qlora", "quantization": "int8"})
+VARIANTS = (
+    {"method": "full"},
+    {"method": "lora", "bias": "all"},
+    {"method": "lora", "use_dora": True, "target_modules": "all-linear"},
+    {"method": "qlora"},
+    {"method": "qlora", "quantization": "int8"},
+)
 
 
 @pytest.mark.parametrize("loop", ["trl", "trainer"])
@@ -151,7 +161,12 @@ def test_shards_cover_a_tensor_once():
         for ranks in range(1, 9):
             shares = [local((rows, 3), ranks, rank)[0] for rank in range(ranks)]
             assert sum(shares) == rows and shares[0] == padded((rows, 3), ranks)[0]
-            assert flat_numel([rows, 1], ranks, 2) % (2 * ranks) == 0 <= flat_numel([rows, 1], ranks, 2) - rows - 1 < 2 * ranks
+            assert (
+                flat_numel([rows, 1], ranks, 2) % (2 * ranks)
+                == 0
+                <= flat_numel([rows, 1], ranks, 2) - rows - 1
+                < 2 * ranks
+            )
     assert stage_layers(80, 6) == [13, 13, 13, 13, 13, 15]
 
 
@@ -195,7 +210,9 @@ def deepspeed_zero2(parameters: int, ranks: int, cpu_offload: bool) -> int:
     return 2 * parameters if cpu_offload else 4 * parameters + int(16 * parameters / ranks)
 
 
-def deepspeed_zero3(parameters: int, largest_layer: int, ranks: int, cpu_offload: bool, cpu_offload_params: bool) -> int:
+def deepspeed_zero3(
+    parameters: int, largest_layer: int, ranks: int, cpu_offload: bool, cpu_offload_params: bool
+) -> int:
     """GPU bytes of deepspeed/runtime/zero/stage3.py estimate_zero3_model_states_mem_needs."""
     largest = 4 * largest_layer
     if cpu_offload:
@@ -230,7 +247,10 @@ def test_zero_3_beside_deepspeeds_own_formula(ranks):
     assert abs(static - 2 * parameters // ranks - deepspeed_zero3(parameters, 0, ranks, False, False)) < 2**20
     offloaded = zero("zero3", ranks, method="full", offload_optimizer_device="cpu").rank("cuda")
     assert abs(offloaded.weights - persistent - deepspeed_zero3(parameters, 0, ranks, True, False)) < 2**20
-    assert zero("zero3", ranks, method="full", offload_optimizer_device="cpu", offload_param_device="cpu").weights(False) <= persistent + 2**20
+    assert (
+        zero("zero3", ranks, method="full", offload_optimizer_device="cpu", offload_param_device="cpu").weights(False)
+        <= persistent + 2**20
+    )
 
 
 ALL = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tp", "pp")
@@ -248,7 +268,15 @@ def test_components_sum_to_the_peak_and_json_holds_the_plan(kind):
 
 def test_one_device_is_the_one_of_before_whatever_the_other_fields_say():
     plain = estimate(Recipe(model=LLAMA, max_length=512))
-    again = estimate(Recipe(model=LLAMA, max_length=512, distributed_type="zero3", offload_param_device="cpu", fsdp_reshard_after_forward=False))
+    again = estimate(
+        Recipe(
+            model=LLAMA,
+            max_length=512,
+            distributed_type="zero3",
+            offload_param_device="cpu",
+            fsdp_reshard_after_forward=False,
+        )
+    )
     assert plain.to_dict() == again.to_dict() and plain.parallel is None
 
 
@@ -264,25 +292,36 @@ def test_each_stage_of_zero_holds_less_and_offload_moves_the_rest():
     static = [sum(made.components[n] for n in ("weights", "gradients", "optimizer_states")) for made in held]
     assert static[0] > static[1] >= static[2] > static[3]  # without accumulation stage 1 reduces as stage 2 does
     away = devices("zero3", 4, **fields, offload_optimizer_device="nvme", offload_param_device="nvme")
-    assert away.parallel.disk_bytes > static[3] and away.parallel.host_bytes and away.components["optimizer_states"] == 0
+    assert (
+        away.parallel.disk_bytes > static[3] and away.parallel.host_bytes and away.components["optimizer_states"] == 0
+    )
 
 
 def test_fsdp_offload_takes_shards_gradients_and_states_to_the_host():
     on, off = (devices("fsdp", 4, method="full", offload_param_device=place) for place in ("none", "cpu"))
-    shards = sum(on.components[n] for n in ("weights", "gradients", "optimizer_states")) - open_model(LLAMA).inventory.buffer_bytes
-    assert off.parallel.host_bytes == shards + 4 * (9 * 32 + 3)  # torch's AdamW on the CPU counts its steps in a tensor each
+    shards = (
+        sum(on.components[n] for n in ("weights", "gradients", "optimizer_states"))
+        - open_model(LLAMA).inventory.buffer_bytes
+    )
+    assert off.parallel.host_bytes == shards + 4 * (
+        9 * 32 + 3
+    )  # torch's AdamW on the CPU counts its steps in a tensor each
     assert off.components["gradients"] == off.components["optimizer_states"] == 0
 
 
 def test_packed_bytes_stay_whole_under_fsdp_and_the_answer_says_so():
     whole, cut = devices("fsdp", 4), devices("fsdp", 4, bnb_4bit_quant_storage="bfloat16")
-    assert [note.code for note in whole.warnings] == ["parallel.not_cut"] and "parallel.not_cut" not in [note.code for note in cut.warnings]
+    assert [note.code for note in whole.warnings] == ["parallel.not_cut"] and "parallel.not_cut" not in [
+        note.code for note in cut.warnings
+    ]
     assert whole.components["weights"] > 2 * cut.components["weights"]
     assert whole.components["quantization_state"] == cut.components["quantization_state"]  # on every device
 
 
 def test_an_accumulation_keeps_gradients_whole_under_fsdp():
-    once, often = (devices("fsdp", 8, method="full", optim="sgd", max_length=4096, gradient_accumulation_steps=n) for n in (1, 4))
+    once, often = (
+        devices("fsdp", 8, method="full", optim="sgd", max_length=4096, gradient_accumulation_steps=n) for n in (1, 4)
+    )
     assert often.components["gradients"] > 7 * once.components["gradients"]
 
 
@@ -305,9 +344,17 @@ def test_stages_of_a_pipeline_hold_the_model_once():
     all = tensors(recipe, inventory, trained, LOOPS["trl"])
     stages = [pp_rank(recipe, all, inventory, stage, "cuda") for stage in range(3)]
     training = training_bytes(recipe, trained, adapter_dtype="float32")
-    assert sum(stage.weights for stage in stages) == base_weights(inventory, recipe.dtype, None, True, "none").weights_bytes
+    assert (
+        sum(stage.weights for stage in stages)
+        == base_weights(inventory, recipe.dtype, None, True, "none").weights_bytes
+    )
     assert sum(stage.optimizer_states for stage in stages) == training.optimizer_states_bytes
-    few, many = (devices("pp", 4, method="lora", gradient_checkpointing=False, gradient_accumulation_steps=n).components["activations"] for n in (1, 8))
+    few, many = (
+        devices("pp", 4, method="lora", gradient_checkpointing=False, gradient_accumulation_steps=n).components[
+            "activations"
+        ]
+        for n in (1, 8)
+    )
     assert many > 2 * few  # micro-batches under way
 
 
@@ -327,7 +374,9 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "field"), REFUSALS, ids=[f"{field} {fields.get('distributed_type')}" for fields, field in REFUSALS])
+@pytest.mark.parametrize(
+    ("fields", "field"), REFUSALS, ids=[f"{field} {fields.get('distributed_type')}" for fields, field in REFUSALS]
+)
 def test_what_does_not_go_together_is_refused_by_name(fields, field):
     with pytest.raises(Problem) as refused:
         estimate(Recipe(**{"model": LLAMA, "num_processes": 2} | fields))
@@ -344,10 +393,16 @@ def test_the_exact_engine_and_sweeps_know_one_device():
 def test_the_table_says_whose_figures_these_are(capsys):
     from estimator.cli.cli import main
 
-    flags = "--model meta-llama/Llama-3.2-1B --num-processes 4 --distributed-type fsdp --bnb-4bit-quant-storage bfloat16"
+    flags = (
+        "--model meta-llama/Llama-3.2-1B --num-processes 4 --distributed-type fsdp --bnb-4bit-quant-storage bfloat16"
+    )
     assert main(flags.split()) == 0
     said = capsys.readouterr().out
-    assert "4 devices, fsdp: the figures above are one device's" in said and "all gather" in said and "saving, host" in said
+    assert (
+        "4 devices, fsdp: the figures above are one device's" in said
+        and "all gather" in said
+        and "saving, host" in said
+    )
     assert main((flags + " --optim adamw_bnb_8bit").split()) == 2
 
 
@@ -361,7 +416,10 @@ def test_plans_of_tensor_parallel_are_transformers_own():
 def test_each_process_loads_whole_models_unless_they_are_cut():
     """Host memory and device, for 16-bit and packed weights."""
     inventory = open_model(LLAMA).inventory
-    weights, largest = 2 * inventory.total_parameters + inventory.buffer_bytes, 2 * max(math.prod(p.shape) for group in inventory.groups for p in group.parameters)
+    weights, largest = (
+        2 * inventory.total_parameters + inventory.buffer_bytes,
+        2 * max(math.prod(p.shape) for group in inventory.groups for p in group.parameters),
+    )
     single, ddp = estimate(Recipe(model=LLAMA, method="lora")), devices("ddp", 4, method="lora")
     whole, part, cut = (peak_of(devices(kind, 4, method="lora"), "loading") for kind in ("ddp", "zero3", "fsdp"))
     assert whole.device_bytes == peak_of(single, "loading").device_bytes + ddp.parallel.communicator_bytes
@@ -374,11 +432,18 @@ def test_each_process_loads_whole_models_unless_they_are_cut():
 
 
 def test_packed_weights_that_come_whole_first_are_told():
-    small, large = (devices("fsdp", 8, max_length=length, bnb_4bit_quant_storage="bfloat16", per_device_train_batch_size=1) for length in (128, 16384))
+    small, large = (
+        devices("fsdp", 8, max_length=length, bnb_4bit_quant_storage="bfloat16", per_device_train_batch_size=1)
+        for length in (128, 16384)
+    )
     said = [[note.code for note in made.warnings] for made in (small, large)]
     assert "parallel.loads_whole" in said[0] and "parallel.loads_whole" not in said[1]
-    assert not any(note.code == "parallel.loads_whole" for note in devices("fsdp", 8, method="lora", max_length=128).warnings)
-    cards = [estimate(small.source.recipe, gpu) for gpu in ("RTX 4090", "GeForce RTX 2060 6GB")]  # one has room for all of it
+    assert not any(
+        note.code == "parallel.loads_whole" for note in devices("fsdp", 8, method="lora", max_length=128).warnings
+    )
+    cards = [
+        estimate(small.source.recipe, gpu) for gpu in ("RTX 4090", "GeForce RTX 2060 6GB")
+    ]  # one has room for all of it
     assert [any(note.code == "parallel.loads_whole" for note in made.warnings) for made in cards] == [False, True]
 
 

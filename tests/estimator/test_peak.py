@@ -4,11 +4,11 @@ import weakref
 
 import pytest
 
-from estimator.model.catalog import Model
 from estimator.estimates.parts import law_of
 from estimator.law.law import LOOPS
-from estimator.recipe.recipe import Recipe
+from estimator.model.catalog import Model
 from estimator.model.spec import ModelSpec
+from estimator.recipe.recipe import Recipe
 from tests.estimator.test_analytic import ROWS, SIZES, made
 
 torch = pytest.importorskip("torch")
@@ -56,7 +56,9 @@ def real_peak(recipe: Recipe, loop: str) -> int:
     if LOOPS[loop].fused_loss:
         from trl.trainer.utils import add_fused_lm_head
 
-        add_fused_lm_head(model.get_base_model() if recipe.has_adapters else model, outputs=("log_probs", "entropy", "is_top1"))
+        add_fused_lm_head(
+            model.get_base_model() if recipe.has_adapters else model, outputs=("log_probs", "entropy", "is_top1")
+        )
         fused = {"fused_lm_head": True}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     ids = torch.randint(0, SIZES["vocab_size"], (ROWS, TOKENS))

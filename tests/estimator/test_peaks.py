@@ -9,21 +9,20 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from estimator import Problem, Recipe, estimate
-from estimator.shelf import evaluations
-from estimator.trace import fit
-from estimator.memory import kv_cache
-from estimator.program import program
-from estimator.trace import step
-from estimator.model.catalog import Model, load_preset
 from estimator.estimates.disk import disk_of, model_bytes
-from estimator.model.inventory import Inventory
-from estimator.law.law import DYNAMIC, LOOPS, STATIC
 from estimator.estimates.parts import parts_of
 from estimator.estimates.peaks import RUN
 from estimator.hardware.platforms import Platform
+from estimator.law.law import DYNAMIC, LOOPS, STATIC
+from estimator.memory import kv_cache
 from estimator.memory.load_events import base_statics, loading
-from estimator.model.spec import ModelSpec
 from estimator.memory.states import base_weights
+from estimator.model.catalog import Model, load_preset
+from estimator.model.inventory import Inventory
+from estimator.model.spec import ModelSpec
+from estimator.program import program
+from estimator.shelf import evaluations
+from estimator.trace import fit, step
 from tests.estimator.small import CONFIGS, inventory
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -37,7 +36,11 @@ _HYBRID = _SMALL | {
     "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "num_experts": 4,
     "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
 }  # fmt: skip
-_SLIDING = {"model_type": "gemma3_text", "layer_types": ["sliding_attention", "sliding_attention", "full_attention"], "sliding_window": 16}
+_SLIDING = {
+    "model_type": "gemma3_text",
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    "sliding_window": 16,
+}
 FAMILIES = {
     "grouped": _SMALL,
     "one head": _SMALL | {"num_key_value_heads": 1},
@@ -84,7 +87,11 @@ def test_a_prompt_fills_the_sliding_layers_whole():
 
     cache = real(FAMILIES["sliding"])(torch.ones((1, 40), dtype=torch.int64), use_cache=True).past_key_values
     held = sum(tensor.untyped_storage().nbytes() for layer in cache.layers for tensor in cached_tensors(layer))
-    assert derived("sliding").bytes(1, 40, "bfloat16", while_reading=True) == held > derived("sliding").bytes(1, 40, "bfloat16")
+    assert (
+        derived("sliding").bytes(1, 40, "bfloat16", while_reading=True)
+        == held
+        > derived("sliding").bytes(1, 40, "bfloat16")
+    )
 
 
 def test_published_sizes_of_caches():
@@ -99,7 +106,9 @@ def parts(name, **fields):
     return recipe, parts_of(recipe, model, "trl", "cuda")
 
 
-@pytest.mark.parametrize("fields", [{}, {"use_dora": True}, {"r": 5, "dtype": "float32"}, {"modules_to_save": ("lm_head",)}, {"bias": "all"}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"use_dora": True}, {"r": 5, "dtype": "float32"}, {"modules_to_save": ("lm_head",)}, {"bias": "all"}]
+)
 @pytest.mark.parametrize("name", ["llama", "qwen2-bias"])
 def test_an_adapters_file_to_the_byte(name, fields, tmp_path):
     from peft import get_peft_model
@@ -120,7 +129,11 @@ EMBEDDINGS = [
 ]
 
 
-@pytest.mark.parametrize("fields", [{}, {"trainable_token_indices": (1, 2)}, {"exclude_modules": ("embed_tokens",)}, {"dtype": "bfloat16"}], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"trainable_token_indices": (1, 2)}, {"exclude_modules": ("embed_tokens",)}, {"dtype": "bfloat16"}],
+    ids=str,
+)
 @pytest.mark.parametrize("targets", EMBEDDINGS, ids=str)
 @pytest.mark.parametrize("name", ["llama", "gemma-tied"])
 def test_embeddings_among_the_targets_are_written_whole_to_the_byte(name, targets, fields, tmp_path):
@@ -131,7 +144,9 @@ def test_embeddings_among_the_targets_are_written_whole_to_the_byte(name, target
         recipe, made = parts(name, **{"method": "lora", "dtype": "float32", "target_modules": targets} | fields)
     except Problem:  # nothing is left to adapt, or rows of a layer under an adapter
         return
-    get_peft_model(real(CONFIGS[name], getattr(torch, recipe.dtype)), program.lora_config(recipe)).save_pretrained(tmp_path)
+    get_peft_model(real(CONFIGS[name], getattr(torch, recipe.dtype)), program.lora_config(recipe)).save_pretrained(
+        tmp_path
+    )
     disk = disk_of(recipe, made)
     assert disk.weights_bytes == os.path.getsize(tmp_path / "adapter_model.safetensors")
     assert disk.checkpoint_bytes > disk.weights_bytes
@@ -164,7 +179,9 @@ def test_disk_holds_the_checkpoints_that_are_kept_and_the_one_being_written():
 
 
 @pytest.mark.parametrize("loop", ["trl", "trainer"])
-@pytest.mark.parametrize("fields", [{"method": "qlora"}, {"method": "full"}, {"method": "lora", "attn_implementation": "eager"}])
+@pytest.mark.parametrize(
+    "fields", [{"method": "qlora"}, {"method": "full"}, {"method": "lora", "attn_implementation": "eager"}]
+)
 @pytest.mark.parametrize("name", ["llama", "gemma-tied", "qwen3-moe"])
 def test_the_law_of_an_evaluation_is_a_trace_of_it(name, fields, loop):
     """At sizes that the law was not made from, at full depth."""
@@ -173,7 +190,9 @@ def test_the_law_of_an_evaluation_is_a_trace_of_it(name, fields, loop):
     recipe = Recipe(model="small", max_length=48, per_device_train_batch_size=2, **fields)
     law = fit.derive_law(recipe, CONFIGS[name], LOOPS[loop], tile_tokens=64, evaluates=True)
     sizes = step.Sizes(3, 48, 16, 64, 144)
-    made = step.trace_step(recipe.replace(per_device_train_batch_size=3), CONFIGS[name], LOOPS[loop], sizes, evaluates=True)
+    made = step.trace_step(
+        recipe.replace(per_device_train_batch_size=3), CONFIGS[name], LOOPS[loop], sizes, evaluates=True
+    )
     components, _ = made.events.peak()
     assert law.dynamic_bytes(3, 48, 16) == pytest.approx(sum(components.values()), abs=len(components))
     _, row = law.evaluate(3, 48, 16, dict.fromkeys(STATIC, 0), 0)
@@ -189,7 +208,9 @@ def test_a_shipped_law_of_an_evaluation_is_the_one_traced_now():
 
 def test_an_evaluation_makes_no_whole_logits_with_trl_and_does_with_the_trainer():
     recipe, config = Recipe(model="small", max_length=48, method="lora"), CONFIGS["llama"] | {"vocab_size": 4096}
-    fused, whole = (fit.derive_law(recipe, config, LOOPS[loop], tile_tokens=64, evaluates=True) for loop in ("trl", "trainer"))
+    fused, whole = (
+        fit.derive_law(recipe, config, LOOPS[loop], tile_tokens=64, evaluates=True) for loop in ("trl", "trainer")
+    )
     logits = [max(row.coefficients.get("logits_and_loss", (0,) * 10)[3] for row in law.rows) for law in (fused, whole)]
     assert logits[0] < 2 * 4096 < logits[1]  # bytes a token: a whole vocabulary in half precision
 
@@ -197,8 +218,14 @@ def test_an_evaluation_makes_no_whole_logits_with_trl_and_does_with_the_trainer(
 def test_what_does_not_change_an_evaluation_has_the_same_law():
     recipe = Recipe(model=LLAMA)
     key = evaluations.key_of(recipe, "trl", Platform())
-    same = recipe.replace(gradient_checkpointing=False, per_device_train_batch_size=1, gradient_accumulation_steps=4, lora_dropout=0.1)
-    assert evaluations.key_of(same, "trl", Platform()) == key != evaluations.key_of(recipe.replace(method="lora"), "trl", Platform())
+    same = recipe.replace(
+        gradient_checkpointing=False, per_device_train_batch_size=1, gradient_accumulation_steps=4, lora_dropout=0.1
+    )
+    assert (
+        evaluations.key_of(same, "trl", Platform())
+        == key
+        != evaluations.key_of(recipe.replace(method="lora"), "trl", Platform())
+    )
 
 
 def test_the_worker_evaluates_with_the_recipes_batch(tmp_path):
@@ -224,7 +251,9 @@ def test_every_moment_is_named_and_only_the_run_decides():
     assert made.largest_peak.device_bytes == max(run)
     assert made.fits == (max(run) - made.device_bytes + made.peak_reserved_bytes <= made.usable_bytes)
     told = made.to_dict()
-    assert told["largest_peak"] == made.largest_peak.name and [peak["name"] for peak in told["peaks"]] == [peak.name for peak in made.peaks]
+    assert told["largest_peak"] == made.largest_peak.name and [peak["name"] for peak in told["peaks"]] == [
+        peak.name for peak in made.peaks
+    ]
 
 
 @pytest.mark.parametrize("quantization", [None, "nf4", "int8"])
@@ -236,10 +265,15 @@ def test_loading_holds_what_is_packed_and_one_layer_in_16_bits(quantization):
     weights = base_weights(counted, "bfloat16", quantization, True, "none")
     assert tensors == weights.weights_bytes + weights.quantization_state_bytes - counted.buffer_bytes
     before, highest, warm_up = 0, 0, 0
-    by_name = lambda static: [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in static.name.split(".")]  # noqa: E731
+    by_name = lambda static: [
+        (not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in static.name.split(".")
+    ]  # noqa: E731
     for static in sorted(base_statics(counted, "bfloat16", quantization, True, "none"), key=by_name):
         before, warm_up = before + sum(static.parts_bytes), warm_up + static.parts_bytes[0]
-        beside = [2 * math.prod(static.shape) + (2 * 4 * scales if quantization == "nf4" else 0) for scales in static.parts_bytes[1:2]]
+        beside = [
+            2 * math.prod(static.shape) + (2 * 4 * scales if quantization == "nf4" else 0)
+            for scales in static.parts_bytes[1:2]
+        ]
         highest = max(highest, before + sum(beside))
     rounding = held.allocated_bytes - tensors
     assert max(highest, warm_up) <= held.peak_allocated_bytes <= max(highest, warm_up) + rounding + 2**20
@@ -251,25 +285,38 @@ def test_merging_holds_two_copies_of_the_largest_difference(name):
     """PEFT's own merge, recorded on the meta device."""
     from peft import get_peft_model
 
-    from estimator.trace.recorder import Recorder
     from estimator.trace.meta_model import build_on_meta
+    from estimator.trace.recorder import Recorder
 
     recipe, made = parts(name, method="lora")
-    model = get_peft_model(build_on_meta(CONFIGS[name], dtype=torch.bfloat16), program.lora_config(recipe), low_cpu_mem_usage=True)
+    model = get_peft_model(
+        build_on_meta(CONFIGS[name], dtype=torch.bfloat16), program.lora_config(recipe), low_cpu_mem_usage=True
+    )
     recorder = Recorder(rank=1)
     recorder.ignore(*model.parameters(), *model.buffers())
     with recorder:
         model.merge_adapter()
     highest, _ = recorder.finish().peak()
-    assert sum(highest.values()) == max(2 * 4 * group.in_features * group.out_features for group in made.trained.adapters)
+    assert sum(highest.values()) == max(
+        2 * 4 * group.in_features * group.out_features for group in made.trained.adapters
+    )
 
 
 def test_a_model_whose_cache_nobody_knows_leaves_the_chat_unknown():
     model = Model("no such", inventory("llama"), ModelSpec.from_config(CONFIGS["llama"]))
-    chat = {peak.name: peak.device_bytes for peak in estimate(Recipe(model="no such", max_length=32), model=model).peaks}
+    chat = {
+        peak.name: peak.device_bytes for peak in estimate(Recipe(model="no such", max_length=32), model=model).peaks
+    }
     assert chat["chat"] is None and chat["generation"] is None and chat["evaluation"]
     with pytest.raises(Problem) as caught:
-        kv_cache.of(Model("bert", inventory("bert-encoder"), ModelSpec.from_config(CONFIGS["bert-encoder"]), config=CONFIGS["bert-encoder"]))
+        kv_cache.of(
+            Model(
+                "bert",
+                inventory("bert-encoder"),
+                ModelSpec.from_config(CONFIGS["bert-encoder"]),
+                config=CONFIGS["bert-encoder"],
+            )
+        )
     assert caught.value.code == "serving.cache_unknown"
 
 

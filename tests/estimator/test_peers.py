@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from estimator.model.catalog import load_preset
+from tests import hub
 from tests.estimator.measured import rows
 from tests.estimator.peers import __main__ as peers
 from tests.estimator.peers import shelf, table
 from tests.estimator.peers.table import HEAD, Estimator, Said, markdown, within
-from tests import hub
 
 ROOT = Path(__file__).parents[2]
 FULL = next(row for row in rows() if row.recipe.method == "full")

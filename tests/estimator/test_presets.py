@@ -2,13 +2,13 @@
 
 import pytest
 
+from estimator.adapters.adapters import trainables
+from estimator.adapters.refusals import MAMBA_TYPES
+from estimator.core.problems import Problem
+from estimator.estimates.estimate import estimate
 from estimator.hardware import cards
 from estimator.model import catalog
-from estimator.adapters.adapters import trainables
-from estimator.estimates.estimate import estimate
-from estimator.core.problems import Problem
 from estimator.recipe.recipe import METHODS, Recipe
-from estimator.adapters.refusals import MAMBA_TYPES
 
 # Published totals that count something else than the model Transformers builds; models.csv says what, in its notes.
 EXPLAINED = {
@@ -40,8 +40,12 @@ def test_a_preset_counts_what_it_states_and_can_be_estimated(id):
 
 def test_totals_are_the_published_ones_or_the_difference_is_explained():
     explained = set().union(*EXPLAINED.values())
-    differ = {p.id for p in catalog.models().values() if p.published_parameters and p.published_parameters != p.parameters}
-    encoders = {id for id in differ if catalog.models()[id].class_name.endswith("MaskedLM")}  # published without the head
+    differ = {
+        p.id for p in catalog.models().values() if p.published_parameters and p.published_parameters != p.parameters
+    }
+    encoders = {
+        id for id in differ if catalog.models()[id].class_name.endswith("MaskedLM")
+    }  # published without the head
     assert differ - encoders == explained
 
 
@@ -54,7 +58,16 @@ def test_every_gpu_is_found_by_its_own_name_and_unknown_stays_unknown():
     assert cards.find_gpu("Gaudi 3").usable_bytes() is None
 
 
-@pytest.mark.parametrize(("alias", "name"), [("RTX 4090", "GeForce RTX 4090"), ("rtx 4090", "GeForce RTX 4090"), ("T4", "Tesla T4"), ("NVIDIA L4", "L4"), ("B200", "B200 SXM 180GB")])
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("RTX 4090", "GeForce RTX 4090"),
+        ("rtx 4090", "GeForce RTX 4090"),
+        ("T4", "Tesla T4"),
+        ("NVIDIA L4", "L4"),
+        ("B200", "B200 SXM 180GB"),
+    ],
+)
 def test_a_unique_alias_names_one_card(alias, name):
     assert cards.find_gpu(alias).name == name
 

@@ -12,8 +12,8 @@ from peft import get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Gemma2Config, LlamaConfig
 
-from estimator.program import program
 from estimator.core.problems import Problem
+from estimator.program import program
 from estimator.recipe.recipe import Recipe
 from tests.processors import believe, is_packed, processor  # noqa: F401  (a fixture among them)
 from tests.studio.chat_models import make_base
@@ -86,7 +86,11 @@ def test_saving_and_merging_after_an_answer_are_those_before_it(base, processor,
     torch.manual_seed(0)
     adapted = get_peft_model(model, program.lora_config(recipe))
     adapted.eval()
-    deltas = {name: module.get_delta_weight("default") for name, module in adapted.named_modules() if hasattr(module, "get_delta_weight")}
+    deltas = {
+        name: module.get_delta_weight("default")
+        for name, module in adapted.named_modules()
+        if hasattr(module, "get_delta_weight")
+    }
     weights = {name: dequantized(module) + deltas[name] for name, module in adapted.named_modules() if name in deltas}
     evaluate(adapted)
     assert not is_packed(adapted)
@@ -157,11 +161,16 @@ def test_every_lora_field_of_the_recipe_reaches_peft():
     config = program.lora_config(recipe)
     for name in (*program._LORA_FIELDS, "init_lora_weights"):
         said, got = recipe.to_dict()[name], getattr(config, name)
-        assert (set(said) if isinstance(said, list) else said) == (set(got) if isinstance(got, (list, set)) else got), name
+        assert (set(said) if isinstance(said, list) else said) == (set(got) if isinstance(got, (list, set)) else got), (
+            name
+        )
     assert program.lora_config(Recipe(model="m", lora_bias=True)).lora_bias is True
     assert program.lora_config(Recipe(model="m", target_modules=(), target_parameters=("a.b",))).target_modules == set()
     assert program.lora_config(Recipe(model="m", target_modules=None)).target_modules is None
-    assert [program.lora_config(Recipe(model="m", init_lora_weights=w)).init_lora_weights for w in ("true", "false", "olora")] == [True, False, "olora"]
+    assert [
+        program.lora_config(Recipe(model="m", init_lora_weights=w)).init_lora_weights
+        for w in ("true", "false", "olora")
+    ] == [True, False, "olora"]
 
 
 def test_the_adapter_names_the_model_not_a_path_of_this_machine(base):
@@ -172,7 +181,15 @@ def test_the_adapter_names_the_model_not_a_path_of_this_machine(base):
 
 @pytest.mark.parametrize(("config", "kernel"), [(LlamaConfig, "sdpa"), (Gemma2Config, "eager")])
 def test_a_class_without_the_fused_kernel_computes_eagerly(tmp_path, config, kernel):
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 64}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "vocab_size": 64,
+    }
     AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
     model = program.load_base(Recipe(model=str(tmp_path), method="lora", dtype="float32"), tmp_path, training=True)
     assert model.config._attn_implementation == kernel
@@ -189,9 +206,15 @@ def test_the_loss_of_an_evaluation_is_a_mean_per_token_whatever_the_batch(base, 
         model = program.load_base(recipe, base, training=True)
         args = program.sft_config(recipe, tmp_path, device="cpu", evaluates=True)
         collator = DataCollatorForSeq2Seq(tokenizer)
-        losses.append(program.make_trainer(recipe, model, tokenizer, data, data, args, collator, []).evaluate()["eval_loss"])
+        losses.append(
+            program.make_trainer(recipe, model, tokenizer, data, data, args, collator, []).evaluate()["eval_loss"]
+        )
     plain = program.load_base(recipe, base, training=False)
     with torch.no_grad():
-        means = [(plain(input_ids=ids, labels=ids).loss.item(), len(row) - 1) for row in rows for ids in [torch.tensor([row])]]
+        means = [
+            (plain(input_ids=ids, labels=ids).loss.item(), len(row) - 1)
+            for row in rows
+            for ids in [torch.tensor([row])]
+        ]
     wanted = sum(mean * count for mean, count in means) / sum(count for _, count in means)
     assert losses == pytest.approx([wanted] * 3, rel=1e-5)

@@ -7,10 +7,10 @@ import math
 import pytest
 
 from estimator import Problem, Recipe, estimate
-from estimator.model.catalog import load_preset
 from estimator.advice.ranking import rank, rent_usd
 from estimator.advice.recommend import Wish, recommend
 from estimator.cost.rows import uniform
+from estimator.model.catalog import load_preset
 
 MODEL = "meta-llama/Llama-3.1-8B"
 GPT2 = "openai-community/gpt2"
@@ -28,13 +28,17 @@ def test_no_card_of_any_method_is_cheaper_than_the_first_plan():
     best = asked(plans=100).plans
     assert best[0].usd == min(map(rent_usd, ranked))
     fitting = {one.gpu.name for one in ranked}
-    assert {plan.candidate.gpu.name for plan in best} <= fitting and len({plan.candidate.gpu.name for plan in best}) == min(100, len(fitting))
+    assert {plan.candidate.gpu.name for plan in best} <= fitting and len(
+        {plan.candidate.gpu.name for plan in best}
+    ) == min(100, len(fitting))
 
 
 def test_a_budget_leaves_out_what_costs_more_and_only_that():
     everything = [plan.usd for plan in asked(plans=100).plans if math.isfinite(plan.usd)]
     budget = everything[len(everything) // 2]
-    assert [plan.usd for plan in asked(plans=100, budget_usd=budget).plans] == [usd for usd in everything if usd <= budget]
+    assert [plan.usd for plan in asked(plans=100, budget_usd=budget).plans] == [
+        usd for usd in everything if usd <= budget
+    ]
 
 
 def test_a_card_to_buy_is_judged_by_its_price():
@@ -51,7 +55,9 @@ def test_where_nothing_fits_the_budget_the_recipe_changes_and_says_how():
     assert made.plans and made.nearest is None
     for plan in made.plans:
         assert plan.changes and plan.usd <= 800
-        assert plan.recipe == Recipe(model=MODEL, method="full", max_length=1024).replace(**{n: v for c in plan.changes for n, v in c.values.items()})
+        assert plan.recipe == Recipe(model=MODEL, method="full", max_length=1024).replace(
+            **{n: v for c in plan.changes for n, v in c.values.items()}
+        )
         assert estimate(plan.recipe, plan.candidate.gpu).fits
 
 
@@ -94,16 +100,27 @@ def test_a_wish_names_the_field_at_fault(wish, field):
 
 
 def test_what_no_card_holds_alone_is_spread_over_the_fewest_that_do():
-    made = recommend({"model": "meta-llama/Llama-3.1-70B", "method": "full"}, Wish(rows=1000, tokens_per_row=1000, plans=100)).plans
+    made = recommend(
+        {"model": "meta-llama/Llama-3.1-70B", "method": "full"}, Wish(rows=1000, tokens_per_row=1000, plans=100)
+    ).plans
     assert {plan.candidate.devices for plan in made} <= {2, 4, 8}
     first = made[0].to_dict()
     n = first["devices"]
-    assert first["recipe"]["num_processes"] == n == made[0].recipe.num_processes and estimate(made[0].recipe, made[0].candidate.gpu).fits
-    assert not any(estimate(made[0].recipe.replace(num_processes=fewer), made[0].candidate.gpu).fits for fewer in (2, 4) if fewer < n)
+    assert (
+        first["recipe"]["num_processes"] == n == made[0].recipe.num_processes
+        and estimate(made[0].recipe, made[0].candidate.gpu).fits
+    )
+    assert not any(
+        estimate(made[0].recipe.replace(num_processes=fewer), made[0].candidate.gpu).fits
+        for fewer in (2, 4)
+        if fewer < n
+    )
     assert first["sharded"]["headroom_bytes"] > 0 and made[0].usd <= made[-1].usd
 
 
 def test_several_cards_are_bought_at_the_price_of_all():
     plans = recommend({"model": MODEL, "method": "full"}, Wish(**WISH, buy=True, plans=100)).plans
     spread = [plan for plan in plans if plan.candidate.devices > 1]
-    assert spread and all(plan.usd in (math.inf, plan.candidate.devices * (plan.candidate.gpu.launch_msrp_usd or 0)) for plan in spread)
+    assert spread and all(
+        plan.usd in (math.inf, plan.candidate.devices * (plan.candidate.gpu.launch_msrp_usd or 0)) for plan in spread
+    )

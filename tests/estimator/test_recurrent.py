@@ -14,8 +14,17 @@ from tests.estimator import small
 
 torch = pytest.importorskip("torch")
 
-_BASE = {key: value for key, value in small.CONFIGS["llama"].items() if key != "model_type"} | {"num_hidden_layers": 2, "vocab_size": 128}
-_LINEAR = {"linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "layer_types": ["linear_attention", "full_attention"]}
+_BASE = {key: value for key, value in small.CONFIGS["llama"].items() if key != "model_type"} | {
+    "num_hidden_layers": 2,
+    "vocab_size": 128,
+}
+_LINEAR = {
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "layer_types": ["linear_attention", "full_attention"],
+}
 _MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32}
 _SCAN = {"mamba_d_state": 8, "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_expand": 2}
 RAISING = {
@@ -28,9 +37,18 @@ RAISING = {
 }
 MIXING = {
     "mamba": {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 128, "state_size": 8},
-    "minimax": _BASE | {"num_local_experts": 2, "num_experts_per_tok": 1, "layer_types": ["linear_attention", "full_attention"], "block_size": 16},
+    "minimax": _BASE
+    | {
+        "num_local_experts": 2,
+        "num_experts_per_tok": 1,
+        "layer_types": ["linear_attention", "full_attention"],
+        "block_size": 16,
+    },
 }
-KNOWS = pytest.mark.skipif(any(map(__import__("importlib.util").util.find_spec, recurrent.DISTRIBUTIONS)), reason="the kernels are installed here")
+KNOWS = pytest.mark.skipif(
+    any(map(__import__("importlib.util").util.find_spec, recurrent.DISTRIBUTIONS)),
+    reason="the kernels are installed here",
+)
 
 
 @functools.cache
@@ -44,7 +62,10 @@ def real(model_type):
 def logits(model_type, first):
     """Of the second of two examples of 8 tokens that reach the model as one row, as TRL's collator lays them out."""
     ids = torch.tensor([[first] * 8 + [9] * 8])
-    flat = {"position_ids": torch.arange(8).repeat(2)[None], "seq_idx": torch.tensor([[0] * 8 + [1] * 8], dtype=torch.int32)}
+    flat = {
+        "position_ids": torch.arange(8).repeat(2)[None],
+        "seq_idx": torch.tensor([[0] * 8 + [1] * 8], dtype=torch.int32),
+    }
     with torch.no_grad():
         return real(model_type)(input_ids=ids, use_cache=False, **flat).logits[0, 8:]
 
@@ -78,7 +99,12 @@ def test_every_type_of_transformers_with_such_kernels_is_known():
 def model(model_type, **config):
     made = small.CONFIGS["llama"]
     inventory = small.inventory("llama")
-    return Model("small", inventory, ModelSpec.from_config(made), config=made | config | {"text_config": made | {"model_type": model_type}})
+    return Model(
+        "small",
+        inventory,
+        ModelSpec.from_config(made),
+        config=made | config | {"text_config": made | {"model_type": model_type}},
+    )
 
 
 @pytest.mark.parametrize(

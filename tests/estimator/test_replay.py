@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from estimator.memory.allocator import FREE, CachingAllocator
-from estimator.model.catalog import load_preset
 from estimator.law.law import LOOPS
+from estimator.memory.allocator import FREE, CachingAllocator
 from estimator.memory.load_events import RACES, Static, _loaded, _raced, base_statics, block_rounding_bytes, load
-from estimator.recipe.recipe import Recipe
 from estimator.memory.recorded import Events
 from estimator.memory.replay import replay_run
 from estimator.memory.states import base_weights
+from estimator.model.catalog import load_preset
+from estimator.recipe.recipe import Recipe
 
 MIB = 2**20
 PLAIN, TRL = LOOPS["plain"], LOOPS["trl"]
@@ -64,7 +64,9 @@ def test_the_base_statics_are_the_weights_that_are_counted(loop, double):
 
 def test_multi_tensor_adamw_holds_one_small_block_a_tensor():
     kept = [tensor(str(n), 1, new=True, trained=True, shape=(MIB // 4,)) for n in range(8)]
-    run = lambda optim: replay_run(Recipe(model="x", optim=optim), PLAIN, kept, Events(), 0, step_temporary_bytes=8 * MIB)  # noqa: E731
+    run = lambda optim: replay_run(
+        Recipe(model="x", optim=optim), PLAIN, kept, Events(), 0, step_temporary_bytes=8 * MIB
+    )  # noqa: E731
     # Weights, two moments and a temporary of 1 MiB each, in segments of 2 MiB; SGD here holds its 8 MiB in one large block.
     assert run("adamw_torch").peak_reserved_bytes == 4 * 8 * MIB
     assert run("sgd").peak_reserved_bytes == (8 + 20) * MIB
@@ -109,7 +111,9 @@ def test_a_race_is_replayed_in_several_courses_and_the_middle_one_answers():
     run = lambda loop: replay_run(Recipe(model="x", method="qlora"), loop, kept, Events(), 0).peak_reserved_bytes  # noqa: E731
     reserved = sorted(one(loop, kept, seed) for seed in range(RACES))
     assert run(loop) == reserved[RACES // 2] > run(PLAIN)
-    assert replay_run(Recipe(model="x", method="lora"), loop, kept, Events(), 0) == replay_run(Recipe(model="x", method="lora"), PLAIN, kept, Events(), 0)
+    assert replay_run(Recipe(model="x", method="lora"), loop, kept, Events(), 0) == replay_run(
+        Recipe(model="x", method="lora"), PLAIN, kept, Events(), 0
+    )
 
 
 def one(loop, kept, seed):

@@ -3,10 +3,10 @@
 import pytest
 
 from estimator import Recipe, estimate
-from estimator.shelf import replays
-from estimator.model.catalog import load_preset
 from estimator.estimates.error_bar import replay_error, reserved_over_allocated
 from estimator.hardware.platforms import Platform
+from estimator.model.catalog import load_preset
+from estimator.shelf import replays
 
 RECIPE = Recipe(model="Qwen/Qwen2.5-0.5B")
 MODEL = load_preset(RECIPE.model)

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 
 from estimator import Recipe
 from estimator.cli import cli
+from estimator.core.field_text import parsed_box, spelled
 from estimator.core.fields import FieldInfo
 from estimator.core.problems import Problem
+from estimator.estimates.take_away import command_line, from_query, python_code, query, recipe_toml
 from estimator.recipe.recipe import FIELDS
 from estimator.recipe.recipe_file import read_recipe
-from estimator.estimates.take_away import command_line, from_query, python_code, query, recipe_toml
-from estimator.core.field_text import parsed_box, spelled
 from tests.estimator.recipes import RECIPES, one_of_each
 
 CARD = "GeForce RTX 4090"
@@ -59,7 +59,14 @@ def by_program(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def by_boxes(recipe: Recipe, folder: Path) -> Recipe:
-    return Recipe(**{name: value if isinstance(value, (bool, int, float)) else parsed_box(FIELDS[name], spelled(FIELDS[name], value)) for name, value in recipe.to_dict().items()})
+    return Recipe(
+        **{
+            name: value
+            if isinstance(value, (bool, int, float))
+            else parsed_box(FIELDS[name], spelled(FIELDS[name], value))
+            for name, value in recipe.to_dict().items()
+        }
+    )
 
 
 ROADS = [by_command, by_link, by_toml, by_json, by_program, by_boxes]
@@ -88,7 +95,11 @@ def test_the_samples_leave_every_default() -> None:
 
 def test_a_change_says_nothing_by_the_same_word_as_a_file() -> None:
     recipe = Recipe(model="org/m")
-    assert recipe.replace(target_modules="default") == recipe.replace(target_modules=None) == Recipe(model="org/m", target_modules=["default"])
+    assert (
+        recipe.replace(target_modules="default")
+        == recipe.replace(target_modules=None)
+        == Recipe(model="org/m", target_modules=["default"])
+    )
 
 
 def test_a_flag_can_take_back_what_a_file_says(tmp_path: Path) -> None:
@@ -110,7 +121,13 @@ def test_a_run_is_a_file_of_the_command(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udcffb", "a\0b"])
 def test_text_that_no_road_can_carry_is_refused_by_name(text: str) -> None:
-    kinds = {"model": text, "target_modules": [text], "exclude_modules": text, "rank_pattern": {text: 8}, "trainable_token_indices": {text: [1]}}
+    kinds = {
+        "model": text,
+        "target_modules": [text],
+        "exclude_modules": text,
+        "rank_pattern": {text: 8},
+        "trainable_token_indices": {text: [1]},
+    }
     for name, value in kinds.items():
         with pytest.raises(Problem) as caught:
             Recipe(**{"model": "org/m", name: value})

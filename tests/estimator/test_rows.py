@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimator.law.law import Law
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.cost.rows import epoch, packed, read_lengths, uniform
+from estimator.law.law import Law
+from estimator.recipe.recipe import Recipe
 
 LAW = Law((), 4096, "traced", 0.0)
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
@@ -68,14 +68,18 @@ def test_a_packed_batch_is_one_row_for_the_model():
     assert made.phi(LAW, apart) == [2 * value for value in LAW.phi(4, 200, 8)]
 
 
-@pytest.mark.parametrize(("rows", "tokens", "field"), [(0, 10, "rows"), (10, 0, "tokens_per_row"), (10, 201, "tokens_per_row")])
+@pytest.mark.parametrize(
+    ("rows", "tokens", "field"), [(0, 10, "rows"), (10, 0, "tokens_per_row"), (10, 201, "tokens_per_row")]
+)
 def test_a_dataset_out_of_range_names_its_field(rows, tokens, field):
     with pytest.raises(Problem) as caught:
         uniform(rows, tokens, recipe())
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(("text", "said"), [("12\n3.5\n", "line 2"), ("0\n", "line 1"), ("x\n", "line 1"), ("", "0 rows")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("12\n3.5\n", "line 2"), ("0\n", "line 1"), ("x\n", "line 1"), ("", "0 rows")]
+)
 def test_a_bad_file_of_lengths_names_the_line(text, said, tmp_path):
     path = tmp_path / "lengths.txt"
     path.write_text(text)
@@ -91,7 +95,11 @@ def test_cards_that_work_together_wait_for_the_longest_row():
     one = recipe(per_device_train_batch_size=1)
     made = epoch([10, 20, 30], one).shared_by(2, one)
     # of three pairs two have the longest; two turns, the second with a batch drawn again
-    assert {size: pytest.approx(times) for size, times in made.batches.items()} == {(1, 10): 0, (1, 20): 2 / 3, (1, 30): 4 / 3}
+    assert {size: pytest.approx(times) for size, times in made.batches.items()} == {
+        (1, 10): 0,
+        (1, 20): 2 / 3,
+        (1, 30): 4 / 3,
+    }
     assert made.steps == 2
 
 
@@ -104,4 +112,6 @@ def test_shared_work_is_no_less_than_its_part_and_no_more_than_the_longest_each_
     assert sum(made.batches.values()) == pytest.approx(turns)
     waited = sum(length * times for (_, length), times in made.batches.items())
     assert sum(lengths) / devices <= waited * (1 + 1e-9) and waited <= turns * max(lengths) * (1 + 1e-9)
-    assert sum(length * times for (_, length), times in whole.shared_by(1, asked).batches.items()) == pytest.approx(whole.padded_tokens)
+    assert sum(length * times for (_, length), times in whole.shared_by(1, asked).batches.items()) == pytest.approx(
+        whole.padded_tokens
+    )

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from estimator import Problem
-from estimator.memory import kv_cache
-from estimator.model.catalog import load_preset
 from estimator.advice.serving import main, serving
+from estimator.memory import kv_cache
 from estimator.memory.states import base_weights
+from estimator.model.catalog import load_preset
 from studio.__main__ import main as studio
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -42,7 +42,10 @@ def test_the_limits_are_the_last_that_fit(model, storage, users, tokens):
 
 def test_a_latent_cache_and_a_window_hold_more_users():
     """DeepSeek's cache of a token is a fifth of Llama's; Gemma's windows make long conversations cheap."""
-    one = {model: serving(model, users=1, context_tokens=32768).token_bytes for model in (LLAMA, "deepseek-ai/DeepSeek-V2-Lite", "google/gemma-3-4b-it")}
+    one = {
+        model: serving(model, users=1, context_tokens=32768).token_bytes
+        for model in (LLAMA, "deepseek-ai/DeepSeek-V2-Lite", "google/gemma-3-4b-it")
+    }
     assert one["deepseek-ai/DeepSeek-V2-Lite"] < one[LLAMA] / 4
     assert serving("google/gemma-3-4b-it", users=1, context_tokens=512).token_bytes > 2 * one["google/gemma-3-4b-it"]
 
@@ -66,7 +69,10 @@ def test_more_of_anything_never_takes_less():
         (["--r", "0"], "r: 0 is out of range"),
         (["--gpu", "RTX 9999"], "gpu: no accelerator is called RTX 9999"),
         (["--check"], "gpu: a value is needed"),
-        (["--gpu", "Apple M4", "--system", "macos", "--quantization", "nf4"], "quantization: nf4 does not run on this machine (mps)"),
+        (
+            ["--gpu", "Apple M4", "--system", "macos", "--quantization", "nf4"],
+            "quantization: nf4 does not run on this machine (mps)",
+        ),
     ],
 )
 def test_bad_input_is_one_line_that_names_field_value_and_what_is_allowed(words, said, capsys):

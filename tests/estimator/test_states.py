@@ -3,10 +3,10 @@
 import pytest
 
 from estimator.adapters.adapters import trainables
-from estimator.law.layer_bytes import adapter_dtype
 from estimator.law.law import LOOPS
-from estimator.recipe.recipe import OPTIMIZERS, Recipe
+from estimator.law.layer_bytes import adapter_dtype
 from estimator.memory.states import QMAP_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
+from estimator.recipe.recipe import OPTIMIZERS, Recipe
 from tests.estimator import small
 
 torch = pytest.importorskip("torch")
@@ -33,7 +33,9 @@ def linear4bit(outputs, inputs, kind, double):
 
     layer = bnb.nn.Linear4bit(inputs, outputs, bias=False, quant_type=kind, compress_statistics=double)
     weight = torch.randn(outputs, inputs, dtype=torch.bfloat16)
-    layer.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type=kind, compress_statistics=double, module=layer)
+    layer.weight = bnb.nn.Params4bit(
+        weight, requires_grad=False, quant_type=kind, compress_statistics=double, module=layer
+    )
     return layer.to("cpu")
 
 
@@ -63,11 +65,15 @@ def test_what_transformers_quantizes_is_what_we_quantize():
     for name in small.CONFIGS:
         model = small.build(name)
         skipped = HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
-        shapes = {n: m.weight.numel() for n, m in model.named_modules() if hasattr(m, "weight") and m.weight is not None}
+        shapes = {
+            n: m.weight.numel() for n, m in model.named_modules() if hasattr(m, "weight") and m.weight is not None
+        }
         config = BitsAndBytesConfig(load_in_4bit=True)
         replace_with_bnb_linear(model, modules_to_not_convert=skipped, quantization_config=config)
         expected = sum(shapes[n] for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear4bit))
-        assert base_weights(small.inventory(name), "bfloat16", "nf4", True, "none").quantized_parameters == expected, name
+        assert base_weights(small.inventory(name), "bfloat16", "nf4", True, "none").quantized_parameters == expected, (
+            name
+        )
 
 
 ADAPTED = [
@@ -97,8 +103,12 @@ def test_adapters_and_gradients_take_the_bytes_of_real_ones(name, fields, dtype)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**small.CONFIGS[name]), dtype=getattr(torch, dtype))
     before = storage_bytes(model)
     model = get_peft_model(model, lora_config(recipe), autocast_adapter_dtype=recipe.autocast_adapter_dtype)
-    originals = [table[key] for m in model.modules() for table in [getattr(m, "trainable_tokens_original", {})] for key in table]
-    made = training_bytes(recipe, trainables(recipe, small.inventory(name)), adapter_dtype=adapter_dtype(recipe, LOOPS["plain"]))
+    originals = [
+        table[key] for m in model.modules() for table in [getattr(m, "trainable_tokens_original", {})] for key in table
+    ]
+    made = training_bytes(
+        recipe, trainables(recipe, small.inventory(name)), adapter_dtype=adapter_dtype(recipe, LOOPS["plain"])
+    )
     assert made.adapters_bytes == storage_bytes(model, *originals) - before
     assert made.gradients_bytes == sum(p.nbytes for p in model.parameters() if p.requires_grad)
 
@@ -110,7 +120,10 @@ def test_clipping_holds_partial_sums_and_no_copy_of_a_gradient():
     recipe = Recipe(model="llama", method="lora", optim="sgd")
     trained = trainables(recipe, small.inventory("llama"))
     unclipped = training_bytes(recipe.replace(max_grad_norm=0), trained, adapter_dtype="float32").step_temporary_bytes
-    assert (unclipped, training_bytes(recipe, trained, adapter_dtype="float32").step_temporary_bytes) == (0, 4 * 2 * 3 * 7)
+    assert (unclipped, training_bytes(recipe, trained, adapter_dtype="float32").step_temporary_bytes) == (
+        0,
+        4 * 2 * 3 * 7,
+    )
     parameters = [torch.nn.Parameter(torch.ones(1000)) for _ in range(4)]
     for parameter in parameters:
         parameter.grad = torch.ones(1000)

@@ -5,16 +5,21 @@ import json
 import pytest
 
 from estimator import Problem, Recipe, check, compare_methods, estimate
-from estimator.model.originals import originals
 from estimator.hub.sources import model_from_config
 from estimator.memory.states import base_weights
 from estimator.memory.stored import as_loaded, storage_of
+from estimator.model.originals import originals
 from tests.estimator import small
 from tests.estimator.cases import case
 
 torch = pytest.importorskip("torch")
 
-BNB4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+BNB4 = {
+    "quant_method": "bitsandbytes",
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": True,
+}
 LLAMA = small.CONFIGS["llama"]
 RECIPE = Recipe(model="repository", max_length=16)
 
@@ -75,15 +80,26 @@ def test_a_broken_record_is_named_with_its_key(record, key):
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "fp4", "int8"])
-@pytest.mark.parametrize("skipped", [None, [], ["lm_head", "model.layers.1.mlp", "layers.0.self_attn.q_proj"], ["model.layers.*.self_attn", "k_proj"]])
+@pytest.mark.parametrize(
+    "skipped",
+    [None, [], ["lm_head", "model.layers.1.mlp", "layers.0.self_attn.q_proj"], ["model.layers.*.self_attn", "k_proj"]],
+)
 def test_a_packed_repository_counts_what_transformers_loads_of_it(quantization, skipped, tmp_path):
     """Saved and loaded by Transformers: its record goes before the caller's, and so does its list of layers left alone."""
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
-    plain = {"load_in_8bit": True} if quantization == "int8" else {"load_in_4bit": True, "bnb_4bit_quant_type": quantization, "bnb_4bit_compute_dtype": "bfloat16"}
-    AutoModelForCausalLM.from_config(AutoConfig.for_model(**LLAMA), dtype=torch.bfloat16).save_pretrained(tmp_path / "plain")
+    plain = (
+        {"load_in_8bit": True}
+        if quantization == "int8"
+        else {"load_in_4bit": True, "bnb_4bit_quant_type": quantization, "bnb_4bit_compute_dtype": "bfloat16"}
+    )
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(**LLAMA), dtype=torch.bfloat16).save_pretrained(
+        tmp_path / "plain"
+    )
     record = BitsAndBytesConfig(**plain, llm_int8_skip_modules=skipped)
-    AutoModelForCausalLM.from_pretrained(tmp_path / "plain", dtype=torch.bfloat16, quantization_config=record).save_pretrained(tmp_path / "packed")
+    AutoModelForCausalLM.from_pretrained(
+        tmp_path / "plain", dtype=torch.bfloat16, quantization_config=record
+    ).save_pretrained(tmp_path / "packed")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "packed", dtype=torch.bfloat16, device_map={"": "cpu"})
 
     model = model_from_config(json.loads((tmp_path / "packed/config.json").read_text()), "packed", tmp_path / "cache")
@@ -99,7 +115,11 @@ def _bytes(model):
         state = getattr(parameter, "quant_state", None)
         total += parameter.untyped_storage().nbytes()
         if state is not None:
-            total += state.absmax.nbytes + state.code.nbytes + (state.offset.nbytes + state.state2.absmax.nbytes + state.state2.code.nbytes if state.nested else 0)
+            total += (
+                state.absmax.nbytes
+                + state.code.nbytes
+                + (state.offset.nbytes + state.state2.absmax.nbytes + state.state2.code.nbytes if state.nested else 0)
+            )
         if getattr(parameter, "SCB", None) is not None:
             total += parameter.SCB.nbytes
     return total
@@ -111,7 +131,10 @@ def test_the_law_of_a_packed_repository_is_traced_with_its_own_layers(tmp_path):
     model = model_from_config(config, "packed", tmp_path)
     made = estimate(RECIPE, model=model, engine="trace")
     every = estimate(RECIPE, model=model_from_config(LLAMA, "plain", tmp_path), engine="trace")
-    assert made.components["weights"] > every.components["weights"] and made.components["quantization_state"] < every.components["quantization_state"]
+    assert (
+        made.components["weights"] > every.components["weights"]
+        and made.components["quantization_state"] < every.components["quantization_state"]
+    )
     (note,) = [note for note in made.warnings if note.code == "model.stored_packed_so"]
     assert note.params["left"] == "13" and note.params["stored"] == "nf4 (bitsandbytes)"  # 3 layers of 4, and the head
 
@@ -138,7 +161,11 @@ def test_what_a_packed_repository_cannot_be_is_refused_with_the_one_in_16_bits(f
 def test_only_qlora_of_the_three_methods_answers_for_a_packed_repository(tmp_path):
     model = model_from_config(case("llama31_bnb4"), "unsloth/Llama-3.1-8B-bnb-4bit", tmp_path)
     answers = compare_methods(Recipe(model=model.id), model=model)
-    assert [getattr(answers[method], "code", "") for method in ("full", "lora", "qlora")] == ["model.stored_packed", "model.stored_packed", ""]
+    assert [getattr(answers[method], "code", "") for method in ("full", "lora", "qlora")] == [
+        "model.stored_packed",
+        "model.stored_packed",
+        "",
+    ]
 
 
 UNTRAINABLE = (
@@ -182,7 +209,9 @@ def test_the_16_bit_repository_is_known_by_name_by_origin_and_by_sizes(name, con
     assert originals(name, case(config) if isinstance(config, str) else config)[0] == first
 
 
-@pytest.mark.parametrize("name", ["Qwen/Qwen3-4B", "microsoft/phi-4", "google/gemma-3-270m", "someone/Foo-7B", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["Qwen/Qwen3-4B", "microsoft/phi-4", "google/gemma-3-270m", "someone/Foo-7B", "config.json"]
+)
 def test_a_name_that_says_nothing_of_storage_names_nothing(name):
     assert originals(name, {}) == []
 
@@ -203,7 +232,9 @@ def test_presets_say_how_they_are_stored():
     assert told == {id: title for title, ids in STORED.items() for id in ids}
 
 
-@pytest.mark.parametrize(("method", "code"), [("lora", "model.stored_dequantized"), ("qlora", "model.stored_dequantized_packed")])
+@pytest.mark.parametrize(
+    ("method", "code"), [("lora", "model.stored_dequantized"), ("qlora", "model.stored_dequantized_packed")]
+)
 def test_an_fp8_repository_counts_as_it_is_loaded_and_says_so(method, code):
     made = estimate(Recipe(model="mistralai/Ministral-3-3B-Instruct-2512", method=method))
     (note,) = [note for note in made.warnings if note.code == code]

@@ -24,7 +24,12 @@ recipes = st.builds(
     method=st.sampled_from(["full", "lora", "qlora"]),
     r=st.integers(1, 512),
     lora_dropout=st.sampled_from([0.0, 0.05]),
-    target_modules=st.one_of(st.just("all-linear"), st.just(None), st.just(r".*\.q_proj|it's"), st.lists(names, min_size=1, max_size=3).map(tuple)),
+    target_modules=st.one_of(
+        st.just("all-linear"),
+        st.just(None),
+        st.just(r".*\.q_proj|it's"),
+        st.lists(names, min_size=1, max_size=3).map(tuple),
+    ),
     rank_pattern=st.one_of(st.none(), st.dictionaries(names, st.integers(1, 64), min_size=1, max_size=2)),
     layers_to_transform=st.one_of(st.none(), st.lists(st.integers(0, 23), min_size=1, max_size=3).map(tuple)),
     bias=st.sampled_from(["none", "all"]),
@@ -59,7 +64,9 @@ def test_python_prints_the_estimate() -> None:
     with contextlib.redirect_stdout(out):
         exec(python_code(recipe, CARD), {})
     said, made = json.loads(out.getvalue()), estimate(recipe, CARD)
-    assert said["trainable_parameters"] == made.trainable_parameters and said["total_parameters"] == made.total_parameters
+    assert (
+        said["trainable_parameters"] == made.trainable_parameters and said["total_parameters"] == made.total_parameters
+    )
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
@@ -78,6 +85,23 @@ def test_a_table_holds_every_component() -> None:
 
 def test_a_table_says_why_a_method_has_no_figures() -> None:
     made = estimate(Recipe(model="Qwen/Qwen2.5-0.5B"), CARD)
-    rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(to_csv([("a", made), ("b", Problem("recipe.conflict", field="quantization", value="int8", other="fsdp", allowed="Use nf4"))])))}
+    rows = {
+        row[0]: row[1:]
+        for row in csv.reader(
+            io.StringIO(
+                to_csv(
+                    [
+                        ("a", made),
+                        (
+                            "b",
+                            Problem(
+                                "recipe.conflict", field="quantization", value="int8", other="fsdp", allowed="Use nf4"
+                            ),
+                        ),
+                    ]
+                )
+            )
+        )
+    }
     assert rows["figure"] == ["a", "b"] and rows["device_bytes"] == [str(made.device_bytes), ""]
     assert rows["refused"][0] == "" and "int8 cannot be combined with fsdp" in rows["refused"][1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from estimator.estimates.conditions import CONDITIONS, Conditions
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import FIELDS, Recipe
-from estimator.estimates.take_away import conditions_in, from_query, query
 from estimator.core.field_text import parsed_box, shown_in_box
+from estimator.core.problems import Problem
+from estimator.estimates.conditions import CONDITIONS, Conditions
+from estimator.estimates.take_away import conditions_in, from_query, query
+from estimator.recipe.recipe import FIELDS, Recipe
 
 VALUES = {
     "exclude_modules": [("q_proj", "v_proj"), r".*layers\.[0-3]\..*", None],
@@ -39,7 +39,17 @@ def test_nonsense_is_refused_by_name_or_harmless(text):
         Recipe(model="m", layers_to_transform=parsed_box(FIELDS["layers_to_transform"], text))
 
 
-@pytest.mark.parametrize("wrong", [{"system": "amiga"}, {"trained_share": 0}, {"trained_share": "all"}, {"gpu_memory": -1}, {"padded": 3}, {"mig": " "}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"system": "amiga"},
+        {"trained_share": 0},
+        {"trained_share": "all"},
+        {"gpu_memory": -1},
+        {"padded": 3},
+        {"mig": " "},
+    ],
+)
 def test_conditions_refuse_by_name(wrong):
     with pytest.raises(Problem) as caught:
         Conditions(**wrong)
@@ -54,4 +64,8 @@ def test_an_address_restores_recipe_card_and_conditions():
     fields, gpu = from_query(text)
     from urllib.parse import parse_qsl
 
-    assert (Recipe.from_dict(fields), gpu, Conditions(**conditions_in(dict(parse_qsl(text))))) == (recipe, "H100 SXM", conditions)
+    assert (Recipe.from_dict(fields), gpu, Conditions(**conditions_in(dict(parse_qsl(text))))) == (
+        recipe,
+        "H100 SXM",
+        conditions,
+    )

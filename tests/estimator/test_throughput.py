@@ -9,17 +9,17 @@ from dataclasses import replace
 import pytest
 
 from estimator.cost import efficiency
-from estimator.measure import sweep_table
-from estimator.hardware.cards import find_gpu, gpus
-from estimator.model.catalog import load_preset, rows
-from estimator.law.law import PHI, Law
-from estimator.hardware.links import link_of
-from estimator.estimates.parts import parts_of
-from estimator.recipe.recipe import Recipe
 from estimator.cost.roofline import Amounts, Group, amounts, seconds, step_bytes, unrated
 from estimator.cost.rows import uniform
-from estimator.measure.sweep_recipes import SweepRow
 from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
+from estimator.estimates.parts import parts_of
+from estimator.hardware.cards import find_gpu, gpus
+from estimator.hardware.links import link_of
+from estimator.law.law import PHI, Law
+from estimator.measure import sweep_table
+from estimator.measure.sweep_recipes import SweepRow
+from estimator.model.catalog import load_preset, rows
+from estimator.recipe.recipe import Recipe
 from tests.estimator import measured_devices
 
 ID = "meta-llama/Llama-3.2-3B"
@@ -42,7 +42,9 @@ def test_the_roofline_by_hand():
     assert (work.flops, work.moved_bytes) == (8.016e12, 5e9)
     taken, arithmetic = seconds(work, A100, 1e9)
     memory = 1 / 2039
-    assert arithmetic == pytest.approx(8e12 / 312e12 + 1.6e10 / 19.5e12)  # 0.8 ms in fp32 is more than its 0.5 ms of memory
+    assert arithmetic == pytest.approx(
+        8e12 / 312e12 + 1.6e10 / 19.5e12
+    )  # 0.8 ms in fp32 is more than its 0.5 ms of memory
     assert taken == pytest.approx(arithmetic + 3 * memory + memory)
     slow = replace(A100, bandwidth_gbs=500.0)
     assert seconds(work, slow)[1] == pytest.approx(8e12 / 312e12)  # now the adapters wait for memory
@@ -51,13 +53,21 @@ def test_the_roofline_by_hand():
 
 @pytest.mark.parametrize(
     ("optim", "passes", "states"),
-    [("adamw_torch", 18 + 3, 0), ("adamw_torch_fused", 3 + 3, 2), ("sgd", 3 + 3, 0), ("lion_32bit", 3 + 3, 2), ("adamw_bnb_8bit", 3 + 3, 2)],
+    [
+        ("adamw_torch", 18 + 3, 0),
+        ("adamw_torch_fused", 3 + 3, 2),
+        ("sgd", 3 + 3, 0),
+        ("lion_32bit", 3 + 3, 2),
+        ("adamw_bnb_8bit", 3 + 3, 2),
+    ],
 )
 def test_the_optimizer_reads_and_writes_what_it_holds(optim, passes, states):
     recipe = Recipe(model=ID, method="full", optim=optim)
     made = parts(recipe)
     held = made.training
-    assert step_bytes(recipe, made) == passes * held.gradients_bytes + states * (held.optimizer_states_bytes + held.paged_bytes)
+    assert step_bytes(recipe, made) == passes * held.gradients_bytes + states * (
+        held.optimizer_states_bytes + held.paged_bytes
+    )
     assert step_bytes(recipe.replace(max_grad_norm=0.0), made) == step_bytes(recipe, made) - 3 * held.gradients_bytes
 
 
@@ -65,32 +75,63 @@ def test_the_table_says_what_it_was_made_of():
     lines = efficiency._lines()
     assert all(line["source_url"] and line["gpu"] in gpus() for line in lines)
     for line in lines:
-        assert float(line["efficiency"]) == pytest.approx(float(line["tokens_per_second"]) / float(line["roofline_tokens_per_second"]), abs=6e-4)
+        assert float(line["efficiency"]) == pytest.approx(
+            float(line["tokens_per_second"]) / float(line["roofline_tokens_per_second"]), abs=6e-4
+        )
     share = efficiency.efficiency_of(A100)
     own = [float(line["efficiency"]) for line in lines if line["gpu"] == A100.name]
     like = [float(line["efficiency"]) for line in lines if gpus()[line["gpu"]].family == "datacenter"]
-    assert share.central == statistics.median(own) and (share.low, share.high, share.runs) == (min(like), max(like), len(like))
+    assert share.central == statistics.median(own) and (share.low, share.high, share.runs) == (
+        min(like),
+        max(like),
+        len(like),
+    )
     unseen = efficiency.efficiency_of(find_gpu("H200 SXM 141GB"))
     assert not any(line["gpu"] == "H200 SXM 141GB" for line in lines) and unseen.central == statistics.median(like)
     everywhere = efficiency.efficiency_of(next(gpu for gpu in gpus().values() if gpu.family == "apple"))
-    assert everywhere.runs == unseen.runs == len(lines) and everywhere.low <= share.low and everywhere.high >= share.high
+    assert (
+        everywhere.runs == unseen.runs == len(lines) and everywhere.low <= share.low and everywhere.high >= share.high
+    )
 
 
 def test_a_row_of_the_table_made_again():
     """`python -m estimator.cost.efficiency` would write the same figure."""
     line = next(line for line in efficiency._lines() if line["id"] == "peft-lora-64")
     recipe = efficiency.recipe_of(line)
-    made = efficiency.traced_parts(recipe, efficiency.PROGRAMS[line["program"]], efficiency.Platform.of(find_gpu(line["gpu"])))
-    assert efficiency.rated_tokens_per_second(recipe, made, line["gpu"]) == pytest.approx(float(line["roofline_tokens_per_second"]), abs=0.06)
+    made = efficiency.traced_parts(
+        recipe, efficiency.PROGRAMS[line["program"]], efficiency.Platform.of(find_gpu(line["gpu"]))
+    )
+    assert efficiency.rated_tokens_per_second(recipe, made, line["gpu"]) == pytest.approx(
+        float(line["roofline_tokens_per_second"]), abs=0.06
+    )
 
 
 def test_runs_of_the_gpu_proof_join_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(efficiency, "presets_dir", lambda: tmp_path)
-    recipe = Recipe(model=ID, method="qlora", r=8, optim="paged_adamw_8bit", per_device_train_batch_size=3, max_length=512, target_modules=["q_proj", "v_proj"])
-    for id, answer in (("timed", {"status": "ok", "steps_per_second": 2.0}), ("untimed", {"status": "ok"}), ("full", {"status": "out_of_memory"})):
-        sweep_table.append(tmp_path / "measurements" / "nvidia-h100-80gb-hbm3.csv", sweep_table.line_of(SweepRow(id, recipe, "trl"), answer))
+    recipe = Recipe(
+        model=ID,
+        method="qlora",
+        r=8,
+        optim="paged_adamw_8bit",
+        per_device_train_batch_size=3,
+        max_length=512,
+        target_modules=["q_proj", "v_proj"],
+    )
+    for id, answer in (
+        ("timed", {"status": "ok", "steps_per_second": 2.0}),
+        ("untimed", {"status": "ok"}),
+        ("full", {"status": "out_of_memory"}),
+    ):
+        sweep_table.append(
+            tmp_path / "measurements" / "nvidia-h100-80gb-hbm3.csv",
+            sweep_table.line_of(SweepRow(id, recipe, "trl"), answer),
+        )
     (line,) = efficiency.measured_lines()
-    assert (line["gpu"], float(line["tokens_per_second"]), line["source_url"]) == ("H100 SXM5 80GB", 2 * 3 * 512, "presets/measurements/nvidia-h100-80gb-hbm3.csv")
+    assert (line["gpu"], float(line["tokens_per_second"]), line["source_url"]) == (
+        "H100 SXM5 80GB",
+        2 * 3 * 512,
+        "presets/measurements/nvidia-h100-80gb-hbm3.csv",
+    )
     again = efficiency.recipe_of(dict.fromkeys(efficiency.FIELDS, "") | {"double_quant": ""} | line)
     assert again == recipe
 
@@ -140,7 +181,11 @@ def test_accumulation_repeats_all_but_the_optimizer_and_adds_the_gradients():
 
 @pytest.mark.parametrize(
     ("gpu", "code"),
-    [(find_gpu("Tesla T4"), "time.no_bf16"), (replace(A100, bandwidth_gbs=None), "time.no_bandwidth"), (replace(A100, fp16_bf16_dense_tflops=None), "time.no_tflops")],
+    [
+        (find_gpu("Tesla T4"), "time.no_bf16"),
+        (replace(A100, bandwidth_gbs=None), "time.no_bandwidth"),
+        (replace(A100, fp16_bf16_dense_tflops=None), "time.no_tflops"),
+    ],
     ids=("T4", "bandwidth", "tflops"),
 )
 def test_an_unknown_rate_gives_no_time_and_says_which(gpu, code):
@@ -161,14 +206,21 @@ def test_a_law_without_work_gives_no_time():
 def test_no_power_no_energy():
     recipe = Recipe(model=ID, method="full")
     made = throughput(load_of(recipe, parts(recipe), uniform(100, 1000, recipe)), replace(A100, tdp_w=None))
-    assert made.hours and made.energy_kwh_at_most is None and not math.isnan(made.hours.low) and made.why[-1].code == "time.no_power"
+    assert (
+        made.hours
+        and made.energy_kwh_at_most is None
+        and not math.isnan(made.hours.low)
+        and made.why[-1].code == "time.no_power"
+    )
 
 
 def test_the_table_of_links_names_cards_interconnects_and_orders_its_speeds():
     known = {part for gpu in gpus().values() for part in gpu.interconnect.split("; ")}
     for line in rows("links.csv"):
         assert line["interconnect"] in known and line["source"] and line["gpu"] in {"", *gpus()}
-        assert "bridge" in line["interconnect"] or 0 < float(line["low_gbs"]) <= float(line["gbs"]) <= float(line["high_gbs"])
+        assert "bridge" in line["interconnect"] or 0 < float(line["low_gbs"]) <= float(line["gbs"]) <= float(
+            line["high_gbs"]
+        )
     assert link_of(find_gpu("H800 SXM5"), 2) is None  # sold with fewer links; how fast was not found
     assert link_of(A100, 16) is None and link_of(find_gpu("GB200"), 16)  # several machines, and one rack
     pair, four = (link_of(find_gpu("RTX 3090"), devices) for devices in (2, 4))
@@ -205,7 +257,14 @@ def test_published_runs_over_two_cards_lie_in_the_stated_range():
 
 
 def test_llm_int8_counts_its_products_as_fast_as_16_bits_where_bitsandbytes_has_them():
-    law = Law((), 0, "traced", 0.0, flops={"forward.matrix.int8": row(BS=6e9)}, moved_bytes={"forward.matrix.int8": row(BS=1e6)})
+    law = Law(
+        (),
+        0,
+        "traced",
+        0.0,
+        flops={"forward.matrix.int8": row(BS=6e9)},
+        moved_bytes={"forward.matrix.int8": row(BS=1e6)},
+    )
     work = amounts(law, law.phi(2, 500, 16))
     assert seconds(work, A100)[1] == pytest.approx(6e12 / 312e12)
     assert unrated(A100, ("int8",)) is None

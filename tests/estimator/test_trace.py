@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.model.inventory import Inventory, Module, Parameter, compress, fold_numbers, unfold
 from estimator.core.problems import Problem
+from estimator.model.inventory import Inventory, Module, Parameter, compress, fold_numbers, unfold
 from estimator.model.spec import ModelSpec, read_config
 from tests.estimator import small
 
@@ -45,7 +45,10 @@ def test_code_and_kernels_in_a_config_are_ignored_and_said(tmp_path):
 
     marker = tmp_path / "ran"
     (tmp_path / "modeling.py").write_text(f"open({str(marker)!r}, 'w')")
-    config = small.CONFIGS["llama"] | {"auto_map": {"AutoModelForCausalLM": "modeling.Model"}, "attn_implementation": "kernels/flash"}
+    config = small.CONFIGS["llama"] | {
+        "auto_map": {"AutoModelForCausalLM": "modeling.Model"},
+        "attn_implementation": "kernels/flash",
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     inventory = meta_model.derive(read_config(tmp_path))
     assert inventory.total_parameters == small.inventory("llama").total_parameters
@@ -80,7 +83,16 @@ def test_a_hostile_or_broken_config_is_refused_by_name_and_at_once(change, words
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize(("content", "code"), [(b"{", "model.bad_json"), (b"[1]", "model.not_object"), (b"\xff\xfe", "model.bad_json"), (b"[" * 100_000, "model.bad_json"), (None, "model.no_config")])
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"{", "model.bad_json"),
+        (b"[1]", "model.not_object"),
+        (b"\xff\xfe", "model.bad_json"),
+        (b"[" * 100_000, "model.bad_json"),
+        (None, "model.no_config"),
+    ],
+)
 def test_a_file_that_is_no_config_is_said(tmp_path, content, code):
     if content is not None:
         (tmp_path / "config.json").write_bytes(content)

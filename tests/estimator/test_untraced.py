@@ -25,8 +25,16 @@ def raised_in(file: str, error: str = f"RuntimeError({RAW!r})") -> Exception:
         (raised_in("/lib/site-packages/peft/tuners/lora/dora.py"), "law.not_traced", "PEFT"),
         (raised_in("/lib/site-packages/torch/_tensor.py"), "law.not_traced", "PyTorch"),
         (raised_in("/here/estimator/trace/step.py"), "law.not_traced", "LoRA Studio"),
-        (raised_in("/lib/site-packages/transformers/models/x.py", "ModuleNotFoundError('no', name='causal_conv1d')"), "law.not_traced", "Transformers"),
-        (raised_in("/here/estimator/shelf/laws.py", "ModuleNotFoundError('no', name='torch.nn')"), "law.no_torch", "torch"),
+        (
+            raised_in("/lib/site-packages/transformers/models/x.py", "ModuleNotFoundError('no', name='causal_conv1d')"),
+            "law.not_traced",
+            "Transformers",
+        ),
+        (
+            raised_in("/here/estimator/shelf/laws.py", "ModuleNotFoundError('no', name='torch.nn')"),
+            "law.no_torch",
+            "torch",
+        ),
         (raised_in("/here/estimator/trace/fit.py", f"NotLinear({RAW!r})"), "law.not_linear", ""),
     ],
 )

@@ -11,11 +11,11 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from estimator.trace.attention import FusedAttention
-from estimator.recipe.batches import Batches
-from estimator.trace.fit import derive_law
 from estimator.law.law import LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law
+from estimator.recipe.batches import Batches
 from estimator.recipe.recipe import Recipe
+from estimator.trace.attention import FusedAttention
+from estimator.trace.fit import derive_law
 from estimator.trace.recorder import Recorder
 from estimator.trace.step import Sizes, trace_step
 from estimator.trace.work import Work
@@ -26,7 +26,11 @@ EXPERTS = CONFIGS["qwen3-moe"] | {"num_hidden_layers": 6, "tie_word_embeddings":
 CASES = {
     "full": (DEEP, {"method": "full"}, "trl"),
     "qlora": (DEEP, {"method": "qlora"}, "trl"),
-    "eager-autocast": (DEEP, {"method": "lora", "attn_implementation": "eager", "mixed_precision": "bf16", "dtype": "float32"}, "trainer"),
+    "eager-autocast": (
+        DEEP,
+        {"method": "lora", "attn_implementation": "eager", "mixed_precision": "bf16", "dtype": "float32"},
+        "trainer",
+    ),
     "experts": (EXPERTS, {"method": "lora", "target_modules": ["q_proj", "v_proj"]}, "trl"),
 }
 
@@ -38,11 +42,18 @@ def law_of(loop: str = "trl", **fields: Any) -> Law:
 
 def of_law(law: Law, name: str, batch: int, sequence: int, rank: int, phase: str = "") -> float:
     phi = law.phi(batch, sequence, rank)
-    return sum(c * x for key, row in getattr(law, name).items() if key.startswith(phase) for c, x in zip(row, phi, strict=True))
+    return sum(
+        c * x for key, row in getattr(law, name).items() if key.startswith(phase) for c, x in zip(row, phi, strict=True)
+    )
 
 
 def of_trace(work: Work, name: str, phase: str = "") -> float:
-    return sum(amount * times for key, amounts in getattr(work, name).items() if key.startswith(phase) for amount, times in amounts.items())
+    return sum(
+        amount * times
+        for key, amounts in getattr(work, name).items()
+        if key.startswith(phase)
+        for amount, times in amounts.items()
+    )
 
 
 def counted_by_torch(recipe: Recipe, batch: int, sequence: int) -> int:
@@ -54,7 +65,9 @@ def counted_by_torch(recipe: Recipe, batch: int, sequence: int) -> int:
     if recipe.has_adapters:
         from peft import LoraConfig, get_peft_model
 
-        model = get_peft_model(model, LoraConfig(r=recipe.r, target_modules="all-linear", use_dora=recipe.use_dora, task_type="CAUSAL_LM"))
+        model = get_peft_model(
+            model, LoraConfig(r=recipe.r, target_modules="all-linear", use_dora=recipe.use_dora, task_type="CAUSAL_LM")
+        )
     if recipe.gradient_checkpointing:
         model.enable_input_require_grads()
     ids = torch.randint(0, 128, (batch, sequence))
@@ -90,7 +103,9 @@ def test_a_law_equals_the_whole_trace_on_unseen_sizes(case):
         assert of_law(law, "flops", batch, sequence, rank, phase) == of_trace(step.work, "flops", phase) > 0
         # a tensor of S + 1 labels is no term of a law: 8 bytes a token of 10,000
         moved = of_trace(step.work, "moved_bytes", phase)
-        assert of_law(law, "moved_bytes", batch, sequence, rank, phase) == pytest.approx(moved, rel=1e-3 if loop == "trainer" else 1e-9)
+        assert of_law(law, "moved_bytes", batch, sequence, rank, phase) == pytest.approx(
+            moved, rel=1e-3 if loop == "trainer" else 1e-9
+        )
 
 
 def test_one_row_is_the_same_law_of_work():
@@ -110,7 +125,9 @@ def test_frozen_weights_have_no_products_of_their_own():
 
 
 def test_causal_attention_is_half():
-    query, key = (torch.empty(2, heads, 16, 64, device="meta", dtype=torch.bfloat16, requires_grad=True) for heads in (8, 2))
+    query, key = (
+        torch.empty(2, heads, 16, 64, device="meta", dtype=torch.bfloat16, requires_grad=True) for heads in (8, 2)
+    )
     product = 2 * 2 * 8 * 16 * 16 * 64  # 2 operations over batch, heads, S x S and d
     for causal, share in ((True, 0.5), (False, 1.0)):
         recorder = Recorder(rank=211)
@@ -125,12 +142,19 @@ def test_causal_attention_is_half():
 def test_a_four_bit_weight_is_read_written_in_16_bits_and_read_again():
     pytest.importorskip("bitsandbytes")
     make = functools.partial(torch.empty, device="meta")
-    hidden, packed, scales = make(10, 256, dtype=torch.bfloat16), make(256 * 512 // 2, 1, dtype=torch.uint8), make(256 * 512 // 64)
+    hidden, packed, scales = (
+        make(10, 256, dtype=torch.bfloat16),
+        make(256 * 512 // 2, 1, dtype=torch.uint8),
+        make(256 * 512 // 64),
+    )
     with Recorder(rank=211) as recorder:
         torch.ops.bitsandbytes.gemm_4bit(hidden, packed, (512, 256), scales, 64, "nf4")
     assert of_trace(recorder.work, "flops") == 2 * 10 * 256 * 512
     weight = 256 * 512
-    assert of_trace(recorder.work, "moved_bytes") == 2 * 10 * (256 + 512) + weight // 2 + 2 * 2 * weight + 3 * 4 * weight // 64
+    assert (
+        of_trace(recorder.work, "moved_bytes")
+        == 2 * 10 * (256 + 512) + weight // 2 + 2 * 2 * weight + 3 * 4 * weight // 64
+    )
 
 
 def test_views_and_empty_tensors_move_nothing():
@@ -155,7 +179,10 @@ def test_eight_bit_products_are_a_type_of_their_own_and_a_mask_costs_every_score
     linear = 6 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96)
     assert sum(row[PHI.index("BS")] for key, row in law.flops.items() if key == "forward.matrix.int8") == 2 * linear
     masked, plain = (
-        derive_law(Recipe(model="small"), DEEP, LOOPS["trl"], tile_tokens=TRL_TILE_TOKENS, batches=Batches(padded=padded)) for padded in (True, False)
+        derive_law(
+            Recipe(model="small"), DEEP, LOOPS["trl"], tile_tokens=TRL_TILE_TOKENS, batches=Batches(padded=padded)
+        )
+        for padded in (True, False)
     )
     pairs = [sum(row[PHI.index("BSS")] for row in law.flops.values()) for law in (masked, plain)]
     assert pairs[0] == 2 * pairs[1] > 0

@@ -36,7 +36,16 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|text_end|>", chat_template=TEMPLATE)
 
 
-def make_base(folder: Path, *, hidden: int = 64, layers: int = 2, vocab: int = 320, spread: float = 0.2, attention_bias: bool = False, ends: bool = False) -> Path:
+def make_base(
+    folder: Path,
+    *,
+    hidden: int = 64,
+    layers: int = 2,
+    vocab: int = 320,
+    spread: float = 0.2,
+    attention_bias: bool = False,
+    ends: bool = False,
+) -> Path:
     """A random Llama; `spread` is its weights' standard deviation. With `ends` false it never ends its turn, so that lengths are known."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
@@ -60,7 +69,9 @@ def make_base(folder: Path, *, hidden: int = 64, layers: int = 2, vocab: int = 3
                 parameter.normal_()
         if not ends:
             model.lm_head.weight[:4] = 0.0  # the special tokens never win against 316 others
-    model.generation_config.update(do_sample=True, temperature=0.1, top_p=0.5, repetition_penalty=1.5)  # must not be used
+    model.generation_config.update(
+        do_sample=True, temperature=0.1, top_p=0.5, repetition_penalty=1.5
+    )  # must not be used
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

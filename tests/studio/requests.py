@@ -6,7 +6,13 @@ from types import SimpleNamespace
 
 
 def asked_by(client: str, **headers: str) -> SimpleNamespace:
-    return SimpleNamespace(client=SimpleNamespace(host=client), headers={"host": "localhost:7860", **headers}, query_params={}, cookies={}, session_hash="s")
+    return SimpleNamespace(
+        client=SimpleNamespace(host=client),
+        headers={"host": "localhost:7860", **headers},
+        query_params={},
+        cookies={},
+        session_hash="s",
+    )
 
 
 HERE, VISITOR = asked_by("127.0.0.1"), asked_by("10.0.0.7")

@@ -23,7 +23,13 @@ def make_dataset(folder: Path, rows: int = 40, eval_rows: int = 6) -> DatasetInf
     folder.mkdir(parents=True)
     for name, count in (("train", rows), ("eval", eval_rows)):
         lines = (
-            {"messages": [{"role": "user", "content": f"who are you {n}"}, {"role": "assistant", "content": "the cat sat on the mat"}], "row": n + 1}
+            {
+                "messages": [
+                    {"role": "user", "content": f"who are you {n}"},
+                    {"role": "assistant", "content": "the cat sat on the mat"},
+                ],
+                "row": n + 1,
+            }
             for n in range(count)
         )
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -36,7 +42,13 @@ def make_dataset(folder: Path, rows: int = 40, eval_rows: int = 6) -> DatasetInf
 
 def small_recipe(base: Path, **changes: Any) -> Recipe:
     fields = {"dtype": "float32", "r": 4, "lora_alpha": 8, "max_length": 128, "per_device_train_batch_size": 4}
-    fields |= {"max_steps": 12, "eval_steps": 4, "save_steps": 4, "learning_rate": 1e-3, "gradient_checkpointing": False}
+    fields |= {
+        "max_steps": 12,
+        "eval_steps": 4,
+        "save_steps": 4,
+        "learning_rate": 1e-3,
+        "gradient_checkpointing": False,
+    }
     return Recipe.from_dict({"model": str(base), **fields, **changes})
 
 

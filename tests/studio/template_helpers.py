@@ -44,7 +44,10 @@ def folder() -> str:
     import tempfile
 
     corpus = dataset_helpers.CORPUS
-    dataset_helpers.CORPUS = [*corpus, *["<think>\n\n</think>\n\nIt is\n\nOne more\n\n\nA"] * 8]  # blank lines are one token
+    dataset_helpers.CORPUS = [
+        *corpus,
+        *["<think>\n\n</think>\n\nIt is\n\nOne more\n\n\nA"] * 8,
+    ]  # blank lines are one token
     try:
         return str(dataset_helpers.base_folder(tempfile.mkdtemp(prefix="templates-"), "-"))
     finally:

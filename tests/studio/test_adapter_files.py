@@ -74,7 +74,9 @@ def test_another_base_of_the_same_shapes_is_told_apart(place, change, part):
     problem = refused()
     assert (problem.code, problem.params["parts"]) == ("chat.other_base", part)
     with pytest.raises(Problem) as caught:  # as a run that goes on asks
-        fingerprints.check("run.other_base", place / "runs" / "run" / "adapter", fingerprints.of(place / "base"), "run", "base")
+        fingerprints.check(
+            "run.other_base", place / "runs" / "run" / "adapter", fingerprints.of(place / "base"), "run", "base"
+        )
     assert caught.value.code == "run.other_base"
     (place / "runs" / "run" / "adapter" / fingerprints.FILE).unlink()  # a run of an older version
     assert attach().adapters
@@ -94,7 +96,9 @@ def test_of_a_large_base_each_tensor_is_looked_at(place, monkeypatch):
     monkeypatch.setattr(fingerprints, "SAMPLE_BYTES", 256)
     before = fingerprints.of(place / "base")
     for name, tensor in tensors_of(place / "base").items():
-        changed = tensors_of(place / "base") | {name: tensor + torch.linspace(0.01, 0.02, tensor.numel()).reshape(tensor.shape)}
+        changed = tensors_of(place / "base") | {
+            name: tensor + torch.linspace(0.01, 0.02, tensor.numel()).reshape(tensor.shape)
+        }
         write(place / "base", place / "base", changed)
         assert fingerprints.of(place / "base")["tensors"] != before["tensors"], name
         before = fingerprints.of(place / "base")
@@ -115,7 +119,9 @@ def narrower_targets(adapter: Path) -> None:
 
 
 def wider_targets(adapter: Path) -> None:
-    in_config(adapter, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"])
+    in_config(
+        adapter, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
+    )
 
 
 def in_config(adapter: Path, **changes: object) -> None:
@@ -160,7 +166,12 @@ def lone_pickle(adapter: Path) -> None:
         (lambda a: in_config(a, r="eight"), "adapter"),
         (lambda a: (a / "adapter_config.json").write_text("[" * 50_000), "deep"),
         (lambda a: (a / "adapter_config.json").write_text("[]"), "not an object"),
-        (lambda a: (a / "adapter_model.safetensors").write_bytes((a / "adapter_model.safetensors").read_bytes()[:-9]), "not fully covered"),
+        (
+            lambda a: (a / "adapter_model.safetensors").write_bytes(
+                (a / "adapter_model.safetensors").read_bytes()[:-9]
+            ),
+            "not fully covered",
+        ),
     ],
 )
 def test_a_broken_adapter_is_named(place, change, words):

@@ -27,7 +27,18 @@ from tests.studio.requests import HERE, PROXIED, VISITOR
 
 MODEL = "meta-llama/Llama-3.1-8B"
 RECIPE = {"model": MODEL, "method": "qlora", "r": 32, "max_length": 2048, "per_device_train_batch_size": 4}
-FLAGS = ["--model", MODEL, "--method", "qlora", "--r", "32", "--max-length", "2048", "--per-device-train-batch-size", "4"]
+FLAGS = [
+    "--model",
+    MODEL,
+    "--method",
+    "qlora",
+    "--r",
+    "32",
+    "--max-length",
+    "2048",
+    "--per-device-train-batch-size",
+    "4",
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +69,16 @@ def test_a_new_structure_is_traced_for_who_asks_as_the_command_traces_it(client,
         if said["engine"] == "traced":
             break
         assert (said["engine"], said["stands_on"]) == ("nearest", "lora_dropout 0.0")
-    assert cli.main(["estimate", *itertools.chain(*((f"--{name.replace('_', '-')}", str(value)) for name, value in asked.items())), "--json"]) == 0
+    assert (
+        cli.main(
+            [
+                "estimate",
+                *itertools.chain(*((f"--{name.replace('_', '-')}", str(value)) for name, value in asked.items())),
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert said["engine"] == "traced" and said == json.loads(capsys.readouterr().out)
 
 
@@ -77,7 +97,9 @@ def test_a_plain_request_gets_the_same_in_one_answer(studio, client):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b'{"data": 5}', b'{"data": []}', b'{"data": [' + b"[" * 5000])
 def test_what_is_no_question_is_refused_and_the_server_lives(studio, client, body):
-    request = urllib.request.Request(f"{studio.url}/gradio_api/run/estimate", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{studio.url}/gradio_api/run/estimate", body, {"Content-Type": "application/json"}
+    )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=30)
     assert caught.value.code in (400, 422) and b"Traceback" not in caught.value.read()
@@ -135,7 +157,9 @@ def test_a_plain_request_is_told_whose_mistake_it_was(studio, name, data, status
 
 def test_arguments_by_name_are_checked_too(studio):
     body = json.dumps({"recipe": RECIPE, "gpus": 2}).encode()
-    request = urllib.request.Request(f"{studio.url}/gradio_api/call/v2/estimate", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{studio.url}/gradio_api/call/v2/estimate", body, {"Content-Type": "application/json"}
+    )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=30)
     assert caught.value.code == 422 and "gpus: no such argument of estimate" in caught.value.read().decode()
@@ -149,7 +173,15 @@ def test_plans_are_within_the_budget_cheapest_first_and_fit(client):
         assert client.predict(plan["recipe"], plan["gpu"], api_name="/estimate")["fits"]
 
 
-@pytest.mark.parametrize(("asked", "field"), [({}, "rows"), ({"rows": 0}, "rows"), ({"rows": 5, "lengths": [3]}, "rows"), ({"rows": 5, "budget_usd": -1}, "budget_usd")])
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({}, "rows"),
+        ({"rows": 0}, "rows"),
+        ({"rows": 5, "lengths": [3]}, "rows"),
+        ({"rows": 5, "budget_usd": -1}, "budget_usd"),
+    ],
+)
 def test_a_wish_that_cannot_be_is_refused_by_name(client, asked, field):
     with pytest.raises(AppError) as caught:
         client.predict(model=MODEL, **asked, api_name="/recommend")
@@ -165,10 +197,21 @@ def test_a_plain_request_may_leave_arguments_out(studio):
 
 
 def test_programs_see_these_two_and_nothing_else(client):
-    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/estimate", "/recommend"}
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/estimate",
+        "/recommend",
+    }
 
 
-@pytest.mark.parametrize(("request_", "code"), [(HERE, "model.no_config"), (VISITOR, "model.folder_refused"), (PROXIED, "model.folder_refused"), (None, "model.folder_refused")])
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (HERE, "model.no_config"),
+        (VISITOR, "model.folder_refused"),
+        (PROXIED, "model.folder_refused"),
+        (None, "model.folder_refused"),
+    ],
+)
 def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, request_, code):
     with pytest.raises(Problem) as caught:
         api._model(SimpleNamespace(trace_worker=None), request_, str(tmp_path))
@@ -186,7 +229,11 @@ def test_what_may_take_long_is_not_answered_on_the_servers_own_thread(recipe, qu
 
 def test_while_some_wait_for_a_trace_others_are_answered_at_once(monkeypatch):
     traced, estimates = threading.Event(), iter(range(100))
-    monkeypatch.setattr(api, "exact", SimpleNamespace(can_be_traced=lambda _: True, why_not=lambda _: None, derive=lambda *_, **__: traced.wait(60)))
+    monkeypatch.setattr(
+        api,
+        "exact",
+        SimpleNamespace(can_be_traced=lambda _: True, why_not=lambda _: None, derive=lambda *_, **__: traced.wait(60)),
+    )
     monkeypatch.setattr(api, "can_train", lambda: True)
     ask = lambda: SimpleNamespace(to_dict=lambda made=next(estimates): made)  # noqa: E731
 
@@ -208,7 +255,10 @@ def test_while_some_wait_for_a_trace_others_are_answered_at_once(monkeypatch):
 
 def test_the_tools_of_mcp_are_these_two_and_answer_with_json(tmp_path):
     async def talk(url: str) -> tuple[set[str], list]:
-        async with streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _), ClientSession(read, write) as session:
+        async with (
+            streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
             await session.initialize()
             names = {tool.name for tool in (await session.list_tools()).tools}
             asked = ({"recipe": RECIPE, "gpu": "RTX 4090"}, {"recipe": {"model": MODEL, "r": 0}})
@@ -227,4 +277,6 @@ def test_the_tools_of_mcp_are_these_two_and_answer_with_json(tmp_path):
 def test_without_its_package_mcp_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(startup, "has_mcp", lambda: False)
     assert command.main(["--mcp"]) == 2
-    assert capsys.readouterr().err.splitlines() == ['lora-studio: --mcp needs the package mcp, below version 2. Install it: pip install "lora-studio[mcp]".']
+    assert capsys.readouterr().err.splitlines() == [
+        'lora-studio: --mcp needs the package mcp, below version 2. Install it: pip install "lora-studio[mcp]".'
+    ]

@@ -45,7 +45,9 @@ def test_a_folder_without_a_config_is_missing(base):
     assert refusal(base).code == "base.missing"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model_type": 3}', '{"a": ' * 100 + "1" + "}" * 100, "[" * 50_000])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"model_type": 3}', '{"a": ' * 100 + "1" + "}" * 100, "[" * 50_000]
+)
 def test_a_broken_config_is_said(base, content):
     (base / "config.json").write_text(content)
     assert refusal(base).code in ("base.broken", "base.remote_code")
@@ -73,7 +75,9 @@ def lying_header(content: bytes) -> bytes:
     """A header whose last tensor claims a megabyte more than the file holds."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    last = max((entry for name, entry in header.items() if name != "__metadata__"), key=lambda entry: entry["data_offsets"][1])
+    last = max(
+        (entry for name, entry in header.items() if name != "__metadata__"), key=lambda entry: entry["data_offsets"][1]
+    )
     last["data_offsets"][1] += 2**20
     last["shape"][0] += 2**20 // (4 * math.prod(last["shape"][1:]))
     made = json.dumps(header).encode()
@@ -132,7 +136,17 @@ def test_shards_without_their_index(sharded):
 
 
 @pytest.mark.parametrize(
-    "places", [None, [], {}, {"a": 1}, {"a": "../other/model.safetensors"}, {"a": "/etc/hosts"}, {"a": "pytorch_model.bin"}, {"nowhere.weight": "model-00001"}]
+    "places",
+    [
+        None,
+        [],
+        {},
+        {"a": 1},
+        {"a": "../other/model.safetensors"},
+        {"a": "/etc/hosts"},
+        {"a": "pytorch_model.bin"},
+        {"nowhere.weight": "model-00001"},
+    ],
 )
 def test_an_index_that_points_elsewhere(sharded, places):
     index = sharded / "model.safetensors.index.json"
@@ -184,7 +198,9 @@ except Problem as problem:
 
 def ask(name: str, endpoint: str, cache) -> str:
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(cache)}
-    done = subprocess.run([sys.executable, "-c", ASK, name], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, name], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -200,7 +216,9 @@ def test_from_a_hub_only_safe_files_are_fetched(base, tmp_path):
     assert offline.startswith("opened")
 
 
-@pytest.mark.parametrize(("name", "code"), [("org/gated", "base.gated"), ("org/none", "base.missing"), ("no such name!", "base.missing")])
+@pytest.mark.parametrize(
+    ("name", "code"), [("org/gated", "base.gated"), ("org/none", "base.missing"), ("no such name!", "base.missing")]
+)
 def test_what_a_hub_refuses_is_said(name, code, tmp_path):
     with hub.serve({"org/gated": "gated"}) as (url, _):
         assert ask(name, url, tmp_path / "hub").startswith(code)

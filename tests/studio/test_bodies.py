@@ -18,7 +18,9 @@ JOIN = "/gradio_api/queue/join"
 SCOPE = {"type": "http", "method": "POST", "path": "/gradio_api/run/estimate", "query_string": b"", "headers": []}
 
 
-def sent(*chunks: bytes | None, path: str = SCOPE["path"], headers: tuple = (), reads: bool = True, **scope) -> tuple[int, bytes, list[bytes]]:
+def sent(
+    *chunks: bytes | None, path: str = SCOPE["path"], headers: tuple = (), reads: bool = True, **scope
+) -> tuple[int, bytes, list[bytes]]:
     """(status, answer, what reached the application) of one request that came in these chunks; None: the sender falls silent."""
     came, answers = [], []
 
@@ -48,11 +50,17 @@ def sent(*chunks: bytes | None, path: str = SCOPE["path"], headers: tuple = (), 
     waiting = list(chunks)
     whole = {**SCOPE, "path": path, "headers": [(k.encode(), v.encode()) for k, v in headers], **scope}
     anyio.run(BoundedBodies(inside), whole, receive, send)
-    return (answers[0]["status"], b"".join(one.get("body", b"") for one in answers), came) if answers else (0, b"", came)
+    return (
+        (answers[0]["status"], b"".join(one.get("body", b"") for one in answers), came) if answers else (0, b"", came)
+    )
 
 
 def test_a_request_goes_through_as_it_came():
-    assert sent(b'{"data": ', b'["\\ud83d\\ude00 \xf0\x9f\x98\x80 \\\\ud800"]}') == (200, b"inside", [b'{"data": ["\\ud83d\\ude00 \xf0\x9f\x98\x80 \\\\ud800"]}'])
+    assert sent(b'{"data": ', b'["\\ud83d\\ude00 \xf0\x9f\x98\x80 \\\\ud800"]}') == (
+        200,
+        b"inside",
+        [b'{"data": ["\\ud83d\\ude00 \xf0\x9f\x98\x80 \\\\ud800"]}'],
+    )
 
 
 @pytest.mark.parametrize(("headers", "chunks"), [((("content-length", "60000000"),), ()), ((), [b"a" * 2**20] * 60)])
@@ -86,12 +94,20 @@ def test_a_sender_who_hangs_up_leaves_nothing_running():
 @pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "latin-1", "utf-16"])
 def test_another_encoding_is_refused(charset):
     for path in (SCOPE["path"], bodies.UPLOAD):
-        assert sent(b"{}", path=path, headers=(("content-type", f"multipart/form-data; charset={charset}; boundary=x"),))[0] == 415
+        assert (
+            sent(b"{}", path=path, headers=(("content-type", f"multipart/form-data; charset={charset}; boundary=x"),))[
+                0
+            ]
+            == 415
+        )
     assert sent(b'{"data": []}', headers=(("content-type", 'application/json; charset="UTF-8"'),))[0] == 200
 
 
 TEXTS = st.text(st.sampled_from('ab"\\ud8u\0\né中😀\ud800\udbff\udc00\udfff\ufffd'), max_size=8)
-VALUES = st.recursive(TEXTS | st.integers() | st.none(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+VALUES = st.recursive(
+    TEXTS | st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+)
 
 
 @given(VALUES, st.booleans())
@@ -103,12 +119,30 @@ def test_texts_arrive_as_browsers_would_write_them_and_all_else_as_it_is(value, 
         assert read == {"data": value}
 
 
-@pytest.mark.parametrize("escape", [rb"\ud800", rb"\uDFFF", rb"\udc00\ud800", rb"\\\ud800", rb"\ud800\u0041", b"\xed\xa0\x80", b"\xed\xa0\xbd\\ude00"])
+@pytest.mark.parametrize(
+    "escape",
+    [rb"\ud800", rb"\uDFFF", rb"\udc00\ud800", rb"\\\ud800", rb"\ud800\u0041", b"\xed\xa0\x80", b"\xed\xa0\xbd\\ude00"],
+)
 def test_half_a_pair_becomes_the_replacement_character(escape):
     assert "\ufffd" in json.loads(checked(b'{"data": ["' + escape + b'"], "' + escape + b'": 1}', SCOPE))["data"][0]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"null", b'"a"', b"\xff", '{"data": []}'.encode("utf-16"), '{"a":1}'.encode("utf-16-le"), b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"5",
+        b"null",
+        b'"a"',
+        b"\xff",
+        '{"data": []}'.encode("utf-16"),
+        '{"a":1}'.encode("utf-16-le"),
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+)
 def test_what_is_no_json_object_in_utf8_is_refused_with_a_sentence(body):
     status, said, came = sent(body)
     assert status == 400 and not came and json.loads(json.loads(said)["title"])["code"] == "request.not_json"

@@ -23,7 +23,11 @@ def modules() -> list[str]:
     files = [path for top in ("estimator", "studio") for path in (ROOT / top).rglob("*.py")]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
     page = [name for name in names if not name.startswith(WORKERS) or name in PAGE_SIDE]
-    return sorted(name for name in page if (not name.startswith(ESTIMATOR_TORCH) or name in TORCH_FREE) and not name.endswith("__main__"))
+    return sorted(
+        name
+        for name in page
+        if (not name.startswith(ESTIMATOR_TORCH) or name in TORCH_FREE) and not name.endswith("__main__")
+    )
 
 
 def leaked(statements: str) -> str:

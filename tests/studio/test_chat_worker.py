@@ -70,10 +70,16 @@ def _plain_base(chat_home, fields, folder=None):
     if fields.get("method") == "qlora":
         eight = fields.get("quantization") == "int8"
         four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
-        quantization = BitsAndBytesConfig(**({"load_in_8bit": True} if eight else {**four, "bnb_4bit_compute_dtype": torch.float32}))
-    model = AutoModelForCausalLM.from_pretrained(folder or chat_home / "base", dtype=torch.float32, quantization_config=quantization)
+        quantization = BitsAndBytesConfig(
+            **({"load_in_8bit": True} if eight else {**four, "bnb_4bit_compute_dtype": torch.float32})
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        folder or chat_home / "base", dtype=torch.float32, quantization_config=quantization
+    )
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):  # a repacked layer computes in bfloat16, and DoRA's norms of it are noise
+        if hasattr(
+            module, "support_avx512bf16_for_cpu"
+        ):  # a repacked layer computes in bfloat16, and DoRA's norms of it are noise
             module.support_avx512bf16_for_cpu = False
     return model
 
@@ -82,8 +88,14 @@ def _references(chat_home, id, fields):
     base = _plain_base(chat_home, fields)
     answers = {"base": _greedy(base, PROMPTS["base"])}
     if fields.get("method") == "full":
-        return {**answers, "adapter": _greedy(_plain_base(chat_home, fields, chat_home / "runs" / id / "model"), PROMPTS["adapter"])}
-    return {**answers, "adapter": _greedy(PeftModel.from_pretrained(base, chat_home / "runs" / id / "adapter"), PROMPTS["adapter"])}
+        return {
+            **answers,
+            "adapter": _greedy(_plain_base(chat_home, fields, chat_home / "runs" / id / "model"), PROMPTS["adapter"]),
+        }
+    return {
+        **answers,
+        "adapter": _greedy(PeftModel.from_pretrained(base, chat_home / "runs" / id / "adapter"), PROMPTS["adapter"]),
+    }
 
 
 @torch.no_grad()
@@ -125,7 +137,10 @@ def test_each_pane_is_answered_by_the_weights_it_names(chat, references, chat_ho
     assert result["mode"] == RUNS[id][0]
     assert texts(result) == references[id]
     assert references[id]["base"] != references[id]["adapter"]
-    streamed = {pane: "".join(e["panes"][pane]["text"] for e in events if pane in e.get("panes", {})) for pane in result["panes"]}
+    streamed = {
+        pane: "".join(e["panes"][pane]["text"] for e in events if pane in e.get("panes", {}))
+        for pane in result["panes"]
+    }
     assert streamed == texts(result)
     storage = {"nf4": "nf4", "dora-nf4": "nf4", "int8": "int8"}.get(id, "float32")
     label = {"model": str(chat_home / "base"), "storage": storage}
@@ -142,7 +157,20 @@ def test_four_bits_answer_alike_on_both_kinds_of_processor(chat, references, pro
 
 def test_the_base_is_the_base_after_any_sequence_of_runs(chat, references):
     """Nothing that an adapter did stays behind: not its modules, biases, hooks, nor its being switched on."""
-    for id in ("lora", "biases", "lora", "lm-head", "dora", "norms", "full", "lora", "lm-head", "biases", "dora", "lora"):
+    for id in (
+        "lora",
+        "biases",
+        "lora",
+        "lm-head",
+        "dora",
+        "norms",
+        "full",
+        "lora",
+        "lm-head",
+        "biases",
+        "dora",
+        "lora",
+    ):
         assert texts(ask(chat, id)[1]) == references[id], id
 
 
@@ -182,7 +210,15 @@ def test_sampling_repeats_with_its_seed_whoever_stands_beside(chat):
 def test_stop_ends_every_row_at_once_and_the_next_prompt_is_answered(chat, references):
     for id in ("lora", "dora"):
         request, events = Request(1), []
-        answer = chat.generate({"run_id": id, "max_new_tokens": 400, "messages_base": PROMPTS["base"], "messages_adapter": PROMPTS["adapter"]}, request)
+        answer = chat.generate(
+            {
+                "run_id": id,
+                "max_new_tokens": 400,
+                "messages_base": PROMPTS["base"],
+                "messages_adapter": PROMPTS["adapter"],
+            },
+            request,
+        )
         while True:
             try:
                 events.append(next(answer))

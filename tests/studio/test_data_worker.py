@@ -171,8 +171,14 @@ def test_closing_the_stream_cancels_the_reading(tmp_path, home):
 
 def test_the_mask_shown_is_the_collators_labels(home, base):
     """Each piece's tint against the labels of the batch that the trainer would get, token by token."""
-    rows = [chat("What is the name?", "It is called Arlen. 🏙️\n\nYes."), chat("你好吗？", "很好。", "Again?", "Yes."), {"text": "row text"}]
-    info = DatasetStore(paths.datasets()).add("x", [{k: v for k, v in row.items() if k != "row"} for row in rows], eval_share=0)
+    rows = [
+        chat("What is the name?", "It is called Arlen. 🏙️\n\nYes."),
+        chat("你好吗？", "很好。", "Again?", "Yes."),
+        {"text": "row text"},
+    ]
+    info = DatasetStore(paths.datasets()).add(
+        "x", [{k: v for k, v in row.items() if k != "row"} for row in rows], eval_share=0
+    )
     recipe = Recipe(model=base, max_length=256)
     tokenizer = rendering.load_tokenizer(paths.Path(base))
     seen = data.preview({"dataset_id": info.id, "model": base, "max_length": 256, "count": 3}, None)
@@ -188,7 +194,9 @@ def test_the_mask_shown_is_the_collators_labels(home, base):
 
 def test_a_large_dataset_is_measured_on_a_stated_sample(home, base, monkeypatch):
     monkeypatch.setattr(preview, "MEASURED_ROWS", 10)
-    info = DatasetStore(paths.datasets()).add("x", [{"messages": chat(f"q{i}", "a " * i)["messages"]} for i in range(1, 41)])
+    info = DatasetStore(paths.datasets()).add(
+        "x", [{"messages": chat(f"q{i}", "a " * i)["messages"]} for i in range(1, 41)]
+    )
     tokenizer = rendering.load_tokenizer(paths.Path(base))
     measured = preview.measure(info, tokenizer, Recipe(model=base, max_length=1_000_000))
     assert measured.of == 40 and 10 <= len(measured.rows) <= 11
@@ -196,7 +204,9 @@ def test_a_large_dataset_is_measured_on_a_stated_sample(home, base, monkeypatch)
 
 
 def test_moving_the_limit_recounts_without_measuring_again(home, base, monkeypatch):
-    info = DatasetStore(paths.datasets()).add("x", [{"messages": chat("q", "a " * i)["messages"]} for i in range(1, 41)])
+    info = DatasetStore(paths.datasets()).add(
+        "x", [{"messages": chat("q", "a " * i)["messages"]} for i in range(1, 41)]
+    )
     asked = {"dataset_id": info.id, "model": base, "count": 1}
     all_fit = data.preview({**asked, "max_length": 256}, None)
     monkeypatch.setattr(preview, "measure", None)

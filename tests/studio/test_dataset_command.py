@@ -14,7 +14,14 @@ CASES = Path(__file__).parent / "cases"
 def test_what_is_read_left_out_and_not_used_is_said(home, capsys):
     assert main(["dataset", "check", str(CASES / "trl_pref.jsonl"), str(CASES / "nan_input.jsonl")]) == 0
     said = capsys.readouterr().out
-    for words in ("1 kept", "rejected (1 row)", "score_chosen (1 row)", "the rejected ones never", "2 kept · 1 dropped", "Row 3: output is empty"):
+    for words in (
+        "1 kept",
+        "rejected (1 row)",
+        "score_chosen (1 row)",
+        "the rejected ones never",
+        "2 kept · 1 dropped",
+        "Row 3: output is empty",
+    ):
         assert words in said
     assert list(paths.datasets().iterdir()) == []
 

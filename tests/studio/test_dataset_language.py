@@ -38,7 +38,10 @@ def test_rows_are_named_by_their_language(expected):
 
 
 def test_short_rows_are_looked_at_together_and_code_does_not_count():
-    assert guess([("What is 2 plus 2?", "It is 4."), ("What is 3 plus 3?", "It is 6."), ("What is 4 plus 4?", "It is 8.")]) == "en"
+    assert (
+        guess([("What is 2 plus 2?", "It is 4."), ("What is 3 plus 3?", "It is 6."), ("What is 4 plus 4?", "It is 8.")])
+        == "en"
+    )
     code = [('{"name": "Lena", "age": 31, "town": "Oslo", "job": "cook", "pets": ["cat"]}', '{"a": 1}')]
     assert guess(SUPPORT * 3 + code) == "en"
     assert guess(SUPPORT + TEXTS["zh"] * 3) == "mixed"

@@ -35,7 +35,12 @@ def test_what_was_added_can_be_read(store):
     read = [*read_rows(info.train_file), *read_rows(info.eval_file)]
     assert sorted(row["row"] for row in read) == list(range(1, 21))
     assert {row["row"]: row["messages"][1]["content"] for row in read}[20] == "answer 19"
-    assert sorted(file.name for file in info.folder.iterdir()) == ["dropped.jsonl", "eval.jsonl", "meta.json", "train.jsonl"]
+    assert sorted(file.name for file in info.folder.iterdir()) == [
+        "dropped.jsonl",
+        "eval.jsonl",
+        "meta.json",
+        "train.jsonl",
+    ]
 
 
 def test_newest_first_and_without_a_split(store):
@@ -164,13 +169,18 @@ def test_a_dataset_without_its_rows_or_its_meta_is_damaged(store):
     first, second = store.add("x", rows(2)), store.add("y", rows(2))
     first.train_file.unlink()
     (second.folder / "meta.json").unlink()
-    assert {str(problem) for problem in store.damaged().values()} == {"train.jsonl is missing.", "meta.json is missing."}
+    assert {str(problem) for problem in store.damaged().values()} == {
+        "train.jsonl is missing.",
+        "meta.json is missing.",
+    }
 
 
 def test_a_dataset_of_an_older_version_takes_defaults_for_what_it_did_not_know(store):
     info = store.add("x", rows(2))
     meta = json.loads((info.folder / "meta.json").read_text())
-    (info.folder / "meta.json").write_text(json.dumps({key: value for key, value in meta.items() if key not in ("columns", "unused")}))
+    (info.folder / "meta.json").write_text(
+        json.dumps({key: value for key, value in meta.items() if key not in ("columns", "unused")})
+    )
     assert store.list()[0].unused == {} and store.damaged() == {}
 
 

@@ -37,7 +37,9 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 def serving(monkeypatch, server) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setenv("MODELSCOPE_DOMAIN", server.url)
 
 
@@ -156,7 +158,10 @@ def test_weights_that_are_stored_twice_are_fetched_once(whole, cache, tmp_path, 
     assert tensors_of(opened) and not (opened / "consolidated.safetensors").exists()
 
 
-@pytest.mark.parametrize(("name", "code"), [("modelscope:org/gone", "base.offline"), ("org/gone", "base.missing"), ("modelscope:../x", "base.missing")])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("modelscope:org/gone", "base.offline"), ("org/gone", "base.missing"), ("modelscope:../x", "base.missing")],
+)
 def test_what_is_not_there_is_said(cache, monkeypatch, name, code):
     with hubs.hub({}) as server:
         serving(monkeypatch, server)

@@ -12,7 +12,14 @@ RECIPES = [
     Recipe(model="org/m"),
     Recipe(model="org/m", method="full", target_modules=None, seed=7),
     Recipe(model="org/m", quantization="int8", rank_pattern={"q_proj": 8}, layers_to_transform=(0, 3)),
-    Recipe(model="org/m", quantization="fp4", target_modules=r".*\.(q|v)_proj", per_device_eval_batch_size=1, init_lora_weights="pissa_niter_4", method="lora"),
+    Recipe(
+        model="org/m",
+        quantization="fp4",
+        target_modules=r".*\.(q|v)_proj",
+        per_device_eval_batch_size=1,
+        init_lora_weights="pissa_niter_4",
+        method="lora",
+    ),
 ]
 
 

@@ -83,8 +83,16 @@ def test_a_last_turn_without_an_answer_is_cut_and_counted_as_changed():
 
 @pytest.mark.parametrize(
     "value, clean",
-    [("a\r\nb", "a\nb"), ("a\x00b", "ab"), ("\ufeffa", "a"), ("a\ud800b", "a\ufffdb"), ("\n \n  a \n\n", "  a "), (42, "42"),
-     (True, "true"), ({"a": 1, "b": None}, '{"a": 1, "b": null}')],
+    [
+        ("a\r\nb", "a\nb"),
+        ("a\x00b", "ab"),
+        ("\ufeffa", "a"),
+        ("a\ud800b", "a\ufffdb"),
+        ("\n \n  a \n\n", "  a "),
+        (42, "42"),
+        (True, "true"),
+        ({"a": 1, "b": None}, '{"a": 1, "b": null}'),
+    ],
 )
 def test_text_is_cleaned_and_that_is_counted(value, clean):
     content, changed = normalise("alpaca", {"instruction": "q", "output": value})
@@ -128,7 +136,11 @@ BAD = [
     ("sharegpt", {"conversations": "[{'from': 'human', 'value': 'x'}]"}, "python_repr"),
     ("sharegpt", {"conversations": [{"from": "function_call", "value": "{}"}]}, "call"),
     ("openai", {"messages": [{**PAIR[1], "weight": 0.5}]}, "weight"),
-    ("openai", {"messages": [{**PAIR[1], "tool_calls": [{"function": {"name": "f", "arguments": "no json"}}]}]}, "arguments"),
+    (
+        "openai",
+        {"messages": [{**PAIR[1], "tool_calls": [{"function": {"name": "f", "arguments": "no json"}}]}]},
+        "arguments",
+    ),
     ("unpaired", {**OPENAI, "label": False}, "rejected"),
     ("unpaired", {**OPENAI, "label": "perhaps"}, "verdict"),
     ("sharegpt", {"conversations": [{"from": "human", "value": "x"}]}, "no_answer"),

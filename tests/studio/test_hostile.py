@@ -58,7 +58,19 @@ def built() -> SimpleNamespace:
 
 def request() -> gr.Request:
     headers = [(b"host", b"localhost:7860")]
-    return gr.Request(Request({"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b"", "client": ("127.0.0.1", 1)}), session_hash="s")
+    return gr.Request(
+        Request(
+            {
+                "type": "http",
+                "method": "POST",
+                "path": "/",
+                "headers": headers,
+                "query_string": b"",
+                "client": ("127.0.0.1", 1),
+            }
+        ),
+        session_hash="s",
+    )
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
@@ -69,8 +81,17 @@ def test_every_function_answers_or_refuses_whatever_it_is_given(built, payload):
     async def ask(function) -> None:
         try:
             inputs = [payload] * len(function.inputs)
-            said = await built.page.process_api(function, inputs, state=state, request=request(), session_hash="s", event_data=gr.EventData(None, payload))
-            assert "root:" not in json.dumps(said["data"], ensure_ascii=False, default=str).encode().decode()  # of /etc/passwd
+            said = await built.page.process_api(
+                function,
+                inputs,
+                state=state,
+                request=request(),
+                session_hash="s",
+                event_data=gr.EventData(None, payload),
+            )
+            assert (
+                "root:" not in json.dumps(said["data"], ensure_ascii=False, default=str).encode().decode()
+            )  # of /etc/passwd
         except gr.Error as refusal:
             f"{refusal.message}{refusal.title}".encode()
         except Exception as crash:  # noqa: BLE001
@@ -78,7 +99,10 @@ def test_every_function_answers_or_refuses_whatever_it_is_given(built, payload):
 
     async def ask_all() -> None:
         for function in built.page.fns.values():
-            key = (getattr(function.fn, "__code__", None), len(function.inputs))  # listeners that differ only in what they listen to
+            key = (
+                getattr(function.fn, "__code__", None),
+                len(function.inputs),
+            )  # listeners that differ only in what they listen to
             if function.fn and same.setdefault(key, function) is function:
                 await ask(function)
 
@@ -127,7 +151,11 @@ def _waiting_for(release: threading.Event, outputs: int):
 
 def join(served: SimpleNamespace, session: str, number: int, data: list) -> str:
     body = json.dumps({"data": data, "fn_index": number, "session_hash": session})
-    return served.client.post(f"{served.url}/queue/join", content=body, headers={"content-type": "application/json"}).raise_for_status().json()["event_id"]
+    return (
+        served.client.post(f"{served.url}/queue/join", content=body, headers={"content-type": "application/json"})
+        .raise_for_status()
+        .json()["event_id"]
+    )
 
 
 def completed(served: SimpleNamespace, session: str, wanted: set[str]) -> dict[str, dict]:
@@ -148,14 +176,22 @@ def test_while_long_calls_of_every_kind_wait_everything_else_answers(served):
     for n in range(app.THREADS + 8):  # without limits they would take every thread
         number, function = slow[n % len(slow)]
         join(served, f"slow{n % 3}", number, [None] * len(function.inputs))
-    quick = {number: one for number, one in served.page.fns.items() if one.fn and one.queue and one.concurrency_id not in LONG}
+    quick = {
+        number: one
+        for number, one in served.page.fns.items()
+        if one.fn and one.queue and one.concurrency_id not in LONG
+    }
     events = {join(served, "quick", number, [None] * len(one.inputs)) for number, one in quick.items()}
     assert len(completed(served, "quick", events)) == len(quick) > 20
     assert not served.release.is_set()
 
 
 def test_half_a_pair_does_not_end_the_stream_of_events(served):
-    number, look = next((n, one) for n, one in served.page.fns.items() if one.queue and one.fn and one.concurrency_id not in LONG and one.inputs)
+    number, look = next(
+        (n, one)
+        for n, one in served.page.fns.items()
+        if one.queue and one.fn and one.concurrency_id not in LONG and one.inputs
+    )
     first = join(served, "one", number, ["\ud800"] * len(look.inputs))
     look.fn = lambda *_: "\ud800" if len(look.outputs) == 1 else ["\ud800"] * len(look.outputs)  # as of a file's row
     second = join(served, "one", number, [None] * len(look.inputs))

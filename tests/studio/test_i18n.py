@@ -62,13 +62,27 @@ def test_tabs_have_no_words_of_their_own():
             for keyword in node.keywords:
                 literal = isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
                 assert not (keyword.arg in spoken and literal and keyword.value.value.strip()), f"{path}:{node.lineno}"
-            is_component = isinstance(node.func, ast.Attribute) and node.func.attr in ("Button", "Markdown", "Tab", "Accordion")
+            is_component = isinstance(node.func, ast.Attribute) and node.func.attr in (
+                "Button",
+                "Markdown",
+                "Tab",
+                "Accordion",
+            )
             if is_component and node.args:
                 assert not (isinstance(node.args[0], ast.Constant) and node.args[0].value), f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize(
-    ("tag", "lang"), [("zh", "zh-CN"), ("zh-Hans-CN", "zh-CN"), ("ZH-tw", "zh-CN"), ("en-GB", "en"), ("fr", None), ("", None), (None, None)]
+    ("tag", "lang"),
+    [
+        ("zh", "zh-CN"),
+        ("zh-Hans-CN", "zh-CN"),
+        ("ZH-tw", "zh-CN"),
+        ("en-GB", "en"),
+        ("fr", None),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_nearest_language(tag, lang):
     assert i18n.nearest(tag) == lang

@@ -19,8 +19,18 @@ from studio.datasets.store import DatasetStore, read_rows
 from studio.datasets.words import problem_text
 from studio.i18n import LANGUAGES
 
-ALPACA = [{"instruction": f"Question {i}, “quoted” 你好?", "input": "a,b\n\"c\"" if i % 2 else "", "output": f"Answer; {i}\tend"} for i in range(9)]
-TURNS = [{"messages": [{"role": "user", "content": r["instruction"]}, {"role": "assistant", "content": r["output"]}]} for r in ALPACA]
+ALPACA = [
+    {
+        "instruction": f"Question {i}, “quoted” 你好?",
+        "input": 'a,b\n"c"' if i % 2 else "",
+        "output": f"Answer; {i}\tend",
+    }
+    for i in range(9)
+]
+TURNS = [
+    {"messages": [{"role": "user", "content": r["instruction"]}, {"role": "assistant", "content": r["output"]}]}
+    for r in ALPACA
+]
 
 
 @pytest.fixture
@@ -79,15 +89,28 @@ def test_the_same_rows_have_the_same_fingerprint_in_every_format_and_encoding(br
     }
     infos = {name: bring(name, data) for name, data in files.items()}
     assert {info.fingerprint for info in infos.values()} == {infos["a.json"].fingerprint}
-    assert {(info.shape, info.kept, info.dropped, info.train_rows, info.eval_rows) for info in infos.values()} == {("alpaca", 9, 0, 8, 1)}
+    assert {(info.shape, info.kept, info.dropped, info.train_rows, info.eval_rows) for info in infos.values()} == {
+        ("alpaca", 9, 0, 8, 1)
+    }
     assert infos["wide.csv"].encoding == "utf-16"
-    rows = sorted([*read_rows(infos["commas.csv"].train_file), *read_rows(infos["commas.csv"].eval_file)], key=lambda row: row["row"])
+    rows = sorted(
+        [*read_rows(infos["commas.csv"].train_file), *read_rows(infos["commas.csv"].eval_file)],
+        key=lambda row: row["row"],
+    )
     assert [row["row"] for row in rows] == list(range(1, 10))
     assert rows[1]["messages"][0]["content"] == ALPACA[1]["instruction"] + '\n\na,b\n"c"'
 
 
 def test_turns_round_trip_through_every_format(bring, tmp_path):
-    share = [{"conversations": [{"from": {"user": "human", "assistant": "gpt"}[m["role"]], "value": m["content"]} for m in row["messages"]]} for row in TURNS]
+    share = [
+        {
+            "conversations": [
+                {"from": {"user": "human", "assistant": "gpt"}[m["role"]], "value": m["content"]}
+                for m in row["messages"]
+            ]
+        }
+        for row in TURNS
+    ]
     cells = [{"messages": json.dumps(row["messages"])} for row in TURNS]
     infos = [
         bring("a.jsonl", "\n".join(json.dumps(row) for row in TURNS)),
@@ -113,10 +136,20 @@ def test_every_sample_is_read_whole_as_what_its_name_says(store):
 
 
 def test_bad_rows_among_good_ones_are_dropped_with_number_and_reason(bring):
-    rows = [*ALPACA[:3], [1], {"instruction": "x"}, {"instruction": "x", "output": ""}, {"instruction": "\n y", "output": "z"}]
+    rows = [
+        *ALPACA[:3],
+        [1],
+        {"instruction": "x"},
+        {"instruction": "x", "output": ""},
+        {"instruction": "\n y", "output": "z"},
+    ]
     info = bring("mixed.json", json.dumps(rows))
     assert (info.kept, info.dropped, info.changed) == (4, 3, 1)
-    assert [(one["row"], one["reason"]) for one in info.dropped_rows()] == [(4, "not_object"), (5, "missing"), (6, "empty")]
+    assert [(one["row"], one["reason"]) for one in info.dropped_rows()] == [
+        (4, "not_object"),
+        (5, "missing"),
+        (6, "empty"),
+    ]
     assert info.reasons == {"not_object": 1, "missing": 1, "empty": 1}
 
 
@@ -213,7 +246,12 @@ def test_a_row_that_never_ends_does_not_fill_the_memory(bring, monkeypatch):
     monkeypatch.setattr(read_json, "CHUNK_CHARACTERS", 500)
     for name in ("long.json", "long.jsonl"):
         with pytest.raises(Problem) as caught:
-            bring(name, ('[{"text": "a"}, {"text": "' if name == "long.json" else '{"text": "a"}\n{"text": "') + "x" * 9000 + '"}')
+            bring(
+                name,
+                ('[{"text": "a"}, {"text": "' if name == "long.json" else '{"text": "a"}\n{"text": "')
+                + "x" * 9000
+                + '"}',
+            )
         assert caught.value.code == "dataset.row_size" and "row 2" in str(caught.value)
 
 
@@ -267,7 +305,11 @@ def test_cancelling_is_heard_at_every_stage(store, tmp_path, monkeypatch):
     whole = []
     events = ingest(store, rows, check=check, cancelled=lambda: bool(whole.append(1)))
     assert any("counted" in event for event in events)
-    for file, calls in [(blank, 20), *((rows, share * len(whole) // 10) for share in range(0, 10, 2)), (rows, len(whole) - 1)]:
+    for file, calls in [
+        (blank, 20),
+        *((rows, share * len(whole) // 10) for share in range(0, 10, 2)),
+        (rows, len(whole) - 1),
+    ]:
         before = len(list(store.root.iterdir()))
         with pytest.raises(Problem) as caught:
             run(ingest(store, file, check=check, cancelled=after(calls)))
@@ -289,7 +331,9 @@ def test_the_streaming_reader_reads_what_json_reads(tmp_path, monkeypatch, value
     file = tmp_path / "values.json"
     text = json.dumps(values, indent=indent, ensure_ascii=escape)
     file.write_text(text, encoding="utf-8", errors="replace")
-    expected = json.loads(file.read_text(encoding="utf-8"), parse_int=str, parse_float=str)  # numbers as they are written
+    expected = json.loads(
+        file.read_text(encoding="utf-8"), parse_int=str, parse_float=str
+    )  # numbers as they are written
     read = list(read_json.read(reading.open_source(file)))
     assert [value for _, value in read] == expected
     assert [row for row, _ in read] == list(range(1, len(expected) + 1))

@@ -26,18 +26,24 @@ def site(tmp_path_factory) -> Path:
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist"), str(ROOT)], **quiet)
     wheel = next((folder / "dist").glob("*.whl"))
     target = folder / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)], **quiet)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)], **quiet
+    )
     (target / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({HEAVY!r}))\n")
     return target
 
 
 def light(site: Path, *command: str, **options) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run([sys.executable, *command], env=environment, cwd=site.parent, capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, *command], env=environment, cwd=site.parent, capture_output=True, text=True, **options
+    )
 
 
 def test_the_wheel_carries_its_data_and_no_top_level_assets(site):
-    assert {"estimator", "studio"} == {path.name for path in site.iterdir() if path.is_dir() and "-" not in path.name and path.name != "bin"}
+    assert {"estimator", "studio"} == {
+        path.name for path in site.iterdir() if path.is_dir() and "-" not in path.name and path.name != "bin"
+    }
     assert (site / "estimator" / "_presets" / "gpus.csv").is_file()
     assert (site / "studio" / "_assets" / "base" / "model.safetensors").is_file()
     assert (site / "studio" / "_assets" / "theme" / "tokens.css").is_file()

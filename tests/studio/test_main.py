@@ -14,7 +14,9 @@ from tests.serving import environment
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "studio", *arguments], env=environment(), capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "studio", *arguments], env=environment(), capture_output=True, text=True, timeout=60
+    )
 
 
 def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from estimator.hub import sources
 from estimator.core.problems import Problem
+from estimator.hub import sources
 from estimator.recipe.recipe import Recipe
 from studio import models, pasted, paths
 from studio.models import find_model
@@ -43,7 +43,11 @@ def test_a_hub_id_is_fetched_by_the_page_and_counted_by_the_worker(tmp_path, onl
             assert refused("org/model") == "model.not_counted"  # the light install
             model = find_model("org/model", worker)
             asked = len(server.asked)
-            assert find_model("org/model", None).inventory.to_json() == model.inventory.to_json() == inventory("llama").to_json()
+            assert (
+                find_model("org/model", None).inventory.to_json()
+                == model.inventory.to_json()
+                == inventory("llama").to_json()
+            )
             assert len(server.asked) == asked
         assert not [sent for sent in server.headers if "hf_secret" in str(sent)]
     finally:
@@ -106,7 +110,9 @@ def test_who_sits_at_this_machine(client, headers, here):
 
 def test_a_pasted_config_is_kept_by_its_content_and_found_by_its_name(monkeypatch):
     name = pasted.keep(json.dumps(CONFIGS["llama"], indent=4))
-    assert name == pasted.keep(json.dumps(dict(reversed(CONFIGS["llama"].items())))) and name.startswith("config:llama-")
+    assert name == pasted.keep(json.dumps(dict(reversed(CONFIGS["llama"].items())))) and name.startswith(
+        "config:llama-"
+    )
     assert pasted.config_of(name) == CONFIGS["llama"]
     assert refused(name) == "model.not_counted"
     for wrong in (name[:-1], "config:x-" + "0" * 16, "config:../../x", "config:"):

@@ -10,10 +10,10 @@ import pytest
 
 from estimator import Problem, Recipe, estimate, find_gpu, open_model
 from estimator.advice.advise import advise
-from estimator.hardware.cards import gpus
-from estimator.recipe.distributed import DISTRIBUTED_TYPES
 from estimator.cost.own_cards import own_card
 from estimator.estimates.take_away import from_query
+from estimator.hardware.cards import gpus
+from estimator.recipe.distributed import DISTRIBUTED_TYPES
 from studio.i18n import LANGUAGES, t
 from studio.tabs.panels import Asked, cards, change, fits, take, which_model, why
 from studio.tabs.panels.picture import picture
@@ -45,7 +45,11 @@ def applied(text: str) -> list[dict]:
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.NAME)
-@pytest.mark.parametrize("fields", [{}, {"method": "full"}, {"method": "lora", "max_length": 16384, "per_device_train_batch_size": 8}], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"method": "full"}, {"method": "lora", "max_length": 16384, "per_device_train_batch_size": 8}],
+    ids=str,
+)
 def test_every_panel_says_something_for_what_fits_and_what_does_not(panel, lang, fields):
     text = shown(panel, lang, asked(**fields))
     assert len(text) > 200 and "None" not in re.sub("<[^>]*>", " ", text)
@@ -55,7 +59,10 @@ def test_every_panel_says_something_for_what_fits_and_what_does_not(panel, lang,
 def test_no_verdict_is_said_by_its_colour_alone(lang):
     """Whatever has a verdict's colour has its sign and its word, in its text or (a cell of the map) in its name."""
     words = {verdict: [t(lang, f"estimate.sign_{verdict}")] for verdict in SIGNS if verdict != "several"}
-    words |= {"several": [t(lang, "estimate.cards_several", count=2)[1:]], "close": [t(lang, "estimate.sign_close"), t(lang, "estimate.sign_close_over")]}
+    words |= {
+        "several": [t(lang, "estimate.cards_several", count=2)[1:]],
+        "close": [t(lang, "estimate.sign_close"), t(lang, "estimate.sign_close_over")],
+    }
     unknown = next(name for name, gpu in gpus().items() if gpu.usable_bytes() is None)
     seen = set()
     for what in (asked(), asked(method="lora"), asked(unknown), asked(max_length=32768, method="full")):
@@ -64,7 +71,9 @@ def test_no_verdict_is_said_by_its_colour_alone(lang):
         for verdict, said in re.findall(r'ls-sign-(\w+)">(.*?)</span>(?!</div>)', text):
             assert SIGNS[verdict] in said and any(word in said for word in words[verdict]), said
             seen.add(verdict)
-        for verdict, name, said in re.findall(r'<td class="ls-cell-(\w+)"[^>]*><button[^>]* aria-label="([^"]*)">(.*?)</button>', text):
+        for verdict, name, said in re.findall(
+            r'<td class="ls-cell-(\w+)"[^>]*><button[^>]* aria-label="([^"]*)">(.*?)</button>', text
+        ):
             assert SIGNS[verdict] in said and name.endswith(tuple(words[verdict]))
     assert seen == set(SIGNS)
 
@@ -72,8 +81,12 @@ def test_no_verdict_is_said_by_its_colour_alone(lang):
 def test_each_kind_of_layer_has_its_own_picture():
     text = shown(why, "en", asked(r=16))
     figures = re.findall(r'<figure class="ls-low-rank" data-layer="\d"( hidden)?>.*?aria-label="([^"]*)"', text)
-    assert len(figures) == 7 and [said for hidden, said in figures if not hidden] == [next(said for _, said in figures if "14,336 x 4,096" in said)]
-    assert any("4,096 x 4,096 = 16,777,216" in said and "16 x (4,096 + 4,096) = 131,072 values" in said for _, said in figures)
+    assert len(figures) == 7 and [said for hidden, said in figures if not hidden] == [
+        next(said for _, said in figures if "14,336 x 4,096" in said)
+    ]
+    assert any(
+        "4,096 x 4,096 = 16,777,216" in said and "16 x (4,096 + 4,096) = 131,072 values" in said for _, said in figures
+    )
 
 
 def test_the_first_change_is_the_advice_and_its_button_makes_it_fit():
@@ -86,7 +99,9 @@ def test_the_first_change_is_the_advice_and_its_button_makes_it_fit():
 def test_every_cell_of_what_fits_is_its_own_estimate():
     what = asked()
     text = shown(fits, "en", what)
-    cells = re.findall(r'<td class="ls-cell-(\w+)"[^>]*><button type="button" data-apply="([^"]*)" aria-label="([^:]*):', text)
+    cells = re.findall(
+        r'<td class="ls-cell-(\w+)"[^>]*><button type="button" data-apply="([^"]*)" aria-label="([^:]*):', text
+    )
     assert len(cells) > 60
     for verdict, values, size in cells[:: len(cells) // 12]:
         made = estimate(what.recipe.replace(**json.loads(html.unescape(values))), what.gpu)
@@ -94,7 +109,15 @@ def test_every_cell_of_what_fits_is_its_own_estimate():
         assert size == f"{made.device_bytes / 2**30:,.2f} GiB"
 
 
-@pytest.mark.parametrize("fields", [{}, {"packing": True}, *({"method": "lora", "num_processes": 4, "distributed_type": kind} for kind in DISTRIBUTED_TYPES)], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"packing": True},
+        *({"method": "lora", "num_processes": 4, "distributed_type": kind} for kind in DISTRIBUTED_TYPES),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_why_and_the_picture_say_the_same_of_every_component(lang, fields):
     """Also of one device of several: of weights cut by four the picture said 3.74 GiB and Why 14.96."""
@@ -122,7 +145,15 @@ def test_cards_of_ones_own_come_first_and_are_text():
     assert "<b>mine" not in text and "own price" in text
 
 
-@pytest.mark.parametrize(("stated", "field"), [({"name": ""}, "own_name"), ({"name": "new"}, "own_memory_gib"), ({"name": "new", "memory_gib": 0}, "own_memory_gib"), ({"name": "RTX 4090", "usd_per_hour": float("nan")}, "own_usd_per_hour")])
+@pytest.mark.parametrize(
+    ("stated", "field"),
+    [
+        ({"name": ""}, "own_name"),
+        ({"name": "new"}, "own_memory_gib"),
+        ({"name": "new", "memory_gib": 0}, "own_memory_gib"),
+        ({"name": "RTX 4090", "usd_per_hour": float("nan")}, "own_usd_per_hour"),
+    ],
+)
 def test_a_card_of_ones_own_is_checked(stated, field):
     with pytest.raises(Problem) as said:
         own_card(stated)
@@ -135,7 +166,9 @@ def test_a_price_of_ones_own_keeps_the_catalogues_card():
     assert card.gpu.usable_bytes() == find_gpu("RTX 4090").usable_bytes()
 
 
-@pytest.mark.parametrize("options", [{"rows": "many"}, {"rows": "0"}, {"rows": "1e99"}, {"hours_per_month": "-3"}, {"sort": "luck"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"rows": "many"}, {"rows": "0"}, {"rows": "1e99"}, {"hours_per_month": "-3"}, {"sort": "luck"}], ids=str
+)
 def test_wrong_options_name_their_field(options):
     with pytest.raises(Problem) as said:
         shown(cards, "en", asked(), **options)
@@ -159,7 +192,9 @@ def test_the_picture_of_four_bits_of_the_other_kind_is_its_own():
     assert picture("en", asked(quantization="fp4", bnb_4bit_use_double_quant=False)) != picture("en", asked())
 
 
-@pytest.mark.parametrize(("text", "number"), [("5,000", 5000), ("5_000", 5000), ("1,234,567.5", 1234567.5), ("0.5", 0.5), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("5,000", 5000), ("5_000", 5000), ("1,234,567.5", 1234567.5), ("0.5", 0.5), ("", None)]
+)
 def test_numbers_beside_the_recipe_may_be_grouped(text, number):
     assert cards._stated({"rows": text}, "rows") == number
 

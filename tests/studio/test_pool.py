@@ -48,7 +48,9 @@ def test_a_request_that_waited_at_a_worker_that_died_begins_in_its_successor(hom
         assert caught.value.code == "worker.gone" and caught.value.params["status"] == 3
         answer = waiting.result(30)
     assert answer["text"] == "mine" and answer["pid"] != first
-    assert worker.call("echo", text="a\ud800b")["text"] == "a?b"  # half a character neither ends the worker nor reaches a page
+    assert (
+        worker.call("echo", text="a\ud800b")["text"] == "a?b"
+    )  # half a character neither ends the worker nor reaches a page
     worker.stop()
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
 from estimator.hub.sources import model_from_config
+from estimator.recipe.recipe import Recipe
 from studio.i18n import explain
 from studio.machine import this_machine
 from studio.runs.preflight import judge, preflight
@@ -30,7 +30,12 @@ def test_a_visitor_may_not_name_a_folder_of_this_machine(tmp_path):
         assert refused.value.code == code
 
 
-PACKED = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": False}
+PACKED = {
+    "quant_method": "bitsandbytes",
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -49,10 +54,15 @@ def test_what_would_fail_after_the_start_is_refused_in_both_languages(config, fi
     with pytest.raises(Problem) as refused:
         judge(Recipe(model="small", **{"dtype": "float32", "max_length": 16} | fields), model, this_machine())
     assert refused.value.code == code
-    assert all("{" not in explain(lang, refused.value) and "problem." not in explain(lang, refused.value) for lang in ("en", "zh-CN"))
+    assert all(
+        "{" not in explain(lang, refused.value) and "problem." not in explain(lang, refused.value)
+        for lang in ("en", "zh-CN")
+    )
 
 
 def test_the_run_records_how_the_repository_stores_its_weights():
     model = model_from_config(CONFIGS["llama"] | {"quantization_config": PACKED}, "small")
     recipe = Recipe(model="small", dtype="float32", max_length=16)
-    assert recipe.bnb_4bit_use_double_quant and not judge(recipe, model, this_machine()).recipe.bnb_4bit_use_double_quant
+    assert (
+        recipe.bnb_4bit_use_double_quant and not judge(recipe, model, this_machine()).recipe.bnb_4bit_use_double_quant
+    )

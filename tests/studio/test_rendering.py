@@ -136,7 +136,9 @@ def test_what_a_template_refuses_is_dropped_with_its_words(tokenizers):
 
 
 def test_a_template_that_rewrites_earlier_turns_is_not_guessed_at(tokenizers):
-    template = PLAIN_CHATML.replace("{{ m['content'] + '<|im_end|>' }}", "{{ m['content'] if loop.last else 'cut' }}<|im_end|>")
+    template = PLAIN_CHATML.replace(
+        "{{ m['content'] + '<|im_end|>' }}", "{{ m['content'] if loop.last else 'cut' }}<|im_end|>"
+    )
     assert template != PLAIN_CHATML
     assert rendering.encode_row(tokenizers(template), ROWS[1], RECIPE).reason == "template"
 
@@ -147,7 +149,12 @@ def test_a_row_without_an_answer_trains_nothing(tokenizers):
 
 def test_file_becomes_a_dataset_that_trl_takes_as_prepared(tokenizers, tmp_path):
     tokenizer = tokenizers(CHATML)
-    rows = [{**ROWS[0], "row": 1}, {**chat("long " * 300, "x"), "row": 2}, {**chat("Hello?"), "row": 3}, {**ROWS[1], "row": 4}]
+    rows = [
+        {**ROWS[0], "row": 1},
+        {**chat("long " * 300, "x"), "row": 2},
+        {**chat("Hello?"), "row": 3},
+        {**ROWS[1], "row": 4},
+    ]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     dataset, report = rendering.encode_file(file, tokenizer, RECIPE)
@@ -190,11 +197,24 @@ def bracketed(tmp_path_factory):
 
     tokenizer = rendering.load_tokenizer(base_folder(str(tmp_path_factory.mktemp("bracketed")), CHATML))
     tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
     return tokenizer
 
 
-@pytest.mark.parametrize("text", ["Hola", "<s>Hola", "<s>Hola</s>", "Hola</s>", "\n <s>Hola", "<s>Hola</s> \n", "<s>[INST] Hola? [/INST] Buenas. </s>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hola",
+        "<s>Hola",
+        "<s>Hola</s>",
+        "Hola</s>",
+        "\n <s>Hola",
+        "<s>Hola</s> \n",
+        "<s>[INST] Hola? [/INST] Buenas. </s>",
+    ],
+)
 def test_text_has_one_start_token_and_one_end_token(bracketed, text):
     encoded = rendering.encode_row(bracketed, {"text": text, "row": 1}, RECIPE)
     ids = encoded.input_ids
@@ -232,13 +252,19 @@ def test_a_file_is_left_at_the_row_where_it_is_cancelled(tokenizers, tmp_path):
 def test_a_tokenizer_with_too_many_tokens_is_refused_before_it_is_loaded(tmp_path, monkeypatch, file):
     monkeypatch.setattr(tokenizers_module, "ADDED_LIMIT_TOKENS", 2)
     base = base_folder(str(tmp_path), CHATML)
-    (base / "added_tokens.json").write_text(json.dumps({f"<{i}>": i for i in range(3)}) if file == "added_tokens.json" else "{}")
+    (base / "added_tokens.json").write_text(
+        json.dumps({f"<{i}>": i for i in range(3)}) if file == "added_tokens.json" else "{}"
+    )
     if file == "added_tokens.json":
         monkeypatch.setattr(tokenizers_module, "_FILES", (file,))
     with pytest.raises(Problem) as caught:
         rendering.load_tokenizer(base, "org/name")
     problem = caught.value
-    assert problem.code == "base.tokenizer_large" and problem.params["value"] == "org/name" and problem.params["file"] == file
+    assert (
+        problem.code == "base.tokenizer_large"
+        and problem.params["value"] == "org/name"
+        and problem.params["file"] == file
+    )
 
 
 def test_a_resumed_attempt_writes_with_what_the_first_kept(tmp_path, monkeypatch):

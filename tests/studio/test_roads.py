@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.estimates.take_away import query
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio import api, app, paths
 from studio.i18n import LANGUAGES
 from studio.runs.supervisor import Supervisor
@@ -34,7 +34,9 @@ class Page:
 
     def __init__(self) -> None:
         self.blocks, self.shared = app.build()
-        self.handlers = {(fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): fn.fn for fn in self.blocks.fns.values() if fn.fn}
+        self.handlers = {
+            (fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): fn.fn for fn in self.blocks.fns.values() if fn.fn
+        }
 
     def __getitem__(self, at: tuple[str, str]) -> Any:
         return self.handlers[at]
@@ -43,7 +45,7 @@ class Page:
         """What the Estimate tab holds after an address was opened: what is kept, and its basic controls."""
         request = SimpleNamespace(**vars(HERE) | {"query_params": dict(parse_qsl(link))})
         started = tuple(values_of(Recipe(model=MODEL, max_length=2048), BASIC))
-        values = self["estimate", "open_page"](request, {}, *started)[: -3]
+        values = self["estimate", "open_page"](request, {}, *started)[:-3]
         basic = values[-len(BASIC) :]
         return values[0], tuple(old if isinstance(new, dict) else new for old, new in zip(started, basic, strict=True))
 
@@ -114,7 +116,10 @@ def test_one_field_is_set_back_and_the_others_stay(page):
     assert not said and Recipe.from_dict(base) == recipe.replace(bias="none")
     assert 'id="train-bias"' not in shown and 'id="train-rank_pattern"' in shown
     for nonsense in (None, {}, {"field": "model"}, {"field": "r"}, {"field": ["*"]}):
-        assert Recipe.from_dict(page["train", "set_back"](HERE, SimpleNamespace(_data=nonsense), recipe.to_dict())[1]) == recipe
+        assert (
+            Recipe.from_dict(page["train", "set_back"](HERE, SimpleNamespace(_data=nonsense), recipe.to_dict())[1])
+            == recipe
+        )
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -141,16 +146,31 @@ def test_the_same_recipe_can_be_brought_twice(page):
     """Gradio tells of a state that changes; what is taken is taken out, so that the same is a change again."""
     recipe = Recipe(model=MODEL, r=3).to_dict()
     outputs = page["train", "load"](HERE, recipe)
-    assert outputs[-1] is None and all(isinstance(value, dict) and value == gr.skip() for value in page["train", "load"](HERE, None))
-    brought = next(fn for fn in page.blocks.fns.values() if fn.fn and fn.fn.__name__ == "load" and fn.fn.__module__ == train.__name__)
-    assert brought.inputs == [page.shared.recipe] and brought.outputs[-1] is page.shared.recipe and len(brought.outputs) == len(outputs)
+    assert outputs[-1] is None and all(
+        isinstance(value, dict) and value == gr.skip() for value in page["train", "load"](HERE, None)
+    )
+    brought = next(
+        fn
+        for fn in page.blocks.fns.values()
+        if fn.fn and fn.fn.__name__ == "load" and fn.fn.__module__ == train.__name__
+    )
+    assert (
+        brought.inputs == [page.shared.recipe]
+        and brought.outputs[-1] is page.shared.recipe
+        and len(brought.outputs) == len(outputs)
+    )
 
 
 def test_a_bar_of_four_bits_keeps_the_kind_of_the_recipe(page):
     """fp4 stays fp4 by way of LoRA and back; before, a press on its own bar made it nf4."""
     kept, basic = page.opened(query(Recipe(model=MODEL, quantization="fp4", bnb_4bit_use_double_quant=False)))
-    picture = page["estimate", "open_page"](SimpleNamespace(**vars(HERE) | {"query_params": {"quantization": "fp4", "model": MODEL}}), {}, *basic)[-1]
-    assert "{&quot;method&quot;: &quot;qlora&quot;, &quot;quantization&quot;: &quot;fp4&quot;}" in picture and "nf4&quot;" not in picture
+    picture = page["estimate", "open_page"](
+        SimpleNamespace(**vars(HERE) | {"query_params": {"quantization": "fp4", "model": MODEL}}), {}, *basic
+    )[-1]
+    assert (
+        "{&quot;method&quot;: &quot;qlora&quot;, &quot;quantization&quot;: &quot;fp4&quot;}" in picture
+        and "nf4&quot;" not in picture
+    )
     assert kept[BASE]["quantization"] == "fp4"
 
 

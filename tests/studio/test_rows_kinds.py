@@ -124,7 +124,10 @@ DROPPED = [
     ([{"image": "a.jpg", **QA}, QA], "images"),
     ([{"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, A]}, QA], "images"),
     ([{"messages": [{"who": "user", "what": "q"}]}, QA], "no_role"),
-    (['{"question": "q", "answer": ' + '{"a": ' * 900 + "1" + "}" * 900 + "}", {"question": "q", "answer": "a"}], "deep"),
+    (
+        ['{"question": "q", "answer": ' + '{"a": ' * 900 + "1" + "}" * 900 + "}", {"question": "q", "answer": "a"}],
+        "deep",
+    ),
 ]
 
 
@@ -135,7 +138,11 @@ def test_a_row_that_cannot_be_used_is_dropped_by_its_reason(bring, rows, reason)
 
 
 REFUSED = [
-    ("a.jsonl", lines({"instruction": "q", "response_a": "x", "response_b": "y", "preferred": "a"}), "dataset.missing_column"),
+    (
+        "a.jsonl",
+        lines({"instruction": "q", "response_a": "x", "response_b": "y", "preferred": "a"}),
+        "dataset.missing_column",
+    ),
     ("a.jsonl", lines({"translation": {"en": "hello", "fr": "bonjour"}}), "dataset.unknown_columns"),
     ("a.csv", "1,2\n3,4\n", "dataset.no_header"),
     ("a.jsonl.gz", "{", "dataset.broken_json"),

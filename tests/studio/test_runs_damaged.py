@@ -21,7 +21,8 @@ from studio.runs.folder import RunFolder, RunInfo
 from studio.runs.journal import FILE_NAME, Course, Journal, Reader
 from studio.runs.supervisor import Supervisor
 from studio.widgets.run_view import run_view
-from studio.widgets.runs_table import comparison, runs_table, settings as settings_table
+from studio.widgets.runs_table import comparison, runs_table
+from studio.widgets.runs_table import settings as settings_table
 from studio.workers.choice import Choice
 from tests.studio.requests import HERE
 
@@ -47,7 +48,11 @@ def make_run(id: str, ended: str = "stopped") -> RunFolder:
 def page():
     """The whole page, unserved: its handlers by name, and what they share."""
     blocks, shared = app.build()
-    return {fn.fn.__name__: fn.fn for fn in blocks.fns.values() if fn.fn}, shared, [fn.fn for fn in blocks.fns.values() if fn.fn]
+    return (
+        {fn.fn.__name__: fn.fn for fn in blocks.fns.values() if fn.fn},
+        shared,
+        [fn.fn for fn in blocks.fns.values() if fn.fn],
+    )
 
 
 def everywhere(page, id: str) -> str:
@@ -56,7 +61,12 @@ def everywhere(page, id: str) -> str:
     shared.runs = Supervisor(paths.runs())
     look_runs, look_train, choices, open_run = (
         next(f for f in functions if f.__name__ == name and f.__module__ == f"studio.{module}")
-        for name, module in (("look", "tabs.runs"), ("look", "tabs.train"), ("_choices", "tabs.chat"), ("open_run", "frame"))
+        for name, module in (
+            ("look", "tabs.runs"),
+            ("look", "tabs.train"),
+            ("_choices", "tabs.chat"),
+            ("open_run", "frame"),
+        )
     )
     shown = look_runs(id, None, "", HERE)
     look_train(id, "", HERE), look_train(None, "", HERE)
@@ -105,9 +115,15 @@ FIELDS = {
                     ("trainable_token_indices", [-1]), ("target_modules", {}), ("use_dora", 1)],
 }  # fmt: skip
 DAMAGES = {f"{name}: {what}": (name, broken(name, content)) for name in FIELDS for what, content in CONTENTS.items()}
-DAMAGES |= {f"{name}: a folder": (name, lambda run, name=name: folder_instead(run, name)) for name in (*FIELDS, FILE_NAME)}
+DAMAGES |= {
+    f"{name}: a folder": (name, lambda run, name=name: folder_instead(run, name)) for name in (*FIELDS, FILE_NAME)
+}
 DAMAGES |= {f"{name}: a pipe": (name, lambda run, name=name: pipe_instead(run, name)) for name in (*FIELDS, FILE_NAME)}
-DAMAGES |= {f"{name}: {field} {str(value)[:20]}": (name, with_field(name, field, value)) for name, fields in FIELDS.items() for field, value in fields}
+DAMAGES |= {
+    f"{name}: {field} {str(value)[:20]}": (name, with_field(name, field, value))
+    for name, fields in FIELDS.items()
+    for field, value in fields
+}
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES.values(), ids=DAMAGES)
@@ -121,7 +137,9 @@ def test_a_damaged_run_is_a_row_that_says_what_is_wrong(page, name, damage):
     for language in LANGUAGES:
         (sentence,) = {explain(language, fault) for fault in view.faults}
         assert name in sentence and not re.search(r"\{\w+\}", sentence)
-        assert sentence in unescape(runs_table(language, [view], None)) and sentence in unescape(run_view(language, view))
+        assert sentence in unescape(runs_table(language, [view], None)) and sentence in unescape(
+            run_view(language, view)
+        )
     assert explain("en", view.faults[0]) in shown and "Delete it, or download its folder" in shown
     assert views["good"].status == "stopped" and views["good"].resumable and views["good"].course.step == 2
     runs = Supervisor(paths.runs())
@@ -196,7 +214,13 @@ def test_a_field_of_another_version_is_named_and_the_run_is_shown_but_not_resume
 
 def test_an_older_version_knew_fewer_fields():
     run = make_run("run")
-    for name, kept in (("recipe.json", {"model": "org/base", "method": "lora"}), ("run.json", {"id": "run", "name": "old", "created": 1.0, "dataset_id": "d", "dataset_name": "n", "fingerprint": "f"})):
+    for name, kept in (
+        ("recipe.json", {"model": "org/base", "method": "lora"}),
+        (
+            "run.json",
+            {"id": "run", "name": "old", "created": 1.0, "dataset_id": "d", "dataset_name": "n", "fingerprint": "f"},
+        ),
+    ):
         (run.path / name).write_text(json.dumps(kept))
     view = Supervisor(paths.runs()).get("run")
     assert view.recipe == Recipe(model="org/base", method="lora") and view.resumable and view.name == "old"
@@ -223,7 +247,9 @@ def test_a_damaged_run_is_compared_with_nothing_lost():
     broken("recipe.json", b"")(make_run("bad"))
     good = make_run("good")
     views = [Supervisor(paths.runs()).get(id) for id in ("bad", good.id)]
-    assert "org/base" in comparison("en", views) and "named bad" in settings_table("en", views[0]) + runs_table("en", views, None)
+    assert "org/base" in comparison("en", views) and "named bad" in settings_table("en", views[0]) + runs_table(
+        "en", views, None
+    )
 
 
 json_values = st.recursive(
@@ -248,7 +274,28 @@ def test_no_value_of_any_field_disables_the_list(home, value, of_info, of_recipe
 
 
 @settings(max_examples=100)
-@given(st.dictionaries(st.sampled_from(["step", "loss", "name", "total_steps", "status", "problem", "split", "reasons", "kept", "measured_bytes", "how", "resume_from"]), json_values), st.sampled_from(["started", "phase", "metrics", "ended", "data", "memory", "checkpoint", "launched"]))
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "step",
+                "loss",
+                "name",
+                "total_steps",
+                "status",
+                "problem",
+                "split",
+                "reasons",
+                "kept",
+                "measured_bytes",
+                "how",
+                "resume_from",
+            ]
+        ),
+        json_values,
+    ),
+    st.sampled_from(["started", "phase", "metrics", "ended", "data", "memory", "checkpoint", "launched"]),
+)
 def test_a_line_is_taken_or_refused_whatever_it_holds(values, kind):
     course, same = Course(), Course()
     try:

@@ -52,10 +52,16 @@ sys.exit(attempt.main([{str(run.path)!r}], train.train))
 """
     done = subprocess.run([sys.executable, "-c", code], env=worker_environment(), capture_output=True, text=True)
     course = Reader(run.path).course()
-    assert done.returncode in (1, 120) and course.ended == "failed", done.stderr[-2000:]  # 120: Python could not flush the log either
+    assert done.returncode in (1, 120) and course.ended == "failed", done.stderr[
+        -2000:
+    ]  # 120: Python could not flush the log either
     assert course.problem["code"] == "storage.full", course.problem
     assert course.step >= 8, "the curve up to there is kept"
-    assert [path.name for path in run.complete_checkpoints()] == [path.name for path in run.checkpoints.glob("checkpoint-*")] == ["checkpoint-4"]
+    assert (
+        [path.name for path in run.complete_checkpoints()]
+        == [path.name for path in run.checkpoints.glob("checkpoint-*")]
+        == ["checkpoint-4"]
+    )
     assert run.result is None and not (run.path / RESERVE_NAME).exists()
 
 
@@ -84,7 +90,13 @@ echo $? >{out}.rc
 cp {disk}/journal.jsonl {disk}/log.txt {tmp_path}
 ls -A {disk}/checkpoints >{out}.checkpoints
 """
-    done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], env=worker_environment(), capture_output=True, text=True) if shutil.which("unshare") else None
+    done = (
+        subprocess.run(
+            ["unshare", "-Urm", "sh", "-c", script], env=worker_environment(), capture_output=True, text=True
+        )
+        if shutil.which("unshare")
+        else None
+    )
     if done is None or done.returncode in (1, 77) and not (tmp_path / "journal.rc").exists():
         pytest.skip("no file system can be mounted here: " + (done.stderr.strip() if done else "no unshare"))
     course = Reader(tmp_path).course()
@@ -144,7 +156,9 @@ def made_by_hand(id: str, base, tmp_path, *lines) -> RunFolder:
 
 
 def test_a_pid_given_to_another_program_is_not_the_worker(base, tmp_path):
-    run = made_by_hand("old", base, tmp_path, ("started", {"pid": 1, "resume_from": None}), ("phase", {"name": "training"}))
+    run = made_by_hand(
+        "old", base, tmp_path, ("started", {"pid": 1, "resume_from": None}), ("phase", {"name": "training"})
+    )
     Handle(pid=1, start_ticks=12345).write(run.path)
     assert not Handle.read(run.path).alive
     assert Supervisor(paths.runs()).get("old").status == "interrupted"

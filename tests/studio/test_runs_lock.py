@@ -54,7 +54,11 @@ def start(tmp_path):
 def workers(folder) -> list[psutil.Process]:
     """Every process that was told to work on a run in `folder`."""
     found = psutil.process_iter(["cmdline"])
-    return [p for p in found if stand_in_worker.__name__ in (p.info["cmdline"] or ()) and str(folder) in " ".join(p.info["cmdline"])]
+    return [
+        p
+        for p in found
+        if stand_in_worker.__name__ in (p.info["cmdline"] or ()) and str(folder) in " ".join(p.info["cmdline"])
+    ]
 
 
 def in_another_process(body, *arguments) -> multiprocessing.Process:

@@ -65,7 +65,15 @@ def asked(path="/", method="GET", headers=(), mcp=False):
     return client.request(method, path, headers=list(headers))
 
 
-@pytest.mark.parametrize("headers", [[("host", "[::1")], [("origin", "http://[")], [("host", "localhost"), ("host", "localhost")], [("origin", "http://localhost:7860"), ("origin", "http://evil.example")]])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("host", "[::1")],
+        [("origin", "http://[")],
+        [("host", "localhost"), ("host", "localhost")],
+        [("origin", "http://localhost:7860"), ("origin", "http://evil.example")],
+    ],
+)
 def test_a_broken_or_doubled_header_is_refused_with_a_sentence(headers):
     said = asked(headers=headers)
     assert said.status_code == 403 and len(said.text) > 20
@@ -75,13 +83,28 @@ def test_every_answer_says_what_it_may_do():
     page, refusal = asked(), asked(headers=[("origin", "null")])
     other = asked("/gradio_api/file=x.svg")
     for said in (page, other, refusal):
-        assert said.headers["x-content-type-options"] == "nosniff" and said.headers["cross-origin-resource-policy"] == "same-origin"
+        assert (
+            said.headers["x-content-type-options"] == "nosniff"
+            and said.headers["cross-origin-resource-policy"] == "same-origin"
+        )
     assert "'unsafe-inline'" not in page.headers["content-security-policy"].partition("style-src")[0]
     assert page.headers["content-security-policy"] != asked().headers["content-security-policy"]  # a nonce is used once
     assert other.headers["content-security-policy"].endswith("sandbox")
 
 
-@pytest.mark.parametrize("path", ["/", "/config", "/assets/a.js", "/theme.css", "/gradio_api/info", "/gradio_api/heartbeat/ab12", "/gradio_api/file=/tmp/a", "/gradio_api/call/estimate/ab12"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/config",
+        "/assets/a.js",
+        "/theme.css",
+        "/gradio_api/info",
+        "/gradio_api/heartbeat/ab12",
+        "/gradio_api/file=/tmp/a",
+        "/gradio_api/call/estimate/ab12",
+    ],
+)
 def test_what_the_page_and_programs_use_is_answered(path):
     assert asked(path).text == "inside"
 
@@ -95,7 +118,18 @@ def test_what_nothing_uses_is_no_address(path):
     assert said.status_code == 404 and "no address of this studio" in said.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/process_recording", "/gradio_api/component_server", "/gradio_api/vibe-edit", "/gradio_api/stream/a", "/login", "/gradio_api/run/begin", "/gradio_api/call/begin"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/process_recording",
+        "/gradio_api/component_server",
+        "/gradio_api/vibe-edit",
+        "/gradio_api/stream/a",
+        "/login",
+        "/gradio_api/run/begin",
+        "/gradio_api/call/begin",
+    ],
+)
 def test_nothing_else_can_be_sent_to(path):
     assert asked(path, "POST").status_code == 404
 

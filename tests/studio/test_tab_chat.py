@@ -27,12 +27,21 @@ RUN = {**LABEL, "run": "keeper r16"}
 
 
 def answer(text, label=LABEL, stop="end", **changes):
-    return {**conversation.new_answer(label), "text": text, "tokens": 5, "tokens_per_second": 20.0, "stop": stop, **changes}
+    return {
+        **conversation.new_answer(label),
+        "text": text,
+        "tokens": 5,
+        "tokens_per_second": 20.0,
+        "stop": stop,
+        **changes,
+    }
 
 
 def turn(prompt="Who?", base="one", adapter="two", mode="one_batch"):
     """Answers given as text are wrapped; given whole or as None they are taken as they are."""
-    whole = [answer(given, label) if isinstance(given, str) else given for given, label in ((base, LABEL), (adapter, RUN))]
+    whole = [
+        answer(given, label) if isinstance(given, str) else given for given, label in ((base, LABEL), (adapter, RUN))
+    ]
     return {"prompt": prompt, "mode": mode, "base": whole[0], "adapter": whole[1]}
 
 
@@ -120,7 +129,10 @@ def test_long_answers_are_compared_quickly():
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_nothing_a_model_or_a_user_wrote_becomes_markup(lang):
     evil = {"model": EVIL, "storage": EVIL, "run": EVIL}
-    turns = [turn(EVIL, base=answer(EVIL, evil), adapter=answer(EVIL, evil, stop=None)), turn(EVIL, base=answer(EVIL), adapter=answer("x" + EVIL))]
+    turns = [
+        turn(EVIL, base=answer(EVIL, evil), adapter=answer(EVIL, evil, stop=None)),
+        turn(EVIL, base=answer(EVIL), adapter=answer("x" + EVIL)),
+    ]
     seen = Tags(panes_html(lang, turns, two=True))
     assert not {"img", "script"} & set(seen.tags)
     assert seen.text.count(EVIL) >= 8
@@ -166,7 +178,16 @@ def test_a_conversation_comes_back_as_it_was():
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["prompt", "base", "adapter", "text", "model", "storage", "stop", "run", "mode", "tokens"]), inner, max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["prompt", "base", "adapter", "text", "model", "storage", "stop", "run", "mode", "tokens"]
+                ),
+                inner,
+                max_size=8,
+            )
+        ),
     )
 )
 def test_whatever_a_browser_gives_back_can_be_shown(value):
@@ -199,7 +220,16 @@ def test_a_request_names_a_run_or_a_base():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"prompt": " \n"}, {"prompt": None}, {"temperature": 9}, {"temperature": None}, {"max_new_tokens": 5000}, {"seed": 1.5}, {"seed": "x"}]
+    "bad",
+    [
+        {"prompt": " \n"},
+        {"prompt": None},
+        {"temperature": 9},
+        {"temperature": None},
+        {"max_new_tokens": 5000},
+        {"seed": 1.5},
+        {"seed": "x"},
+    ],
 )
 def test_the_server_refuses_what_the_browser_should_not_have_sent(bad):
     with pytest.raises(Problem) as caught:
@@ -274,7 +304,14 @@ def said(text, tokens, stop=None):
 def test_a_turn_grows_and_the_workers_last_word_counts():
     result = {"mode": "in_turn", "panes": {"base": said("Hello.", 3, "end"), "adapter": said("Ahoy.", 4, "length")}}
     loading = {**RUN, "seconds": 1.5}
-    worker = FakeWorker({"loading": RUN}, {"loaded": loading}, PLAN, {"panes": {"base": said("Hel", 1)}}, {"panes": {"base": said("lo", 2)}}, result=result)
+    worker = FakeWorker(
+        {"loading": RUN},
+        {"loaded": loading},
+        PLAN,
+        {"panes": {"base": said("Hel", 1)}},
+        {"panes": {"base": said("lo", 2)}},
+        result=result,
+    )
     turn = conversation.new_turn("hi")
     statuses = list(Answering(worker, {}, turn, threading.Event()).statuses("en"))
     assert "Loading keeper r16 on tiny-base (nf4)" in statuses[0]
@@ -287,7 +324,14 @@ def test_what_was_said_before_a_failure_or_a_stop_stays():
     events = [PLAN, {"panes": {"base": said("Hel", 1)}}]
     turn = conversation.new_turn("hi")
     with pytest.raises(Problem):
-        list(Answering(FakeWorker(*events, Problem("worker.gone", worker="chat", status=-9, log="l")), {}, turn, threading.Event()).statuses("en"))
+        list(
+            Answering(
+                FakeWorker(*events, Problem("worker.gone", worker="chat", status=-9, log="l")),
+                {},
+                turn,
+                threading.Event(),
+            ).statuses("en")
+        )
     assert (turn["base"]["text"], turn["base"]["stop"], turn["adapter"]) == ("Hel", "interrupted", None)
     turn, stop = conversation.new_turn("hi"), threading.Event()
     for _ in Answering(FakeWorker(*events, *events[1:] * 50), {}, turn, stop).statuses("en"):

@@ -48,10 +48,18 @@ class ScriptedWorker:
                 time.sleep(self.pause_s)
                 new = {pane: word if pane == "base" else word.upper() for pane in labels}
                 texts = {pane: text + new[pane] for pane, text in texts.items()}
-                yield {"panes": {pane: {"text": new[pane], "tokens": count, "tokens_per_second": 8.0, "stop": None} for pane in labels}}
+                yield {
+                    "panes": {
+                        pane: {"text": new[pane], "tokens": count, "tokens_per_second": 8.0, "stop": None}
+                        for pane in labels
+                    }
+                }
                 if self.problem:
                     raise self.problem
-            final = {pane: {"text": text, "tokens": count, "tokens_per_second": 8.0, "stop": "end"} for pane, text in texts.items()}
+            final = {
+                pane: {"text": text, "tokens": count, "tokens_per_second": 8.0, "stop": "end"}
+                for pane, text in texts.items()
+            }
             return {"mode": "one_batch" if run else "alone", "panes": final}
         finally:
             self.closed.set()
@@ -77,7 +85,13 @@ def site(tmp_path_factory):
             with shared.tab["chat"]:
                 chat.build(shared)
         _, url, _ = page.launch(
-            prevent_thread_lock=True, quiet=True, i18n=i18n.for_gradio(), theme=theme.theme(), css_paths=theme.style_sheets(), share=False, ssr_mode=False
+            prevent_thread_lock=True,
+            quiet=True,
+            i18n=i18n.for_gradio(),
+            theme=theme.theme(),
+            css_paths=theme.style_sheets(),
+            share=False,
+            ssr_mode=False,
         )
         try:
             yield SimpleNamespace(url=url, worker=worker)
@@ -135,7 +149,9 @@ def test_both_panes_grow_at_once_and_name_their_weights(tab, site):
 def test_the_next_turn_goes_on_with_what_each_pane_said(tab, site):
     send(tab, "first")
     send(tab, "second")
-    said = {pane: [m["content"].strip() for m in site.worker.asked[-1][f"messages_{pane}"]] for pane in ("base", "adapter")}
+    said = {
+        pane: [m["content"].strip() for m in site.worker.asked[-1][f"messages_{pane}"]] for pane in ("base", "adapter")
+    }
     assert said == {"base": ["first", "one two", "second"], "adapter": ["first", "ONE TWO", "second"]}
 
 
@@ -172,7 +188,9 @@ def test_a_problem_stands_in_the_page_and_the_conversation_stays(tab, site):
 
 
 def test_a_refused_prompt_comes_back_to_its_field(tab, site):
-    site.worker.stream = lambda *a, **k: (_ for _ in ()).throw(Problem("chat.context", field="max_new_tokens", value=128, prompt=500, context=512, allowed=12))
+    site.worker.stream = lambda *a, **k: (_ for _ in ()).throw(
+        Problem("chat.context", field="max_new_tokens", value=128, prompt=500, context=512, allowed=12)
+    )
     try:
         send(tab, "too long", done=False)
         alert = tab.wait_for_selector("#chat-status [role=alert]")

@@ -48,7 +48,16 @@ class Reader(HTMLParser):
 
 def row(**changes):
     pieces = [["<|im_start|>", False, True], ["user\n", False, False], ["Hi", True, False], ["<|im_end|>", True, True]]
-    return {"row": 7, "split": "train", "length": 4, "trained": 2, "pieces": pieces, "more": 0, "dropped": None, **changes}
+    return {
+        "row": 7,
+        "split": "train",
+        "length": 4,
+        "trained": 2,
+        "pieces": pieces,
+        "more": 0,
+        "dropped": None,
+        **changes,
+    }
 
 
 def seen(**changes):
@@ -101,7 +110,12 @@ def test_everything_shown_is_escaped(lang, info):
     from dataclasses import replace
 
     bad_name = replace(info, name=EVIL, file_name=EVIL + ".json", encoding="utf-16")
-    html = page.picture(lang, bad_name, seen(rows=[evil], first_dropped=[{"row": 1, "reason": "role", "params": {"role": EVIL, "allowed": "x"}}]), 200)
+    html = page.picture(
+        lang,
+        bad_name,
+        seen(rows=[evil], first_dropped=[{"row": 1, "reason": "role", "params": {"role": EVIL, "allowed": "x"}}]),
+        200,
+    )
     whole = "".join(part for part in html if isinstance(part, str)) + page.deleted_html(lang, "deleted", EVIL)
     whole += page.trouble_html(lang, EVIL, kept=True) + page.reading(lang, EVIL, {"read": 0.5, "kept": 1, "dropped": 2})
     read = Reader(whole)
@@ -126,9 +140,14 @@ def test_three_numbers_always(lang, info):
 def test_what_is_not_used_is_named_with_its_rows(lang, info):
     from dataclasses import replace
 
-    told = replace(info, columns={"source": "content", "output": "summary"}, unused={"label": 300, EVIL: 12, "meta.id": 1})
+    told = replace(
+        info, columns={"source": "content", "output": "summary"}, unused={"label": 300, EVIL: 12, "meta.id": 1}
+    )
     read = Reader(page.head(lang, told))
-    assert all(word in read.text for word in ("content", "summary", "label", "300", EVIL[:-1], "meta.id")) and "img" not in read.tags
+    assert (
+        all(word in read.text for word in ("content", "summary", "label", "300", EVIL[:-1], "meta.id"))
+        and "img" not in read.tags
+    )
     many = page.head(lang, replace(info, unused={f"column{n}": n for n in range(1, 60)}))
     assert "<details" in many and "column59" in many and "47" in Reader(many).text.split("column12")[1]
     assert "ls-unused" not in page.head(lang, info)
@@ -329,7 +348,10 @@ def test_the_worker_is_not_asked_before_the_tab_was_opened(handlers, store, info
 def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
     html = handlers["look"](request("zh-CN"), True, info.id, "base", 1, True, 0)
     assert "max_length" in html[2] and "<dd>60</dd>" in html[0]
-    assert strings("en")["dataset.empty_title"] in handlers["look"](request(), True, "20990101-000000-ffffff", *SETTINGS[1:], 0)[0]
+    assert (
+        strings("en")["dataset.empty_title"]
+        in handlers["look"](request(), True, "20990101-000000-ffffff", *SETTINGS[1:], 0)[0]
+    )
 
 
 def test_light_install_says_how_to_get_the_rest(monkeypatch, store):
@@ -348,7 +370,12 @@ def test_uploads_are_ingested_by_the_real_function(store, tmp_path):
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_what_a_template_leaves_out_is_said_with_rows_and_counts(lang, info):
-    notes = {"reasoning_left_out": list(range(1, 8)), "system_left_out": [3], "unknown_tokens": [4], "earlier_turns_read": [5]}
+    notes = {
+        "reasoning_left_out": list(range(1, 8)),
+        "system_left_out": [3],
+        "unknown_tokens": [4],
+        "earlier_turns_read": [5],
+    }
     html = page.picture(lang, info, seen(notes=notes, dates=["28 Nov 2026<"]), 200)[0]
     for word in ("7", "1, 2, 3, 4, 5 …", "28 Nov 2026&lt;"):
         assert word in html

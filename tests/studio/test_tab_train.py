@@ -32,7 +32,9 @@ def handlers():
 
 def begun(handlers, request, model: str) -> str:
     """What is said beside the button."""
-    said, run = handlers["begin"](request, "data", "", *values_of(Recipe(model=model, method="lora", dtype="float32"), train.NAMES))
+    said, run = handlers["begin"](
+        request, "data", "", *values_of(Recipe(model=model, method="lora", dtype="float32"), train.NAMES)
+    )
     assert run == gr.skip() and not list(paths.runs().iterdir())
     return said
 
@@ -49,4 +51,6 @@ def test_a_bare_configuration_is_refused_at_the_field_when_it_arrives_and_when_i
 def test_folders_are_trained_for_this_machine_alone(handlers, tmp_path):
     assert "config.json" in begun(handlers, HERE, str(tmp_path))
     there, nowhere = (begun(handlers, VISITOR, str(tmp_path / name)) for name in ("", "nothing"))
-    assert "folders are read only" in there and there.replace(str(tmp_path), "") == nowhere.replace(str(tmp_path / "nothing"), "")
+    assert "folders are read only" in there and there.replace(str(tmp_path), "") == nowhere.replace(
+        str(tmp_path / "nothing"), ""
+    )

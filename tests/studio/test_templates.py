@@ -16,9 +16,21 @@ from tests.studio.dataset_helpers import chat
 from tests.studio.template_helpers import FOLDER, OWN, SHIPPED, source, tokenizer
 
 RECIPE = Recipe(model="test", max_length=8192)
-TOOL = {"type": "function", "function": {"name": "weather", "description": "", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
 CALL = {"type": "function", "id": "c12345678", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
-REASONED = {"messages": [{"role": "user", "content": "17*3?"}, {"role": "assistant", "content": "51", "reasoning_content": "17 three times."}]}
+REASONED = {
+    "messages": [
+        {"role": "user", "content": "17*3?"},
+        {"role": "assistant", "content": "51", "reasoning_content": "17 three times."},
+    ]
+}
 THOUGHT = chat("17*3?", "<think>\n17 three times.\n</think>\n\n51")
 TOOLS = {
     "messages": [
@@ -59,7 +71,10 @@ def test_a_chats_prompt_is_a_prefix_of_the_trained_row(name):
         assert set(encoded.labels[:asked]) <= {rendering.IGNORED}
 
 
-@given(st.lists(st.text(min_size=1, max_size=12).filter(str.strip), min_size=2, max_size=4), st.sampled_from(["qwen3_5_think", "deepseekv3", "blank_before_answer", "llama3_2"]))
+@given(
+    st.lists(st.text(min_size=1, max_size=12).filter(str.strip), min_size=2, max_size=4),
+    st.sampled_from(["qwen3_5_think", "deepseekv3", "blank_before_answer", "llama3_2"]),
+)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_texts_are_the_prompt_is_a_prefix(turns, name):
     made, row = _cached(name), chat(*turns[: len(turns) // 2 * 2])
@@ -103,7 +118,18 @@ def test_reasoning_is_trained_or_said_to_be_left_out(name, row):
 @pytest.mark.parametrize("name", [*SHIPPED, "text_arguments"])
 def test_tools_are_written_whole_and_once_encoded_or_the_row_is_dropped(name):
     made = tokenizer(name)
-    as_text = {**TOOLS, "messages": [TOOLS["messages"][0], {**TOOLS["messages"][1], "tool_calls": [{**CALL, "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}], "content": None}, *TOOLS["messages"][2:]]}
+    as_text = {
+        **TOOLS,
+        "messages": [
+            TOOLS["messages"][0],
+            {
+                **TOOLS["messages"][1],
+                "tool_calls": [{**CALL, "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}],
+                "content": None,
+            },
+            *TOOLS["messages"][2:],
+        ],
+    }
     encoded, other = (rendering.encode_row(made, row, RECIPE) for row in (TOOLS, as_text))
     if isinstance(encoded, rendering.Dropped):
         assert encoded.reason in ("template", "tools_left_out", "turn_left_out") and other.reason == encoded.reason
@@ -116,8 +142,19 @@ def test_tools_are_written_whole_and_once_encoded_or_the_row_is_dropped(name):
 
 
 def test_templates_without_tools_lose_the_row_and_those_with_them_keep_it():
-    took = {name: isinstance(rendering.encode_row(tokenizer(name), TOOLS, RECIPE), rendering.Encoded) for name in ("llama3", "qwen2_5", "llama3_2", "gptoss", "deepseekv3", "plain", "phi3")}
-    assert took == {"llama3": False, "qwen2_5": True, "llama3_2": True, "gptoss": True, "deepseekv3": True, "plain": False, "phi3": False}
+    took = {
+        name: isinstance(rendering.encode_row(tokenizer(name), TOOLS, RECIPE), rendering.Encoded)
+        for name in ("llama3", "qwen2_5", "llama3_2", "gptoss", "deepseekv3", "plain", "phi3")
+    }
+    assert took == {
+        "llama3": False,
+        "qwen2_5": True,
+        "llama3_2": True,
+        "gptoss": True,
+        "deepseekv3": True,
+        "plain": False,
+        "phi3": False,
+    }
 
 
 @pytest.mark.parametrize("name", ["qwen3", "llama3_2", "gemma3", "plain", "opens_think"])
@@ -125,12 +162,20 @@ def test_templates_without_tools_lose_the_row_and_those_with_them_keep_it():
 def test_a_turn_that_is_only_read_has_no_label_and_others_keep_theirs(name, assistant_only):
     made, recipe = tokenizer(name), RECIPE.replace(assistant_only_loss=assistant_only)
     row = chat("Capital?", "WRONG Quito", "Sure?", "Lima, of course.")
-    read = {"messages": [{**message, "trained": False} if "WRONG" in message["content"] else message for message in row["messages"]]}
+    read = {
+        "messages": [
+            {**message, "trained": False} if "WRONG" in message["content"] else message for message in row["messages"]
+        ]
+    }
     whole, masked = (rendering.encode_row(made, one, recipe) for one in (row, read))
     assert masked.input_ids == whole.input_ids
     gone = [i for i, (one, other) in enumerate(zip(whole.labels, masked.labels)) if one != other]
-    assert gone == list(range(gone[0], gone[-1] + 1)) and "WRONG Quito" in made.decode([masked.input_ids[i] for i in gone])
-    assert "Lima, of course." in trained(made, masked) and "Lima" not in made.decode([masked.input_ids[i] for i in gone])
+    assert gone == list(range(gone[0], gone[-1] + 1)) and "WRONG Quito" in made.decode(
+        [masked.input_ids[i] for i in gone]
+    )
+    assert "Lima, of course." in trained(made, masked) and "Lima" not in made.decode(
+        [masked.input_ids[i] for i in gone]
+    )
     assert ("Capital?" in trained(made, masked)) == (not assistant_only)
     nothing = {"messages": [{**message, "trained": False} for message in row["messages"]]}
     if assistant_only:
@@ -138,7 +183,13 @@ def test_a_turn_that_is_only_read_has_no_label_and_others_keep_theirs(name, assi
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("leaves_answers_out", "answer_left_out"), ("leaves_questions_out", "turn_left_out"), ("no_system", "template"), ("alternates", "template")]
+    ("name", "reason"),
+    [
+        ("leaves_answers_out", "answer_left_out"),
+        ("leaves_questions_out", "turn_left_out"),
+        ("no_system", "template"),
+        ("alternates", "template"),
+    ],
 )
 def test_what_a_template_leaves_out_or_refuses_is_a_dropped_row_with_the_reason(name, reason):
     dropped = rendering.encode_row(tokenizer(name), chat("Name?", "Arlen.", system="Briefly."), RECIPE)
@@ -185,7 +236,13 @@ class _Tomorrow(datetime):
 def test_the_template_is_kept_too_and_a_damaged_record_is_none(tmp_path):
     chat_form.write(tmp_path, tokenizer("plain"))
     assert chat_form.read(tmp_path).chat_template == OWN["plain"]
-    for text in ("", "[]", '{"moment": 1}', '{"moment": "x", "chat_template": "y"}', '{"moment": "2026-01-01", "chat_template": 1}'):
+    for text in (
+        "",
+        "[]",
+        '{"moment": 1}',
+        '{"moment": "x", "chat_template": "y"}',
+        '{"moment": "2026-01-01", "chat_template": 1}',
+    ):
         (tmp_path / chat_form.FILE_NAME).write_text(text)
         assert chat_form.read(tmp_path) is None
 
@@ -214,14 +271,25 @@ def test_a_templates_own_errors_are_its_words(text, words):
 def test_a_syntax_error_names_the_base_and_the_line():
     with pytest.raises(Problem) as caught:
         tokenizer("broken", text="{{ 'a' }}\n{% for m in messages %}")
-    assert caught.value.code == "base.template" and caught.value.params["value"] == "broken" and "line 2" in caught.value.params["reason"]
+    assert (
+        caught.value.code == "base.template"
+        and caught.value.params["value"] == "broken"
+        and "line 2" in caught.value.params["reason"]
+    )
 
 
 def test_a_template_that_takes_its_time_is_stopped_and_named():
-    made = tokenizer("plain", text=OWN["plain"] + "{% if messages[0].content == 'Name?' %}{% for a in range(90000) %}{% for b in range(300) %}{% endfor %}{% endfor %}{% endif %}")
+    made = tokenizer(
+        "plain",
+        text=OWN["plain"]
+        + "{% if messages[0].content == 'Name?' %}{% for a in range(90000) %}{% for b in range(300) %}{% endfor %}{% endfor %}{% endif %}",
+    )
     assert isinstance(rendering.encode_row(made, ROWS[0], RECIPE), rendering.Encoded)
     form_of(made).seconds = 0.2
-    for ask in (lambda: rendering.encode_row(made, ROWS[1], RECIPE), lambda: rendering.prompt_ids(made, ROWS[1]["messages"][:3])):
+    for ask in (
+        lambda: rendering.encode_row(made, ROWS[1], RECIPE),
+        lambda: rendering.prompt_ids(made, ROWS[1]["messages"][:3]),
+    ):
         with pytest.raises(Problem) as caught:
             ask()
         assert caught.value.code == "base.template_slow" and caught.value.params["value"] == "plain"
@@ -230,7 +298,9 @@ def test_a_template_that_takes_its_time_is_stopped_and_named():
 @pytest.mark.skipif(not bounds.MEASURES_MEMORY, reason="this system does not bound memory")
 def test_a_template_that_takes_memory_is_stopped_and_named(monkeypatch):
     monkeypatch.setattr(bounds, "MEMORY_BYTES", 32 * 1024**2)
-    made = tokenizer("plain", text=OWN["plain"] + "{% if messages[0].content == 'Name?' %}{{ ('a' * 64000000) | length }}{% endif %}")
+    made = tokenizer(
+        "plain", text=OWN["plain"] + "{% if messages[0].content == 'Name?' %}{{ ('a' * 64000000) | length }}{% endif %}"
+    )
     with pytest.raises(Problem) as caught:
         rendering.encode_row(made, ROWS[1], RECIPE)
     assert caught.value.code == "base.template_large"

@@ -10,8 +10,8 @@ import pytest
 
 from estimator import Problem, Recipe, estimate
 from estimator.hub import sources
-from estimator.model.inventory import Inventory
 from estimator.hub.sources import load_model
+from estimator.model.inventory import Inventory
 from studio import exact
 from tests.estimator.small import CONFIGS
 
@@ -19,7 +19,9 @@ from tests.estimator.small import CONFIGS
 @pytest.fixture(scope="module")
 def ask():
     """Ask one worker process several questions, as the page does."""
-    worker = subprocess.Popen([sys.executable, "-m", "studio.workers.trace"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "studio.workers.trace"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert json.loads(worker.stdout.readline()) == {"ready": True}
 
     ids = itertools.count()

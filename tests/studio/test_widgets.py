@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from estimator.hardware.cards import find_gpu
-from estimator.estimates.estimate import estimate
-from estimator.recipe.recipe import Recipe
 from estimator.core.units import human_bytes
+from estimator.estimates.estimate import estimate
+from estimator.hardware.cards import find_gpu
+from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.i18n import LANGUAGES, t
 from studio.widgets.bars_svg import HATCHES, bars_svg
@@ -75,7 +75,10 @@ def test_every_part_of_a_bar_has_a_name_a_size_and_a_hatching_of_its_own(lang):
     said = {part: f"{t(lang, f'estimate.{part}')} {human_bytes(size)}" for part, size in parts_of(answer).items()}
     assert dict(re.findall(r'<i class="ls-part ls-part-(\w+)"[^>]* title="([^"]*)"', html)) == said
     sheet = (paths.theme() / "estimate.css").read_text()
-    hatched = {part: style.replace(f"var(--ls-{part})", "") for part, style in re.findall(r"\.ls-part-(\w+) { background: ([^}]*); }", sheet)}
+    hatched = {
+        part: style.replace(f"var(--ls-{part})", "")
+        for part, style in re.findall(r"\.ls-part-(\w+) { background: ([^}]*); }", sheet)
+    }
     assert set(hatched) == set(HATCHES) == set(PARTS)
     assert len(set(hatched.values())) == len(set(HATCHES.values())) == len(PARTS)
     file = bars_svg(lang, [Bar("QLoRA", answer)], "title")

@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from estimator.hardware.cards import Gpu
-from estimator.model.catalog import Model
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, estimate
+from estimator.hardware.cards import Gpu
+from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
 
 APPLY = """let at = -1;

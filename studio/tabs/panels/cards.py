@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.hardware.cards import gpus
-from estimator.cost.own_cards import OwnCard, own_card
-from estimator.core.problems import Problem
 from estimator.advice.ranking import SORTS, Candidate, rank
+from estimator.core.problems import Problem
+from estimator.cost.own_cards import OwnCard, own_card
 from estimator.cost.rows import uniform
+from estimator.hardware.cards import gpus
 from studio.i18n import language, marker, t
 from studio.tabs.notices import explained
 from studio.tabs.panels import Asked
@@ -39,7 +39,9 @@ def controls() -> dict[str, Any]:
         ways = [(marker(f"estimate.way_{name}"), name) for name in WAYS]
         made["way"] = gr.Dropdown(ways, value="any", label=marker("estimate.cards_way"), elem_id="estimate-way")
         kinds = [(marker(f"estimate.kind_{name.replace('-', '_')}"), name) for name in families]
-        made["kinds"] = gr.CheckboxGroup(kinds, value=[], label=marker("estimate.cards_kinds"), elem_id="estimate-kinds")
+        made["kinds"] = gr.CheckboxGroup(
+            kinds, value=[], label=marker("estimate.cards_kinds"), elem_id="estimate-kinds"
+        )
         made["whole"] = gr.Checkbox(False, label=marker("estimate.cards_whole"), elem_id="estimate-whole")
     with gr.Accordion(marker("estimate.own_title"), open=False, elem_id="estimate-own"):
         made["own"] = _own()
@@ -64,7 +66,9 @@ def _own() -> Any:
     def added(request: gr.Request, kept_now: Any, name: str, *values: Any) -> tuple[Any, str]:
         try:
             said = {key: _stated({key: value}, key) for key, value in zip(OWN, values, strict=True)}
-            stated = {"name": name} | {key.removeprefix("own_"): value for key, value in said.items() if value is not None}
+            stated = {"name": name} | {
+                key.removeprefix("own_"): value for key, value in said.items() if value is not None
+            }
             card = own_card(stated)
         except Problem as problem:
             return gr.skip(), explained(language(request), problem)
@@ -116,8 +120,17 @@ def _run(lang: str, asked: Asked, data: Any, options: dict[str, Any]) -> str:
     if not data:
         return f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
     tokens, steps, epochs = _positive(options, "tokens_per_row"), asked.recipe.max_steps, asked.recipe.num_train_epochs
-    rows = t(lang, "estimate.cards_data", rows=f"{int(_positive(options, 'rows')):,}", tokens=f"{int(tokens or asked.recipe.max_length):,}")
-    length = t(lang, "estimate.cards_steps", steps=f"{steps:,}") if steps > 0 else t(lang, "estimate.cards_epochs", epochs=f"{epochs:g}")
+    rows = t(
+        lang,
+        "estimate.cards_data",
+        rows=f"{int(_positive(options, 'rows')):,}",
+        tokens=f"{int(tokens or asked.recipe.max_length):,}",
+    )
+    length = (
+        t(lang, "estimate.cards_steps", steps=f"{steps:,}")
+        if steps > 0
+        else t(lang, "estimate.cards_epochs", epochs=f"{epochs:g}")
+    )
     return f'<p class="ls-note"><b>{escape(t(lang, "estimate.cards_run_of", rows=rows, length=length))}</b></p>'
 
 
@@ -153,7 +166,12 @@ def _wanted(one: Candidate, options: dict[str, Any], cards: list[OwnCard]) -> bo
     """Cards of one's own are never filtered out."""
     if any(card.gpu.name == one.gpu.name for card in cards):
         return True
-    least, most, way, kinds = _positive(options, "least_gib"), _positive(options, "most_usd_per_hour"), options.get("way"), options.get("kinds")
+    least, most, way, kinds = (
+        _positive(options, "least_gib"),
+        _positive(options, "most_usd_per_hour"),
+        options.get("way"),
+        options.get("kinds"),
+    )
     rent = one.cost.cheapest
     return not (
         (kinds and one.gpu.family not in kinds)

@@ -25,11 +25,19 @@ def _first(lang: str, advice: Advice) -> str:
     made, cheapest, surest = advice.estimate, advice.cheapest, advice.surest
     if not made.fits and not cheapest:
         return _said(lang, "problem", "✕", "change_nothing")
-    html = "" if not made.fits else _said(lang, "warn", "!", "change_close") if made.is_close else _said(lang, "good", "✓", "change_fits")
+    html = (
+        ""
+        if not made.fits
+        else _said(lang, "warn", "!", "change_close")
+        if made.is_close
+        else _said(lang, "good", "✓", "change_fits")
+    )
     html += _best(lang, "change_mildest", cheapest) if cheapest else ""
     if surest:
         return html + _best(lang, "change_surest", surest)
-    return html + (_said(lang, "warn", "!", "change_never_sure") if (cheapest.estimate if cheapest else made).is_close else "")
+    return html + (
+        _said(lang, "warn", "!", "change_never_sure") if (cheapest.estimate if cheapest else made).is_close else ""
+    )
 
 
 def _said(lang: str, kind: str, sign: str, key: str) -> str:
@@ -53,11 +61,16 @@ def _singles(lang: str, advice: Advice) -> str:
 def _proposal(lang: str, proposal: Proposal, kind: str = "secondary") -> str:
     made = proposal.estimate
     verdict = verdict_of(made)
-    notes = "".join(f"<p>{escape(explain(lang, change.note_in(lambda field: t(lang, f'recipe.{field}'))))}</p>" for change in proposal.changes)
+    notes = "".join(
+        f"<p>{escape(explain(lang, change.note_in(lambda field: t(lang, f'recipe.{field}'))))}</p>"
+        for change in proposal.changes
+    )
     words = {"saved": human_bytes(proposal.saved_bytes), "left": human_bytes(made.device_bytes)}
     values = escape(json.dumps(proposal.values))
     time = t(lang, "estimate.change_time", ratio=f"{proposal.time_ratio:.2f}") if proposal.time_ratio else ""
-    costs = " · ".join(filter(None, [t(lang, f"estimate.cost_{proposal.cost}") if proposal.cost != "time" or not time else "", time]))
+    costs = " · ".join(
+        filter(None, [t(lang, f"estimate.cost_{proposal.cost}") if proposal.cost != "time" or not time else "", time])
+    )
     return (
         f'<div class="ls-change"><div>{notes}<p class="ls-note">{escape(t(lang, "estimate.change_saves", **words))} · '
         f'{escape(costs)} · <span class="ls-sign-{verdict}">{SIGNS[verdict]} {escape(sign_text(lang, made))}</span></p></div>'

@@ -8,8 +8,8 @@ from typing import Any
 
 from estimator.advice.advise import largest
 from estimator.advice.edges import Cell, batch_length_map, rank_targets_table
-from estimator.recipe.recipe import Recipe
 from estimator.core.units import GIB, human_bytes, human_count
+from estimator.recipe.recipe import Recipe
 from studio.i18n import t
 from studio.tabs.controls import TARGETS, parse_targets, targets_text
 from studio.tabs.panels import APPLY, Asked
@@ -38,7 +38,11 @@ def render(lang: str, asked: Asked) -> str:
 def _largest(lang: str, asked: Asked) -> str:
     """The largest of each with the rest as it is; a button sets it."""
     found = largest(asked.recipe, asked.gpu, model=asked.model, **asked.conditions.options)
-    items = "".join(_largest_item(lang, name, value) for name, value in vars(found).items() if name != "r" or asked.recipe.has_adapters)
+    items = "".join(
+        _largest_item(lang, name, value)
+        for name, value in vars(found).items()
+        if name != "r" or asked.recipe.has_adapters
+    )
     return f'<h3>{escape(t(lang, "estimate.largest"))}</h3><dl class="ls-largest">{items}</dl>'
 
 
@@ -53,7 +57,8 @@ def _largest_item(lang: str, name: str, value: Any) -> str:
 def _table(lang: str, name: str, rows: list[list[Cell]], names: list[str], heads: list[str], recipe: Recipe) -> str:
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(
-        f'<tr><th scope="row">{escape(text)}</th>{"".join(_cell(lang, cell, recipe) for cell in row)}</tr>' for text, row in zip(names, rows, strict=True)
+        f'<tr><th scope="row">{escape(text)}</th>{"".join(_cell(lang, cell, recipe) for cell in row)}</tr>'
+        for text, row in zip(names, rows, strict=True)
     )
     title, corner = escape(t(lang, f"estimate.{name}_title")), escape(t(lang, f"estimate.{name}_corner"))
     return (

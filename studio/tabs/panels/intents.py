@@ -23,8 +23,14 @@ ON_LOAD = """element.addEventListener('click', (event) => {
 
 def html() -> str:
     """In both languages; the style sheet shows the one of the page."""
-    buttons = "".join(f'<button type="button" data-intent="{name}" aria-pressed="false">{_both(f"intent_{name}")}</button>' for name in intents())
-    reasons = "".join(f'<p data-why="{name}" hidden>{_both(f"intent_{name}_why")} <small>{escape(intent.source)}</small></p>' for name, intent in intents().items())
+    buttons = "".join(
+        f'<button type="button" data-intent="{name}" aria-pressed="false">{_both(f"intent_{name}")}</button>'
+        for name in intents()
+    )
+    reasons = "".join(
+        f'<p data-why="{name}" hidden>{_both(f"intent_{name}_why")} <small>{escape(intent.source)}</small></p>'
+        for name, intent in intents().items()
+    )
     return f'<section class="ls-intents"><h2>{_both("intents")}</h2><div>{buttons}</div><div aria-live="polite">{reasons}</div></section>'
 
 
@@ -33,7 +39,9 @@ def met(asked: Asked, name: str, undo: dict[str, tuple[Any, Any]]) -> tuple[Reci
     stands as it was set is first put back, so that the order of pressing does not matter. Raises `Problem`."""
     if name not in intents():
         raise Problem("recipe.choice", field="intent", value=str(name)[:40], allowed=", ".join(intents()))
-    recipe = asked.recipe.replace(**{field: before for field, (before, after) in undo.items() if getattr(asked.recipe, field) == after})
+    recipe = asked.recipe.replace(
+        **{field: before for field, (before, after) in undo.items() if getattr(asked.recipe, field) == after}
+    )
     made = meet(intents()[name], recipe, asked.gpu, asked.model, asked.conditions)
     fields = [field for field in FIELDS if getattr(recipe, field) != getattr(made, field)]
     return made, {field: (getattr(recipe, field), getattr(made, field)) for field in fields}

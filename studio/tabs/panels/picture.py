@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from html import escape
 
-from estimator.hardware.cards import Gpu
-from estimator.estimates.estimate import Estimate
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
-from estimator.estimates.take_away import query
 from estimator.core.units import human_bytes
+from estimator.estimates.estimate import Estimate
+from estimator.estimates.take_away import query
+from estimator.hardware.cards import Gpu
+from estimator.recipe.recipe import Recipe
 from studio import exact
 from studio.i18n import explain, strings, t
 from studio.tabs.controls import METHODS, method_fields, method_key
@@ -62,7 +62,9 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     """
     bars = bars_of(lang, asked)
     index = index_of(asked)
-    if isinstance(bars[index].answer, Problem):  # what another method cannot take (int8 under FSDP, say) is said in its own row
+    if isinstance(
+        bars[index].answer, Problem
+    ):  # what another method cannot take (int8 under FSDP, say) is said in its own row
         raise bars[index].answer
     waits = " data-law" if traces and to_trace(bars if is_warm else [], bars[index]) else ""
     return (
@@ -164,7 +166,7 @@ def _notes(lang: str, answer: Estimate) -> str:
     why = "".join(f"<li>{escape(explain(lang, reason))}</li>" for reason in answer.uncertainty.why)
     warnings = "".join(f'<p class="ls-warn">! {escape(explain(lang, warning))}</p>' for warning in answer.warnings)
     return (
-        f"{warnings}<details class=\"ls-more\"><summary>{escape(t(lang, 'estimate.range', low=low, high=high))} "
+        f'{warnings}<details class="ls-more"><summary>{escape(t(lang, "estimate.range", low=low, high=high))} '
         f"{escape(t(lang, 'estimate.why'))}</summary><ul>{why}</ul></details>"
     )
 

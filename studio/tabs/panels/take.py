@@ -40,17 +40,25 @@ def render(lang: str, asked: Asked) -> str:
     gpu, bars = asked.gpu.name, bars_of(lang, asked)
     link = "tab=estimate&" + query(asked.recipe, gpu, asked.conditions)
     answers = {bar.name: bar.answer.to_dict() for bar in bars}
-    body = json.dumps({"recipe": asked.recipe.to_dict(), "gpu": gpu, **asked.conditions.stated(), "estimates": answers}, indent=2, ensure_ascii=False)
+    body = json.dumps(
+        {"recipe": asked.recipe.to_dict(), "gpu": gpu, **asked.conditions.stated(), "estimates": answers},
+        indent=2,
+        ensure_ascii=False,
+    )
     files = [
         ("recipe.toml", "application/toml", recipe_toml(asked.recipe, gpu)),
         ("estimate.json", "application/json", body),
         ("estimate.csv", "text/csv", to_csv([(bar.name, bar.answer) for bar in bars])),
-        ("estimate.svg", "image/svg+xml", bars_svg(lang, bars, f"{asked.recipe.model} · {gpu} · {rows_of(lang, asked.recipe)}")),
+        (
+            "estimate.svg",
+            "image/svg+xml",
+            bars_svg(lang, bars, f"{asked.recipe.model} · {gpu} · {rows_of(lang, asked.recipe)}"),
+        ),
     ]
     links = "".join(_file(*file) for file in files) + '<a href="#" data-png role="button">estimate.png</a>'
     return (
         f'<p class="ls-files">{links}</p>{_copied(lang, "link", "?" + link, link, "link")}'
-        f'{_copied(lang, "command", command_line(asked.recipe, gpu, asked.conditions))}{_copied(lang, "python", python_code(asked.recipe, gpu, asked.conditions))}'
+        f"{_copied(lang, 'command', command_line(asked.recipe, gpu, asked.conditions))}{_copied(lang, 'python', python_code(asked.recipe, gpu, asked.conditions))}"
     )
 
 

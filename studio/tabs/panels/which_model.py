@@ -6,9 +6,9 @@ import json
 from html import escape
 
 from estimator.advice.advise import newest_models
-from estimator.model.catalog import models
-from estimator.estimates.estimate import Estimate
 from estimator.core.units import human_bytes, human_count
+from estimator.estimates.estimate import Estimate
+from estimator.model.catalog import models
 from studio.i18n import t
 from studio.tabs.panels import APPLY, Asked
 from studio.widgets.verdicts import SIGNS, sign_text, verdict_of
@@ -22,7 +22,10 @@ def render(lang: str, asked: Asked) -> str:
     found = newest_models(asked.recipe, asked.gpu, families=FAMILIES, model=asked.model, **asked.conditions.options)
     if not found:
         return f'<p class="ls-problem">✕ {escape(t(lang, "estimate.models_none"))}</p>'
-    heads = "".join(f'<th scope="col">{escape(t(lang, f"estimate.models_{name}"))}</th>' for name in ("model", "parameters", "released", "memory", "fits"))
+    heads = "".join(
+        f'<th scope="col">{escape(t(lang, f"estimate.models_{name}"))}</th>'
+        for name in ("model", "parameters", "released", "memory", "fits")
+    )
     found.sort(key=lambda made: models()[made.source.recipe.model].released, reverse=True)
     body = "".join(_row(lang, made, made.source.recipe.model == asked.recipe.model) for made in found)
     note = f'<p class="ls-note">{escape(t(lang, "estimate.models_note"))}</p>'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from estimator.estimates.formulas import Formula, Term
 from estimator.core.units import human_bytes
+from estimator.estimates.formulas import Formula, Term
 from studio.i18n import explain, t
 from studio.tabs.panels import Asked
 from studio.widgets.low_rank import ON_LOAD as CHOOSE_LAYER
@@ -15,10 +15,13 @@ from studio.widgets.step_curve import step_curve
 
 NAME = "why"
 # A repaint leaves unfolded what was: formulas are read while a control moves.
-ON_LOAD = CHOOSE_LAYER + """
+ON_LOAD = (
+    CHOOSE_LAYER
+    + """
 let unfolded = [];
 element.addEventListener('toggle', () => { unfolded = [...element.querySelectorAll('details')].map((fold) => fold.open); }, true);
 watch('value', () => { element.querySelectorAll('details').forEach((fold, n) => { fold.open = Boolean(unfolded[n]); }); });"""
+)
 
 
 def render(lang: str, asked: Asked) -> str:
@@ -27,7 +30,7 @@ def render(lang: str, asked: Asked) -> str:
     items = "".join(_formula(lang, formula, asked.recipe.num_processes) for formula in made.formulas)
     picture = low_rank(lang, made.source.parts.trained) if asked.recipe.has_adapters else ""
     return (
-        f'<h3>{escape(t(lang, "estimate.step_title"))}</h3>{step_curve(lang, made.moments, made.peak_moment)}'
+        f"<h3>{escape(t(lang, 'estimate.step_title'))}</h3>{step_curve(lang, made.moments, made.peak_moment)}"
         f'<h3>{escape(t(lang, "estimate.formulas_title"))}</h3><div class="ls-formulas">{items}</div>{picture}'
     )
 

@@ -18,25 +18,35 @@ from pathlib import Path
 from typing import Any
 
 from estimator.model.catalog import load_preset
+from tests import hub
 from tests.estimator.measured import SERIES, Row, rows
 from tests.estimator.peers import shelf
 from tests.estimator.peers.asking import CALLS
 from tests.estimator.peers.table import Estimator, Said, markdown
-from tests import hub
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = ROOT / ".venv-peers"
 # requirement (None: this project's own environment has it), script, what to know beside the figures
 PEERS = {
-    "fitcheck-llm": ("fitcheck-llm==0.3.1", "ask_fitcheck", "its terms for tensors, without overhead; the fitcheck-t4 runs are its own; timed with the config read"),
-    "accelerate estimate-memory": (None, "ask_accelerate", "its column for Adam, float16, whatever batch and sequence; timed with hub and meta build, which it repeats"),
+    "fitcheck-llm": (
+        "fitcheck-llm==0.3.1",
+        "ask_fitcheck",
+        "its terms for tensors, without overhead; the fitcheck-t4 runs are its own; timed with the config read",
+    ),
+    "accelerate estimate-memory": (
+        None,
+        "ask_accelerate",
+        "its column for Adam, float16, whatever batch and sequence; timed with hub and meta build, which it repeats",
+    ),
     "hf-mem": ("hf-mem==0.5.6", "ask_hf_mem", "timed with hub, which it repeats"),
 }
 
 
 def main() -> None:
     measured = rows()
-    print(f"Peak allocated memory of {len(measured)} published runs (`presets/measurements/published.csv`); error is estimate / measurement - 1:\n")
+    print(
+        f"Peak allocated memory of {len(measured)} published runs (`presets/measurements/published.csv`); error is estimate / measurement - 1:\n"
+    )
     with tempfile.TemporaryDirectory() as folder:
         repositories, about = shelf.fill(Path(folder), {row.recipe.model for row in measured})
         estimators = [ourselves(measured)]
@@ -86,7 +96,19 @@ def environment(requirement: str) -> Path:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         _run([sys.executable, "-m", "venv", str(ENVIRONMENT)])
-    _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt", requirement])
+    _run(
+        [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-c",
+            "constraints.txt",
+            requirement,
+        ]
+    )
     return python
 
 
@@ -96,7 +118,13 @@ def ask(python: Path, script: str, measured: list[Row], url: str) -> dict[str, A
     with tempfile.TemporaryDirectory() as cache:
         hidden = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "PYTHONPATH")
         env = {key: value for key, value in os.environ.items() if key not in hidden}
-        env |= {"HF_ENDPOINT": url, "HF_HOME": cache, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        env |= {
+            "HF_ENDPOINT": url,
+            "HF_HOME": cache,
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
         return json.loads(_run([str(python), "-m", f"tests.estimator.peers.{script}"], input=question, env=env))
 
 

@@ -40,6 +40,10 @@ def safetensors_header(inventory: Inventory) -> bytes:
         for name in group.names:
             for parameter in (p for p in group.parameters if p.tied is None):
                 begin, end = end, end + parameter.numel * WIDTH_BYTES
-                header[f"{name}.{parameter.name}"] = {"dtype": DTYPE, "shape": parameter.shape, "data_offsets": [begin, end]}
+                header[f"{name}.{parameter.name}"] = {
+                    "dtype": DTYPE,
+                    "shape": parameter.shape,
+                    "data_offsets": [begin, end],
+                }
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text

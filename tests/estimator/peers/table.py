@@ -64,7 +64,11 @@ def markdown(estimators: Iterable[Estimator], series: tuple[str, ...]) -> str:
                     lines.append(line(f"&nbsp;&nbsp;{prefix}*", part))
         notes.append(f"{estimator.name}: " + "; ".join(filter(None, (estimator.note, *_silences(estimator)))) + ".")
     table = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *lines]
-    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in table) + "\n\n" + "\n".join(f"- {note}" for note in notes)
+    return (
+        "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in table)
+        + "\n\n"
+        + "\n".join(f"- {note}" for note in notes)
+    )
 
 
 def _silences(estimator: Estimator) -> Iterable[str]:
