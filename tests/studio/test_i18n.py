@@ -104,3 +104,26 @@ def test_a_problem_is_said_in_the_readers_language():
     problem = Problem("run.gone", value="x")
     assert "没" in i18n.explain("zh-CN", problem) or "不" in i18n.explain("zh-CN", problem)
     assert i18n.explain("en", problem.to_dict()) == str(problem)
+
+
+ONE_TERM = {
+    "zh-CN": {
+        "基础模型": "基座模型", "基底模型": "基座模型", "底座": "基座", "内置小模型": "内置微型基座", "训练记录": "运行", "舍弃": "丢弃",
+        "回收处": "回收站", "工作进程": "进程", "(?<!站)模型编号": "模型站编号", "标记数": "词元", "令牌": "词元", "数据组": "数据集",
+    },
+    "en": {"foundation model": "base", "backing model": "base", "data ?directory": "data folder", "repo id": "hub id"},
+}  # fmt: skip
+"""What a sentence may not say, and the word of the glossary for it."""
+
+
+@pytest.mark.parametrize("lang", i18n.LANGUAGES)
+def test_one_thing_has_one_name(lang):
+    readme = (ROOT / {"zh-CN": "README.zh-CN.md", "en": "README.md"}[lang]).read_text(encoding="utf-8")
+    said = {**i18n.strings(lang), "README": readme, **({"": "\n".join(TEMPLATES.values())} if lang == "en" else {})}
+    found = {
+        (key, other, term)
+        for key, text in said.items()
+        for other, term in ONE_TERM[lang].items()
+        if re.search(other, text, re.IGNORECASE)
+    }
+    assert found == set()
