@@ -11,16 +11,20 @@ import shutil
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
 from studio.datasets.language import LanguageGuess
 from studio.datasets.text import clean, cleaned
-from studio.storage import storage_problems, sync, write_json
+from studio.storage import storage_problem, storage_problems, sync, write_json
 
 NAME_LIMIT_CHARACTERS = 120
 UNUSED_NAMES = 100
+_PLAIN = {"role", "content"}
+_AS_IS = json.JSONEncoder(ensure_ascii=False).encode
+_SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def safe_name(name: str) -> str:
@@ -72,24 +76,31 @@ class Draft:
     def keep(self, row: dict[str, Any], changed: bool = False) -> None:
         """Add a normalised row with its `row` number."""
         content = {key: row[key] for key in ("messages", "tools", "text") if key in row}
-        canonical = json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8")
-        self._hash.update(canonical + b"\n")
-        self.text_bytes += len(canonical)
+        stored, canonical = _written(content)
+        line = canonical.encode("utf-8")
+        self._hash.update(line + b"\n")
+        self.text_bytes += len(line)
         self._language.see(content)
-        with storage_problems(self.folder.parent):
-            self._rows.write(json.dumps({**content, "row": row["row"]}, ensure_ascii=False) + "\n")
+        self._write(self._rows, f'{stored[:-1]}, "row": {json.dumps(row["row"])}}}\n')
         self.kept += 1
         self.changed += changed
 
     def drop(self, row: int, reason: str, **params: Any) -> None:
         """Record a row that is left out."""
-        with storage_problems(self.folder.parent):
-            line = json.dumps({"row": row, "reason": reason, "params": cleaned(params)}, ensure_ascii=False)
-            self._dropped.write(line + "\n")
+        self._write(self._dropped, _AS_IS({"row": row, "reason": reason, "params": cleaned(params)}) + "\n")
         self.reasons[reason] += 1
 
-    def leave(self, unused: Iterable[str]) -> None:
+    def _write(self, file: Any, line: str) -> None:
+        """Once a row: `storage_problems` as a context would cost as much as the writing."""
+        try:
+            file.write(line)
+        except OSError as error:
+            raise storage_problem(error, self.folder.parent) or error from error
+
+    def leave(self, unused: Collection[str]) -> None:
         """Count a row's columns and keys that nobody reads. Where an object has ever other keys, it is counted as one."""
+        if not unused:
+            return
         names = {clean(name)[:NAME_LIMIT_CHARACTERS] for name in unused}
         is_full = len(self.unused) >= UNUSED_NAMES
         self.unused.update({name.partition(".")[0] if is_full and name not in self.unused else name for name in names})
@@ -145,6 +156,20 @@ class Draft:
                 self.stop()
                 (to_eval if index in chosen else to_train).write(line)
         source.unlink()
+
+
+def _written(content: dict[str, Any]) -> tuple[str, str]:
+    """A row's content as JSON: as it is stored, and with sorted keys, which is what the fingerprint covers.
+
+    Nearly all rows are messages of a role and a content. Of these each text is written once, and not by each of two encoders.
+    """
+    messages = content.get("messages")
+    if len(content) != 1 or not messages or not all(message.keys() == _PLAIN for message in messages):
+        return _AS_IS(content), _SORTED(content)
+    texts = [(encode_basestring(one["role"]), encode_basestring(one["content"])) for one in messages]
+    stored = ", ".join(f'{{"role": {role}, "content": {text}}}' for role, text in texts)
+    canonical = ", ".join(f'{{"content": {text}, "role": {role}}}' for role, text in texts)
+    return f'{{"messages": [{stored}]}}', f'{{"messages": [{canonical}]}}'
 
 
 def eval_rows(rows: int, share: float, seed: int) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from studio.datasets.columns import COLUMNS, as_verdict, columns_of, unused_columns
@@ -88,7 +89,7 @@ def normalise(
         content = one.content(shape)
     finally:
         if unused is not None:
-            unused |= one.cleaner.unused | set(unused_columns(row, one.used))
+            unused.update(one.cleaner.unused, unused_columns(row, one.used))
     return content, one.cleaner.changed
 
 
@@ -117,25 +118,15 @@ class _Row:
             else {"messages": self._messages(shape)}
         )
         offered = self.row.get(self.columns.get("tools")) or self._openai_input().get("tools")
-        if tools := tools_of(offered, self._name("tools")):
+        if not is_blank(offered) and (tools := tools_of(offered, self._name("tools"))):
             made["tools"] = tools
         return made
 
-    def _parts(self, shape: str) -> set[str]:
+    def _parts(self, shape: str) -> frozenset[str]:
         """The parts that this shape reads of this row."""
-        if shape == "text":
-            return {"text"}
-        parts = {"system", "tools", "media"}
-        if shape == "unpaired":
-            parts.add(self._verdict_part())
-        if self._turns(shape):
-            parts.add(self._turns(shape))
-        else:
-            parts |= {self.asked, "history", "output", "reasoning"}
-            parts |= {"input"} if self.asked == "instruction" else set()
-        if shape == "preference" and "chosen" in self.columns:
-            parts = parts - {"output", "reasoning"} | {"chosen"}
-        return parts
+        is_chosen = shape == "preference" and "chosen" in self.columns
+        verdict = self._verdict_part() if shape == "unpaired" else None
+        return _parts_read(shape == "text", self._turns(shape), self.asked, is_chosen, verdict)
 
     def _turns(self, shape: str) -> str | None:
         """The part that holds the turns, or None where a column asks and another answers."""
@@ -187,8 +178,10 @@ class _Row:
         return self._with_system([*self._history(), {"role": "user", "content": question}])
 
     def _history(self) -> list[Message]:
-        found = listed(self.row.get(self.columns.get("history")), self._name("history"))
         messages: list[Message] = []
+        if is_blank(self.row.get(self.columns.get("history"))):
+            return messages
+        found = listed(self._cell("history"), self._name("history"))
         for pair in [] if is_blank(found) else found if isinstance(found, (list, tuple)) else [found]:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 raise RowError("type", column=self._name("history"), found=type_word(pair))
@@ -255,6 +248,19 @@ class _Row:
         """OpenAI's preference rows: `input` is an object with the messages and the tools."""
         asked = self.row.get(self.columns.get(self.asked))
         return asked if isinstance(asked, dict) and is_conversation(asked.get("messages")) else {}
+
+
+@cache
+def _parts_read(is_text: bool, turns: str | None, asked: str, is_chosen: bool, verdict: str | None) -> frozenset[str]:
+    """The parts that are read of rows of one kind; asked for once a row."""
+    if is_text:
+        return frozenset({"text"})
+    parts = {"system", "tools", "media"} | ({verdict} if verdict else set())
+    if turns:
+        parts.add(turns)
+    else:
+        parts |= {asked, "history", "output", "reasoning"} | ({"input"} if asked == "instruction" else set())
+    return frozenset(parts - {"output", "reasoning"} | {"chosen"} if is_chosen else parts)
 
 
 def label_is_class(values: list[Any]) -> bool:

@@ -28,6 +28,8 @@ FORMATS = {
 _MAGIC = {b"PAR1": "Parquet", b"PK\x03\x04": "Excel / ZIP", b"\x1f\x8b": "gzip", b"%PDF": "PDF", b"\x89PNG": "PNG"}
 _FORMAT_OF_MAGIC = {"Parquet": "parquet"}
 GZIP = "gzip"
+# Read at a time; between two reads a cancelled reading ends.
+READ_BYTES = 128 * 1024
 
 
 class RowError(Exception):
@@ -69,7 +71,7 @@ class Source:
         """Its bytes, unpacked where it is a gzip file."""
         with self.path.open("rb", buffering=0) as file:
             self._file = file
-            watched = io.BufferedReader(_Watched(file, self.stop), io.DEFAULT_BUFFER_SIZE)
+            watched = io.BufferedReader(_Watched(file, self.stop), READ_BYTES)
             try:
                 yield gzip.GzipFile(fileobj=watched) if self.compressed else watched
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -8,15 +8,21 @@ from typing import Any
 # Line breaks and tabs are text; everything else below a space is debris of a conversion.
 _DEBRIS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_ODD = re.compile(f"[\r\ud800-\udfff{_DEBRIS.pattern[1:-1]}]")
+"""What `clean` changes: nearly every text has none of it, and one look says so."""
 
 
 def clean(text: str) -> str:
     """Without control characters and half characters; line ends as `\\n`."""
+    if not _ODD.search(text):
+        return str(text)  # of a subclass too: what comes out is text
     return _SURROGATES.sub("\ufffd", _DEBRIS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def without_blank_lines_around(text: str) -> str:
     """Wholly blank lines at both ends are cut, and nothing else: the first line of code keeps its indentation."""
+    if not text[:1].isspace() and not text[-1:].isspace():
+        return text
     body = text.rstrip()
     text = body + text[len(body) :].partition("\n")[0]
     body = text.lstrip()

@@ -77,7 +77,7 @@ def is_blank(value: Any) -> bool:
 
 def _is_nothing(value: Any) -> bool:
     if isinstance(value, str):
-        return not value.strip()
+        return not value or value.isspace()
     return is_missing(value) or isinstance(value, (list, tuple, dict)) and not value
 
 
@@ -176,7 +176,7 @@ class Cleaner:
         elif type(value) is not str:
             value = self._as_text(value, column)
         text = clean(value)
-        if not text.strip():
+        if not text or text.isspace():
             if empty:
                 return ""
             raise RowError("empty", column=column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import json
 import os
 
@@ -93,7 +94,11 @@ def test_a_disk_that_refuses_leaves_nothing_and_says_so(store, monkeypatch, code
     elif moment == "open":
         monkeypatch.setattr(draft.Path, "mkdir", refuse)
     else:
-        monkeypatch.setattr(draft.json, "dumps", lambda *_, **__: _Refusing(code))
+        real = draft.Path.open
+        refusing = lambda self, *mode, **words: (  # noqa: E731
+            _Refusing(code) if self.name == "rows.jsonl" and "w" in mode else real(self, *mode, **words)
+        )
+        monkeypatch.setattr(draft.Path, "open", refusing)
     with pytest.raises(Problem) as caught:
         store.add("lost", rows(2), eval_share=0)
     monkeypatch.undo()
@@ -101,15 +106,14 @@ def test_a_disk_that_refuses_leaves_nothing_and_says_so(store, monkeypatch, code
     assert [path.name for path in store.root.iterdir()] == [before.id]
 
 
-class _Refusing(str):
-    """Text whose writing fails, as it would on a full disk."""
+class _Refusing(io.StringIO):
+    """A file whose writing fails, as it would on a full disk."""
 
-    def __new__(cls, code):
-        self = super().__new__(cls, "{}")
+    def __init__(self, code):
+        super().__init__()
         self.code = code
-        return self
 
-    def __add__(self, _):
+    def write(self, _):
         raise OSError(self.code, os.strerror(self.code))
 
 
@@ -182,6 +186,25 @@ def test_a_dataset_of_an_older_version_takes_defaults_for_what_it_did_not_know(s
         json.dumps({key: value for key, value in meta.items() if key not in ("columns", "unused")})
     )
     assert store.list()[0].unused == {} and store.damaged() == {}
+
+
+MESSAGE = st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "tool"]), st.text())
+CALL = st.fixed_dictionaries({"name": st.text(), "arguments": st.dictionaries(st.text(), st.integers() | st.text())})
+CALLING = st.builds(lambda message, call: {**message, "tool_calls": [call]}, MESSAGE, CALL)
+CONTENT = st.one_of(
+    st.fixed_dictionaries({"text": st.text()}),
+    st.fixed_dictionaries({"messages": st.lists(MESSAGE)}),
+    st.fixed_dictionaries({"messages": st.lists(MESSAGE, min_size=1), "tools": st.lists(CALL)}),
+    st.fixed_dictionaries({"messages": st.lists(MESSAGE | CALLING)}),
+)  # fmt: skip
+
+
+@given(CONTENT)
+def test_rows_are_written_as_json_writes_them(content):
+    """Plain rows take a shorter way to the same letters."""
+    stored, canonical = draft._written(content)
+    assert stored == json.dumps(content, ensure_ascii=False)
+    assert canonical == json.dumps(content, ensure_ascii=False, sort_keys=True)
 
 
 def test_the_fingerprint_is_of_the_rows_and_of_nothing_else(store):
