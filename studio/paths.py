@@ -72,3 +72,9 @@ def samples() -> Path:
 
 def theme() -> Path:
     return assets() / "theme"
+
+
+def scripts() -> list[Path]:
+    """The page's own scripts; `frame.js` runs first."""
+    first = assets() / "scripts" / "frame.js"
+    return [first, *sorted(set((assets() / "scripts").glob("*.js")) - {first})]
