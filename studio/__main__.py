@@ -15,8 +15,8 @@ COMMANDS = {
     "estimate": "estimator.cli.cli",
     "advise": "estimator.cli.advise_command",
     "gpus": "estimator.cli.gpus_command",
-    "serving": "estimator.advice.serving",
-    "measure": "estimator.measure.measure",
+    "serving": "estimator.cli.serving_command",
+    "measure": "estimator.cli.measure_command",
     "dataset": "studio.datasets.command",
 }
 

@@ -12,7 +12,7 @@ import threading
 
 from estimator.core.problems import Problem
 from estimator.estimates.estimate import Estimate
-from estimator.parallel import parallel
+from estimator.parallel import plan
 from estimator.shelf import laws
 from studio import paths
 from studio.workers.client import Worker
@@ -41,7 +41,7 @@ def why_not(made: Estimate) -> Problem | None:
 def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, evaluation: bool = False) -> None:
     """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long; with `evaluation`
     also for that of its evaluations, which the worker traces next in any case."""
-    parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
+    parts, recipe = made.source.parts, plan.on_device(made.source.recipe)
     key = _key(made)
     asked = {
         "model": parts.model.id,
@@ -69,6 +69,6 @@ def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, 
 
 def _key(made: Estimate) -> str:
     """Of the structure and its size: windows of attention make other laws for longer rows."""
-    parts, recipe = made.source.parts, parallel.on_device(made.source.recipe)
+    parts, recipe = made.source.parts, plan.on_device(made.source.recipe)
     structure = laws.key_of(recipe, LOOP, parts.platform, parts.batches)
     return f"{parts.model.id} {structure} {recipe.max_length.bit_length()}"

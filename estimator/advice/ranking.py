@@ -24,7 +24,7 @@ from estimator.hub.sources import open_model
 from estimator.law.law import Law, Row
 from estimator.model.catalog import Model
 from estimator.parallel import parallel
-from estimator.parallel.parallel import Sharded
+from estimator.parallel.plan import Sharded
 from estimator.recipe.batches import Batches
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws

@@ -1,4 +1,4 @@
-"""`lora-studio serving`: what a card holds when the model is used, for so many users at so long a context. No torch.
+"""What a card holds when the model is used, for so many users at so long a context. No torch.
 
 Weights as stored, K adapters, one cache a user, the logits of every user's next token, and one prompt being read at a time.
 Engines with a paged cache (vLLM) keep the same bytes a token in blocks of 16 tokens, and claim their share of the card at once:
@@ -8,16 +8,13 @@ Engines with a paged cache (vLLM) keep the same bytes a token in blocks of 16 to
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from estimator.adapters.adapters import trainables
-from estimator.cli import cli
 from estimator.core.problems import Problem
-from estimator.core.units import human_bytes, width_bytes
+from estimator.core.units import width_bytes
 from estimator.estimates.error_bar import reserved_over_allocated
 from estimator.estimates.peaks import inference_adapters_bytes, reading_bytes
 from estimator.hardware import cards
@@ -26,13 +23,14 @@ from estimator.hardware.machines import Machine, machine
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.analytic import analytic_law
-from estimator.law.law import LOOPS, Law
-from estimator.memory import kv_cache
+from estimator.law.law import Law
+from estimator.memory.kv_cache import KvCache
 from estimator.memory.load_events import block_rounding_bytes
 from estimator.memory.states import base_weights
 from estimator.model.catalog import Model
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import DTYPES, FIELDS, Recipe
-from estimator.shelf import evaluations
+from estimator.shelf import caches, evaluations
 
 STORAGES = ("none", "nf4", "fp4", "int8")
 MAX_USERS, MAX_ADAPTERS, MAX_CONTEXT = 1_000_000, 10_000, FIELDS["max_length"].limits["high"]
@@ -81,7 +79,7 @@ class _Served:
 
     model: Model
     recipe: Recipe
-    cache: kv_cache.KvCache
+    cache: KvCache
     law: Law
     weights_bytes: int
     adapters_bytes: int
@@ -153,7 +151,7 @@ def _served(model: Model, quantization: str, dtype: str, adapters: int, r: int, 
     )
     whole = weights.weights_bytes + weights.quantization_state_bytes + rounding
     own = adapters * inference_adapters_bytes(trained.parameters)
-    return _Served(model, recipe, kv_cache.of(model), law, whole, own, platform.workspace_bytes // 2)
+    return _Served(model, recipe, caches.of(model), law, whole, own, platform.workspace_bytes // 2)
 
 
 def _law(recipe: Recipe, model: Model, platform: Platform) -> Law | None:
@@ -228,79 +226,3 @@ def _last(holds: Callable[[int], bool], limit: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(
-        prog="lora-studio serving",
-        description="Memory of a model in use: weights, adapters, a cache for each user.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model", required=True, help=FIELDS["model"].allowed)
-    parser.add_argument("--users", default="1", metavar="N", help=f"users at once, 1 to {MAX_USERS:,}. Default: 1")
-    parser.add_argument(
-        "--context", default="4096", metavar="TOKENS", help="tokens of each user's conversation. Default: 4096"
-    )
-    parser.add_argument(
-        "--quantization", default="none", help=f"how the weights are stored: {', '.join(STORAGES)}. Default: none"
-    )
-    parser.add_argument("--dtype", default="bfloat16", help=f"{', '.join(DTYPES)}. Default: bfloat16")
-    parser.add_argument(
-        "--adapters",
-        default="0",
-        metavar="K",
-        help="LoRA adapters held beside the base, on all linear layers. Default: 0",
-    )
-    parser.add_argument("--r", default="16", help="their rank. Default: 16")
-    parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
-    cli.add_machine(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return cli.run_command("serving", build_parser(), _run, argv)
-
-
-def _run(options: dict[str, Any]) -> int:
-    if options["check"] and not options["gpu"]:
-        raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
-    whole = {name: _whole_number(name, options[name]) for name in ("users", "context", "adapters", "r")}
-    made = serving(
-        options["model"], options["gpu"], users=whole["users"], context_tokens=whole["context"], adapters=whole["adapters"], r=whole["r"],
-        quantization=options["quantization"], dtype=options["dtype"], **cli.machine_of(options),
-    )  # fmt: skip
-    print(json.dumps(made.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(made))
-    return cli.verdict(made) if options["check"] else cli.FITS
-
-
-def _whole_number(field: str, text: str) -> int:
-    digits = text.replace("_", "")
-    if not digits.lstrip("-").isdigit():
-        raise Problem("recipe.type", field=field, value=text[:80], allowed="a whole number")
-    return int(digits)
-
-
-def table(made: Serving) -> str:
-    """The sizing for a reader."""
-    lines = [
-        f"{made.model}  {made.dtype if made.quantization == 'none' else made.quantization}; {made.users:,} users at {made.context_tokens:,} tokens",
-        *(f"  {name.replace('_', ' '):<18} {human_bytes(size):>16}" for name, size in made.components.items()),
-        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  ({human_bytes(made.low_bytes)} to {human_bytes(made.high_bytes)})",
-        f"  {'a token of cache':<18} {human_bytes(made.token_bytes):>16}",
-    ]
-    if made.gpu and made.usable_bytes is not None:
-        verdict = "fits" if made.fits else "does not fit"
-        lines += [
-            "",
-            f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom {human_bytes(made.headroom_bytes)}",
-        ]
-        lines += [
-            f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} users: {made.max_context_tokens:,} tokens"
-        ]
-    return "\n".join(map(cli.one_line, lines + [f"  note: {note}" for note in made.notes]))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

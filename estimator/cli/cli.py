@@ -22,10 +22,10 @@ from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
 from estimator.estimates.peaks import Peak
 from estimator.hardware.machines import SYSTEMS, machine
 from estimator.hub.sources import model_from_config, open_model
-from estimator.law.law import LOOPS
 from estimator.model.catalog import Model
 from estimator.model.spec import MAX_CONFIG_BYTES, parse_config, read_config
-from estimator.parallel.parallel import ParallelPlan
+from estimator.parallel.plan import ParallelPlan
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.recipe.recipe_file import in_file, read_recipe
 

@@ -23,13 +23,14 @@ from estimator.hardware.machines import Machine, check_system, machine
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.analytic import is_dense
-from estimator.law.law import LOOPS, Row
+from estimator.law.law import Row
 from estimator.memory import stored
 from estimator.memory.states import base_weights
 from estimator.model.catalog import Model
-from estimator.parallel import parallel
-from estimator.parallel.parallel import Sharded
+from estimator.parallel import parallel, plan
+from estimator.parallel.plan import Sharded
 from estimator.recipe.batches import Batches
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import METHODS, Recipe
 from estimator.shelf import replays, streams
 
@@ -55,7 +56,7 @@ def estimate(
 ) -> Estimate:
     """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. Well under 1 ms once the law is loaded.
 
-    `model` saves looking `recipe.model` up (`estimator.hub.sources.open_model`); `loop` names who trains (`estimator.law.law.LOOPS`);
+    `model` saves looking `recipe.model` up (`estimator.hub.sources.open_model`); `loop` names who trains (`estimator.recipe.loop.LOOPS`);
     `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is to use;
     `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
     `derive` also one traced now and kept in `cache_dir`, else the nearest at hand (`estimator.shelf.nearest`), and else the closed form,
@@ -76,7 +77,7 @@ def estimate(
     if several and engine == "trace":
         what = {"value": recipe.num_processes, "other": "engine trace", "allowed": "Use engine law, or one process"}
         raise Problem("recipe.conflict", field="num_processes", **what)
-    parts = parts_of(parallel.on_device(recipe), model, loop, "cuda", platform, derive, cache_dir, batches)
+    parts = parts_of(plan.on_device(recipe), model, loop, "cuda", platform, derive, cache_dir, batches)
     refusals.check_head(parts.trained.targets, model.inventory, LOOPS[loop].fused_loss)
     if engine == "trace":
         from estimator.trace.exact import traced
@@ -99,12 +100,13 @@ def estimate(
             if model.config
             else None
         )
-        if (
-            replayed is None
-            and derive
-            and (replayed := streams.reserved_bytes(recipe, model, loop, platform, parts, derive, cache_dir, batches))
-        ):
-            replays.keep(replayed, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
+        if replayed is None and derive and not parts.trains_all:
+            temporary = parts.training.step_temporary_bytes
+            replayed = streams.reserved_bytes(
+                recipe, model, loop, platform, parts.law, temporary, derive, cache_dir, batches
+            )
+            if replayed:
+                replays.keep(replayed, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
         made = composed(recipe, where, parts, row, components, replayed, derive=derive)
     if not calibration or not calibration.records:
         return made
@@ -137,7 +139,7 @@ def composed(
     paged, slack, apart, own = parts.training.paged_bytes, 0, 0, components
     moment, whole = at if isinstance(at, str) else at.moment, parts
     if sharded:
-        context, usable = parallel.with_communicator(recipe, context, usable)
+        context, usable = plan.with_communicator(recipe, context, usable)
         parts, paged, slack = replace(parts, law=sharded.law), sharded.rank.paged_bytes, sharded.slack_bytes
         apart, own = sharded.gathering_bytes, sharded.own_components or components
     allocated = sum(components.values())

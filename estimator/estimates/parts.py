@@ -13,7 +13,7 @@ from estimator.estimates.calibration import RESIDENT_GROWTH, Calibration, narrow
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.analytic import analytic_law
-from estimator.law.law import LOOPS, Law, Loop, Point, Row
+from estimator.law.law import Law, Point, Row
 from estimator.law.layer_bytes import adapter_dtype
 from estimator.law.padding import adds_masks, with_padding
 from estimator.memory.load_events import loading
@@ -21,6 +21,7 @@ from estimator.memory.states import Training, Weights, base_weights, training_by
 from estimator.memory.stored import as_loaded
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS, Loop
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import evaluations, laws, nearest
 

@@ -13,12 +13,13 @@ from estimator.core.units import width_bytes
 from estimator.estimates import disk
 from estimator.estimates.parts import Parts
 from estimator.law.law import Law
-from estimator.memory import kv_cache
+from estimator.memory.kv_cache import KvCache
 from estimator.memory.states import base_weights
 from estimator.memory.stored import storage_of
 from estimator.model.catalog import Model
 from estimator.recipe.batches import eval_shape
 from estimator.recipe.recipe import Recipe
+from estimator.shelf import caches
 
 RUN = ("loading", "training_step", "evaluation", "saving")
 """Peaks of the run itself, which decide whether it fits; the others are judged apart."""
@@ -106,9 +107,9 @@ def evaluation_law(parts: Parts) -> tuple[Law, bool]:
     return (parts.evaluation, False) if parts.evaluation else (parts.law, True)
 
 
-def _cache_of(model: Model, derive: bool) -> kv_cache.KvCache | None:
+def _cache_of(model: Model, derive: bool) -> KvCache | None:
     try:
-        return kv_cache.of(model) if derive else kv_cache.find(model)
+        return caches.of(model) if derive else caches.find(model)
     except Problem:
         return None
 
@@ -142,7 +143,7 @@ def _generating(
     parts: Parts,
     step: Step,
     law: Law,
-    cache: kv_cache.KvCache | None,
+    cache: KvCache | None,
     kept_bytes: int,
     recipe: Recipe,
     rows: int,
@@ -169,7 +170,7 @@ def inference_adapters_bytes(parameters: int) -> int:
     return 4 * parameters
 
 
-def _chat(recipe: Recipe, parts: Parts, step: Step, law: Law, cache: kv_cache.KvCache | None) -> Peak:
+def _chat(recipe: Recipe, parts: Parts, step: Step, law: Law, cache: KvCache | None) -> Peak:
     """The two panes: the base once with the adapter on it, or beside it a whole model that was trained in full."""
     static = parts.static
     weights = static["weights"] + static["quantization_state"]

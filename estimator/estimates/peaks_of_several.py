@@ -12,7 +12,7 @@ from estimator.core.units import human_bytes
 from estimator.estimates import disk
 from estimator.estimates.parts import Parts
 from estimator.estimates.peaks import Peak, Step, evaluation_law, saving_host_bytes
-from estimator.parallel.parallel import Sharded
+from estimator.parallel.plan import Sharded
 from estimator.recipe.batches import eval_shape
 from estimator.recipe.recipe import Recipe
 

@@ -15,7 +15,7 @@ from estimator.estimates.formulas import Formula, explained, highest
 from estimator.estimates.parts import Parts
 from estimator.estimates.peaks import Peak, Step, largest, later_peaks
 from estimator.law.law import Point, Row
-from estimator.parallel.parallel import ParallelPlan, Sharded
+from estimator.parallel.plan import ParallelPlan, Sharded
 from estimator.recipe.recipe import Recipe
 
 

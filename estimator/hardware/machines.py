@@ -13,8 +13,8 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.core.units import GIB, MIB
 from estimator.hardware.cards import Context, Gpu, Usable, context_for, find_gpu
+from estimator.hardware.devices import check_machine
 from estimator.model import catalog
-from estimator.program.program import check_machine
 from estimator.recipe.recipe import Recipe
 
 SYSTEMS = ("linux", "linux-desktop", "windows", "windows-desktop", "wsl2", "macos")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 
 from estimator.adapters.adapters import Trainables
-from estimator.law.law import PHI, TRL_TILE_TOKENS, Law, Loop, Row
+from estimator.law.law import PHI, TRL_TILE_TOKENS, Law, Row
 from estimator.law.layer_bytes import (
     Widths,
     active_width,
@@ -24,6 +24,7 @@ from estimator.law.layer_bytes import (
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
 from estimator.recipe.batches import Batches, is_flat
+from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 
 TRL_TILE_VOCABULARY = 32768

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from estimator.adapters.adapters import Trainables
 from estimator.core.units import width_bytes
-from estimator.law.law import Loop
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
+from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 
 

@@ -1,6 +1,6 @@
 """A recipe's real training loop over made-up rows, step by step under a meter: TRL's, Transformers' and a plain one.
 
-The names are those of `estimator.law.law.LOOPS`. TRL's is built by the functions that build the studio's (`estimator.program.program`);
+The names are those of `estimator.recipe.loop.LOOPS`. TRL's is built by the functions that build the studio's (`estimator.program.program`);
 the other two do what is published as "Trainer" and as a hand-written loop. Imports torch inside the functions.
 """
 
@@ -10,12 +10,12 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from estimator.law.law import LOOPS
 from estimator.measure.meter import Meter
 from estimator.measure.random_weights import quiet, random_base
 from estimator.model.catalog import Model
 from estimator.program import program
 from estimator.recipe.batches import is_flat
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

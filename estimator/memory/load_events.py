@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from estimator.core.units import width_bytes
-from estimator.law.law import Loop
 from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.memory.states import is_packed, quantized_parts, stored_dtype
 from estimator.model.inventory import Inventory, Parameter
+from estimator.recipe.loop import Loop
 
 HALF_BYTES = 2
 FULL_BYTES = 4

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from estimator.law.law import Loop
 from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.memory.load_events import Static, courses, in_the_middle, load, play
 from estimator.memory.recorded import Events
 from estimator.memory.states import optimizer_bytes
+from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 
 

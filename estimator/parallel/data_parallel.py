@@ -13,11 +13,11 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.core.units import width_bytes
-from estimator.law.law import LOOPS
 from estimator.memory.allocator import CachingAllocator
 from estimator.memory.states import optimizer_bytes
-from estimator.parallel.parallel import BACKWARD, HALF, MOMENTS, ParallelPlan, RankBytes, Sharded, ring
+from estimator.parallel.plan import BACKWARD, HALF, MOMENTS, ParallelPlan, RankBytes, Sharded, ring
 from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, padded, tensors
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 

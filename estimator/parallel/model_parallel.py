@@ -15,14 +15,14 @@ from estimator.adapters.adapters import AdapterGroup, Trainables
 from estimator.core.problems import Problem
 from estimator.core.units import width_bytes
 from estimator.law.analytic import ERROR_OTHER, analytic_law
-from estimator.law.law import LOOPS
 from estimator.law.layer_bytes import stream_widths
 from estimator.memory.states import optimizer_bytes
 from estimator.model.catalog import tp_plans
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
-from estimator.parallel.parallel import ParallelPlan, RankBytes, Sharded, ring
+from estimator.parallel.plan import ParallelPlan, RankBytes, Sharded, ring
 from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, tensors
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 OUTPUTS = ("colwise", "colwise_gather_output", "packed_colwise")

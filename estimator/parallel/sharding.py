@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from estimator.adapters.adapters import Named, Shape, Trainables
 from estimator.core.units import width_bytes
-from estimator.law.law import Loop
 from estimator.law.layer_bytes import adapter_dtype
 from estimator.memory.states import is_packed, parameter_dtype, quantized_parts
 from estimator.model.inventory import Inventory, Module, Parameter
+from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 
 EMBEDDING, TAIL = "embedding", "tail"

@@ -12,7 +12,7 @@ from typing import Any
 from estimator.core.units import width_bytes
 from estimator.memory.states import optimizer_bytes, qmap_bytes
 from estimator.parallel.data_parallel import all_tensors, by_unit, data_plan, largest_layer
-from estimator.parallel.parallel import BACKWARD, MOMENTS, RankBytes, Sharded, on_device, ring
+from estimator.parallel.plan import BACKWARD, MOMENTS, RankBytes, Sharded, on_device, ring
 from estimator.parallel.sharding import TAIL, Tensor, flat_numel
 from estimator.recipe.recipe import Recipe
 

@@ -31,9 +31,23 @@ _TOWER = re.compile(
 )
 
 
-def load(recipe: Recipe, folder: Path, device: str) -> PreTrainedModel:
-    """The base of `folder` on `device`, in eval mode. Raises `Problem`: `base.other_tensors`, `base.broken`, and
-    `model.stored_*` for what cannot be trained as it is stored; out of memory as torch says it."""
+def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cpu") -> PreTrainedModel:
+    """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository. Raises `Problem`
+    `base.other_tensors` and `base.broken` where the folder's weights are not those of its config, `model.stored_*` for what cannot be
+    trained as it is stored; out of memory as torch says it.
+
+    With `training`, quantized layers keep to kernels that have a gradient (see `program.keep_gradients`).
+    """
+    model = _load(recipe, folder, device)
+    model.name_or_path = recipe.model  # PEFT writes it into the adapter: a name others know, not a path of this machine
+    if training:
+        program.keep_gradients(model)
+    else:
+        model.eval()
+    return model
+
+
+def _load(recipe: Recipe, folder: Path, device: str) -> PreTrainedModel:
     import torch
 
     try:

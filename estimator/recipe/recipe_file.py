@@ -9,7 +9,7 @@ from typing import Any
 
 from estimator.core.fields import shown
 from estimator.core.problems import Problem
-from estimator.law.law import LOOPS
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import FIELDS
 
 BESIDE = ("gpu", "loop")

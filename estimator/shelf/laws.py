@@ -16,10 +16,11 @@ from typing import Any
 
 from estimator.core import home
 from estimator.hardware.platforms import Platform
-from estimator.law.law import FORMAT, LOOPS, TRL_TILE_TOKENS, Law
+from estimator.law.law import FORMAT, TRL_TILE_TOKENS, Law
 from estimator.law.untraced import no_config, untraced
 from estimator.model.catalog import Model, models, presets_dir
 from estimator.recipe.batches import Batches, is_flat, shape
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 ADAPTER_FIELDS = (

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.adapters.adapters import Trainables
+from estimator.adapters.target_sets import target_sets
 from estimator.core.problems import Problem
 from estimator.law.law import DYNAMIC, PHI, Law, Row
-from estimator.make.shipped_laws import target_sets
 from estimator.model.catalog import Model, load_preset, models
 from estimator.recipe.recipe import FIELDS, Recipe
 

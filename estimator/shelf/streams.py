@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 
 from estimator.core import home
-from estimator.estimates.parts import Parts
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS
+from estimator.law.law import Law
 from estimator.memory.replay import replay_run
 from estimator.memory.stream import Stream
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 
@@ -25,7 +25,8 @@ def reserved_bytes(
     model: Model,
     loop: str,
     platform: Platform,
-    parts: Parts,
+    law: Law,
+    step_temporary_bytes: int,
     derive: bool,
     cache_dir: Path | None = None,
     batches: Batches = Batches(),
@@ -35,10 +36,10 @@ def reserved_bytes(
     With `derive` a stream that is not at hand is traced (about a second for a decoder) and kept, also that there is none; but not
     beside a law that is shipped, whose answer takes no torch.
     """
-    if parts.law.engine != "traced" or parts.trains_all or not model.config:
+    if law.engine != "traced" or not model.config:
         return None
-    key = laws.place_of(parts.law, recipe, loop, platform, batches)
-    path = _path(model, key, parts.law.versions, cache_dir)
+    key = laws.place_of(law, recipe, loop, platform, batches)
+    path = _path(model, key, law.versions, cache_dir)
     if derive and not path.is_file() and not laws.is_shipped(model, key):
         home.keep_json(path, _traced(recipe, model, loop, platform, batches))
     try:
@@ -47,14 +48,14 @@ def reserved_bytes(
         return None
     if stream is None:
         return None
-    kept, step = stream.at(parts.law.phi(*shape(recipe), recipe.r, batches.trained_share), recipe.r)
+    kept, step = stream.at(law.phi(*shape(recipe), recipe.r, batches.trained_share), recipe.r)
     return replay_run(
         recipe,
         LOOPS[loop],
         kept,
         step,
         platform.workspace_bytes,
-        step_temporary_bytes=parts.training.step_temporary_bytes,
+        step_temporary_bytes=step_temporary_bytes,
     ).peak_reserved_bytes
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import COMPONENTS, LOOPS
+from estimator.law.law import COMPONENTS
 from estimator.law.untraced import no_config, untraced
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 

@@ -17,11 +17,12 @@ import torch
 import transformers
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import COMPONENTS, LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law, Loop, Row
+from estimator.law.law import COMPONENTS, PHI, TRL_TILE_TOKENS, WORK, Law, Row
 from estimator.law.untraced import NotLinear
 from estimator.memory.recorded import Events, Place
 from estimator.program import program
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS, Loop
 from estimator.recipe.recipe import Recipe
 from estimator.trace import chunks
 from estimator.trace.plans import LENGTHS_TOKENS, Plan, check_lengths, names_layers, planned

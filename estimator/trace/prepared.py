@@ -15,9 +15,9 @@ import torch
 import transformers
 from torch import nn
 
-from estimator.law.law import Loop
 from estimator.memory.stored import storage_of
 from estimator.program import program
+from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 from estimator.trace import autocast, packed
 from estimator.trace.meta_model import build_on_meta

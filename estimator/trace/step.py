@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS, Loop
 from estimator.memory.load_events import Static
 from estimator.memory.recorded import HEAD, Events
 from estimator.recipe.batches import Batches, is_flat
+from estimator.recipe.loop import LOOPS, Loop
 from estimator.recipe.recipe import Recipe
 from estimator.trace import autocast, fused_loss, packed
 from estimator.trace.meta_model import quiet

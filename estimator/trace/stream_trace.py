@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS
 from estimator.law.untraced import NotLinear
 from estimator.memory.load_events import Static
 from estimator.memory.recorded import Events
 from estimator.memory.stream import StaticTerms, Stream
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.trace import fit, terms
 from estimator.trace.step import Sizes, Step, trace_step

@@ -9,10 +9,10 @@ from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
 from estimator.estimates.estimate import check, estimate
 from estimator.estimates.parts import cpu_growth
+from estimator.hardware.devices import check_machine
 from estimator.memory.stored import as_loaded
 from estimator.model.catalog import Model
 from estimator.model.recurrent import check_installed
-from estimator.program.program import check_machine
 from estimator.recipe.recipe import Recipe
 from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder

@@ -42,13 +42,14 @@ class Training:
     def run_all(self) -> str:
         """Load, train, save. Returns `finished` or `stopped`."""
         self.journal.write("phase", name="preparing")
+        from estimator.hardware import devices
         from estimator.measure import loops
-        from estimator.program import program
+        from estimator.program import loading, program
         from studio.workers import memory, rendering
         from studio.workers.bases import open_base
 
         device = program.device()
-        program.check_machine(self.recipe, device)
+        devices.check_machine(self.recipe, device)
         folder = open_base(self.recipe.model)
         tokenizer = self._tokenizer(folder)
         try:
@@ -63,7 +64,7 @@ class Training:
         self.journal.write("phase", name="loading")
         loops.load_libraries()
         meter = memory.Meter(device)
-        model = program.load_base(self.recipe, folder, training=True, device=device)
+        model = loading.load_base(self.recipe, folder, training=True, device=device)
         trainer = self._trainer(
             program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device
         )

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from transformers import GenerationConfig
 
 from estimator.core.problems import Problem
-from estimator.program import program
+from estimator.program import loading
 from estimator.recipe.recipe import Recipe
 from studio.workers import adapter_files, fingerprints
 from studio.workers.mixing import BASE_ROW, can_mix, rows_by_slice
@@ -220,7 +220,7 @@ def _load(recipe: Recipe, folder: Path, device: str) -> Any:
     `training=True` on purpose: the packed kernel that bitsandbytes would take on AVX512-BF16 rounds the scales of the
     quantized weights to bfloat16, so it would answer with a slightly other base than the one that was trained on.
     """
-    model = program.load_base(recipe, folder, training=True, device=device).eval()
+    model = loading.load_base(recipe, folder, training=True, device=device).eval()
     end_ids = model.generation_config.eos_token_id
     model.generation_config = GenerationConfig(eos_token_id=end_ids)  # no sampling defaults of the base's own
     return model.requires_grad_(False)

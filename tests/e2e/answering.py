@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from estimator.program import program
+from estimator.program import loading
 from studio.runs.folder import RunFolder
 from studio.workers import rendering
 from studio.workers.bases import open_base
@@ -17,7 +17,7 @@ from studio.workers.bases import open_base
 def answers(run: RunFolder, prompts: list[str]) -> dict[str, list[str]]:
     """`base` and `adapter`: one answer a prompt, both from the base as the run stored it (quantized, if it was)."""
     recipe = run.recipe()
-    base = program.load_base(recipe, open_base(recipe.model), training=False)
+    base = loading.load_base(recipe, open_base(recipe.model), training=False)
     tokenizer = rendering.load_tokenizer(run.adapter)
     model = PeftModel.from_pretrained(base, run.adapter).eval()
     with model.disable_adapter():

@@ -25,9 +25,9 @@ from transformers.models.auto import modeling_auto
 
 from estimator.adapters.adapters import trainables
 from estimator.core.problems import Problem
-from estimator.law.law import LOOPS
 from estimator.model.inventory import Inventory
 from estimator.program.program import lora_config
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.trace import meta_model
 from estimator.trace.step import Sizes, trace_step

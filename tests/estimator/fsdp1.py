@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import Loop
 from estimator.memory import replay
 from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.memory.load_events import Static
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 from estimator.trace import step
 

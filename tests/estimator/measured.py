@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from estimator import Estimate, Recipe, estimate
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS, Loop
 from estimator.model.catalog import presets_dir
+from estimator.recipe.loop import LOOPS, Loop
 
 # Rows that say enough of what they ran, and ran it with code that still exists.
 SERIES = ("fitcheck-t4-", "canifinetune-", "fms-")

@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from estimator import Estimate, Recipe, estimate
-from estimator.cost.efficiency import traced_parts
 from estimator.cost.throughput import Range, Spread, load_of, throughput_of_several
 from estimator.estimates.parts import Parts, parts_of
 from estimator.hardware.cards import find_gpu
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS, Loop
+from estimator.make.efficiency import traced_parts
 from estimator.model.catalog import load_preset, presets_dir
 from estimator.parallel import parallel
+from estimator.recipe.loop import LOOPS, Loop
 from tests.estimator import fsdp1
 
 # fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March 2024

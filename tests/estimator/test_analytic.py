@@ -5,10 +5,10 @@ import warnings
 import pytest
 
 from estimator.adapters.adapters import trainables
-from estimator.law.law import LOOPS
 from estimator.law.layer_bytes import layer_bytes, stream_widths
 from estimator.model.spec import ModelSpec
 from estimator.program.program import lora_config
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 torch = pytest.importorskip("torch")

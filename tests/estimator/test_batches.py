@@ -13,13 +13,14 @@ from estimator import estimate
 from estimator.adapters.adapters import trainables
 from estimator.core.problems import Problem
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS, PHI, WORK, Law
+from estimator.law.law import PHI, WORK, Law
 from estimator.law.layer_bytes import layer_bytes, stream_widths
 from estimator.law.padding import ERROR_PADDED, padding_bytes, with_padding
 from estimator.model.catalog import load_preset, models
 from estimator.model.spec import ModelSpec
-from estimator.program import program
+from estimator.program import loading, program
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 from estimator.trace.fit import tile_of
@@ -190,7 +191,7 @@ def first_batch(recipe: Recipe, base, folder) -> tuple[dict, torch.nn.Module]:
         [{"input_ids": [5] * n, "labels": [-100] + [5] * (n - 1)} for n in (3, 9, 14, 20, 7, 30, 12, 5)]
     )
     args = program.sft_config(recipe, folder, device="cpu", evaluates=False)
-    model = program.load_base(recipe, base, training=True)
+    model = loading.load_base(recipe, base, training=True)
     trainer = program.make_trainer(recipe, model, tokenizer, rows, None, args, rendering.collator(tokenizer), [])
     inner, seen = trainer.model.get_base_model().model, []
     forward = inner.forward

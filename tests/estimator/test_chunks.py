@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import COMPONENTS, LOOPS, PHI, Law
+from estimator.law.law import COMPONENTS, PHI, Law
 from estimator.law.untraced import NotLinear
 from estimator.model.catalog import load_preset
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 from estimator.trace import chunks, fit

@@ -12,9 +12,10 @@ import torch
 from estimator.core.problems import Problem
 from estimator.estimates.parts import parts_of
 from estimator.hardware.platforms import Platform
-from estimator.law.law import COMPONENTS, LOOPS, PHI, STATIC, Law
+from estimator.law.law import COMPONENTS, PHI, STATIC, Law
 from estimator.law.untraced import NotLinear
 from estimator.model.catalog import load_preset
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 from estimator.trace.attention import FusedAttention

@@ -8,7 +8,7 @@ from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GptOssConfig
 
 from estimator.core.problems import Problem
-from estimator.program import program
+from estimator.program import loading
 from estimator.recipe.recipe import Recipe
 from tests import packed_bases
 from tests.packed_bases import tensors_of, write
@@ -21,7 +21,7 @@ def base(tmp_path_factory):
 
 
 def load(folder, **fields):
-    return program.load_base(
+    return loading.load_base(
         Recipe(model="m", **{"method": "lora", "dtype": "float32", **fields}), folder, training=True
     )
 

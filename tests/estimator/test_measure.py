@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from estimator.cli import measure_command
 from estimator.estimates.estimate import check, estimate
 from estimator.hardware import cards
 from estimator.hub.sources import open_model
-from estimator.law.law import LOOPS
 from estimator.measure import loops, measure, sweep, sweep_table
 from estimator.measure.meter import MIB, Meter
 from estimator.measure.random_weights import random_base
 from estimator.measure.sweep_recipes import DRY_RUN, VARIED, sweep_rows
 from estimator.model.catalog import TINY_BASE, models
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +128,7 @@ def test_out_of_memory_is_a_result(monkeypatch, capsys):
     monkeypatch.setattr(loops, "run", refuse)
     made = measure.measure(tiny(), MODEL, device="cpu")
     assert made.status == "out_of_memory" and "64.00 GiB" in made.reason and made.steps_per_second is None
-    assert measure.main(["--model", TINY_BASE, "--method", "lora", "--device", "cpu"]) == 0
+    assert measure_command.main(["--model", TINY_BASE, "--method", "lora", "--device", "cpu"]) == 0
     assert "out of memory" in capsys.readouterr().out
     monkeypatch.setattr(loops, "run", lambda *_: (_ for _ in ()).throw(ValueError("shapes differ")))
     with pytest.raises(ValueError, match="shapes differ"):
@@ -158,7 +159,7 @@ def test_figures_of_a_gpu(monkeypatch):
     )
     answer = estimate(tiny(), "Tesla T4", model=MODEL)
     assert made.error(answer, "peak_allocated_bytes") == answer.peak_allocated_bytes / (20 * MIB) - 1
-    text = measure.table(tiny(), made, {"law": answer})
+    text = measure_command.table(tiny(), made, {"law": answer})
     assert "Tesla T4" in text and f"{100 * (answer.device_bytes / (37 * MIB) - 1):+.2f} %" in text
 
 
@@ -181,10 +182,10 @@ def test_the_drivers_names_are_found_in_the_catalog(name, card):
 
 def test_without_a_gpu_one_line_says_so(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert measure.main(["measure", "--model", TINY_BASE]) == 2
+    assert measure_command.main(["measure", "--model", TINY_BASE]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("lora-studio measure: device: no GPU")
-    assert measure.main(["--model", TINY_BASE, "--steps", "0"]) == 2
+    assert measure_command.main(["--model", TINY_BASE, "--steps", "0"]) == 2
     assert "steps: 0" in capsys.readouterr().err
 
 
@@ -205,7 +206,7 @@ def test_the_command_prints_both_engines_as_json_and_nothing_else(capsys):
         "--device",
         "cpu",
     ]
-    assert measure.main([*words, "--engine", "trace", "--json"]) == 0
+    assert measure_command.main([*words, "--engine", "trace", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["measured"]["status"] == "ok" and list(answer["estimated"]) == ["law", "trace"]
     assert answer["estimated"]["trace"]["engine"] == "trace"

@@ -9,8 +9,9 @@ import pytest
 from estimator import Recipe, estimate
 from estimator.estimates.parts import _closed_form, parts_of
 from estimator.hardware.platforms import Platform
-from estimator.law.law import DYNAMIC, LOOPS
+from estimator.law.law import DYNAMIC
 from estimator.model.catalog import load_preset
+from estimator.recipe.loop import LOOPS
 from estimator.shelf import laws
 from estimator.shelf.nearest import RELATIVE_ERROR
 

@@ -12,9 +12,9 @@ import torch
 from bitsandbytes.autograd._functions import MatMul8bitLt
 
 from estimator.hardware.platforms import Platform
-from estimator.law.law import LOOPS
 from estimator.memory.recorded import Events
 from estimator.recipe.batches import Batches
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.trace import packed
 from estimator.trace.on_cuda import as_on_cuda

@@ -23,16 +23,17 @@ from estimator.estimates.parts import law_of, parts_of
 from estimator.estimates.peaks import RUN, Peak
 from estimator.hardware.cards import default_context
 from estimator.hub.sources import open_model
-from estimator.law.law import LOOPS
 from estimator.law.layer_bytes import adapter_dtype
 from estimator.memory.states import base_weights, training_bytes
 from estimator.model.catalog import tp_plans
 from estimator.model.inventory import Inventory
 from estimator.parallel.data_parallel import Fsdp, all_tensors, arriving, by_unit, largest_layer
 from estimator.parallel.model_parallel import pp_rank, stage_layers, tp_rank
-from estimator.parallel.parallel import on_device, shard
+from estimator.parallel.parallel import shard
+from estimator.parallel.plan import on_device
 from estimator.parallel.sharding import EMBEDDING, TAIL, flat_numel, local, padded, tensors
 from estimator.parallel.zero import Zero
+from estimator.recipe.loop import LOOPS
 from tests.estimator import small
 
 LLAMA, SMALL = "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.2-1B"

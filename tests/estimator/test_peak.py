@@ -5,9 +5,9 @@ import weakref
 import pytest
 
 from estimator.estimates.parts import law_of
-from estimator.law.law import LOOPS
 from estimator.model.catalog import Model
 from estimator.model.spec import ModelSpec
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from tests.estimator.test_analytic import ROWS, SIZES, made
 

@@ -13,15 +13,16 @@ from estimator.estimates.disk import disk_of, model_bytes
 from estimator.estimates.parts import parts_of
 from estimator.estimates.peaks import RUN
 from estimator.hardware.platforms import Platform
-from estimator.law.law import DYNAMIC, LOOPS, STATIC
-from estimator.memory import kv_cache
+from estimator.law.law import DYNAMIC, STATIC
+from estimator.memory.kv_cache import KvCache
 from estimator.memory.load_events import base_statics, loading
 from estimator.memory.states import base_weights
 from estimator.model.catalog import Model, load_preset
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
 from estimator.program import program
-from estimator.shelf import evaluations
+from estimator.recipe.loop import LOOPS
+from estimator.shelf import caches, evaluations
 from estimator.trace import fit, step
 from tests.estimator.small import CONFIGS, inventory
 
@@ -96,8 +97,8 @@ def test_a_prompt_fills_the_sliding_layers_whole():
 
 def test_published_sizes_of_caches():
     """32 layers x 8 heads x 128 x 2 x 2 B; DeepSeek's latent 512 + 64 numbers a layer (arXiv 2405.04434, 2.1)."""
-    assert kv_cache.find(load_preset(LLAMA)).bytes(1, 1000, "bfloat16") == 1000 * 131_072
-    assert kv_cache.find(load_preset("deepseek-ai/DeepSeek-V2-Lite")).bytes(1, 1000, "bfloat16") == 1000 * 27 * 576 * 2
+    assert caches.find(load_preset(LLAMA)).bytes(1, 1000, "bfloat16") == 1000 * 131_072
+    assert caches.find(load_preset("deepseek-ai/DeepSeek-V2-Lite")).bytes(1, 1000, "bfloat16") == 1000 * 27 * 576 * 2
 
 
 def parts(name, **fields):
@@ -309,7 +310,7 @@ def test_a_model_whose_cache_nobody_knows_leaves_the_chat_unknown():
     }
     assert chat["chat"] is None and chat["generation"] is None and chat["evaluation"]
     with pytest.raises(Problem) as caught:
-        kv_cache.of(
+        caches.of(
             Model(
                 "bert",
                 inventory("bert-encoder"),
@@ -322,4 +323,4 @@ def test_a_model_whose_cache_nobody_knows_leaves_the_chat_unknown():
 
 def test_a_cache_survives_json():
     made = derived("hybrid")
-    assert kv_cache.KvCache.from_list(made.to_list()) == made and isinstance(inventory("llama"), Inventory)
+    assert KvCache.from_list(made.to_list()) == made and isinstance(inventory("llama"), Inventory)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Gemma2Config, LlamaConfig
 
 from estimator.core.problems import Problem
-from estimator.program import program
+from estimator.hardware import devices
+from estimator.program import loading, program
 from estimator.recipe.recipe import Recipe
 from tests.processors import believe, is_packed, processor  # noqa: F401  (a fixture among them)
 from tests.studio.chat_models import make_base
@@ -47,7 +48,7 @@ def layers(model) -> list[Linear4bit]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_gradients_after_an_evaluation_are_those_before_it(base, processor, dtype):
     recipe = Recipe(model=str(base), dtype=dtype, r=8)
-    model = program.load_base(recipe, base, training=True)
+    model = loading.load_base(recipe, base, training=True)
     assert len(layers(model)) == 14
     model = get_peft_model(model, program.lora_config(recipe))
     with torch.no_grad():
@@ -66,7 +67,7 @@ def test_gradients_after_an_evaluation_are_those_before_it(base, processor, dtyp
 def test_without_the_guard_an_evaluation_repacks_the_weights(base, monkeypatch):
     """The proof that the tests around can fail: the trap is real in the installed bitsandbytes."""
     believe(monkeypatch, "avx512bf16")
-    model = program.load_base(Recipe(model=str(base), dtype="bfloat16"), base, training=False)
+    model = loading.load_base(Recipe(model=str(base), dtype="bfloat16"), base, training=False)
     layer = layers(model)[0]
     assert layer.support_avx512bf16_for_cpu
     packed, state = bnb_modules._convert_weight_packed_for_cpu(layer.weight.data.clone(), layer.weight.quant_state)
@@ -81,7 +82,7 @@ def saved(model, folder) -> dict[str, torch.Tensor]:
 def test_saving_and_merging_after_an_answer_are_those_before_it(base, processor, tmp_path):
     """Repacked weights are saved and merged as if they were not: another model."""
     recipe = Recipe(model=str(base), dtype="float32", r=8, init_lora_weights="false")
-    model = program.load_base(recipe, base, training=True)
+    model = loading.load_base(recipe, base, training=True)
     before = saved(model, tmp_path / "before")
     torch.manual_seed(0)
     adapted = get_peft_model(model, program.lora_config(recipe))
@@ -98,7 +99,7 @@ def test_saving_and_merging_after_an_answer_are_those_before_it(base, processor,
     merged = {name: dequantized(module) for name, module in adapted.named_modules() if name in deltas}
     error = max(((merged[name] - weights[name]).norm() / weights[name].norm()).item() for name in deltas)
     assert error < 0.15  # 4 bits round; of scrambled weights it would be above 1
-    again = program.load_base(recipe, base, training=True)
+    again = loading.load_base(recipe, base, training=True)
     evaluate(again)
     after = saved(again, tmp_path / "after")
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
@@ -113,7 +114,7 @@ def test_norms_of_dora_after_an_answer_are_those_before_it(base, processor):
     recipe = Recipe(model=str(base), dtype="float32", r=8, use_dora=True)
     norms = []
     for answers_first in (False, True):
-        model = program.load_base(recipe, base, training=True)
+        model = loading.load_base(recipe, base, training=True)
         if answers_first:
             evaluate(model)
         adapted = get_peft_model(model, program.lora_config(recipe))
@@ -132,22 +133,22 @@ def test_norms_of_dora_after_an_answer_are_those_before_it(base, processor):
 def test_what_a_cpu_has_no_kernels_for_is_refused_by_name(change, field):
     recipe = Recipe(model="m", **change)
     with pytest.raises(Problem) as caught:
-        program.check_machine(recipe, "cpu")
+        devices.check_machine(recipe, "cpu")
     assert caught.value.field == field and str(getattr(recipe, field)) in str(caught.value)
-    program.check_machine(recipe, "cuda")
+    devices.check_machine(recipe, "cuda")
 
 
 def test_optimizers_of_bitsandbytes_step_on_a_cpu_and_not_on_mps():
     for optim in ("lion_8bit", "paged_adamw_32bit", "adamw_bnb_8bit"):
-        program.check_machine(Recipe(model="m", optim=optim), "cpu")  # what test_states.py steps with
+        devices.check_machine(Recipe(model="m", optim=optim), "cpu")  # what test_states.py steps with
         with pytest.raises(Problem) as caught:
-            program.check_machine(Recipe(model="m", method="lora", optim=optim), "mps")
+            devices.check_machine(Recipe(model="m", method="lora", optim=optim), "mps")
         assert caught.value.field == "optim"
 
 
 def test_a_start_that_rewrites_the_shared_base_is_estimated_but_not_trained_here():
     with pytest.raises(Problem) as caught:
-        program.check_machine(Recipe(model="m", method="lora", init_lora_weights="pissa_niter_4"), "cuda")
+        devices.check_machine(Recipe(model="m", method="lora", init_lora_weights="pissa_niter_4"), "cuda")
     assert caught.value.field == "init_lora_weights" and "pissa_niter_4" in str(caught.value)
 
 
@@ -175,7 +176,7 @@ def test_every_lora_field_of_the_recipe_reaches_peft():
 
 def test_the_adapter_names_the_model_not_a_path_of_this_machine(base):
     recipe = Recipe(model=str(base), method="lora", dtype="float32")
-    model = program.load_base(recipe.replace(model=str(base)), base, training=True)
+    model = loading.load_base(recipe.replace(model=str(base)), base, training=True)
     assert model.name_or_path == recipe.model
 
 
@@ -191,7 +192,7 @@ def test_a_class_without_the_fused_kernel_computes_eagerly(tmp_path, config, ker
         "vocab_size": 64,
     }
     AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
-    model = program.load_base(Recipe(model=str(tmp_path), method="lora", dtype="float32"), tmp_path, training=True)
+    model = loading.load_base(Recipe(model=str(tmp_path), method="lora", dtype="float32"), tmp_path, training=True)
     assert model.config._attn_implementation == kernel
 
 
@@ -203,13 +204,13 @@ def test_the_loss_of_an_evaluation_is_a_mean_per_token_whatever_the_batch(base, 
     losses = []
     for batch in (1, 3, 4):
         recipe = Recipe(model=str(base), method="lora", dtype="float32", per_device_eval_batch_size=batch)
-        model = program.load_base(recipe, base, training=True)
+        model = loading.load_base(recipe, base, training=True)
         args = program.sft_config(recipe, tmp_path, device="cpu", evaluates=True)
         collator = DataCollatorForSeq2Seq(tokenizer)
         losses.append(
             program.make_trainer(recipe, model, tokenizer, data, data, args, collator, []).evaluate()["eval_loss"]
         )
-    plain = program.load_base(recipe, base, training=False)
+    plain = loading.load_base(recipe, base, training=False)
     with torch.no_grad():
         means = [
             (plain(input_ids=ids, labels=ids).loss.item(), len(row) - 1)

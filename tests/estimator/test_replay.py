@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from estimator.law.law import LOOPS
 from estimator.memory.allocator import FREE, CachingAllocator
 from estimator.memory.load_events import RACES, Static, _loaded, _raced, base_statics, block_rounding_bytes, load
 from estimator.memory.recorded import Events
 from estimator.memory.replay import replay_run
 from estimator.memory.states import base_weights
 from estimator.model.catalog import load_preset
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 MIB = 2**20

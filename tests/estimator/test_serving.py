@@ -5,10 +5,11 @@ import json
 import pytest
 
 from estimator import Problem
-from estimator.advice.serving import main, serving
-from estimator.memory import kv_cache
+from estimator.advice.serving import serving
+from estimator.cli.serving_command import main
 from estimator.memory.states import base_weights
 from estimator.model.catalog import load_preset
+from estimator.shelf import caches
 from studio.__main__ import main as studio
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -17,7 +18,7 @@ LLAMA = "meta-llama/Llama-3.1-8B"
 def test_the_parts_are_those_of_the_model():
     model = load_preset(LLAMA)
     made = serving(LLAMA, users=3, context_tokens=2000, quantization="nf4", adapters=2, r=8)
-    assert made.components["kv_cache"] == kv_cache.find(model).bytes(3, 2000, "bfloat16") == 3 * 2000 * made.token_bytes
+    assert made.components["kv_cache"] == caches.find(model).bytes(3, 2000, "bfloat16") == 3 * 2000 * made.token_bytes
     assert made.components["adapters"] == 2 * 20_971_520 * 4  # PEFT's count for r 8 on all linear layers, in fp32
     weights = base_weights(model.inventory, "bfloat16", "nf4", True, "none")
     assert 0 <= made.components["weights"] - weights.weights_bytes - weights.quantization_state_bytes < 300 * 2**20

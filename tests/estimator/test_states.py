@@ -3,9 +3,9 @@
 import pytest
 
 from estimator.adapters.adapters import trainables
-from estimator.law.law import LOOPS
 from estimator.law.layer_bytes import adapter_dtype
 from estimator.memory.states import QMAP_8BIT_BYTES, base_weights, optimizer_bytes, quantized_bytes, training_bytes
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import OPTIMIZERS, Recipe
 from tests.estimator import small
 

@@ -7,12 +7,13 @@ import pytest
 from estimator import Recipe, estimate
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import model_from_config
-from estimator.law.law import LOOPS, Law
+from estimator.law.law import Law
 from estimator.law.untraced import NotLinear
 from estimator.memory.recorded import HEAD
 from estimator.memory.stream import StaticTerms, Stream
 from estimator.model.catalog import load_preset, models
 from estimator.recipe.batches import Batches, shape
+from estimator.recipe.loop import LOOPS
 from estimator.shelf import laws, streams
 from estimator.trace.step import Sizes, trace_step
 from estimator.trace.stream_trace import course, derive_stream

@@ -15,7 +15,9 @@ from estimator.cost.throughput import Spread, load_of, throughput, throughput_of
 from estimator.estimates.parts import parts_of
 from estimator.hardware.cards import find_gpu, gpus
 from estimator.hardware.links import link_of
+from estimator.hardware.platforms import Platform
 from estimator.law.law import PHI, Law
+from estimator.make import efficiency as make_efficiency
 from estimator.measure import sweep_table
 from estimator.measure.sweep_recipes import SweepRow
 from estimator.model.catalog import load_preset, rows
@@ -72,7 +74,7 @@ def test_the_optimizer_reads_and_writes_what_it_holds(optim, passes, states):
 
 
 def test_the_table_says_what_it_was_made_of():
-    lines = efficiency._lines()
+    lines = efficiency.table_lines()
     assert all(line["source_url"] and line["gpu"] in gpus() for line in lines)
     for line in lines:
         assert float(line["efficiency"]) == pytest.approx(
@@ -95,19 +97,19 @@ def test_the_table_says_what_it_was_made_of():
 
 
 def test_a_row_of_the_table_made_again():
-    """`python -m estimator.cost.efficiency` would write the same figure."""
-    line = next(line for line in efficiency._lines() if line["id"] == "peft-lora-64")
+    """`python -m estimator.make.efficiency` would write the same figure."""
+    line = next(line for line in efficiency.table_lines() if line["id"] == "peft-lora-64")
     recipe = efficiency.recipe_of(line)
-    made = efficiency.traced_parts(
-        recipe, efficiency.PROGRAMS[line["program"]], efficiency.Platform.of(find_gpu(line["gpu"]))
+    made = make_efficiency.traced_parts(
+        recipe, make_efficiency.PROGRAMS[line["program"]], Platform.of(find_gpu(line["gpu"]))
     )
-    assert efficiency.rated_tokens_per_second(recipe, made, line["gpu"]) == pytest.approx(
+    assert make_efficiency.rated_tokens_per_second(recipe, made, line["gpu"]) == pytest.approx(
         float(line["roofline_tokens_per_second"]), abs=0.06
     )
 
 
 def test_runs_of_the_gpu_proof_join_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(efficiency, "presets_dir", lambda: tmp_path)
+    monkeypatch.setattr(make_efficiency, "presets_dir", lambda: tmp_path)
     recipe = Recipe(
         model=ID,
         method="qlora",
@@ -126,7 +128,7 @@ def test_runs_of_the_gpu_proof_join_the_table(tmp_path, monkeypatch):
             tmp_path / "measurements" / "nvidia-h100-80gb-hbm3.csv",
             sweep_table.line_of(SweepRow(id, recipe, "trl"), answer),
         )
-    (line,) = efficiency.measured_lines()
+    (line,) = make_efficiency.measured_lines()
     assert (line["gpu"], float(line["tokens_per_second"]), line["source_url"]) == (
         "H100 SXM5 80GB",
         2 * 3 * 512,
@@ -138,7 +140,7 @@ def test_runs_of_the_gpu_proof_join_the_table(tmp_path, monkeypatch):
 
 def test_published_runs_lie_in_the_stated_range():
     """By how the range is made; here to hold the composition: law, roofline, efficiency and tokens."""
-    line = next(line for line in efficiency._lines() if line["id"] == "fms-full-4")
+    line = next(line for line in efficiency.table_lines() if line["id"] == "fms-full-4")
     share = efficiency.efficiency_of(find_gpu(line["gpu"]))
     rated = float(line["roofline_tokens_per_second"])
     assert rated * share.low <= float(line["tokens_per_second"]) <= rated * share.high

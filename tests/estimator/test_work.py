@@ -11,8 +11,9 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from estimator.law.law import LOOPS, PHI, TRL_TILE_TOKENS, WORK, Law
+from estimator.law.law import PHI, TRL_TILE_TOKENS, WORK, Law
 from estimator.recipe.batches import Batches
+from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.trace.attention import FusedAttention
 from estimator.trace.fit import derive_law
