@@ -18,6 +18,7 @@ COMMANDS = {
     "serving": "estimator.cli.serving_command",
     "measure": "estimator.cli.measure_command",
     "dataset": "studio.datasets.command",
+    "get": "studio.get.command",
 }
 
 

@@ -15,6 +15,8 @@ from estimator.hub.hubs import parse
 from estimator.model.catalog import TINY_BASE, Model, load_preset, models
 from estimator.model.inventory import Inventory
 from studio import pasted, paths
+from studio.get import copy
+from studio.get.known import wheel_of
 from studio.workers.client import Worker
 
 EMBEDDED_ID = TINY_BASE
@@ -36,10 +38,13 @@ _refusals: dict[str, tuple[float, Problem]] = {}
 _asking: WeakValueDictionary[str, _Asking] = WeakValueDictionary()
 
 
-def local_folder(name: str) -> Path | None:
-    """The folder a name means: the embedded base, or a folder of this machine; None for presets and hub ids."""
+def local_folder(name: str, field: str = "model") -> Path | None:
+    """The folder a name means: the embedded base, a model that was fetched as a wheel, or a folder of this machine; None for presets and
+    hub ids. Raises `Problem` (`get.*`) where a wheel's model is not here, or not whole."""
     if name == EMBEDDED_ID:
         return paths.embedded_base()
+    if wheel := wheel_of(name):
+        return copy.folder_for_use(wheel, field)
     folder = None if name in models() else sources.local_folder(name)
     return folder.resolve() if folder else None
 

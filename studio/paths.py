@@ -19,6 +19,11 @@ def runs() -> Path:
     return home() / "runs"
 
 
+def bases() -> Path:
+    """Models that were fetched as a wheel (`studio.get`)."""
+    return home() / "bases"
+
+
 def trash() -> Path:
     """Deleted things wait here for an undo."""
     return home() / "trash"

@@ -14,6 +14,7 @@ from estimator.memory.stored import as_loaded
 from estimator.model.catalog import Model
 from estimator.model.recurrent import check_installed
 from estimator.recipe.recipe import Recipe
+from studio.get.known import wheel_of
 from studio.machine import Machine, this_machine
 from studio.models import EMBEDDED_ID, find_model, local_folder
 from studio.workers.client import Worker
@@ -64,7 +65,8 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
             "base.remote_code", field="model", value=recipe.model, files=f"model_type {model.spec.model_type}"
         )
     prediction = judge(recipe, model, machine)
-    if folders and (folder := local_folder(recipe.model)) and recipe.model != EMBEDDED_ID:
+    looked_at = (folders or wheel_of(recipe.model)) and recipe.model != EMBEDDED_ID
+    if looked_at and (folder := local_folder(recipe.model)):
         trace_worker.call("check_base", model=str(folder))
     return prediction
 

@@ -25,7 +25,7 @@ def open_base(name: str, field: str = "model") -> Path:
 
     Raises `Problem` (`base.*`) with `field` naming the input at fault.
     """
-    folder = local_folder(name)
+    folder = local_folder(name, field)
     if folder is None:
         folder = downloads.fetch(name, field, DOWNLOADED)
     _check_config(folder, name, field)
@@ -36,7 +36,7 @@ def open_base(name: str, field: str = "model") -> Path:
 
 def open_tokenizer(name: str, field: str = "model") -> Path:
     """The same for those who need no weights: a preview of data must not download a model."""
-    folder = local_folder(name)
+    folder = local_folder(name, field)
     if folder is None:
         folder = downloads.fetch(name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern))
     _check_config(folder, name, field)
