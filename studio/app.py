@@ -48,6 +48,7 @@ def build() -> tuple[gr.Blocks, Shared]:
         api.register(shared)
         on_load(page, shared)
         remember_tab(shared)
+    page.mark_no_progress()
     return page, shared
 
 
