@@ -88,7 +88,7 @@ def serve(options: argparse.Namespace) -> int:
         neutral.mkdir(exist_ok=True)
         os.chdir(neutral)
         keep_uploads_here()
-        import_gradio()
+        import_gradio(options.mcp)
         from studio.app import launch
 
         launch(options.host, options.port, options.mcp)

@@ -18,6 +18,7 @@ from studio.page import Page
 from studio.routes import KnownRoutes
 from studio.runs.supervisor import Supervisor
 from studio.security import SameOrigin
+from studio.startup import no_app_yet
 from studio.tabs import Shared, chat, dataset, estimate, parameters, runs, train
 from studio.workers.client import Worker
 from studio.workers.pool import Pool
@@ -66,7 +67,8 @@ def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
 
 def launch(host: str, port: int, mcp: bool = False) -> None:
     """Serve until interrupted; with `mcp` also the public endpoints (`studio.api`) as an MCP server's tools."""
-    page, shared = build()
+    with no_app_yet():
+        page, shared = build()
     print(
         f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.",
         flush=True,
@@ -80,7 +82,8 @@ def launch(host: str, port: int, mcp: bool = False) -> None:
 
 def serve(page: gr.Blocks, host: str, port: int, mcp: bool = False, **options: Any) -> None:
     """Put the page on the port; `options` go to Gradio's `launch`."""
-    page.queue(max_size=256, default_concurrency_limit=None)
+    with no_app_yet():
+        page.queue(max_size=256, default_concurrency_limit=None)
     middleware = [Middleware(PageLanguage, head=HEAD), Middleware(api.PlainRequests)]
     page.launch(
         server_name=host,
