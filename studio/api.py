@@ -20,16 +20,19 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from estimator.advice.priced import priced
 from estimator.advice.recommend import Wish
 from estimator.advice.recommend import recommend as recommended
 from estimator.core.field_text import whole
 from estimator.core.fields import FieldInfo, checked, shown
 from estimator.core.problems import Problem
 from estimator.estimates.calibration import Calibration
+from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, check
 from estimator.estimates.estimate import estimate as estimated
 from estimator.hardware.machines import machine
 from estimator.model.catalog import Model, models
+from estimator.recipe.costing import COSTING, Costing
 from estimator.recipe.recipe import FIELDS as RECIPE_FIELDS
 from estimator.recipe.recipe import Recipe
 from studio import exact, paths
@@ -55,6 +58,7 @@ BY_NAME = "/gradio_api/call/v2"
 """Where a request is an object of the arguments by their names."""
 WAYS = ("/gradio_api/run", "/gradio_api/api", BY_NAME)
 """Where plain requests go; the page's own quick calls too."""
+API_COSTING = tuple(name for name in COSTING if name != "compare")
 OTHERS_FAULT = ("hub.unreachable", "hub.late", "hub.offline")
 DEFAULTS: dict[str, dict[str, Any]] = {}
 """What stands for arguments that a plain request leaves out: the endpoints' own defaults, by name (`register`)."""
@@ -141,6 +145,7 @@ def register(shared: Shared) -> None:
         system: str | None = None,
         trained_share: float = 1.0,
         padded: bool = False,
+        costing: dict | None = None,
         request: gr.Request = None,
     ) -> dict:
         """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes. "engine" says what the figures stand on: traced, or approximately nearest (the law of "stands_on") or analytic; a new structure is traced first, which takes a second or two and at most 10, unless others wait for theirs.
@@ -151,15 +156,24 @@ def register(shared: Shared) -> None:
             system: linux, linux-desktop, windows, windows-desktop, wsl2 or macos; by default native Linux with no screen on the card
             trained_share: tokens that have a label, of all tokens of a batch: above 0, at most 1
             padded: true where rows of one batch differ in length
+            costing: for time and money of the run too (in "run"), any of {"rows": 50000, "tokens_per_row": 512, "devices": 2, "usd_per_kwh": 0.3, "hours_per_month": 100, "owned": ["RTX 3060"]}; a gpu is then needed
         """
         asked = {"gpu": gpu, "system": system, "trained_share": trained_share, "padded": padded}
-        return await _answer(
-            request, _derived(shared, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked))
-        )
+
+        async def made() -> dict[str, Any]:
+            wanted = _costing(costing, gpu)
+            said = await _derived(shared, _is_quick(recipe), lambda: _estimate(shared, request, _fields(recipe), asked))
+            if wanted is None:
+                return said
+            run = await _run(False, lambda: _priced(shared, request, _fields(recipe), wanted, asked))
+            return said | {"costing": wanted.stated(), "run": run}
+
+        return await _answer(request, made())
 
     async def recommend(
         model: str, rows: int | None = None, tokens_per_row: int | None = None, lengths: list[int] | None = None, budget_usd: float | None = None,
-        buy: bool = False, recipe: dict | None = None, plans: int = 5, request: gr.Request = None,
+        buy: bool = False, recipe: dict | None = None, plans: int = 5, devices: int | None = None, usd_per_kwh: float | None = None,
+        owned: list[str] | None = None, request: gr.Request = None,
     ) -> dict:  # fmt: skip
         """Which GPU and which kind of fine-tune for a model, a dataset and a budget: plans that fit, the cheapest first, with memory, hours and cost.
 
@@ -172,6 +186,9 @@ def register(shared: Shared) -> None:
             buy: true to rank by the price of the card instead of the run's rent
             recipe: further fields of the recipe; a method given here is the only one tried
             plans: how many to return, 1 to 100
+            devices: cards of each plan, 1 to 8; by default the fewest that hold it
+            usd_per_kwh: price of one's own electricity
+            owned: cards that one owns, such as "RTX 3060" or "2 x RTX 4090": they cost their electricity alone
         """
         given = {
             "rows": rows,
@@ -180,6 +197,9 @@ def register(shared: Shared) -> None:
             "budget_usd": budget_usd,
             "buy": buy,
             "plans": plans,
+            "devices": devices,
+            "usd_per_kwh": usd_per_kwh,
+            "owned": owned,
         }
         return await _answer(
             request, _run(False, lambda: _recommend(shared, request, {**_fields(recipe or {}), "model": model}, given))
@@ -248,10 +268,7 @@ def _is_tool_call(request: Any) -> bool:
 def _fields(recipe: Any) -> dict[str, Any]:
     """The recipe's fields, given as an object or as its JSON text. Raises `Problem`."""
     if isinstance(recipe, str):
-        try:
-            recipe = whole(json.loads(recipe))
-        except (ValueError, RecursionError):
-            pass  # refused as text
+        recipe = _json_of(recipe)
     if not isinstance(recipe, dict):
         raise Problem("recipe.type", field="recipe", value=shown(recipe), allowed="an object of recipe fields")
     return recipe
@@ -267,6 +284,40 @@ def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[
         raise problem
     known = Calibration.of(where.gpu.name) if where else None
     return estimated(recipe, model=model, calibration=known, cache_dir=paths.cache(), **given)
+
+
+def _costing(stated: Any, gpu: str | None) -> Costing | None:
+    """What is asked of time and money; None where nothing is. Raises `Problem`."""
+    if stated is None:
+        return None
+    if isinstance(stated, str):  # as a tool's caller may send an object
+        stated = _json_of(stated)
+    if not isinstance(stated, dict):
+        raise Problem("recipe.type", field="costing", value=shown(stated), allowed="an object")
+    if unknown := [name for name in stated if name not in API_COSTING]:
+        raise Problem(
+            "recipe.unknown_field", field=unknown[0], value=shown(stated[unknown[0]]), allowed=", ".join(API_COSTING)
+        )
+    if gpu is None:
+        raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for time and money")
+    return Costing(**stated)
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return whole(json.loads(text))
+    except (ValueError, RecursionError):
+        return text  # refused as text
+
+
+def _priced(
+    shared: Shared, request: Any, fields: dict[str, Any], costing: Costing, asked: dict[str, Any]
+) -> dict[str, Any]:
+    """Time and money on one kind of card, by the law at hand."""
+    recipe = Recipe.from_dict(fields)
+    conditions = Conditions(**{name: asked[name] for name in ("system", "trained_share", "padded")})
+    made = {"model": _model(shared, request, recipe.model), "conditions": conditions, "batches": conditions.batches}
+    return priced(recipe, asked["gpu"], costing, cache_dir=paths.cache(), **made).to_dict()
 
 
 def _recommend(shared: Shared, request: Any, fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -1,31 +1,33 @@
-"""Every card for one recipe: whether it fits, how fast it is, what it costs. One law a kind of kernels, shared by its cards. No torch."""
+"""Every card for one recipe: whether it fits, how fast it is, what it costs; alone, as several, or as many as were asked for. One law a
+kind of kernels, shared by its cards. No torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from estimator.advice.changes import Change, more_devices
+from estimator.advice.changes import more_devices
+from estimator.advice.together import Kernels, Together, goes_together
 from estimator.core.problems import Problem
 from estimator.cost.money import Cost, cost
 from estimator.cost.own_cards import OwnCard
 from estimator.cost.rows import Epoch
-from estimator.cost.throughput import Load, Spread, Throughput, load_of, throughput, throughput_of_several
+from estimator.cost.throughput import Load, Throughput, load_of, throughput
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, check, composed
-from estimator.estimates.parts import Parts, parts_of
+from estimator.estimates.parts import parts_of
 from estimator.hardware.cards import Gpu, gpus
 from estimator.hardware.machines import Machine, check_system
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
-from estimator.law.law import Law, Row
+from estimator.law.law import Law
+from estimator.memory import stored
 from estimator.model.catalog import Model
-from estimator.parallel import parallel
-from estimator.parallel.plan import Sharded
 from estimator.recipe.batches import Batches
+from estimator.recipe.costing import MOST_CARDS
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 
@@ -35,10 +37,11 @@ SORTS = ("fits", "cost", "hours", "memory")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One card. `devices` is how many of it the recipe needs: one, or the fewest of DEVICE_COUNTS over which FSDP2 makes it fit,
-    with `sharded` the estimate of each; None where none of them does, or its memory is unknown.
+    """One card. Where nobody said how many: `devices` is how many of it the recipe needs, one, or the fewest of RANKED_COUNTS over which
+    FSDP2 makes it fit, with `sharded` the estimate of each; None where none of them does, or its memory is unknown. Where a count was
+    asked for, `estimate` is of one of that many and `devices` that count, None where it does not fit.
 
-    Speed and cost are of one card, or of all of several together.
+    Speed and cost are of `count` cards together; `strategy` says how several divide the work, and why so.
     """
 
     gpu: Gpu
@@ -47,6 +50,20 @@ class Candidate:
     sharded: Estimate | None
     throughput: Throughput
     cost: Cost
+    count: int = 1
+    strategy: Problem | None = None
+    owned: int = 0
+    """How many of it the user has."""
+
+    @property
+    def runs(self) -> Estimate:
+        """Of what is run: one of the several cards, else the one."""
+        return self.sharded or self.estimate
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that is run, with its number of processes."""
+        return self.runs.source.recipe
 
     def to_dict(self) -> dict[str, Any]:
         made = self.estimate
@@ -54,8 +71,9 @@ class Candidate:
             name: getattr(made, name) for name in ("fits", "is_close", "device_bytes", "usable_bytes", "headroom_bytes")
         }
         bar = {"low_bytes": made.uncertainty.low_bytes, "high_bytes": made.uncertainty.high_bytes}
+        strategy = self.strategy and {"distributed_type": self.recipe.distributed_type, "text": str(self.strategy)}
         return {
-            "gpu": self.gpu.name, "devices": self.devices, "memory": memory | bar,
+            "gpu": self.gpu.name, "devices": self.devices, "count": self.count, "strategy": strategy, "memory": memory | bar,
             "sharded": {name: getattr(self.sharded, name) for name in ("device_bytes", "headroom_bytes", "is_close")} if self.sharded else None,
             "throughput": self.throughput.to_dict(), "cost": self.cost.to_dict(),
         }  # fmt: skip
@@ -75,51 +93,124 @@ def rank(
     batches: Batches = Batches(),
     own: Sequence[OwnCard] = (),
     conditions: Conditions = Conditions(),
+    devices: int | None = None,
+    owned: Mapping[str, int] | None = None,
+    only: Iterable[Gpu] | None = None,
 ) -> list[Candidate]:
-    """All accelerators of the presets for `recipe`, in the order of `sort`. `derive` traces a law that is not at hand; `batches`
-    says what the data do to memory; `own` are cards and prices of the user's. Of `conditions` the system, the slice and the size count:
-    cards that have none such are left out. Raises `Problem` for a recipe on several devices (the ranking spreads it itself), and where
-    no card is left."""
-    if recipe.num_processes > 1:
-        raise Problem(
-            "recipe.conflict",
-            field="num_processes",
-            value=recipe.num_processes,
-            other="a ranking of cards",
-            allowed="Use 1, or estimate one card",
-        )
+    """All accelerators of the presets for `recipe`, or `only` some, in the order of `sort`. `derive` traces a law that is not at hand;
+    `batches` says what the data do to memory; `own` are cards and prices of the user's, `owned` how many of which card (by name) stand
+    at home and cost their electricity alone. Of `conditions` the system, the slice and the size count: cards that have none such are left out.
+
+    `devices` asks for that many of each card (1 to MOST_CARDS), and so does a recipe on several processes: by its `distributed_type`,
+    else by the first way that fits (`Together.ways`). Raises `Problem` for a count out of range, for what the model or the recipe cannot
+    be on so many, and where no card is left."""
+    if devices is not None and not 1 <= devices <= MOST_CARDS:
+        raise Problem("recipe.range", field="devices", value=f"{devices:,}", allowed=f"1 to {MOST_CARDS}")
     model = model or open_model(recipe.model)
-    shared: dict[tuple[str, int], tuple[Parts, Any, Load, Law | None]] = {}
-    several = _Several(recipe, model, loop, epoch)
+    recipe = stored.as_loaded(recipe, model.config, model.id)
+    asked = _Asked(recipe, model, loop, epoch, devices, {"derive": derive, "cache_dir": cache_dir, "batches": batches})
+    stated, owned = {card.gpu.name: card for card in own}, owned or {}
+    prices = {"hours_per_month": hours_per_month, "usd_per_kwh": usd_per_kwh}
+    listed = {gpu.name: gpu for gpu in only} if only is not None else gpus()
+    added = {name: card.gpu for name, card in stated.items() if only is None or name in listed}
     made = []
-    stated = {card.gpu.name: card for card in own}
-    for where in _machines({**gpus(), **{name: card.gpu for name, card in stated.items()}}.values(), conditions):
-        gpu = where.gpu
-        platform = Platform.of(gpu)
-        key = platform.kernels, platform.workspace_bytes
-        if key not in shared:
-            parts = parts_of(recipe, model, loop, "cuda", platform, derive, cache_dir, batches)
-            single = _single(recipe, model, loop, platform, cache_dir)
-            shared[key] = parts, parts.evaluate(recipe), load_of(recipe, parts, epoch, single), single
-        parts, (row, components), load, single = shared[key]
-        estimate = _runnable(recipe, gpu, composed(recipe, where, parts, row, components))
-        devices, sharded = (
-            (1, None) if estimate.fits else (None, None) if conditions.mig else several.fewest(where, key, parts)
+    for where in _machines({**listed, **added}.values(), conditions):
+        estimate, running, strategy, speed = asked.of(where)
+        count = running.source.recipe.num_processes
+        offers = stated[where.gpu.name].offers if where.gpu.name in stated else ()
+        has = owned.get(where.gpu.name, 0)
+        money = cost(
+            where.gpu,
+            count,
+            hours=speed.hours,
+            tokens_per_second=speed.tokens_per_second,
+            own=offers,
+            owned=has >= count,
+            **prices,
         )
-        speed = (
-            throughput_of_several(several.spread(devices, key, parts, single), gpu)
-            if sharded
-            else throughput(load, gpu)
-        )
-        speed = _of_a_slice(speed) if conditions.mig else speed
-        prices = {
-            "hours_per_month": hours_per_month,
-            "usd_per_kwh": usd_per_kwh,
-            "own": stated[gpu.name].offers if gpu.name in stated else (),
-        }
-        money = cost(gpu, devices or 1, hours=speed.hours, tokens_per_second=speed.tokens_per_second, **prices)
-        made.append(Candidate(gpu, estimate, devices, sharded, speed, money))
+        fitting = count if running.fits else None
+        sharded = None if running is estimate else running
+        made.append(Candidate(where.gpu, estimate, fitting, sharded, speed, money, count, strategy, has))
     return sorted(made, key=ORDERS[sort])
+
+
+class _Asked:
+    """One recipe asked of many cards: on one, on as many as it takes, or on a count that was chosen."""
+
+    def __init__(
+        self, recipe: Recipe, model: Model, loop: str, epoch: Epoch | None, devices: int | None, opened: dict[str, Any]
+    ) -> None:
+        chosen = devices or (recipe.num_processes if recipe.num_processes > 1 else None)
+        self.one = recipe.replace(num_processes=1) if recipe.num_processes > 1 else recipe
+        self.model, self.loop, self.epoch, self.opened = model, loop, epoch, opened
+        self.together = Together(self.one, model, loop, epoch, **opened)
+        self.is_chosen = chosen is not None
+        self.ways: list[Recipe] = []
+        if recipe.num_processes > 1 and chosen > 1:
+            self.ways = [recipe.replace(num_processes=chosen)]
+        elif chosen and chosen > 1:
+            self.ways = self.together.ways(chosen)
+        self.is_asked = recipe.num_processes > 1
+        self.fewest = [] if chosen else self._fewest()
+        self._kernels: dict[tuple[str, int], tuple[Kernels, Any, Load]] = {}
+
+    def _fewest(self) -> list[Recipe]:
+        made = []
+        for change in more_devices(self.one):
+            try:
+                recipe = self.one.replace(**change.values)
+            except Problem:  # not every recipe can be spread
+                continue
+            if recipe.num_processes in RANKED_COUNTS and not check(recipe, model=self.model):
+                made.append(recipe)
+        return made
+
+    def of(self, where: Machine) -> tuple[Estimate, Estimate, Problem | None, Throughput]:
+        """(the estimate asked for, that of what is run, why so, its speed)."""
+        kernels, evaluated, load = self._at(where)
+        if self.ways:
+            return self._several(where, kernels)
+        alone = _runnable(self.one, where.gpu, composed(self.one, where, kernels.parts, *evaluated))
+        if not alone.fits and not _is_slice(where):
+            for recipe in self.fewest if where.usable and goes_together(where) else ():
+                if self.together.least_bytes(recipe, kernels) <= where.usable.bytes:
+                    made = self.together.estimate(recipe, where, kernels)
+                    if made.fits:
+                        return alone, made, _why(recipe), self.together.throughput(recipe, where.gpu, kernels)
+        speed = throughput(load, where.gpu)
+        return alone, alone, None, _of_a_slice(speed) if _is_slice(where) else speed
+
+    def _several(self, where: Machine, kernels: Kernels) -> tuple[Estimate, Estimate, Problem | None, Throughput]:
+        """The chosen count by the first way that fits, else by the one that takes least."""
+        made = []
+        for recipe in self.ways:
+            made.append(self.together.estimate(recipe, where, kernels))
+            if made[-1].fits:
+                break
+        best = made[-1] if made[-1].fits else min(made, key=lambda one: one.device_bytes)
+        recipe = best.source.recipe
+        speed = self.together.throughput(recipe, where.gpu, kernels)
+        if not goes_together(where):
+            alone = Problem("gpu.alone", field="gpu", value=where.gpu.name)
+            best = replace(best, fits=False, warnings=(*best.warnings, alone))
+            speed = speed.without_speed(alone)
+        return best, best, _why(recipe, self.is_asked), speed
+
+    def _at(self, where: Machine) -> tuple[Kernels, Any, Load]:
+        platform = Platform.of(where.gpu)
+        key = platform.kernels, platform.workspace_bytes
+        if key not in self._kernels:
+            parts = parts_of(self.one, self.model, self.loop, "cuda", platform, **self.opened)
+            single = _single(self.one, self.model, self.loop, platform, self.opened["cache_dir"])
+            load = load_of(self.one, parts, self.epoch, single)
+            self._kernels[key] = Kernels(platform, parts, single), parts.evaluate(self.one), load
+        return self._kernels[key]
+
+
+def _why(recipe: Recipe, asked: bool = False) -> Problem:
+    """How several cards divide the work, and why so."""
+    kind = "asked" if asked else recipe.distributed_type
+    return Problem(f"why.several_{kind}", count=recipe.num_processes, kind=recipe.distributed_type)
 
 
 def _machines(cards: Iterable[Gpu], conditions: Conditions) -> list[Machine]:
@@ -135,10 +226,13 @@ def _machines(cards: Iterable[Gpu], conditions: Conditions) -> list[Machine]:
     return made
 
 
+def _is_slice(where: Machine) -> bool:
+    return " MIG " in where.gpu.name
+
+
 def _of_a_slice(speed: Throughput) -> Throughput:
     """The work is known; what of a card's speed a slice has is not."""
-    nothing = dict.fromkeys(("seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most"))
-    return replace(speed, **nothing, why=(Problem("time.slice", field="gpu"),))
+    return replace(speed, why=()).without_speed(Problem("time.slice", field="gpu"))
 
 
 def _runnable(recipe: Recipe, gpu: Gpu, made: Estimate) -> Estimate:
@@ -157,65 +251,6 @@ def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_d
     return laws.find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
 
 
-class _Several:
-    """The recipe spread over 2, 4 and 8 cards by FSDP2; each count is worked out once for cards with the same kernels."""
-
-    def __init__(self, recipe: Recipe, model: Model, loop: str, epoch: Epoch | None) -> None:
-        self.recipe, self.loop, self.epoch = recipe, loop, epoch
-        self.recipes = [change for change in map(self._applied(recipe, model), more_devices(recipe)) if change]
-        self._made: dict[tuple[Any, int], tuple[Sharded, Row, dict[str, int]]] = {}
-        self._spread: dict[tuple[Any, int], Spread] = {}
-
-    @staticmethod
-    def _applied(recipe: Recipe, model: Model) -> Callable[[Change], Recipe | None]:
-        def applied(change: Change) -> Recipe | None:
-            try:
-                made = recipe.replace(**change.values)
-            except Problem:  # not every recipe can be spread
-                return None
-            return made if made.num_processes in RANKED_COUNTS and not check(made, model=model) else None
-
-        return applied
-
-    def fewest(self, where: Machine, key: Any, parts: Parts) -> tuple[int | None, Estimate | None]:
-        for recipe in self.recipes if where.usable and _goes_together(where) else ():
-            sharded, row, components = self._of(recipe, key, parts)
-            if (
-                sum(components.values()) <= where.usable.bytes
-                and (made := composed(recipe, where, parts, row, components, sharded=sharded)).fits
-            ):
-                return recipe.num_processes, made
-        return None, None
-
-    def spread(self, devices: int, key: Any, parts: Parts, single: Law | None) -> Spread:
-        """The work of each of `devices`, asked for only where `fewest` found that many."""
-        at = key, devices
-        if at not in self._spread:
-            sharded = self._made[at][0]
-            epoch = self.epoch.shared_by(devices, self.recipe) if self.epoch else None
-            load = load_of(self.recipe, parts, epoch, single)
-            share = sharded.gradient_share  # of what the optimizer reads and writes
-            load = replace(load, step_bytes=share * load.step_bytes, run_bytes=share * load.run_bytes)
-            self._spread[at] = Spread(devices, load, sum(sharded.plan.communication_bytes_per_step.values()))
-        return self._spread[at]
-
-    def _of(self, recipe: Recipe, key: Any, parts: Parts) -> tuple[Sharded, Row, dict[str, int]]:
-        at = key, recipe.num_processes
-        if at not in self._made:
-            sharded = parallel.shard(recipe, parts, self.loop)
-            row, components = sharded.evaluate(recipe)
-            self._made[at] = sharded, row, components
-        return self._made[at]
-
-
-def _goes_together(where: Machine) -> bool:
-    """Whether machines have several of it: a card with memory of its own, and NCCL or RCCL, which there are for Linux alone."""
-    gpu = where.gpu
-    if (where.system or "").startswith("windows"):
-        return False
-    return gpu.vendor in ("NVIDIA", "AMD") and gpu.mem_type.startswith(("HBM", "GDDR")) and not gpu.is_laptop
-
-
 def _fitting(candidate: Candidate) -> int:
     """Fits surely, fits within the error bar, fits on several, unknown, does not fit."""
     made = candidate.estimate
@@ -225,8 +260,11 @@ def _fitting(candidate: Candidate) -> int:
 
 
 def rent_usd(candidate: Candidate) -> float:
-    """USD of the run at the cheapest offer, or of a million tokens where no dataset was stated; infinite where unknown."""
+    """USD of the run at the cheapest offer, or of a million tokens where no dataset was stated; infinite where unknown. Of a card that
+    one owns the electricity, and nothing where its price was not given."""
     rent = candidate.cost.cheapest
+    if candidate.cost.way == "own":
+        return candidate.cost.electricity.central if candidate.cost.electricity else 0.0
     if rent is None or rent.usd_per_million_tokens is None:
         return math.inf
     return rent.usd.central if rent.usd else rent.usd_per_million_tokens
@@ -240,7 +278,7 @@ def _seconds(candidate: Candidate) -> float:
 def _room(candidate: Candidate) -> float:
     """Bytes of all cards together."""
     each = candidate.estimate.usable_bytes
-    return math.inf if each is None else each * (candidate.devices or 1)
+    return math.inf if each is None else each * candidate.count
 
 
 ORDERS: dict[str, Callable[[Candidate], tuple[float, ...]]] = {

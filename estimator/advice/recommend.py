@@ -6,23 +6,26 @@ asked of `advise` for the cheapest of these cards.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from estimator.advice.advise import advise
 from estimator.advice.changes import LENGTH_STEP_TOKENS, Change
-from estimator.advice.ranking import Candidate, rank, rent_usd
+from estimator.advice.priced import owned_counts, ranked
+from estimator.advice.ranking import Candidate, rent_usd
 from estimator.core.fields import FieldInfo, checked
 from estimator.core.problems import Problem
-from estimator.cost.rows import MAX_ROWS, Epoch, epoch, uniform
+from estimator.cost.rows import Epoch, epoch, uniform
 from estimator.estimates.estimate import check
 from estimator.estimates.take_away import command_line, stated
 from estimator.hub.sources import open_model
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches
+from estimator.recipe.costing import COSTING, MAX_ROWS, Costing
 from estimator.recipe.recipe import FIELDS, METHODS, Recipe
 
 ADVISED_CARDS = 3
@@ -37,6 +40,9 @@ ASKED = {
         FieldInfo("budget_usd", float | None, None, {"above": 0.0, "high": 1e9}),
         FieldInfo("buy", bool, False, {}),
         FieldInfo("plans", int, 5, {"low": 1, "high": 100}),
+        COSTING["devices"],
+        COSTING["usd_per_kwh"],
+        COSTING["owned"],
     )
 }
 
@@ -45,7 +51,8 @@ ASKED = {
 class Wish:
     """The dataset, by rows of one length or by the length of each (tokens), the budget in USD, and how many plans.
 
-    The budget is for the run on a rented card, with `buy` for the card. Raises `Problem` naming the field.
+    The budget is for the run on a rented card, with `buy` for the card. `devices`, `usd_per_kwh` and `owned` are those of `Costing`: a
+    card that one owns costs its electricity, to run and to buy. Raises `Problem` naming the field.
     """
 
     rows: int | None = None
@@ -54,9 +61,15 @@ class Wish:
     budget_usd: float | None = None
     buy: bool = False
     plans: int = 5
+    devices: int | None = None
+    usd_per_kwh: float | None = None
+    owned: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        owned_counts(self.costing.owned)
         for name, info in ASKED.items():
+            if info is COSTING.get(name):
+                continue  # `Costing` has checked it
             object.__setattr__(self, name, checked(info, getattr(self, name)))
         if self.lengths is None:
             if self.rows is None:
@@ -81,6 +94,11 @@ class Wish:
         if min(self.lengths) < 1:
             raise Problem("recipe.range", field="lengths", value=min(self.lengths), allowed=f"1 to {MAX_ROWS:,}")
 
+    @functools.cached_property
+    def costing(self) -> Costing:
+        """Raises `Problem`."""
+        return Costing(devices=self.devices, usd_per_kwh=self.usd_per_kwh, owned=self.owned)
+
     @property
     def longest_tokens(self) -> int | None:
         """The longest row, where it was stated."""
@@ -93,7 +111,7 @@ class Wish:
 
     def usd(self, one: Candidate) -> float:
         """What the budget is for; infinite where it is unknown."""
-        if not self.buy:
+        if not self.buy or one.cost.way == "own":
             return rent_usd(one)
         return math.inf if one.cost.purchase_usd is None else one.cost.purchase_usd
 
@@ -148,6 +166,9 @@ def recommend(
 ) -> Recommendation:
     """Plans for the recipe that `fields` begin: `model`, and whatever else is fixed. Without a `method` all are tried; without a
     `max_length` it is the longest row's, as far as the model reads. Raises `Problem` for what no method could make good."""
+    if fields.get("num_processes", 1) != 1 and "distributed_type" not in fields:  # a count alone: the way is chosen
+        wish = replace(wish, devices=wish.devices or Recipe.from_dict(fields).num_processes)
+        fields = fields | {"num_processes": 1}
     base = Recipe.from_dict(fields)
     model = model or open_model(base.model)
     if "max_length" not in fields and wish.longest_tokens:
@@ -156,7 +177,10 @@ def recommend(
     recipes, refused = _recipes(base, model, (base.method,) if "method" in fields else METHODS)
     found = [plan for recipe in recipes for plan in search.plans(recipe)]
     allowed = [plan for plan in found if wish.allows(plan.candidate)]
-    if all(plan.candidate.devices > 1 for plan in allowed):  # a change may spare the other cards
+    is_chosen = wish.devices is not None or base.num_processes > 1
+    if (
+        not allowed if is_chosen else all(plan.candidate.devices > 1 for plan in allowed)
+    ):  # a change may spare the others
         allowed += search.changed(recipes[-1])
     within = _best_of_each_card(allowed)
     beyond = min(found, key=_order, default=None)
@@ -193,9 +217,8 @@ class _Search:
 
     def _ranked(self, recipe: Recipe) -> list[Candidate]:
         batches = Batches(padded=self._pads(recipe))
-        return rank(
-            recipe, self.wish.epoch(recipe), model=self.model, loop=self.loop, cache_dir=self.cache_dir, batches=batches
-        )
+        opened = {"model": self.model, "loop": self.loop, "cache_dir": self.cache_dir, "batches": batches}
+        return ranked(recipe, self.wish.costing, self.wish.epoch(recipe), **opened)
 
     def _pads(self, recipe: Recipe) -> bool:
         data = self.wish.epoch(recipe)
@@ -203,21 +226,22 @@ class _Search:
 
     def plans(self, recipe: Recipe) -> Iterator[Plan]:
         """Every card that holds the recipe, alone or several of it; those that do not alone are kept for `changed`."""
-        ranked = self._ranked(recipe)
-        self._unfit = [one for one in ranked if one.estimate.fits is False]
-        for one in ranked:
+        found = self._ranked(recipe)
+        self._unfit = [one for one in found if one.estimate.fits is False]
+        for one in found:
             if one.devices:
-                yield Plan(one.sharded.source.recipe if one.sharded else recipe, one, self.wish.usd(one))
+                yield Plan(one.recipe if one.count > 1 else recipe, one, self.wish.usd(one))
 
     def changed(self, recipe: Recipe) -> Iterator[Plan]:
         """The recipe with the mildest changes that make it fit the cheapest cards on which it does not; `recipe` was asked last."""
         affordable = sorted((one for one in self._unfit if self.wish.allows(one)), key=self.wish.usd)
         for one in affordable[:ADVISED_CARDS]:
-            proposal = advise(recipe, one.gpu, model=self.model, loop=self.loop, padded=self._pads(recipe)).cheapest
-            if proposal is None or proposal.recipe.num_processes > 1:
+            asked = one.recipe if one.count > 1 else recipe
+            proposal = advise(asked, one.gpu, model=self.model, loop=self.loop, padded=self._pads(recipe)).cheapest
+            if proposal is None or proposal.recipe.num_processes != asked.num_processes:
                 continue
             for again in self._ranked(proposal.recipe):
-                if again.gpu is one.gpu and again.estimate.fits and self.wish.allows(again):
+                if again.gpu is one.gpu and again.devices == asked.num_processes and self.wish.allows(again):
                     yield Plan(proposal.recipe, again, self.wish.usd(again), proposal.changes)
 
 

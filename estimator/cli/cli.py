@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from estimator.advice.priced import priced
+from estimator.advice.ranking import Candidate
+from estimator.cli.costing_flags import add_costing, costing_of, run_lines
 from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
 from estimator.core.fields import FieldInfo
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
 from estimator.estimates.calibration import Calibration
+from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
 from estimator.estimates.peaks import Peak
 from estimator.hardware.machines import SYSTEMS, machine
@@ -25,6 +30,7 @@ from estimator.hub.sources import model_from_config, open_model
 from estimator.model.catalog import Model
 from estimator.model.spec import MAX_CONFIG_BYTES, parse_config, read_config
 from estimator.parallel.plan import ParallelPlan
+from estimator.recipe.costing import Costing
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.recipe.recipe_file import in_file, read_recipe
@@ -107,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="true: rows of one batch differ in length, so attention gets a mask (default false)",
     )
     add_machine(parser)
+    add_costing(parser, "compare")
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
 
@@ -152,8 +159,43 @@ def _run(options: dict[str, Any]) -> int:
             **asked_of,
             **_batches(options),
         )
-        print(made.to_json() if options["json"] else table(recipe, made))
+        costing = costing_of(options)
+        run = None
+        if costing.stated():
+            if not gpu:
+                raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for time and money")
+            run = _priced(recipe, gpu, costing, model=model, loop=loop, options=options, asked_of=asked_of)
+        if options["json"]:
+            print(
+                json.dumps(
+                    made.to_dict() | ({"costing": costing.stated(), "run": run.to_dict()} if run else {}),
+                    indent=2,
+                    ensure_ascii=False,
+                )
+            )
+        else:
+            print(table(recipe, made))
+            print("\n".join(map(one_line, ["", *run_lines(run)])) if run else "", end="\n" if run else "")
         return verdict(made) if options["check"] else FITS
+
+
+def _priced(
+    recipe: Recipe,
+    gpu: str,
+    costing: Costing,
+    model: Model,
+    loop: str,
+    options: dict[str, Any],
+    asked_of: dict[str, Any],
+) -> Candidate:
+    """Time and money on the card that was named, under the same conditions as its memory."""
+    where = {"gpu_memory" if name == "memory_gib" else name: value for name, value in asked_of.items()}
+    batches = _batches(options)
+    conditions = Conditions(**where, **batches)
+    card = machine(gpu).gpu if conditions.mig is None else machine(gpu.partition(" MIG ")[0]).gpu
+    return priced(
+        recipe, card, costing, model=model, loop=loop, derive=True, batches=conditions.batches, conditions=conditions
+    )
 
 
 def verdict(made: Any) -> int:

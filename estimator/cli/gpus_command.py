@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from estimator.advice.ranking import RANKED_COUNTS, SORTS, Candidate, rank, rent_usd
+from estimator.advice.priced import compared, dataset
+from estimator.advice.priced import ranked as priced_all
+from estimator.advice.rank_table import Filter, to_csv, vendors
+from estimator.advice.ranking import RANKED_COUNTS, SORTS, Candidate, rent_usd
 from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
+from estimator.cli.costing_flags import add_costing, costing_of, number, run_lines
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
-from estimator.cost.rows import Epoch, epoch, packed, read_lengths, uniform
+from estimator.cost.rows import Epoch, epoch, packed, read_lengths
 from estimator.cost.throughput import Range
 from estimator.estimates.conditions import Conditions
 from estimator.recipe.batches import Batches
+from estimator.recipe.costing import Costing
 from estimator.recipe.recipe import Recipe
+from estimator.recipe.recipe_file import read_recipe
 
 SHOWN = 15
 UNKNOWN = "unknown"
@@ -29,8 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         recipe_flags=("--for",),
     )
     add_machine(parser)
-    parser.add_argument("--rows", metavar="N", help="rows of the dataset, all of --tokens-per-row")
-    parser.add_argument("--tokens-per-row", metavar="T", help="tokens a row (default: max_length)")
+    add_costing(parser)
     parser.add_argument("--lengths", metavar="FILE", help="tokens of each row instead, one number a line")
     parser.add_argument(
         "--budget",
@@ -42,13 +47,15 @@ def build_parser() -> argparse.ArgumentParser:
     way.add_argument("--buy", action="store_true", help="only cards whose price is known; the budget is for the card")
     order = "fits (default: sure before close, then cost), cost, hours, memory (smallest first)"
     parser.add_argument("--sort", choices=SORTS, default="fits", help=order)
+    parser.add_argument("--search", metavar="WORDS", help="only cards with these words in their name")
+    parser.add_argument("--vendor", metavar="NAME", help=f"only cards of one maker: {', '.join(vendors())}")
+    parser.add_argument("--least-gib", metavar="GIB", help="only cards with at least this memory")
     parser.add_argument(
-        "--hours-per-month",
-        metavar="H",
-        help="hours of use a month, for the cost of a month and the months until buying pays",
+        "--most-usd-per-hour", metavar="USD", help="only cards that somebody rents out for at most this"
     )
-    parser.add_argument("--usd-per-kwh", metavar="USD", help="price of your electricity; without it none is counted")
+    parser.add_argument("--only-owned", action="store_true", help="only cards of --owned")
     parser.add_argument("--all", action="store_true", help=f"print every card, not the first {SHOWN} that fit")
+    parser.add_argument("--csv", action="store_true", help="print what is shown as CSV")
     return parser
 
 
@@ -57,92 +64,77 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: dict[str, Any]) -> int:
-    numbers = {name: _number(name, options[name]) for name in ("budget", "hours_per_month", "usd_per_kwh")}
+    budget = number("budget", options["budget"])
+    wanted = Filter(
+        search=options["search"] or "",
+        vendors=(options["vendor"],) if options["vendor"] else (),
+        least_gib=number("least_gib", options["least_gib"]),
+        most_usd_per_hour=number("most_usd_per_hour", options["most_usd_per_hour"]),
+        way="owned" if options["only_owned"] else "rent" if options["rent"] else "buy" if options["buy"] else "any",
+    )
     with asked(options) as (recipe, model, gpu, loop):
         given_machine = machine_of(options | {"gpu": "any"})
         conditions = Conditions(
             system=given_machine["system"], mig=given_machine["mig"], gpu_memory=given_machine["memory_gib"]
         )
-        if gpu:
+        costing = costing_of(options)
+        if gpu and options["gpu"]:
             raise Problem(
                 "recipe.conflict",
                 field="gpu",
                 value=gpu,
                 other="gpus",
-                allowed="All cards are ranked; ask estimate about one",
+                allowed="All cards are ranked; ask estimate about one, or --compare up to three",
             )
+        if recipe.num_processes > 1 and not _says_how(options):  # a count alone: the way is chosen, and said
+            costing = replace(costing, devices=costing.devices or recipe.num_processes)
+            recipe = recipe.replace(num_processes=1)
         lengths = read_lengths(options["lengths"]) if options["lengths"] is not None else None
-        data = _dataset(options, recipe, lengths)
-        given = {name: numbers[name] for name in ("hours_per_month", "usd_per_kwh")}
+        data = _dataset(costing, recipe, lengths)
         batches = Batches(padded=data is not None and data.padded_tokens > data.tokens and not recipe.packing)
-        ranked = rank(
-            recipe,
-            data,
-            model=model,
-            loop=loop,
-            sort=options["sort"],
-            derive=True,
-            batches=batches,
-            conditions=conditions,
-            **given,
-        )
-    kept = [one for one in ranked if _wanted(one, options["rent"], options["buy"], numbers["budget"], data is not None)]
-    if options["json"]:
+        made = {"model": model, "loop": loop, "derive": True, "batches": batches, "conditions": conditions}
+        if costing.compare:
+            ranked = compared(recipe, costing, data, **made)
+        else:
+            ranked = priced_all(recipe, costing, data, sort=options["sort"], **made)
+    kept = ranked if costing.compare else [one for one in ranked if wanted.takes(one)]
+    kept = [one for one in kept if _affordable(one, options["buy"], budget, data is not None)]
+    if options["csv"]:
+        print(to_csv(kept), end="")
+    elif options["json"]:
         told = {
             "recipe": recipe.to_dict(),
             **conditions.stated(),
+            "costing": costing.stated(),
             "dataset": _told(data, recipe, lengths),
             "gpus": [one.to_dict() for one in kept],
         }
         print(json.dumps(told, indent=2, ensure_ascii=False))
+    elif costing.compare:
+        print("\n".join(one_line(line) for one in kept for line in ("", *run_lines(one))))
     else:
         print("\n".join(map(one_line, _lines(recipe, data, lengths, kept, options))))
-    return FITS if any(one.estimate.fits for one in kept) else DOES_NOT_FIT
+    return FITS if any(one.devices for one in kept) else DOES_NOT_FIT
 
 
-def _number(name: str, text: str | None) -> float | None:
-    """A figure above 0 (electricity may be free). Raises `Problem`."""
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise Problem("recipe.type", field=name, value=text[:40], allowed="a number") from None
-    if not math.isfinite(value) or value < 0 or (value == 0 and name != "usd_per_kwh"):
-        raise Problem("recipe.range", field=name, value=text[:40], allowed="above 0")
-    return value
+def _says_how(options: dict[str, Any]) -> bool:
+    """Whether the flags or the file name a `distributed_type`."""
+    stated = read_recipe(options["recipe"]) if options["recipe"] is not None else {}
+    return options["distributed_type"] is not None or "distributed_type" in stated
 
 
-def _dataset(options: dict[str, Any], recipe: Recipe, lengths: list[int] | None) -> Epoch | None:
-    if lengths is not None:
-        for name in ("rows", "tokens_per_row"):
-            if options[name] is not None:
-                raise Problem(
-                    "recipe.conflict", field=name, value=options[name][:40], other="lengths", allowed="Give one of them"
-                )
-        return epoch(lengths, recipe)
-    if options["rows"] is None:
-        if options["tokens_per_row"] is not None:
-            raise Problem("recipe.missing", field="rows", allowed="a whole number")
-        return None
-    tokens = options["tokens_per_row"]
-    return uniform(
-        _whole("rows", options["rows"]),
-        recipe.max_length if tokens is None else _whole("tokens_per_row", tokens),
-        recipe,
-    )
+def _dataset(costing: Costing, recipe: Recipe, lengths: list[int] | None) -> Epoch | None:
+    if lengths is None:
+        return dataset(recipe, costing)
+    for name in ("rows", "tokens_per_row"):
+        if getattr(costing, name) is not None:
+            raise Problem(
+                "recipe.conflict", field=name, value=getattr(costing, name), other="lengths", allowed="Give one of them"
+            )
+    return epoch(lengths, recipe)
 
 
-def _whole(name: str, text: str) -> int:
-    try:
-        return int(text.replace("_", "").replace(",", ""))
-    except ValueError:
-        raise Problem("recipe.type", field=name, value=text[:40], allowed="a whole number") from None
-
-
-def _wanted(one: Candidate, rent: bool, buy: bool, budget: float | None, has_data: bool) -> bool:
-    if rent and one.cost.cheapest is None or buy and one.cost.purchase_usd is None:
-        return False
+def _affordable(one: Candidate, buy: bool, budget: float | None, has_data: bool) -> bool:
     if budget is None:
         return True
     if buy:

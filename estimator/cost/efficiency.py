@@ -24,15 +24,36 @@ from estimator.recipe.recipe import FIELDS, Recipe
 WHOLE_NUMBERS = ("r", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length")
 
 
+BASES = ("card", "family", "rated")
+"""What the likely speed stands on: runs on this card; on cards of its family; on other cards alone, beside its rated speed."""
+
+
 @dataclass(frozen=True)
 class Efficiency:
-    """Share of the rated speed: central, lowest and highest of `runs` runs on `cards`."""
+    """Share of the rated speed: central, lowest and highest of `runs` runs on `cards`.
+
+    `basis` says of which of them the central share is the median (BASES), `basis_runs` of how many and `basis_cards` on which cards;
+    `slowest` and `fastest` name the cards of the two ends."""
 
     low: float
     central: float
     high: float
     runs: int
     cards: str
+    basis: str = "rated"
+    basis_runs: int = 0
+    basis_cards: str = ""
+    slowest: str = ""
+    fastest: str = ""
+
+    @property
+    def place(self) -> Problem:
+        """Where in the range of times the likely one lies (0 % the shortest, 100 % the longest), and of what runs it is the median."""
+        span = 1 / self.low - 1 / self.high
+        share = (1 / self.central - 1 / self.high) / span if span else 0.0
+        shares = {name: f"{getattr(self, name):.0%}" for name in ("central", "low", "high")}
+        ends = {"slowest": self.slowest, "fastest": self.fastest, "place": f"{share:.0%}"}
+        return Problem(f"why.place_{self.basis}", runs=self.basis_runs, cards=self.basis_cards, **shares, **ends)
 
     @property
     def why(self) -> Problem:
@@ -44,12 +65,17 @@ class Efficiency:
 def efficiency_of(gpu: Gpu) -> Efficiency:
     """What the table says of `gpu`."""
     shares = [(find_gpu(line["gpu"]), float(line["efficiency"])) for line in table_lines()]
-    own = [share for card, share in shares if card.name == gpu.name]
-    like = [share for card, share in shares if card.family == gpu.family]
-    around = [(card, share) for card, share in shares if not own or card.family == gpu.family]
+    own = [(card, share) for card, share in shares if card.name == gpu.name]
+    like = [(card, share) for card, share in shares if card.family == gpu.family]
+    around = like if own else shares
+    basis, of = next((name, runs) for name, runs in zip(BASES, (own, like, shares), strict=True) if runs)
     values = [share for _, share in around]
     cards = ", ".join(sorted({card.name for card, _ in around}))
-    return Efficiency(min(values), statistics.median(own or like or values), max(values), len(values), cards)
+    by_share = sorted(around, key=lambda line: line[1])
+    return Efficiency(
+        min(values), statistics.median(share for _, share in of), max(values), len(values), cards,
+        basis, len(of), ", ".join(sorted({card.name for card, _ in of})), by_share[0][0].name, by_share[-1][0].name,
+    )  # fmt: skip
 
 
 def table() -> Path:

@@ -16,9 +16,9 @@ from pathlib import Path
 from estimator.core.problems import Problem
 from estimator.law.law import Law
 from estimator.recipe.batches import is_flat
+from estimator.recipe.costing import MAX_ROWS
 from estimator.recipe.recipe import Recipe
 
-MAX_ROWS = 100_000_000
 ORDERS = ("random", "length")
 
 

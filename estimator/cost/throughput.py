@@ -32,6 +32,9 @@ class Range:
     def scaled(self, factor: float) -> Range:
         return Range(self.low * factor, self.central * factor, self.high * factor)
 
+    def times(self, other: Range) -> Range:
+        return Range(self.low * other.low, self.central * other.central, self.high * other.high)
+
     def inverse(self) -> Range:
         return Range(1 / self.high, 1 / self.central, 1 / self.low)
 
@@ -45,7 +48,8 @@ class Throughput:
     """How fast one card trains a recipe. Figures are None where a rate of the card or the law's work is unknown; `why` says which.
 
     Of full rows: `flops` and `moved_bytes` an optimizer step, `arithmetic_share` the part of the rated time that waits for
-    arithmetic and not for memory. Of a stated dataset: `steps`, `hours` and `energy_kwh_at_most` (the board's full power all the time).
+    arithmetic and not for memory. Of a stated dataset: `steps`, `hours` and `energy_kwh`, what the boards draw at their full power for
+    those hours (the computer around them is not counted). `place` says where in its range the likely figure lies, and why there.
     """
 
     flops: float | None
@@ -57,12 +61,31 @@ class Throughput:
     steps: int | None
     padding_share: float | None
     hours: Range | None
-    energy_kwh_at_most: float | None
+    energy_kwh: Range | None
     why: tuple[Problem, ...]
+    place: Problem | None = None
+
+    @property
+    def energy_kwh_at_most(self) -> float | None:
+        return self.energy_kwh.high if self.energy_kwh else None
+
+    def without_speed(self, *reasons: Problem) -> Throughput:
+        """The work alone, where `reasons` say why no time is known."""
+        nothing = dict.fromkeys(TIMES)
+        return replace(self, **nothing, why=(*reasons, *self.why), place=None)
 
     def to_dict(self) -> dict[str, Any]:
         data = {name: vars(value) if isinstance(value, Range) else value for name, value in vars(self).items()}
-        return data | {"why": [note.to_dict() | {"text": str(note)} for note in self.why]}
+        said = {"why": [_said(note) for note in self.why], "place": _said(self.place) if self.place else None}
+        return data | {"energy_kwh_at_most": self.energy_kwh_at_most} | said
+
+
+TIMES = ("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh")
+"""What of a `Throughput` a card's speed says."""
+
+
+def _said(note: Problem) -> dict[str, Any]:
+    return note.to_dict() | {"text": str(note)}
 
 
 @dataclass(frozen=True)
@@ -135,10 +158,7 @@ def throughput_of_several(spread: Spread, gpu: Gpu) -> Throughput:
     if one.seconds_per_step is None:
         return one
     if link is None:
-        nothing = dict.fromkeys(
-            ("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most")
-        )
-        return replace(one, **nothing, why=(Problem("time.no_link", field="gpu", value=gpu.name), *one.why))
+        return one.without_speed(Problem("time.no_link", field="gpu", value=gpu.name))
     sending = Range(*(spread.sent_bytes / (speed * GIGA) for speed in (link.high_gbs, link.gbs, link.low_gbs)))
     per_step = one.seconds_per_step.beside(sending)
     hours = one.hours.beside(sending.scaled(one.steps / SECONDS_PER_HOUR)) if one.hours else None
@@ -148,7 +168,7 @@ def throughput_of_several(spread: Spread, gpu: Gpu) -> Throughput:
         seconds_per_step=per_step,
         tokens_per_second=per_step.inverse().scaled(spread.devices * spread.load.tokens_per_step),
         hours=hours,
-        energy_kwh_at_most=gpu.tdp_w * spread.devices * hours.high / 1000 if hours and gpu.tdp_w else None,
+        energy_kwh=energy(gpu, hours, spread.devices),
         why=(*one.why, link.why),
     )
 
@@ -163,16 +183,12 @@ def throughput(load: Load, gpu: Gpu) -> Throughput:
         else []
     )
     if reason:
-        nothing = dict.fromkeys(
-            ("arithmetic_share", "seconds_per_step", "tokens_per_second", "hours", "energy_kwh_at_most")
-        )
-        return Throughput(**load.known, **nothing, why=(reason, *notes))
+        return Throughput(**load.known, **dict.fromkeys(TIMES), why=(reason, *notes))
     share = efficiency_of(gpu)
     slower = Range(1 / share.high, 1 / share.central, 1 / share.low)
     rated, arithmetic = seconds(step, gpu, load.step_bytes)
     per_step = slower.scaled(rated)
     hours = slower.scaled(seconds(load.run, gpu, load.run_bytes)[0] / SECONDS_PER_HOUR) if load.run else None
-    energy = gpu.tdp_w * hours.high / 1000 if hours and gpu.tdp_w else None
     unknown_power = [Problem("time.no_power", field="gpu", value=gpu.name)] if hours and not gpu.tdp_w else []
     return Throughput(
         **load.known,
@@ -180,6 +196,12 @@ def throughput(load: Load, gpu: Gpu) -> Throughput:
         seconds_per_step=per_step,
         tokens_per_second=per_step.inverse().scaled(load.tokens_per_step),
         hours=hours,
-        energy_kwh_at_most=energy,
+        energy_kwh=energy(gpu, hours),
         why=(share.why, *([Problem("why.int8")] if "int8" in load.dtypes else []), *notes, *unknown_power),
+        place=share.place,
     )
+
+
+def energy(gpu: Gpu, hours: Range | None, devices: int = 1) -> Range | None:
+    """kWh of `devices` boards at their full power for `hours`; None where either is unknown."""
+    return hours.scaled(gpu.tdp_w * devices / 1000) if hours and gpu.tdp_w else None

@@ -1,4 +1,4 @@
-"""A recipe as a file, TOML or (a run's `recipe.json`) JSON: the fields of `Recipe`, and `gpu` and `loop` beside them."""
+"""A recipe as a file, TOML or (a run's `recipe.json`) JSON: the fields of `Recipe`, and `gpu`, `loop` and those of `Costing` beside them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from estimator.core.fields import shown
 from estimator.core.problems import Problem
+from estimator.recipe.costing import COSTING
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import FIELDS
 
-BESIDE = ("gpu", "loop")
+BESIDE = ("gpu", "loop", *COSTING)
 MAX_BYTES = 2**20
 
 
