@@ -20,6 +20,15 @@ from studio.get.known import wheel_of
 from studio.workers.client import Worker
 
 EMBEDDED_ID = TINY_BASE
+EMBEDDED_START = {
+    "model": EMBEDDED_ID,
+    "dtype": "float32",
+    "per_device_train_batch_size": 8,
+    "max_length": 256,
+    "learning_rate": 2e-3,
+    "gradient_checkpointing": False,
+}
+"""Recipe fields that suit the embedded base on a CPU; every other is the recipe's own default."""
 ANSWER_SECONDS = 9.5
 """After so long a reader is told, whatever a hub or a configuration does."""
 _LIKE_A_PATH = re.compile(r"[/~.\\]|[A-Za-z]:[/\\]")

@@ -84,9 +84,11 @@ def control(name: str, value: Any = None, **options: Any) -> gr.components.Compo
     return gr.Number(value=value, **words, **options)
 
 
-def recipe_from(names: list[str], values: tuple[Any, ...], base: Recipe | None = None) -> Recipe:
-    """`base` with what the controls named `names` say; a control that shows what `base` has changes nothing. Raises `Problem` naming
-    the field.
+def recipe_from(
+    names: list[str], values: tuple[Any, ...], base: Recipe | None = None, changes: dict[str, Any] | None = None
+) -> Recipe:
+    """`base` with what the controls named `names` say; a control that shows what `base` has changes nothing. `changes` are fields that
+    replace what the controls say. Raises `Problem` naming the field.
 
     An emptied number field arrives as None, which the recipe refuses by name.
     """
@@ -96,6 +98,7 @@ def recipe_from(names: list[str], values: tuple[Any, ...], base: Recipe | None =
     fields = {name: read(name, value) for name, value in said.items()}
     if {"method", "quantization"} & set(said) and "method" in held:
         fields |= method_fields(held["method"], held.get("quantization") or (base.quantization if base else None))
+    fields |= changes or {}
     return base.replace(**fields) if base else Recipe.from_dict(fields)
 
 

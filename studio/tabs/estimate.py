@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -21,19 +22,37 @@ from studio.i18n import explain, language, marker, t
 from studio.models import find_model
 from studio.page import told
 from studio.security import from_this_machine
-from studio.tabs import Shared, can_train, open_tab
-from studio.tabs.estimate_form import START, Form, build_form, held_for, meant, set_to
+from studio.tabs import Shared, can_train, carried, open_tab
+from studio.tabs.controls import METHODS, method_fields
+from studio.tabs.estimate_form import (
+    START,
+    Form,
+    build_form,
+    held_for,
+    meant,
+    moved,
+    put_back,
+    set_back,
+    set_to,
+    stated,
+)
 from studio.tabs.notices import RETRY, explained, explained_late, mark_field
 from studio.tabs.panels import Asked, cards, change, fits, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
+from studio.tabs.turns import NUMBERED, arrive, is_overtaken
 
 PANELS = (why, change, fits, which_model, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 UNDO = "_undo"
 """In what the session keeps: the fields that the intent pressed last has changed."""
-CLOSE = (
-    "element.addEventListener('click', (event) => { if (event.target.closest('.ls-close')) element.innerHTML = ''; });"
-)
+OF_THE_METHOD = ("recipe.conflict", "estimator.not_quantizable")
+"""Problems that another method may not have: its bar stands, and the refused one's says why."""
+# A note beside the picture goes by its cross, or once its button is pressed.
+NOTE = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-apply]');
+  if (button) lsPress(trigger, JSON.parse(button.dataset.apply));
+  if (button || event.target.closest('.ls-close')) element.innerHTML = '';
+});"""
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 OPEN_PANELS = """(before) => {
   const open = [...document.querySelectorAll("[id^=estimate-panel-]")].filter((fold) => fold.querySelector("button.open"));
@@ -50,7 +69,7 @@ def build(shared: Shared) -> None:
             form = build_form()
             train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
-            link = gr.HTML(elem_id="estimate-link", js_on_load=CLOSE)
+            link = gr.HTML(elem_id="estimate-link", js_on_load=NOTE)
             trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
             mistake = gr.HTML(
@@ -60,7 +79,7 @@ def build(shared: Shared) -> None:
     _wire_picture(shared, form, trouble, shown, link)
     _wire_paste(form, trouble)
     _wire_panels(shared, form, mistake, shown, folds, panels, options)
-    for html in (shown, *panels):
+    for html in (shown, link, *panels):
         _wire_apply(html, form, trouble, shared)
     _wire_apply(wishes, form, trouble, shared, lambda asked, wish, undo: intents.met(asked, wish["intent"], undo))
     _wire_train(shared, train, form, trouble)
@@ -75,31 +94,64 @@ def _panel(panel: Any) -> tuple[Any, Any, dict[str, Any]]:
     return fold, html, options
 
 
-def _asked(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> Asked:
-    """Raises `Problem` for what no method could make good."""
-    recipe, gpu, conditions = meant(kept, basic)
+def _asked(
+    shared: Shared,
+    request: gr.Request,
+    kept: dict[str, Any],
+    basic: tuple[Any, ...],
+    changes: dict[str, Any] | None = None,
+) -> Asked:
+    """What the controls ask, with `changes` to its recipe. Raises `Problem`."""
+    recipe, gpu, conditions = meant(kept, basic, changes)
     model = find_model(recipe.model, shared.trace_worker if can_train() else None, from_this_machine(request))
     for problem in check(recipe, model=model):
         raise problem
     return Asked(recipe, find_gpu(gpu), model, conditions)
 
 
+def _standing(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> Asked:
+    """The same; where the method that is chosen cannot be, another that can, with what is wrong beside it. Raises `Problem` for what no
+    method could make good."""
+    try:
+        return _asked(shared, request, kept, basic)
+    except Problem as problem:
+        held = stated(kept, basic)
+        if problem.code not in OF_THE_METHOD or held["method"] not in METHODS:
+            raise
+        for key in METHODS:
+            with contextlib.suppress(Problem):
+                other = _asked(shared, request, kept, basic, method_fields(key, held["quantization"]))
+                return replace(other, refused=(held["method"], problem))
+        raise
+
+
 def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: Any) -> None:
-    def draw(request: gr.Request, kept: dict[str, Any], *basic: Any) -> tuple[Any, Any]:
-        """The picture; on a mistake the sentence, and the last good picture stays."""
+    def drawn(request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Any, Any]:
+        """(what is wrong, the picture); on a mistake the last good picture stays."""
         lang = language(request)
         try:
-            return "", bars.picture(
-                lang, _asked(shared, request, kept, basic), can_train(), bool(shared.trace_worker.pid)
-            )
+            asked = _standing(shared, request, kept, basic)
+            wrong = explained(lang, asked.refused[1]) if asked.refused else ""
+            wrong = wrong.replace("<p ", "<p data-below ", 1)  # its bar says it; this marks the field
+            return wrong, bars.picture(lang, asked, can_train(), bool(shared.trace_worker.pid))
         except Problem as problem:
             return explained_late(lang, problem), gr.skip()
 
+    def draw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
+        """Of what the newest request said: that of another control may come first."""
+        arrived = arrive(kept, number, basic)
+        wrong, picture = drawn(request, kept, arrived.said)
+        return (
+            dict.fromkeys((trouble, shown), gr.skip())
+            if is_overtaken(kept, arrived)
+            else {trouble: wrong, shown: picture}
+        )
+
     def keeper(name: str) -> Any:
-        def keep(request: gr.Request, value: Any, kept: dict[str, Any], *basic: Any) -> tuple[Any, ...]:
+        def keep(request: gr.Request, value: Any, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
             """A folded control's value, into the session's own dict: several may change at once."""
             kept[name] = value
-            return kept, *draw(request, kept, *basic)
+            return draw(request, number, kept, *basic)
 
         return keep
 
@@ -109,20 +161,32 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
             return gr.skip()
         return f'<p class="ls-note" role="status">{escape(t(language(request), "estimate.looking", model=str(name)[:80]))}</p>'
 
+    def other_model(request: gr.Request, name: Any, kept: dict[str, Any], *basic: Any) -> str:
+        return carried.note(language(request), name, stated(kept, basic))
+
     form.model.change(announce, form.model, trouble, **FAST)
-    gr.on([control.change for control in form.basic.values()], draw, form.inputs, [trouble, shown], **FAST)
+    form.model.input(other_model, [form.model, *form.inputs], link, **FAST)
+    numbered = FAST | {"js": NUMBERED}
+    gr.on(
+        [*(control.change for control in form.basic.values()), trouble.submit],
+        draw,
+        [form.number, *form.inputs],
+        [trouble, shown],
+        **numbered,
+    )
     for name, folded in form.folded.items():
-        folded.change(keeper(name), [folded, *form.inputs], [form.kept, trouble, shown], **FAST)
+        with_own = FAST | {"js": f"(own, ...all) => [own, ...({NUMBERED})(...all)]"}
+        folded.change(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
-    trouble.submit(draw, form.inputs, [trouble, shown], **FAST)
 
     def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> list[Any]:
         """The first picture, of what the address asks: drawn apart, the one without it could come last."""
         held, said = _of_address(request)
         values = set_to(kept, basic, *held) if held else [gr.skip()] * len(form.outputs)
         if held:
-            kept, basic = values[0], tuple(held_for(*held)[name] for name in form.basic)
-        return [*values, said, *draw(request, kept, *basic)]
+            kept.update(values[0])
+            values[0], basic = kept, tuple(held_for(*held)[name] for name in form.basic)
+        return [*values, said, *drawn(request, kept, basic)]
 
     gr.context.Context.root_block.load(open_page, form.inputs, [*form.outputs, link, trouble, shown], **FAST)
 
@@ -134,11 +198,12 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
             if made := bars.to_trace(shown_bars, shown_bars[bars.index_of(asked)]):
                 exact.derive(made, shared.trace_worker)
 
-    def redraw(request: gr.Request, kept: dict[str, Any], *basic: Any) -> Any:
+    def redraw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """The picture alone: nobody asked for this one, so what is said beside it stays."""
-        return draw(request, kept, *basic)[1]
+        return {shown: draw(request, number, kept, *basic)[shown]}
 
-    shown.submit(derive, form.inputs, None, **FAST).then(redraw, form.inputs, shown, **FAST)
+    derived = shown.submit(derive, form.inputs, None, **FAST)
+    derived.then(redraw, [form.number, *form.inputs], shown, **numbered)
     if can_train():  # what is new comes from these: the worker is warm when it is asked
         gr.on(
             [form.fold.expand, form.pasting.expand, form.model.focus, form.basic["target_modules"].focus],
@@ -207,22 +272,37 @@ def _wire_apply(
     """A button or a bar sets the fields it names, or with `made` those of the recipe made for it (and keeps how to undo it); the
     controls change, and with them the picture."""
 
-    def apply(request: gr.Request, event: gr.EventData, kept: dict[str, Any], *basic: Any) -> list[Any]:
-        said = told(event)
+    def apply(
+        request: gr.Request, event: gr.EventData, number: Any, kept: dict[str, Any], *basic: Any
+    ) -> dict[Any, Any]:
+        said, before = told(event), dict(kept)
         try:
-            recipe, gpu, conditions = meant(kept, basic)
-            before = kept.get(UNDO, {})
-            recipe, undo = (
-                made(_asked(shared, request, kept, basic), said, before) if made else (recipe.replace(**said), before)
-            )
-            values = set_to(kept, basic, recipe, gpu, conditions, {*before, *undo} if made else said)
-            values[0][UNDO] = undo
-            return [*values, gr.skip()]
+            if "reset" in said or "back" in said:
+                values = set_back(kept, basic) if "reset" in said else put_back(kept, basic)
+                return dict(zip(form.outputs, values, strict=True)) | {trouble: ""}
+            undo, named = before.get(UNDO, {}), set(said)
+            if made:
+                asked = _asked(shared, request, before, basic)
+                recipe, undo = made(asked, said, undo)
+                gpu, conditions, named = stated(before, basic)["gpu"], asked.conditions, {*before.get(UNDO, {}), *undo}
+            else:
+                recipe, gpu, conditions = meant(before, basic, said)
+            values = set_to(before, basic, recipe, gpu, conditions, named, but=moved(kept, before, number, basic))
         except Problem as problem:
-            return [*[gr.skip()] * len(form.outputs), explained(language(request), problem)]
+            return {trouble: explained(language(request), problem)}
+        kept.update(values[0] | {UNDO: undo})
+        return dict(zip(form.outputs, [kept, *values[1:]], strict=True)) | {trouble: ""}
 
-    # Not only the last: of a second press while the first is answered, Gradio (6.31) would say the first one's data again.
-    html.click(apply, form.inputs, [*form.outputs, trouble], **FAST | {"trigger_mode": "multiple"})
+    # Not only the last: of a second press while the first is answered, Gradio (6.31) would say the first one's data again. The page
+    # sends one after the other (assets/scripts/presses.js).
+    pressed = html.click(
+        apply,
+        [form.number, *form.inputs],
+        [*form.outputs, trouble],
+        **FAST | {"trigger_mode": "multiple", "js": NUMBERED},
+    )
+    for done in (pressed.then, pressed.failure):
+        done(None, None, None, js="() => lsPressed()", api_visibility="private")
 
 
 def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
@@ -263,5 +343,4 @@ def _refused(lang: str, refused: list[Problem]) -> Any:
     if not refused:
         return gr.skip()
     sentences = "".join(f"<li>{escape(explain(lang, problem))}</li>" for problem in refused)
-    close = f'<button type="button" class="ls-close" aria-label="{escape(t(lang, "common.close"))}">×</button>'
-    return f'<div class="ls-warn ls-link" role="alert">{close}! {escape(t(lang, "estimate.link_refused"))}<ul>{sentences}</ul></div>'
+    return f'<div class="ls-warn ls-link" role="alert">{carried.close_button(lang)}! {escape(t(lang, "estimate.link_refused"))}<ul>{sentences}</ul></div>'

@@ -6,8 +6,9 @@ others say, the lists of models and cards too, is kept on the server in one dict
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -16,29 +17,34 @@ from estimator.core.field_text import spelled
 from estimator.core.units import human_count
 from estimator.estimates.conditions import Conditions
 from estimator.hardware.cards import gpus
-from estimator.model.catalog import models
+from estimator.model.catalog import load_preset, models
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
-from studio.models import EMBEDDED_ID
+from studio.models import EMBEDDED_ID, EMBEDDED_START
 from studio.tabs.controls import BOXES, control, read, recipe_from, values_of
 from studio.tabs.parameters import ADVANCED, BASIC, FIRST, GROUPS, INFOS
+from studio.tabs.turns import NEWEST
 
 START = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
 """What the page opens with where it is not the recipe's default."""
 BASE = "_recipe"
 """In what is kept: the recipe that came by a link or a button, whole, which the controls change (`controls.recipe_from`)."""
+BEFORE = "_before"
+"""In what is kept: what every control held when all were set back."""
 RECIPE_NAMES = [name for name in ("model", *BASIC, *ADVANCED) if name in FIELDS]
 
 
 @dataclass
 class Form:
-    """`inputs` of every handler: what is kept, then the basic controls; `outputs`: what is kept, then every control."""
+    """`inputs` of every handler: what is kept, then the basic controls; `outputs`: what is kept, then every control. `number` is for
+    listeners that are `turns.NUMBERED`."""
 
     model: Any = None
     gpu: Any = None
     basic: dict[str, Any] = field(default_factory=dict)
     advanced: dict[str, Any] = field(default_factory=dict)
     kept: Any = None
+    number: Any = None
     fold: Any = None
     pasting: Any = None
     pasted: Any = None
@@ -60,7 +66,7 @@ class Form:
 
 def build_form() -> Form:
     """Called inside the column of decisions."""
-    form = Form(kept=gr.State({}))
+    form = Form(kept=gr.State({}), number=gr.Textbox(visible="hidden"))
     form.model = _model_control()
     with gr.Accordion(marker("estimate.paste"), open=False, elem_id="estimate-pasting") as form.pasting:
         words = {"label": marker("estimate.paste"), "info": marker("estimate.paste_help")}
@@ -103,12 +109,14 @@ def stated(kept: dict[str, Any], basic: tuple[Any, ...]) -> dict[str, Any]:
     return {**_FIRST_HELD, **kept, **dict(zip(BASIC, basic, strict=True))}
 
 
-def meant(kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Recipe, str, Conditions]:
-    """The recipe, the card's name and the conditions that the controls say. Raises `Problem` naming the field."""
+def meant(
+    kept: dict[str, Any], basic: tuple[Any, ...], changes: dict[str, Any] | None = None
+) -> tuple[Recipe, str, Conditions]:
+    """The recipe, the card's name and the conditions that the controls say, with `changes` to the recipe. Raises `Problem` naming the
+    field."""
     held = stated(kept, basic)
-    recipe = recipe_from(
-        RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES), Recipe(**held[BASE]) if BASE in held else None
-    )
+    base = Recipe(**held[BASE]) if BASE in held else None
+    recipe = recipe_from(RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES), base, changes)
     return recipe, held["gpu"], Conditions.from_dict({name: read(name, held[name]) for name in GROUPS["data"]})
 
 
@@ -128,12 +136,54 @@ def set_to(
     gpu: str,
     conditions: Conditions,
     named: Collection[str] = (),
+    but: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Any]:
-    """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to them may differ."""
-    before, after = stated(kept, basic), held_for(recipe, gpu, conditions)
+    """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to them may differ.
+    Those of `but` hold that already."""
+    before, after = stated(kept, basic) | but, held_for(recipe, gpu, conditions) | but
+    named = set(named) - set(but)
     folded = {name: value for name, value in after.items() if name not in BASIC} | {BASE: recipe.to_dict()}
     changed = lambda name: gr.skip() if before[name] == after[name] and name not in named else after[name]  # noqa: E731
     return [folded, *(changed(name) for name in ("model", "gpu", *ADVANCED, *BASIC))]
+
+
+def moved(kept: dict[str, Any], before: dict[str, Any], number: Any, basic: tuple[Any, ...]) -> dict[str, Any]:
+    """What a hand has set since a request with this `number`, which found `before` and `basic`: of two that set a field the last counts."""
+    newest = kept.get(NEWEST)
+    later = newest.said if newest and newest.number > int(number or newest.number) else basic
+    slid = {name: new for name, old, new in zip(BASIC, basic, later, strict=True) if new != old}
+    return slid | {
+        name: kept[name] for name in ("model", "gpu", *ADVANCED) if name in kept and kept[name] != before.get(name)
+    }
+
+
+def set_back(kept: dict[str, Any], basic: tuple[Any, ...]) -> list[Any]:
+    """Values for `Form.outputs`: every field but the model and the card as it stands at first. What they held can be put back."""
+    held = stated(kept, basic)
+    kept[BEFORE] = {name: held[name] for name in _FIRST_HELD} | {BASE: kept.get(BASE)}
+    recipe = first_recipe(held["model"])
+    values = set_to(kept, basic, recipe, held["gpu"], Conditions(), (*ADVANCED, *BASIC))
+    kept.update(values[0])
+    return [kept, *values[1:]]
+
+
+def put_back(kept: dict[str, Any], basic: tuple[Any, ...]) -> list[Any]:
+    """Values for `Form.outputs`: what the fields held when they were set back, mistakes too."""
+    before = kept.pop(BEFORE, None)
+    if before is None:
+        return [kept, *[gr.skip()] * (2 + len(ADVANCED) + len(BASIC))]
+    kept.update({name: value for name, value in before.items() if name not in BASIC})
+    if before[BASE] is None:
+        kept.pop(BASE)
+    return [kept, *(before[name] for name in ("model", "gpu", *ADVANCED, *BASIC))]
+
+
+def first_recipe(model: str) -> Recipe:
+    """What the form holds of a model before anybody changed anything: no row is longer than the model reads."""
+    if model == EMBEDDED_ID:
+        return Recipe(**EMBEDDED_START)
+    limit = load_preset(model).spec.max_position_embeddings if model in models() else None
+    return Recipe(model=model, max_length=min(START["max_length"], limit or START["max_length"]))
 
 
 _FIRST_HELD = held_for(Recipe(model=START["model"]), START["gpu"], Conditions())

@@ -17,7 +17,7 @@ import gradio as gr
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
-from studio.models import EMBEDDED_ID, base_name
+from studio.models import EMBEDDED_ID, EMBEDDED_START, base_name
 from studio.page import told
 from studio.runs.preflight import Prediction, one_device, preflight
 from studio.runs.supervisor import RunView
@@ -50,15 +50,7 @@ ADVANCED += [
     "save_total_limit",
 ]
 NAMES = BASIC + ADVANCED
-# What suits the embedded base on a CPU; every other default is the recipe's own.
-FIRST = {
-    "model": EMBEDDED_ID,
-    "dtype": "float32",
-    "per_device_train_batch_size": 8,
-    "max_length": 256,
-    "learning_rate": 2e-3,
-}
-FIRST |= {"gradient_checkpointing": False}
+FIRST = EMBEDDED_START
 LOG_TAIL_BYTES = 20_000
 EVERY_S = 1.0
 

@@ -39,14 +39,15 @@ def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices
 
     With `choices`, the recipe fields that each bar stands for, the bars are radio buttons.
     """
-    answers = [bar.answer for bar in bars if isinstance(bar.answer, Estimate)]
+    answers = [bar.answer for bar in bars if _stands(bar)]
     if not answers:
         return ""
     edge = answers[0].edge_bytes
     # The card's edge never leaves the picture; a bar far beyond it is cut with its number beside it.
     largest = max(answer.uncertainty.high_bytes for answer in answers)
     scale = max(min(largest, 4 * edge), 1.15 * edge) if edge else largest
-    roles = [_role(bar, n == chosen, choices[n]) if choices else "" for n, bar in enumerate(bars)]
+    reached = chosen if _stands(bars[chosen]) else next(n for n, bar in enumerate(bars) if _stands(bar))
+    roles = [_role(bar, n == chosen, n == reached, choices[n]) if choices else "" for n, bar in enumerate(bars)]
     rows = "".join(_row(lang, bar, scale, n == chosen, roles[n]) for n, bar in enumerate(bars))
     mark = ""
     if edge:
@@ -59,11 +60,16 @@ def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices
     )
 
 
-def _role(bar: Bar, chosen: bool, values: dict[str, str]) -> str:
-    """Attributes of a radio button; one that cannot be chosen cannot be reached."""
-    if isinstance(bar.answer, Problem):
-        return ' role="radio" aria-checked="false" aria-disabled="true"'
-    checked, tab = ("true", 0) if chosen else ("false", -1)
+def _stands(bar: Bar) -> bool:
+    return isinstance(bar.answer, Estimate)
+
+
+def _role(bar: Bar, chosen: bool, reached: bool, values: dict[str, str]) -> str:
+    """Attributes of a radio button; `reached`: by Tab. One that cannot be chosen cannot be reached."""
+    checked = "true" if chosen else "false"
+    if not _stands(bar):
+        return f' role="radio" aria-checked="{checked}" aria-disabled="true"'
+    tab = 0 if reached else -1
     return f' role="radio" aria-checked="{checked}" tabindex="{tab}" data-apply="{escape(json.dumps(values))}"'
 
 
@@ -118,8 +124,8 @@ def _legend(lang: str, bar: Bar) -> str:
 
 
 def _table(lang: str, bars: list[Bar]) -> str:
-    """Exact bytes: nothing in the picture is only in the picture."""
-    shown = [bar for bar in bars if isinstance(bar.answer, Estimate)]
+    """Exact bytes: nothing in the picture is only in the picture. What cannot be has no column: its row said why."""
+    shown = [bar for bar in bars if _stands(bar)]
     head = "".join(f'<th scope="col">{escape(bar.name)}</th>' for bar in shown)
     lines = [(t(lang, f"estimate.{part}"), [parts_of(bar.answer)[part] for bar in shown]) for part in PARTS]
     lines.append((t(lang, "estimate.peak_allocated"), [bar.answer.peak_allocated_bytes for bar in shown]))

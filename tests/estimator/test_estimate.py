@@ -168,3 +168,15 @@ def leaked(module: str) -> str:
 def test_importing_the_estimator_loads_nothing_heavy():
     assert leaked("estimator, estimator.cli.cli") == "[]"
     assert leaked("numpy") == "['numpy']"  # the test can fail
+
+
+@pytest.mark.parametrize("kind", ["zero3", "fsdp", "tp"])
+def test_of_methods_compared_the_one_that_cannot_be_says_why_in_its_place(kind):
+    """Over several devices: 8 bits cannot be cut, and tensor parallelism takes no quantized weights."""
+    recipe = Recipe(model=LLAMA, method="lora", quantization="int8", num_processes=4, distributed_type=kind)
+    answers = compare_methods(recipe, "A100 SXM4 80GB")
+    assert list(answers) == ["full", "lora", "qlora"] and isinstance(answers["qlora"], Problem)
+    assert f"distributed_type {kind}" in str(answers["qlora"])
+    for method in ("full", "lora"):
+        alone = estimate(recipe.replace(method=method), "A100 SXM4 80GB")
+        assert answers[method].device_bytes == alone.device_bytes and answers[method].parallel.num_devices == 4

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import html
+import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +18,10 @@ from estimator.cost.own_cards import own_card
 from estimator.estimates.take_away import from_query
 from estimator.hardware.cards import gpus
 from estimator.recipe.distributed import DISTRIBUTED_TYPES
-from studio.i18n import LANGUAGES, t
+from studio.i18n import LANGUAGES, explain, t
+from studio.tabs.controls import METHODS
 from studio.tabs.panels import Asked, cards, change, fits, take, which_model, why
-from studio.tabs.panels.picture import picture
+from studio.tabs.panels.picture import bars_of, picture
 from studio.widgets.bars_svg import COLOURS
 from studio.widgets.verdicts import SIGNS
 
@@ -129,6 +134,53 @@ def test_why_and_the_picture_say_the_same_of_every_component(lang, fields):
         assert not size or f"= {size:,} B</code>" in text
         assert f"<td>{size:,}</td>" in bars and f"<td>{size:,}</td>" in text, name
     assert "None" not in re.sub("<[^>]*>", " ", text)
+
+
+REFUSED = {"zero3": ["int8"], "fsdp": ["int8"], "tp": ["nf4", "int8"]}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("kind", DISTRIBUTED_TYPES)
+def test_a_bar_that_cannot_be_says_so_in_its_place_and_the_others_stand(kind, lang):
+    """Also in the files to take away."""
+    stored = {"bnb_4bit_quant_storage": "bfloat16"}
+    what = asked("A100 SXM4 80GB", method="lora", num_processes=4, distributed_type=kind, **stored)
+    text = picture(lang, what)
+    radios = re.findall(r'<div class="ls-bar[^>]* role="radio"[^>]*>', text)
+    assert [key for key, radio in zip(METHODS, radios, strict=True) if "aria-disabled" in radio] == REFUSED.get(
+        kind, []
+    )
+    assert len(re.findall('class="ls-bar-note"', text)) == len(REFUSED.get(kind, []))
+    taken = shown(take, lang, what)
+    files = dict(re.findall(r'download="([^"]*)" href="data:[^,]*base64,([^"]*)"', taken))
+    body = json.loads(base64.b64decode(files["estimate.json"]))["estimates"]
+    table = list(csv.reader(io.StringIO(base64.b64decode(files["estimate.csv"]).decode())))
+    for n, (bar, key) in enumerate(zip(bars_of(lang, what), METHODS, strict=True)):
+        if key in REFUSED.get(kind, []):
+            assert html.escape(explain(lang, bar.answer)) in text and body[bar.name]["code"] == "recipe.conflict"
+            assert table[-1][0] == "refused" and table[-1][n + 1] == str(bar.answer)
+        else:
+            assert body[bar.name]["device_bytes"] == bar.answer.device_bytes
+    for panel in PANELS[:-2]:
+        assert len(shown(panel, lang, what)) > 100
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_chosen_bar_that_cannot_be_says_so_and_the_verdict_names_those_that_fit(lang):
+    """Chosen by hand before the field that it cannot be combined with: no recipe, so neither counts nor an address."""
+    why = Problem(
+        "recipe.conflict", field="quantization", value="int8", other="distributed_type fsdp", allowed="Use nf4"
+    )
+    what = asked("A100 SXM4 80GB", method="lora", num_processes=4, distributed_type="fsdp")
+    text = picture(lang, replace(what, refused=("int8", why)))
+    radios = re.findall(r'<div class="ls-bar[^>]* role="radio"[^>]*>', text)
+    assert 'aria-checked="true" aria-disabled="true"' in radios[1] and 'tabindex="0"' in radios[0]
+    assert text.count('aria-checked="true"') == 1 == text.count('tabindex="0"')
+    fitting = [bar.name for bar in bars_of(lang, what) if bar.verdict == "fits"]
+    method = t(lang, "recipe.method_int8")
+    said = t(lang, "estimate.method_refused", method=method) + " "
+    said += t(lang, "estimate.others_fit", methods=t(lang, "estimate.comma").join(fitting))
+    assert fitting and f"✕ {said}" in text and "data-question" not in text
 
 
 def test_the_link_gives_the_recipe_back():

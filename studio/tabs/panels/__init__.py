@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from estimator.core.problems import Problem
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, estimate
 from estimator.hardware.cards import Gpu
@@ -21,7 +22,7 @@ APPLY = """let at = -1;
 const buttons = () => [...element.querySelectorAll('[data-apply]')];
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-apply]');
-  if (button) trigger('click', JSON.parse(button.dataset.apply));
+  if (button) lsPress(trigger, JSON.parse(button.dataset.apply));
 });
 document.addEventListener('focusin', (event) => { at = buttons().indexOf(event.target); });
 watch('value', () => {
@@ -40,6 +41,8 @@ class Asked:
     gpu: Gpu
     model: Model
     conditions: Conditions = Conditions()
+    refused: tuple[str, Problem] | None = None
+    """Of `controls.METHODS` the one that is chosen and why it cannot be; `recipe` then is of another."""
 
     @functools.cached_property
     def answer(self) -> Estimate:

@@ -12,12 +12,15 @@ from studio.i18n import LANGUAGES, t
 from studio.tabs.panels import Asked
 
 # Which was pressed last is the page's own affair; the server gets its name.
-ON_LOAD = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-intent]');
+ON_LOAD = """const said = (name) => element.querySelectorAll('[data-why]').forEach((why) => { why.hidden = why.dataset.why !== name; });
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-intent], [data-reset], [data-back]');
   if (!button) return;
+  const name = button.dataset.intent;
   element.querySelectorAll('[data-intent]').forEach((other) => other.setAttribute('aria-pressed', other === button));
-  element.querySelectorAll('[data-why]').forEach((why) => { why.hidden = why.dataset.why !== button.dataset.intent; });
-  trigger('click', { intent: button.dataset.intent });
+  said(name || ('reset' in button.dataset ? 'reset' : ''));
+  if ('back' in button.dataset) element.querySelector('[data-reset]').focus();
+  lsPress(trigger, name ? { intent: name } : 'reset' in button.dataset ? { reset: true } : { back: true });
 });"""
 
 
@@ -31,7 +34,13 @@ def html() -> str:
         f'<p data-why="{name}" hidden>{_both(f"intent_{name}_why")} <small>{escape(intent.source)}</small></p>'
         for name, intent in intents().items()
     )
-    return f'<section class="ls-intents"><h2>{_both("intents")}</h2><div>{buttons}</div><div aria-live="polite">{reasons}</div></section>'
+    back = f'<button type="button" class="ls-link-button" data-back>{_both("reset_back")}</button>'
+    reasons += f'<p data-why="reset" hidden>{_both("reset_done")} {back}</p>'
+    reset = f'<button type="button" class="ls-link-button" data-reset>{_both("reset")}</button>'
+    return (
+        f'<section class="ls-intents"><div class="ls-intents-head"><h2>{_both("intents")}</h2>{reset}</div>'
+        f'<div>{buttons}</div><div aria-live="polite">{reasons}</div></section>'
+    )
 
 
 def met(asked: Asked, name: str, undo: dict[str, tuple[Any, Any]]) -> tuple[Recipe, dict[str, tuple[Any, Any]]]:

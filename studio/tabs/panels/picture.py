@@ -26,7 +26,7 @@ const radios = () => [...element.querySelectorAll('[role=radio]:not([aria-disabl
 const choose = (radio) => {
   radios().forEach((other) => { other.setAttribute('aria-checked', other === radio); other.tabIndex = other === radio ? 0 : -1; });
   radio.focus();
-  trigger('click', JSON.parse(radio.dataset.apply));
+  lsPress(trigger, JSON.parse(radio.dataset.apply), 'method');
 };
 element.addEventListener('click', (event) => {
   const radio = event.target.closest('[role=radio]:not([aria-disabled])');
@@ -61,22 +61,22 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     bars beside the chosen one only of a worker that runs anyway.
     """
     bars = bars_of(lang, asked)
-    index = index_of(asked)
-    if isinstance(
-        bars[index].answer, Problem
-    ):  # what another method cannot take (int8 under FSDP, say) is said in its own row
-        raise bars[index].answer
-    waits = " data-law" if traces and to_trace(bars if is_warm else [], bars[index]) else ""
+    index, choices = index_of(asked), [method_fields(key, asked.recipe.quantization) for key in METHODS]
+    chosen, drawn = bars[index], lambda: memory_bars(lang, bars, index, asked.gpu.name, choices)
+    if asked.refused:  # no address: what is chosen is no recipe
+        return f'<article class="ls-panel" data-refused>{_verdict(lang, bars, index, asked.gpu)}{drawn()}</article>'
+    if isinstance(chosen.answer, Problem):
+        raise chosen.answer
+    waits = " data-law" if traces and to_trace(bars if is_warm else [], chosen) else ""
     return (
-        f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{_stale(lang, asked)}{_verdict(lang, bars, index, asked.gpu)}{_approximate(lang, bars[index].answer, traces)}'
-        f"{_counts(lang, asked.recipe, bars[index].answer)}{memory_bars(lang, bars, index, asked.gpu.name, [method_fields(key, asked.recipe.quantization) for key in METHODS])}"
-        f"{_notes(lang, bars[index].answer)}</article>"
+        f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{_stale(lang, asked)}{_verdict(lang, bars, index, asked.gpu)}'
+        f"{_approximate(lang, chosen.answer, traces)}{_counts(lang, asked.recipe, chosen.answer)}{drawn()}{_notes(lang, chosen.answer)}</article>"
     )
 
 
 def index_of(asked: Asked) -> int:
-    """Which bar is the recipe's own."""
-    return list(METHODS).index(method_key(asked.recipe))
+    """Which bar is the chosen one."""
+    return list(METHODS).index(asked.refused[0] if asked.refused else method_key(asked.recipe))
 
 
 def to_trace(bars: list[Bar], chosen: Bar) -> Estimate | None:
@@ -111,7 +111,10 @@ def method_name(lang: str, key: str) -> str:
 
 
 def _answer(asked: Asked, key: str) -> Estimate | Problem:
-    """The recipe's own method with its own quantization, the others as their rows name them; 4 bits are of the recipe's kind."""
+    """The recipe's own method with its own quantization, the others as their rows name them; 4 bits are of the recipe's kind. What a
+    method cannot be combined with is said in its own row."""
+    if asked.refused and asked.refused[0] == key:
+        return asked.refused[1]
     try:
         return replace(asked, recipe=asked.recipe.replace(**method_fields(key, asked.recipe.quantization))).answer
     except Problem as problem:
@@ -122,19 +125,31 @@ def _verdict(lang: str, bars: list[Bar], index: int, gpu: Gpu) -> str:
     """One sentence; when the chosen method does not fit, a second names those that do."""
     bar = bars[index]
     words = {"gpu": gpu.name, "method": bar.name}
-    if bar.verdict == "unknown":
+    if isinstance(bar.answer, Problem):
+        text = t(lang, "estimate.method_refused", **words) + " " + _others(lang, bars)
+        kind, sign = "ls-problem", "✕"
+    elif bar.verdict == "unknown":
         text = t(lang, "estimate.no_memory", device=human_bytes(bar.answer.device_bytes), **words)
         kind, sign = "ls-warn", "?"
     elif bar.verdict == "misses":
-        others = [other.name for other in bars if other.verdict == "fits"]
-        text = t(lang, "estimate.misses", missing=human_bytes(-bar.answer.headroom_bytes), **words) + " "
-        text += t(lang, "estimate.others_fit", methods=", ".join(others)) if others else t(lang, "estimate.none_fits")
+        missing = human_bytes(-bar.answer.headroom_bytes)
+        text = t(lang, "estimate.misses", missing=missing, **words) + " " + _others(lang, bars)
         kind, sign = "ls-problem", "✕"
     else:
         key = bar.verdict if bar.answer.fits else "close_over"
         text = t(lang, f"estimate.{key}", headroom=human_bytes(bar.answer.headroom_bytes), **words)
         kind, sign = ("ls-good", "✓") if bar.verdict == "fits" else ("ls-warn", "!")
     return f'<p class="ls-verdict {kind}" role="status">{sign} {escape(text)}</p>'
+
+
+def _others(lang: str, bars: list[Bar]) -> str:
+    """Which of the other bars fit."""
+    fitting = [other.name for other in bars if other.verdict == "fits"]
+    return (
+        t(lang, "estimate.others_fit", methods=t(lang, "estimate.comma").join(fitting))
+        if fitting
+        else t(lang, "estimate.none_fits")
+    )
 
 
 def _question(asked: Asked) -> str:

@@ -1,0 +1,155 @@
+"""Requests of one page that overtake each other: whoever is answered last shows what the newest said, and a hand is not taken back."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from studio import app, paths
+from studio.tabs import estimate
+from studio.tabs.controls import values_of
+from studio.tabs.estimate_form import held_for
+from studio.tabs.panels import intents
+from studio.tabs.parameters import BASIC
+from studio.tabs.turns import NUMBERED, arrive, is_overtaken
+from tests.studio.requests import HERE
+
+MODEL = "meta-llama/Llama-3.1-8B"
+STARTED = tuple(values_of(Recipe(model=MODEL, max_length=2048), BASIC))
+
+
+@pytest.fixture(scope="module")
+def built():
+    paths.prepare()
+    return app.build()[0]
+
+
+@pytest.fixture
+def handlers(built):
+    """Of the Estimate tab, by name: of `keep` that of the card, of `apply` that of the wishes."""
+    own = [fn for fn in built.fns.values() if fn.fn and fn.fn.__module__ == estimate.__name__]
+    found = {fn.fn.__name__: fn for fn in own}
+    found["keep"] = next(fn for fn in own if fn.fn.__name__ == "keep" and fn.inputs[0].elem_id == "estimate-gpu")
+    found["draw"] = next(
+        fn for fn in own if fn.fn.__name__ == "draw" and named(built, "estimate-picture") in fn.outputs
+    )
+    found["wish"] = next(
+        fn for fn in own if fn.fn.__name__ == "apply" and fn.targets[0][0] == named(built, "estimate-intents")._id
+    )
+    return found
+
+
+def named(built, elem_id: str):
+    return next(one for one in built.blocks.values() if one.elem_id == elem_id)
+
+
+def texts(answer: dict) -> dict[str, object]:
+    return {component.elem_id: value for component, value in answer.items()}
+
+
+def basic(**fields) -> tuple:
+    return tuple(values_of(Recipe(model=MODEL, **{"max_length": 2048} | fields), BASIC))
+
+
+def test_whoever_comes_last_shows_the_newest_and_whoever_was_overtaken_nothing():
+    kept: dict = {}
+    newer, older = arrive(kept, "8", ("new",)), arrive(kept, "7", ("old",))
+    assert older.said == ("new",) and is_overtaken(kept, newer) and not is_overtaken(kept, older)
+    assert arrive(kept, "", ("unnumbered",)).said == ("unnumbered",)
+
+
+def test_every_picture_that_a_control_asks_for_is_numbered_and_every_press_waits_for_the_one_before(built):
+    picture = named(built, "estimate-picture")
+    own = [fn for fn in built.fns.values() if fn.fn and fn.fn.__module__ == estimate.__name__]
+    drawing = [fn for fn in own if picture in fn.outputs and fn.fn.__name__ != "open_page"]
+    assert len(drawing) > 50 and all(NUMBERED in fn.js for fn in drawing)
+    presses = [fn for fn in own if fn.fn.__name__ == "apply"]
+    chained = [fn for fn in built.fns.values() if fn.js == "() => lsPressed()"]
+    for press in presses:
+        after = [fn for fn in chained if fn.trigger_after == press._id]
+        assert sorted(fn.trigger_only_on_failure for fn in after) == [False, True]
+
+
+def test_a_picture_that_comes_late_is_not_of_what_stood_before(handlers):
+    """The card chosen first, the slider moved after; the card's request arrives last."""
+    kept = dict(held_for(Recipe(model=MODEL), "GeForce RTX 4090", estimate.Conditions()))
+    moved = texts(handlers["draw"].fn(HERE, "2", kept, *basic(r=64)))
+    assert "r=64" in moved["estimate-picture"]
+    late = texts(handlers["keep"].fn(HERE, "GeForce RTX 3090", "1", kept, *basic()))
+    assert "r=64" in late["estimate-picture"] and "3090" in late["estimate-picture"]
+
+
+def test_a_picture_that_was_overtaken_while_it_was_drawn_is_not_shown(handlers, monkeypatch):
+    kept, begun, go = {}, threading.Event(), threading.Event()
+    real, answers = estimate.bars.picture, {}
+
+    def slow(lang, asked, *more):
+        if asked.recipe.r == 4:
+            begun.set()
+            assert go.wait(60)
+        return real(lang, asked, *more)
+
+    monkeypatch.setattr(estimate.bars, "picture", slow)
+    first = threading.Thread(target=lambda: answers.update(texts(handlers["draw"].fn(HERE, "1", kept, *basic(r=4)))))
+    first.start()
+    assert begun.wait(60)
+    second = texts(handlers["draw"].fn(HERE, "2", kept, *basic(r=64)))
+    go.set()
+    first.join(60)
+    assert "r=64" in second["estimate-picture"]
+    assert answers == dict.fromkeys(("estimate-problem", "estimate-picture"), gr.skip())
+
+
+def test_what_a_hand_moves_while_a_press_is_answered_stays(handlers, monkeypatch):
+    kept: dict = {}
+    real = intents.met
+
+    def slow(asked, name, undo):
+        handlers["draw"].fn(HERE, "6", kept, *basic(r=77))
+        handlers["keep"].fn(HERE, "GeForce RTX 3090", "7", kept, *basic(r=77))
+        return real(asked, name, undo)
+
+    monkeypatch.setattr(intents, "met", slow)
+    answer = texts(handlers["wish"].fn(HERE, SimpleNamespace(_data={"intent": "small_data"}), "5", kept, *STARTED))
+    assert answer["estimate-r"] == gr.skip() == answer["estimate-gpu"] and answer["estimate-lora_dropout"] == 0.05
+    drawn = texts(handlers["draw"].fn(HERE, "8", kept, *basic(r=77)))["estimate-picture"]
+    assert "r=77" in drawn and "3090" in drawn and "lora_dropout=0.05" in drawn
+
+
+def test_all_fields_are_set_back_whatever_they_hold_and_put_back_as_they_were(handlers):
+    kept, moved = {"rank_pattern": "q_proj=many", "system": "windows", "optim": "sgd"}, basic(r=77)
+    kept |= {"gpu": "GeForce RTX 3090"}
+    wish = lambda said, *now: texts(handlers["wish"].fn(HERE, SimpleNamespace(_data=said), "", kept, *now))  # noqa: E731
+    assert "rank_pattern" in wish({"intent": "small_data"}, *moved)["estimate-problem"]
+    back = wish({"reset": True}, *moved)
+    assert back["estimate-problem"] == "" and back["estimate-rank_pattern"] == "" and back["estimate-r"] == 16
+    assert kept["gpu"] == "GeForce RTX 3090" and kept["optim"] == "adamw_torch"
+    again = wish({"back": True}, *STARTED)
+    assert again["estimate-rank_pattern"] == "q_proj=many" and again["estimate-r"] == 77
+    assert again["estimate-system"] == "windows" == kept["system"] and kept["optim"] == "sgd"
+    assert again["estimate-max_length"] == 2048
+    assert wish({"back": True}, *moved)["estimate-r"] == gr.skip()
+
+
+@pytest.mark.parametrize("model", ["lora-studio/tiny-base", "openai-community/gpt2", MODEL, "nobody/nothing"])
+def test_a_form_set_back_is_one_that_its_base_takes(handlers, model):
+    kept = {"model": model}
+    handlers["wish"].fn(HERE, SimpleNamespace(_data={"reset": True}), "", kept, *STARTED)
+    recipe = estimate.meant(kept, tuple(estimate.stated(kept, STARTED)[name] for name in BASIC))[0]
+    assert recipe.model == model
+    with pytest.raises(Problem):
+        estimate.meant(kept | {"seed": -1}, STARTED)
+
+
+def test_another_base_is_told_what_stands_of_the_one_before(handlers):
+    note = lambda model, kept, *now: handlers["other_model"].fn(HERE, model, kept, *now)  # noqa: E731
+    said = note("lora-studio/tiny-base", {"learning_rate": 5e-5}, *basic(max_length=1024))
+    for text in ("5e-05", "0.002", "1,024", "256", "data-apply"):
+        assert text in said
+    assert note(MODEL, {"learning_rate": 5e-5}, *STARTED) == ""
+    assert "float32" in note(MODEL, {"learning_rate": 2e-3, "dtype": "float32"}, *basic(max_length=256))
