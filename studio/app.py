@@ -76,6 +76,8 @@ def launch(host: str, port: int, mcp: bool = False) -> None:
     try:
         serve(page, host, port, mcp)
     finally:
+        shared.getting.cancel()
+        shared.getting.wait(10)
         for worker in (shared.data_worker, shared.chat_worker, shared.trace_worker):
             worker.stop()
 

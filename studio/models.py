@@ -16,7 +16,7 @@ from estimator.model.catalog import TINY_BASE, Model, load_preset, models
 from estimator.model.inventory import Inventory
 from studio import pasted, paths
 from studio.get import copy
-from studio.get.known import wheel_of
+from studio.get.known import SMOLLM2, SMOLLM2_START, wheel_of
 from studio.workers.client import Worker
 
 EMBEDDED_ID = TINY_BASE
@@ -29,6 +29,8 @@ EMBEDDED_START = {
     "gradient_checkpointing": False,
 }
 """Recipe fields that suit the embedded base on a CPU; every other is the recipe's own default."""
+STARTS = {EMBEDDED_ID: EMBEDDED_START, SMOLLM2: SMOLLM2_START}
+"""Settings that a base brings when it is chosen, where some are known."""
 ANSWER_SECONDS = 9.5
 """After so long a reader is told, whatever a hub or a configuration does."""
 _LIKE_A_PATH = re.compile(r"[/~.\\]|[A-Za-z]:[/\\]")

@@ -12,6 +12,17 @@ from estimator.model.catalog import presets_dir
 SMOLLM2 = "lora-studio/smollm2-135m"
 """The small real model that stands beside the embedded base."""
 
+SMOLLM2_START = {
+    "model": SMOLLM2,
+    "dtype": "float32",
+    "per_device_train_batch_size": 4,
+    "max_length": 256,
+    "learning_rate": 5e-4,
+    "num_train_epochs": 3.0,
+    "gradient_checkpointing": False,
+}
+"""Recipe fields that suit it on a CPU with some tens of rows; every other is the recipe's own default."""
+
 
 @dataclass(frozen=True)
 class Wheel:

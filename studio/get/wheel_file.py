@@ -2,7 +2,8 @@
 
 Nothing is installed and no dependency is fetched: `pip download --no-deps --only-binary`. Which index, proxy, certificate and login
 are pip's to know. Where a connection was cut, a newer pip goes on from there (`--resume-retries`); an older one begins again, and
-so do we, `ATTEMPTS` times in all. pip writes into a folder of ours alone, so that nothing half stays behind.
+so do we, `ATTEMPTS` times in all. To pip (23.2) a file that ends early is one with a wrong hash; so what has the same wrong hash twice is
+another file, and what has a different one each time was cut. pip writes into a folder of ours alone, so that nothing half stays behind.
 """
 
 from __future__ import annotations
@@ -44,15 +45,17 @@ def fetch(wheel: Wheel, folder: Path, stop: threading.Event, progress: Callable[
     """The wheel in `folder`, its hash checked. `progress` is told how many bytes have come. Raises `Problem`: `get.no_pip`,
     `get.hash`, `get.not_found`, `get.unreachable`, `get.cut`, `worker.cancelled`."""
     check_pip(wheel)
-    for attempt in range(1, ATTEMPTS + 1):
+    found = set()
+    for _ in range(ATTEMPTS):
         said = _run_pip(wheel, folder, stop, progress)
         if said is None:
             return check(wheel, folder / wheel.file)
         problem = _problem(wheel, said)
-        if problem.code != "get.cut" or attempt == ATTEMPTS:
+        if problem.code not in ("get.cut", "get.hash") or problem.params.get("found") in found:
             raise problem
+        found.add(problem.params.get("found", ""))
         shutil.rmtree(folder, ignore_errors=True)
-    raise AssertionError("the last attempt returns or raises")
+    raise Problem("get.cut", reason=_reason(said), **_words(wheel))
 
 
 def take(wheel: Wheel, source: Path) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.datasets.store import DatasetStore
+from studio.get.job import Jobs
 from studio.runs.supervisor import Supervisor
 from studio.workers.client import Worker
 from studio.workers.pool import Pool
@@ -34,6 +35,8 @@ class Shared:
     data_worker: Worker | Pool
     chat_worker: Worker
     trace_worker: Worker
+    getting: Jobs = field(default_factory=Jobs)
+    """The fetch of a model from a package index, one for all pages."""
     tabs: Any = None
     """The `gr.Tabs`; only `open_tab` has it as an output."""
     tab: dict[str, Any] = field(default_factory=dict)

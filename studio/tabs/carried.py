@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from studio.i18n import t
-from studio.models import EMBEDDED_ID, EMBEDDED_START
+from studio.models import EMBEDDED_START, STARTS
 from studio.tabs.controls import read
 from studio.tabs.estimate_form import first_recipe
 
@@ -37,7 +37,7 @@ def _differing(model: str, held: dict[str, Any]) -> dict[str, Any]:
     names = [name for name in EMBEDDED_START if name != "model"]
     own = {name: getattr(first_recipe(model), name) for name in names}
     stands = {name: read(name, held[name]) for name in names}
-    if model != EMBEDDED_ID:
+    if model not in STARTS:
         if any(stands[name] != EMBEDDED_START[name] for name in GIVEN_AWAY_BY):
             return {}
         names = [name for name in names if stands[name] == EMBEDDED_START[name]]

@@ -13,12 +13,14 @@ import gradio as gr
 from estimator.core.problems import Problem
 from studio import conversation
 from studio.conversation import Turn
+from studio.get.known import SMOLLM2
 from studio.i18n import language, marker, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long
 from studio.tabs.answering import Answering
+from studio.tabs.getting import GetPanel
 from studio.tabs.notices import explained, needs_train
 from studio.widgets.panes import empty_html, panes_html, short_name
 from studio.workers.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
@@ -68,6 +70,7 @@ class Page:
 
     def _decisions(self) -> None:
         self.choice = gr.Dropdown([], label=marker("chat.run"), info=marker("chat.run_help"), elem_id="chat-run")
+        self.get = GetPanel(self.shared, "chat", lambda choice: str(choice).removeprefix(BASE))
         self.temperature = gr.Slider(
             *TEMPERATURE,
             value=DRAFT["temperature"],
@@ -143,6 +146,7 @@ class Page:
             "outputs": [self.choice, self.followed],
             **QUIET,
         }
+        self.get.wire(self.shared, self.choice)
         page = gr.context.Context.root_block
         page.load(self._choices, **choices).then(self._empty, self.restored, self.panes, **QUIET)
         self.shared.tab["chat"].select(self._choices, **choices)
@@ -156,7 +160,7 @@ class Page:
         lang = language(request)
         runs = self._finished()
         named = [(f"{view.name} · {view.dataset_name}", view.id) for view in runs]
-        models = dict.fromkeys([EMBEDDED_ID, *(view.recipe.model for view in runs)])
+        models = dict.fromkeys([EMBEDDED_ID, SMOLLM2, *(view.recipe.model for view in runs)])
         bases = [(t(lang, "chat.base_only", name=short_name(model)), BASE + model) for model in models]
         known = [value for _, value in named + bases]
         chosen, followed = self._follow(chosen, wanted, followed, known)

@@ -13,7 +13,9 @@ import gradio as gr
 
 from estimator.core.field_text import parsed_box, spelled
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio.get.known import SMOLLM2
 from studio.i18n import marker
+from studio.models import EMBEDDED_ID
 from studio.startup import no_stub_files
 from studio.tabs.parameters import GROUPS, INFOS, info
 
@@ -82,6 +84,11 @@ def control(name: str, value: Any = None, **options: Any) -> gr.components.Compo
     if name in BOXES:
         return gr.Textbox(spelled(known, value), max_lines=4, **words, **options)
     return gr.Number(value=value, **words, **options)
+
+
+def base_choices() -> list[tuple[Any, str]]:
+    """The bases that need no hub, as a dropdown shows them: the embedded one, and the small real one."""
+    return [(marker("common.embedded_base"), EMBEDDED_ID), (marker("common.smollm2_base"), SMOLLM2)]
 
 
 def recipe_from(

@@ -22,7 +22,7 @@ from studio.i18n import LANGUAGES, explain, language, marker, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long
-from studio.tabs.controls import control
+from studio.tabs.controls import base_choices, control
 from studio.tabs.dataset_page import (
     ROWS_A_PAGE,
     damaged_choices,
@@ -77,8 +77,7 @@ def _left_column() -> dict[str, Any]:
         parts["delete"] = gr.Button(marker("dataset.delete"), size="md", elem_id="dataset-delete", interactive=False)
         parts["undo"] = gr.Button(marker("dataset.undo"), size="md", elem_id="dataset-undo", visible=False)
     base = {"label": marker("dataset.base"), "info": marker("dataset.base_help"), "elem_id": "dataset-base"}
-    embedded = [(marker("common.embedded_base"), EMBEDDED_ID)]
-    parts["model"] = gr.Dropdown(embedded, value=EMBEDDED_ID, allow_custom_value=True, **base)
+    parts["model"] = gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **base)
     parts["max_length"] = control("max_length", MAX_LENGTH, elem_id="dataset-max_length")
     parts["assistant_only_loss"] = control("assistant_only_loss", elem_id="dataset-assistant_only_loss")
     return parts

@@ -20,8 +20,8 @@ from estimator.hardware.cards import gpus
 from estimator.model.catalog import load_preset, models
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
-from studio.models import EMBEDDED_ID, EMBEDDED_START
-from studio.tabs.controls import BOXES, control, read, recipe_from, values_of
+from studio.models import STARTS
+from studio.tabs.controls import BOXES, base_choices, control, read, recipe_from, values_of
 from studio.tabs.parameters import ADVANCED, BASIC, FIRST, GROUPS, INFOS
 from studio.tabs.turns import NEWEST
 
@@ -87,11 +87,12 @@ def build_form() -> Form:
 
 def _model_control() -> Any:
     words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "estimate-model"}
-    choices: list[Any] = [(marker("common.embedded_base"), EMBEDDED_ID)]
+    choices: list[Any] = base_choices()
+    own = {id for _, id in choices}
     choices += [
         (f"{id} · {human_count(preset.parameters)}", id)
         for id, preset in models().items()
-        if preset.is_causal and id != EMBEDDED_ID
+        if preset.is_causal and id not in own
     ]
     return gr.Dropdown(choices, value=START["model"], allow_custom_value=True, **words)
 
@@ -180,8 +181,8 @@ def put_back(kept: dict[str, Any], basic: tuple[Any, ...]) -> list[Any]:
 
 def first_recipe(model: str) -> Recipe:
     """What the form holds of a model before anybody changed anything: no row is longer than the model reads."""
-    if model == EMBEDDED_ID:
-        return Recipe(**EMBEDDED_START)
+    if model in STARTS:
+        return Recipe(**STARTS[model])
     limit = load_preset(model).spec.max_position_embeddings if model in models() else None
     return Recipe(model=model, max_length=min(START["max_length"], limit or START["max_length"]))
 

@@ -14,16 +14,18 @@ from typing import Any
 
 import gradio as gr
 
+from estimator.core.field_text import spelled
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
-from studio.models import EMBEDDED_ID, EMBEDDED_START, base_name
+from studio.models import EMBEDDED_ID, EMBEDDED_START, STARTS, base_name
 from studio.page import told
 from studio.runs.preflight import Prediction, one_device, preflight
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long, open_tab
-from studio.tabs.controls import control, is_read, recipe_from, values_of, without_control
+from studio.tabs.controls import base_choices, control, is_read, recipe_from, values_of, without_control
+from studio.tabs.getting import GetPanel
 from studio.tabs.notices import explained, mark_field, needs_train
 from studio.widgets.also_set import EVERY, ON_LOAD, Setting, also_set
 from studio.widgets.run_view import memory_text, run_view
@@ -51,6 +53,7 @@ ADVANCED += [
 ]
 NAMES = BASIC + ADVANCED
 FIRST = EMBEDDED_START
+SAID = ("learning_rate", "per_device_train_batch_size", "max_length", "num_train_epochs")
 LOG_TAIL_BYTES = 20_000
 EVERY_S = 1.0
 
@@ -61,10 +64,11 @@ def build(shared: Shared) -> None:
         return needs_train()
     with gr.Row(elem_classes="ls-split ls-picture-first"):
         with gr.Column(elem_classes="ls-left"):
-            form = _recipe_column()
+            form = _recipe_column(shared)
         with gr.Column(elem_classes="ls-right"):
             picture, log, buttons = _run_column()
     _wire_form(shared, form)
+    _wire_base(shared, form)
     _wire_also(form)
     _wire_run(shared, picture, log, buttons)
 
@@ -76,19 +80,24 @@ class Form:
     base: Any = None
     dataset: Any = None
     fields: dict[str, Any] = field(default_factory=dict)
+    get: Any = None
+    fitted: Any = None
     also: Any = None
     name: Any = None
     trouble: Any = None
     start: Any = None
 
 
-def _recipe_column() -> Form:
+def _recipe_column(shared: Shared) -> Form:
     form = Form(base=gr.State(Recipe(**FIRST).to_dict()))
     form.dataset = gr.Dropdown(
         [], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset"
     )
     for name in BASIC:
         form.fields[name] = _field(name)
+        if name == "model":
+            form.get = GetPanel(shared, "train")
+            form.fitted = gr.HTML(elem_id="train-fitted")
     with gr.Accordion(marker("train.advanced"), open=False):
         for name in ADVANCED:
             form.fields[name] = _field(name)
@@ -104,8 +113,7 @@ def _recipe_column() -> Form:
 def _field(name: str) -> Any:
     if name == "model":
         words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "train-model"}
-        choices = [(marker("common.embedded_base"), EMBEDDED_ID)]
-        return gr.Dropdown(choices, value=EMBEDDED_ID, allow_custom_value=True, **words)
+        return gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **words)
     return control(name, FIRST.get(name), elem_id=f"train-{name}")
 
 
@@ -173,6 +181,26 @@ def _wire_form(shared: Shared, form: Form) -> None:
     taken = [trouble, *form.fields.values(), form.base, form.also, shared.recipe]
     brought = shared.recipe.change(load, shared.recipe, taken, show_progress="hidden", api_visibility="private")
     brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
+
+
+def _wire_base(shared: Shared, form: Form) -> None:
+    """A base that is chosen here brings the settings that suit it, where they are known; they are named."""
+    names = sorted({name for start in STARTS.values() for name in start} - {"model"}, key=NAMES.index)
+    model, controls = form.fields["model"], {name: form.fields[name] for name in names}
+
+    def fit(request: gr.Request, chosen: str) -> dict[Any, Any]:
+        start = STARTS.get(chosen)
+        if start is None:
+            return {form.fitted: ""}
+        values = dict(zip(names, values_of(Recipe(**start), names)))
+        said = ", ".join(
+            f"{t(language(request), f'recipe.{name}')} {spelled(FIELDS[name], values[name])}" for name in SAID
+        )
+        note = f'<p class="ls-note" role="status">{escape(t(language(request), "train.fitted", settings=said))}</p>'
+        return {form.fitted: note} | {controls[name]: value for name, value in values.items()}
+
+    model.input(fit, model, [form.fitted, *controls.values()], show_progress="hidden", api_visibility="private")
+    form.get.wire(shared, model)
 
 
 def _wire_also(form: Form) -> None:
