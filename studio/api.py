@@ -30,7 +30,7 @@ from estimator.estimates.calibration import Calibration
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, check
 from estimator.estimates.estimate import estimate as estimated
-from estimator.hardware.machines import machine
+from estimator.hardware.machines import machine, on_cards
 from estimator.model.catalog import Model, models
 from estimator.recipe.costing import COSTING, Costing
 from estimator.recipe.recipe import FIELDS as RECIPE_FIELDS
@@ -278,11 +278,14 @@ def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[
     """By the law at hand."""
     given = {name: checked(FIELDS[name], value) for name, value in asked.items()}
     recipe = Recipe.from_dict(fields)
+    if given["gpu"]:
+        recipe, given["gpu"] = on_cards(recipe, given["gpu"])
     where = machine(given["gpu"], given["system"]) if given["gpu"] else None
     model = _model(shared, request, recipe.model)
     for problem in check(recipe, model=model):
         raise problem
     known = Calibration.of(where.gpu.name) if where else None
+    recipe = recipe.replace(model=model.repository or recipe.model)
     return estimated(recipe, model=model, calibration=known, cache_dir=paths.cache(), **given)
 
 

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from estimator.core.problems import Problem
 from estimator.hub import sources
 from estimator.hub.hubs import parse
+from estimator.model import names
 from estimator.model.catalog import TINY_BASE, Model, load_preset, models
 from estimator.model.inventory import Inventory
 from studio import pasted, paths
@@ -69,8 +70,8 @@ def base_name(name: str, folders: bool) -> str:
         raise Problem("base.config_only", field="model", value=name[:80])
     if not folders:
         refuse_folder(name)
-        return name
-    return str(local_folder(name) or name)
+        return names.repository(name)
+    return str(local_folder(name) or names.repository(name))
 
 
 def refuse_folder(name: str) -> None:
@@ -95,16 +96,22 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
     if not folders:
         refuse_folder(name)
     folder = local_folder(name) if folders or name == EMBEDDED_ID else None
+    if not folder:
+        name = names.plain_id(name)
+        if model := sources.by_name(name):
+            return model
     if folder or not parse(name):
         return _counted(_source(str(folder or name), bool(folder) or folders), trace_worker, until)
     asking = _asking.setdefault(name, _Asking())  # several controls change at once: one of them asks
     with asking.lock:
-        _repeat_refusal(name)
         try:
+            _repeat_refusal(name)
             return _counted(_source(name, folders), trace_worker, until)
         except Problem as problem:
             if problem.code.startswith("hub."):
-                _refusals[name] = (time.monotonic(), problem)
+                _refusals.setdefault(name, (time.monotonic(), problem))  # a repeated one is no younger
+            if model := sources.by_name(name, problem):
+                return model
             raise
 
 

@@ -208,7 +208,7 @@ def _sized(
 
 
 def _notes(served: _Served, where: Machine | None) -> list[Problem]:
-    made = list(where.notes()) if where and where.system else []
+    made = [*served.model.notes, *(where.notes() if where and where.system else ())]
     if where and where.usable is None:
         made.append(Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name))
     if served.law.engine != "traced":

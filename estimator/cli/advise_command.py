@@ -68,6 +68,7 @@ def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
     yield "  the largest that fits with the rest as it is:"
     for name, value in vars(advice.largest).items():
         yield f"    {name:<28} {'none' if value is None else f'{value:,}' if isinstance(value, int) else value}"
+    yield from (f"  note: {note}" for note in made.warnings if note.field == "model")
 
 
 def _proposal(proposal: Proposal) -> Iterator[str]:

@@ -25,7 +25,7 @@ from estimator.estimates.calibration import Calibration
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
 from estimator.estimates.peaks import Peak
-from estimator.hardware.machines import SYSTEMS, machine
+from estimator.hardware.machines import SYSTEMS, machine, on_cards
 from estimator.hub.sources import model_from_config, open_model
 from estimator.model.catalog import Model
 from estimator.model.spec import MAX_CONFIG_BYTES, parse_config, read_config
@@ -231,10 +231,11 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
         stated.setdefault("model", "config.json")
     try:
         recipe = Recipe.from_dict({**{name: stated[name] for name in FIELDS if name in stated}, **flags})
+        recipe, gpu = on_cards(recipe, gpu) if gpu is not None else (recipe, gpu)
         model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
         for problem in check(recipe, model=model, loop=loop):
             raise problem
-        yield recipe, model, gpu, loop
+        yield recipe.replace(model=model.repository or recipe.model), model, gpu, loop
     except Problem as problem:
         if (
             problem.field in stated

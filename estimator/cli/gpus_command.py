@@ -25,6 +25,8 @@ from estimator.recipe.recipe import Recipe
 from estimator.recipe.recipe_file import read_recipe
 
 SHOWN = 15
+ABOUT_ALL = ("gpu.spills", "model.read_as", "model.same_structure", "model.stored_by_name")
+"""Warnings of an estimate that are printed below the cards."""
 UNKNOWN = "unknown"
 
 
@@ -218,7 +220,7 @@ def _notes(shown: list[Candidate]) -> Iterator[str]:
     said = dict.fromkeys(
         str(note) for one in shown for note in one.throughput.why if note.field != "gpu" or note.code == "time.slice"
     )
-    said |= dict.fromkeys(str(note) for one in shown for note in one.estimate.warnings if note.code == "gpu.spills")
+    said |= dict.fromkeys(str(note) for one in shown for note in one.estimate.warnings if note.code in ABOUT_ALL)
     said |= dict.fromkeys(
         str(note) for one in shown for note in one.cost.why if note.field != "gpu" and note.code != "money.as_of"
     )

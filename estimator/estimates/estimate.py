@@ -19,7 +19,7 @@ from estimator.estimates.remarks import positions, remarks
 from estimator.estimates.result import Estimate, Source
 from estimator.hardware import cards
 from estimator.hardware.cards import Gpu
-from estimator.hardware.machines import Machine, check_system, machine
+from estimator.hardware.machines import Machine, check_system, machine, on_cards
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.analytic import is_dense
@@ -54,7 +54,7 @@ def estimate(
     trained_share: float = 1.0,
     padded: bool = False,
 ) -> Estimate:
-    """Estimate `recipe`, on `gpu` (a record, a name or a unique alias) if given. Well under 1 ms once the law is loaded.
+    """Estimate `recipe`, on `gpu` (a record, or a name that `find_gpu` knows; `2x4090` says `num_processes` too) if given. Well under 1 ms once the law is loaded.
 
     `model` saves looking `recipe.model` up (`estimator.hub.sources.open_model`); `loop` names who trains (`estimator.recipe.loop.LOOPS`);
     `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is to use;
@@ -68,10 +68,12 @@ def estimate(
     """
     if engine not in ENGINES:
         raise Problem("recipe.choice", field="engine", value=engine, allowed=", ".join(ENGINES))
+    if isinstance(gpu, str):
+        recipe, gpu = on_cards(recipe, gpu)
     where = machine(gpu, system, mig, memory_gib) if gpu is not None else None
     check_system(recipe, system)
     model, platform = model or open_model(recipe.model), platform or Platform.of(where and where.gpu)
-    recipe = stored.as_loaded(recipe, model.config, model.id)
+    recipe = stored.as_loaded(recipe, model.stored_config, model.name)
     batches = Batches(trained_share, padded)
     several = recipe.num_processes > 1
     if several and engine == "trace":
@@ -199,6 +201,8 @@ def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, 
         yield Problem("estimator.paged", field="optim", value=f"{paged:,}")
     if where and usable is None:
         yield Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name)
+    if where and where.read_as:
+        yield where.read_as
     yield from where.notes() if where and where.system else ()
 
 
@@ -224,7 +228,7 @@ def check(recipe: Recipe, *, model: Model | None = None, loop: str = "trl") -> l
         return [problem]
     found = []
     try:
-        recipe = stored.as_loaded(recipe, model.config, model.id)
+        recipe = stored.as_loaded(recipe, model.stored_config, model.name)
         refusals.check_head(trainables(recipe, model.inventory).targets, model.inventory, LOOPS[loop].fused_loss)
     except Problem as problem:
         found.append(problem)

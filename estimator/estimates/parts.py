@@ -89,7 +89,7 @@ def parts_of(
     batches: Batches = Batches(),
 ) -> Parts:
     loop = LOOPS[loop_name]
-    recipe = as_loaded(recipe, model.config, model.id)
+    recipe = as_loaded(recipe, model.stored_config, model.name)
     trained = trainables(recipe, model.inventory)
     quantization = recipe.quantization if recipe.is_quantized else None
     base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)

@@ -3,14 +3,13 @@ stays unknown (None)."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from estimator.core.problems import Problem
 from estimator.core.units import GIB, MIB
+from estimator.hardware.card_text import counted, one_of, typed
 from estimator.model.catalog import rows
 
 
@@ -131,33 +130,130 @@ def _gpu(row: dict[str, str]) -> Gpu:
     )
 
 
-_BRANDS = {"nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "intel", "apple", "huawei", "ascend", "gpu"}
-
-
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(word for word in re.findall(r"[a-z0-9.+]+", name.lower()) if word not in _BRANDS)
+_BESIDE = {
+    "rtx", "gtx", "rx", "arc", "quadro", "pcie", "sxm", "sxm2", "sxm4", "sxm5", "nvl", "ada", "generation", "blackwell", "edition",
+    "workstation", "server", "per", "hgx", "dgx", "nvl72",
+}  # fmt: skip
+"""Words of a card's name that may be left out beside its number; `Ti`, `SUPER`, `D` or `Laptop` may not."""
 
 
 @functools.lru_cache(maxsize=512)
 def find_gpu(name: str) -> Gpu:
-    """A card by its exact name or a unique alias: its name without the brand, or words that only its name has.
+    """A card by its exact name, or by words that tell which it is: its name without the maker, `4060ti 16g`, `A100-SXM4-80GB`.
 
-    Raises `Problem` gpu.ambiguous with the candidates, or gpu.unknown with the closest names.
+    Cards that share the words and the memory count as one: the one that offers least answers (`read_as` says so). Raises
+    `Problem` gpu.ambiguous with candidates that differ in memory, gpu.other_size, gpu.several for a name that says several cards
+    (`cards_named`), or gpu.unknown with the closest names.
     """
-    table = gpus()
-    if name in table:
-        return table[name]
-    wanted = _words(name)
-    same = [gpu for gpu in table.values() if wanted and _words(gpu.name) == wanted]
-    found = same or [gpu for gpu in table.values() if wanted and set(wanted) <= set(_words(gpu.name))]
-    if len(found) == 1:
-        return found[0]
+    if name in gpus():
+        return gpus()[name]
+    if name.casefold().startswith(_DRIVERS) and (known := known_gpu(name)):
+        return known
+    found, memory = _candidates(name), typed(name).memory_gib
+    if found and memory is not None:
+        sized = [made for gpu in found if (made := _of_size(gpu, memory))]
+        if not sized:
+            sizes = ", ".join(f"{gpu.name} ({_size(gpu)})" for gpu in found)
+            raise Problem("gpu.other_size", field="gpu", value=name[:80], allowed=sizes)
+        found = sized
+    if len({gpu.memory_gib for gpu in found}) == 1 and (len(found) == 1 or _says_number(name)):
+        return min(found, key=lambda gpu: gpu.usable_bytes().bytes if gpu.usable_bytes() else 0)
     if found:
-        raise Problem("gpu.ambiguous", field="gpu", value=name, allowed=", ".join(gpu.name for gpu in found))
+        shown = [f"{gpu.name} ({_size(gpu)})" for gpu in _common_first(found)]
+        more = ", ..." if len(shown) > MOST else ""
+        raise Problem("gpu.ambiguous", field="gpu", value=name[:80], allowed=", ".join(shown[:MOST]) + more)
+    count, one = counted(name)
+    one = one_of(one)
+    if one != name:
+        found_one = find_gpu(one)
+        if count == 1:
+            return found_one
+        raise Problem("gpu.several", field="gpu", value=name[:80], count=count, allowed=found_one.name)
+    raise Problem("gpu.unknown", field="gpu", value=name[:80], allowed=", ".join(_close(name)))
+
+
+def candidates(name: str) -> list[Gpu]:
+    """The cards that one card's name may mean, the likeliest first: what `gpu.ambiguous` and `gpu.other_size` list."""
+    return _common_first(_candidates(counted(name)[1]))[:MOST]
+
+
+def _common_first(found: list[Gpu]) -> list[Gpu]:
+    """Those that public logs show first: the size that most people have."""
+    return sorted(found, key=lambda gpu: not gpu.memory_mib_cuda_total)
+
+
+def cards_named(name: str) -> tuple[Gpu, int]:
+    """The card and how many of it a name says: `2x4090`, `8×H100 80GB`, `两张4090`; one where it says nothing. Raises `Problem`."""
+    if name in gpus():
+        return gpus()[name], 1
+    count, one = counted(name)
+    if one != name:
+        return find_gpu(one), count
+    return find_gpu(name), 1
+
+
+def read_as(name: str) -> Problem | None:
+    """What has to be said where a name means several cards of the same memory."""
+    if name in gpus() or known_gpu(name):
+        return None
+    gpu = find_gpu(name)
+    others = [one.name for one in _candidates(name) if one.memory_gib == gpu.memory_gib and one.name != gpu.name]
+    if not others:
+        return None
+    return Problem("gpu.read_as", field="gpu", value=name[:80], gpu=gpu.name, others=", ".join(others))
+
+
+def _candidates(name: str) -> list[Gpu]:
+    """The cards of these words: the very same, then those with nothing more that matters, then all that have them."""
+    words = typed(name).words
+    if not words:
+        return []
+    table = {gpu: typed(gpu.name).words for gpu in gpus().values()}
+    same = [gpu for gpu, own in table.items() if own == words]
+    beside = (
+        [gpu for gpu, own in table.items() if words <= own and own - words <= _BESIDE] if _says_number(name) else []
+    )
+    if len({gpu.memory_gib for gpu in beside}) > 1 or not same:
+        same = beside or same
+    return same or [gpu for gpu, own in table.items() if words <= own]
+
+
+def _says_number(name: str) -> bool:
+    return any(character.isdecimal() for word in typed(name).words for character in word)
+
+
+def _of_size(gpu: Gpu, memory_gib: float) -> Gpu | None:
+    """The card where it is sold with this memory."""
+    if gpu.memory_gib == memory_gib:
+        return gpu
+    if memory_gib in gpu.memory_options_gib:
+        return replace(gpu, memory_gib=memory_gib, memory_mib_visible=None, memory_mib_cuda_total=None)
+    return None
+
+
+def _size(gpu: Gpu) -> str:
+    sizes = gpu.memory_options_gib or ((gpu.memory_gib,) if gpu.memory_gib else ())
+    return " / ".join(f"{size:g} GB" for size in sizes) or "?"
+
+
+CLOSE = 5
+MOST = 8
+"""Candidates named in a sentence."""
+_DRIVERS = ("nvidia ", "tesla ", "quadro ")
+"""How names begin that drivers print."""
+
+
+def _close(name: str) -> list[str]:
+    """Names that are close: those with the same number first, whatever else is written."""
+    words = typed(counted(name)[1]).words
+    numbers = {word for word in words if any(character.isdecimal() for character in word)}
+    shared = [gpu.name for gpu in gpus().values() if numbers & typed(gpu.name).words]
+    if not words and (size := typed(name).memory_gib):
+        shared = [gpu.name for gpu in gpus().values() if gpu.memory_gib == size]
     # comparing takes time with the product of the lengths
-    close = difflib.get_close_matches(name[:200].lower(), [n.lower() for n in table], n=5, cutoff=0.4)
-    names = [n for n in table if n.lower() in close] or list(table)[:5]
-    raise Problem("gpu.unknown", field="gpu", value=name[:80], allowed=", ".join(names))
+    alike = difflib.get_close_matches(name[:200].lower(), [n.lower() for n in gpus()], n=CLOSE, cutoff=0.4)
+    named = dict.fromkeys([*shared, *(n for n in gpus() if n.lower() in alike)])
+    return (list(named) or list(gpus()))[:CLOSE]
 
 
 def known_gpu(name: str) -> Gpu | None:
@@ -166,10 +262,11 @@ def known_gpu(name: str) -> Gpu | None:
     The driver names boards for SXM sockets by chip and memory alone: "NVIDIA H200" beside "NVIDIA H200 NVL", "NVIDIA H100
     80GB HBM3" beside "NVIDIA H100 PCIe".
     """
-    plain = " ".join(word for word in name.split() if not word.startswith("HBM"))
-    for spelling in (name, f"{plain} SXM", f"{plain} SXM5"):
-        with contextlib.suppress(Problem):
-            return find_gpu(spelling)
+    for spelling in (name, f"{name} SXM", f"{name} SXM5"):
+        memory = typed(spelling).memory_gib
+        found = [gpu for gpu in _candidates(spelling) if memory is None or _of_size(gpu, memory)]
+        if len(found) == 1:
+            return found[0]
     return None
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.core.units import GIB, MIB
-from estimator.hardware.cards import Context, Gpu, Usable, context_for, find_gpu
+from estimator.hardware.card_text import counted
+from estimator.hardware.cards import Context, Gpu, Usable, context_for, find_gpu, gpus, read_as
 from estimator.hardware.devices import check_machine
 from estimator.model import catalog
 from estimator.recipe.recipe import Recipe
@@ -35,6 +36,8 @@ class Machine:
     usable: Usable | None
     low_bytes: int | None
     high_bytes: int | None
+    read_as: Problem | None = None
+    """What has to be said of the name it was asked for by."""
 
     def notes(self) -> list[Problem]:
         """What an estimate for this machine must say."""
@@ -59,7 +62,8 @@ def machine(
         raise Problem("recipe.choice", field="system", value=str(system)[:80], allowed=", ".join(SYSTEMS))
     if isinstance(name, str):
         name, stated = _slice_of(name)
-        mig, name = mig or stated, find_gpu(name)
+        made = machine(find_gpu(name), system, mig or stated, memory_gib)
+        return replace(made, read_as=read_as(name))
     if system is not None and (name.vendor == "Apple") != (system == "macos"):
         allowed = "macos" if name.vendor == "Apple" else ", ".join(SYSTEMS[:-1])
         raise Problem("recipe.choice", field="system", value=f"{system} ({name.name})", allowed=allowed)
@@ -69,6 +73,18 @@ def machine(
         usable = name.usable_bytes()
         return Machine(name, None, usable, usable and usable.bytes, usable and usable.bytes)
     return _sliced(name, system, mig) if mig else _whole(name, system)
+
+
+def on_cards(recipe: Recipe, name: str) -> tuple[Recipe, str]:
+    """The recipe on as many devices as a card's name says (`2x4090`), and the name of one. Raises `Problem` recipe.conflict where
+    the recipe says another number."""
+    count, one = (1, name) if name in gpus() else counted(name)
+    if count == 1 or count == recipe.num_processes:
+        return recipe, one
+    if recipe.num_processes > 1:
+        other = {"other": f"gpu {name[:80]}", "allowed": "Say it in one of the two"}
+        raise Problem("recipe.conflict", field="num_processes", value=recipe.num_processes, **other)
+    return recipe.replace(num_processes=count), one
 
 
 def check_system(recipe: Recipe, system: str | None) -> None:

@@ -7,6 +7,7 @@ installed. Nothing is executed from a folder or a repository.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from estimator.core.time_limit import COUNTING_SECONDS, at_most
 from estimator.hub import counted, hub
 from estimator.hub.hubs import parse
 from estimator.memory.stored import left_alone
-from estimator.model import catalog, headers
+from estimator.model import catalog, headers, names
 from estimator.model.catalog import Model
 from estimator.model.headers import BadHeader, Stored
 from estimator.model.inventory import Inventory
@@ -67,6 +68,7 @@ def open_source(
         config = read_config(folder)
         ModelSpec.from_config(config)  # what is wrong with the config goes before what is wrong with the weights
         return _with_local_headers(Source(name, config), folder)
+    name = names.plain_id(name)
     if parse(name) is None:
         raise catalog.unknown_model(name)
     fetched = hub.fetch(name, cache_dir, token)
@@ -89,13 +91,52 @@ def load_model(name: str, cache_dir: Path | None = None, token: str | Literal[Fa
     Raises `Problem`: model.not_counted for what has yet to be counted (`open_model`, or a trace worker), model.unknown,
     `hub.*` and whatever is wrong with the config.
     """
+
+    def counted(source: Source) -> Model:
+        inventory = counted_before(source, cache_dir) if cache_dir else None
+        if inventory is None:
+            raise Problem("model.not_counted", field="model", value=name)
+        return source.model(inventory)
+
+    return _asked(name, cache_dir, token, counted)
+
+
+UNANSWERED = ("hub.offline", "hub.unreachable", "hub.late")
+CLOSED = ("hub.gated", "hub.private")
+
+
+def by_name(name: str, refusal: Problem | None = None) -> Model | None:
+    """The preset that answers for a name (`estimator.model.names`), or None.
+
+    An id of the table, and a name without owner, are answered without asking a hub; whatever else a name may tell counts only
+    where the hub could not say (`refusal`), since the repository itself knows better. Raises `model.ambiguous`,
+    `model.other_structure`.
+    """
+    meaning = names.meant(name)
+    if meaning is None:
+        return None
+    unasked = refusal is not None and refusal.code in UNANSWERED
+    if meaning.known.differs:
+        return names.model(meaning) if unasked or parse(names.plain_id(name)) is None else None
+    if meaning.is_certain or unasked or (refusal is not None and refusal.code in CLOSED):
+        return names.model(meaning)
+    return None
+
+
+def _asked(
+    name: str, cache_dir: Path | None, token: str | Literal[False] | None, counted: Callable[[Source], Model]
+) -> Model:
+    """A preset, a folder, a name that is known, a hub's answer, or what the name tells: in this order."""
     if name in catalog.models():
         return catalog.load_preset(name)
-    source = open_source(name, cache_dir, token)
-    inventory = counted_before(source, cache_dir) if cache_dir else None
-    if inventory is None:
-        raise Problem("model.not_counted", field="model", value=name)
-    return source.model(inventory)
+    if local_folder(name) is None and (model := by_name(name)):
+        return model
+    try:
+        return counted(open_source(name, cache_dir, token))
+    except Problem as problem:
+        if model := by_name(name, problem):
+            return model
+        raise
 
 
 def counted_before(source: Source, cache_dir: Path) -> Inventory | None:
@@ -106,9 +147,8 @@ def counted_before(source: Source, cache_dir: Path) -> Inventory | None:
 def open_model(name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None) -> Model:
     """The same, counted on the spot where it has to be. Raises model.not_counted where torch is not installed."""
     cache_dir = cache_dir or home.cache()
-    if name in catalog.models():
-        return catalog.load_preset(name)
-    return _counted(open_source(name, cache_dir, token), cache_dir)
+    kept = cache_dir
+    return _asked(name, cache_dir, token, lambda source: _counted(source, kept))
 
 
 def model_from_config(config: dict[str, Any], name: str = "config.json", cache_dir: Path | None = None) -> Model:

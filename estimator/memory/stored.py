@@ -134,10 +134,10 @@ def left_alone(inventory: Inventory, config: dict[str, Any]) -> Inventory:
 
 def notes(recipe: Recipe, model: Model) -> Iterator[Problem]:
     """What the answer says of a repository whose weights are quantized, for a recipe `as_loaded`."""
-    storage = storage_of(model.config or {})
+    storage = storage_of(model.stored_config)
     if storage is None:
         return
-    known = {"field": "model", "value": model.id[:120], "stored": storage.title}
+    known = {"field": "model", "value": model.name[:120], "stored": storage.title}
     if storage.is_dequantized:
         weights = human_bytes(model.inventory.total_parameters * width_bytes(recipe.dtype))
         code = "model.stored_dequantized_packed" if recipe.is_quantized else "model.stored_dequantized"

@@ -104,6 +104,20 @@ class Model:
     notes: tuple[Problem, ...] = ()
     config: dict[str, Any] | None = None
     """The content of config.json, which a trace is made from."""
+    repository: str = ""
+    """The repository that is meant, where a preset of the same structure, `id`, answers for it (`estimator.model.names`)."""
+    stored_fields: dict[str, Any] | None = None
+    """Fields of that repository's config.json about how it stores its weights, as far as its name tells them."""
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it."""
+        return self.repository or self.id
+
+    @property
+    def stored_config(self) -> dict[str, Any]:
+        """The config that says how the repository stores its weights."""
+        return (self.config or {}) | (self.stored_fields or {})
 
 
 @functools.lru_cache(maxsize=64)
@@ -133,12 +147,20 @@ MAX_NAME_CHARS = 200
 
 
 def close_names(id: str) -> str:
-    """Presets whose ids look like `id`, closest first, for a sentence. A model and its instruct version count the same."""
+    """Presets whose ids look like `id`, closest first, for a sentence: those that have all its words (`llama 3.1`), then those of
+    like spelling. A model and its instruct version count the same."""
+    words = _words(id[:MAX_NAME_CHARS])
+    whole = [name for name in models() if words and words <= _words(name)]
     known: dict[str, list[str]] = {}
     for name in models():
         known.setdefault(_plain(name), []).append(name)
     close = difflib.get_close_matches(_plain(id[:MAX_NAME_CHARS]), known, n=5, cutoff=0.5)
-    return ", ".join([name for plain in close for name in known[plain]][:5] or list(models())[:5])
+    named = dict.fromkeys([*whole, *(name for plain in close for name in known[plain])])
+    return ", ".join(list(named)[:5] or list(models())[:5])
+
+
+def _words(id: str) -> set[str]:
+    return set(re.findall(r"\d+(?:\.\d+)*|[^\W\d_]+", id.casefold()))
 
 
 def _plain(id: str) -> str:

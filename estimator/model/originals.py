@@ -53,6 +53,12 @@ def _plain(name: str) -> str:
     return name
 
 
+def without_endings(name: str) -> tuple[str, str]:
+    """A name as its 16-bit model has it, and the endings that say how the copy is stored."""
+    plain = _plain(name)
+    return plain, name[len(plain) :]
+
+
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].lower().removeprefix("meta-")
 

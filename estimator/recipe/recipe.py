@@ -57,7 +57,7 @@ class Recipe:
 
     # What is trained
     model: str = _field()
-    """A preset's id, a local folder, or a hub id."""
+    """A preset's id, a local folder, a hub id, or a name that people use for one (`qwen2.5 7b`)."""
     method: str = _field("qlora", choices=METHODS)
     """`full` trains every weight, `lora` adapters on 16/32-bit weights, `qlora` adapters on quantized weights."""
     quantization: str = _field("nf4", choices=QUANTIZATIONS)

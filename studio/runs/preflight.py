@@ -87,7 +87,7 @@ def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) 
     for problem in check(recipe, model=model):
         raise problem
     check_installed(recipe, model)
-    loaded = as_loaded(recipe, model.config, model.id)
+    loaded = as_loaded(recipe, model.stored_config, model.name)
     prediction = _predicted(loaded, model, machine, padded)
     if prediction.predicted_bytes > machine.usable_bytes:
         raise Problem("train.memory", field="per_device_train_batch_size", **prediction.words())

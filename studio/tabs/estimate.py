@@ -14,7 +14,9 @@ from estimator.core.problems import Problem
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import check
 from estimator.estimates.take_away import conditions_in, from_query
-from estimator.hardware.cards import find_gpu
+from estimator.hardware.card_text import counted
+from estimator.hardware.cards import candidates, find_gpu
+from estimator.hardware.machines import on_cards
 from estimator.model.catalog import models
 from estimator.recipe.recipe import Recipe
 from studio import exact, pasted
@@ -28,6 +30,7 @@ from studio.tabs.estimate_form import (
     START,
     Form,
     build_form,
+    gpu_label,
     held_for,
     meant,
     moved,
@@ -36,7 +39,7 @@ from studio.tabs.estimate_form import (
     set_to,
     stated,
 )
-from studio.tabs.notices import RETRY, explained, explained_late, mark_field
+from studio.tabs.notices import CHOOSE, RETRY, choices, explained, explained_late, mark_field
 from studio.tabs.panels import Asked, cards, change, fits, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
@@ -70,7 +73,7 @@ def build(shared: Shared) -> None:
             train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
             link = gr.HTML(elem_id="estimate-link", js_on_load=NOTE)
-            trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY)
+            trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY + CHOOSE)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
             mistake = gr.HTML(
                 elem_id="estimate-mistake"
@@ -102,11 +105,13 @@ def _asked(
     changes: dict[str, Any] | None = None,
 ) -> Asked:
     """What the controls ask, with `changes` to its recipe. Raises `Problem`."""
-    recipe, gpu, conditions = meant(kept, basic, changes)
+    recipe, named, conditions = meant(kept, basic, changes)
+    recipe, name = on_cards(recipe, named)
+    gpu = find_gpu(name)
     model = find_model(recipe.model, shared.trace_worker if can_train() else None, from_this_machine(request))
     for problem in check(recipe, model=model):
         raise problem
-    return Asked(recipe, find_gpu(gpu), model, conditions)
+    return Asked(recipe.replace(model=model.repository or recipe.model), gpu, model, conditions)
 
 
 def _standing(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> Asked:
@@ -135,7 +140,13 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
             wrong = wrong.replace("<p ", "<p data-below ", 1)  # its bar says it; this marks the field
             return wrong, bars.picture(lang, asked, can_train(), bool(shared.trace_worker.pid))
         except Problem as problem:
-            return explained_late(lang, problem), gr.skip()
+            return explained_late(lang, problem) + _offered(problem, kept, basic), gr.skip()
+
+    def choose(event: gr.EventData) -> dict[Any, Any]:
+        """One of the models or cards that a problem lists; the control's change draws the picture."""
+        said = told(event)
+        control = {"model": form.model, "gpu": form.gpu}.get(str(said.get("field")))
+        return {control: said["value"]} if control and isinstance(said.get("value"), str) else {}
 
     def draw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """Of what the newest request said: that of another control may come first."""
@@ -178,6 +189,7 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
         with_own = FAST | {"js": f"(own, ...all) => [own, ...({NUMBERED})(...all)]"}
         folded.change(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
+    trouble.click(choose, None, [form.model, form.gpu], **FAST)
 
     def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> list[Any]:
         """The first picture, of what the address asks: drawn apart, the one without it could come last."""
@@ -317,6 +329,18 @@ def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
     open_tab(shared, carried.then, "train", unless=trouble)
 
 
+def _offered(problem: Problem, kept: dict[str, Any], basic: tuple[Any, ...]) -> str:
+    """What a name may mean, to choose from: nothing is chosen for the reader."""
+    if problem.code in ("gpu.ambiguous", "gpu.other_size"):
+        count, name = counted(stated(kept, basic)["gpu"])
+        times = f"{count}x " if count > 1 else ""
+        return choices("gpu", [(times + gpu_label(gpu), times + gpu.name) for gpu in candidates(name)])
+    if problem.code in ("gpu.unknown", "model.ambiguous", "model.unknown") or problem.code.startswith("hub."):
+        names = [name for name in problem.params.get("allowed", "").split(", ") if name]
+        return choices(problem.field or "", [(name, name) for name in names])
+    return ""
+
+
 def _of_address(request: gr.Request) -> tuple[tuple[Recipe, str, Conditions] | None, Any]:
     """(what the address asks, what is said of it): None where it asks nothing. A value that cannot be is said and left out; the
     rest is taken."""
@@ -324,11 +348,8 @@ def _of_address(request: gr.Request) -> tuple[tuple[Recipe, str, Conditions] | N
     refused: list[Problem] = []
     while fields or gpu or beside:
         try:
-            asked = (
-                Recipe.from_dict({"model": START["model"], **fields}),
-                find_gpu(gpu or START["gpu"]).name,
-                Conditions.from_dict(beside),
-            )
+            recipe, name = on_cards(Recipe.from_dict({"model": START["model"], **fields}), gpu or START["gpu"])
+            asked = recipe, find_gpu(name).name, Conditions.from_dict(beside)
             return asked, _refused(language(request), refused)
         except Problem as problem:
             refused.append(problem)

@@ -16,7 +16,7 @@ import gradio as gr
 from estimator.core.field_text import spelled
 from estimator.core.units import human_count
 from estimator.estimates.conditions import Conditions
-from estimator.hardware.cards import gpus
+from estimator.hardware.cards import Gpu, gpus
 from estimator.model.catalog import load_preset, models
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
@@ -99,10 +99,12 @@ def _model_control() -> Any:
 
 def _gpu_control() -> Any:
     words = {"label": marker("estimate.gpu"), "info": marker("estimate.gpu_help"), "elem_id": "estimate-gpu"}
-    choices = [
-        (f"{gpu.name} · {gpu.memory_gib:g} GiB" if gpu.memory_gib else gpu.name, gpu.name) for gpu in gpus().values()
-    ]
-    return gr.Dropdown(choices, value=START["gpu"], **words)
+    choices = [(gpu_label(gpu), gpu.name) for gpu in gpus().values()]
+    return gr.Dropdown(choices, value=START["gpu"], allow_custom_value=True, **words)
+
+
+def gpu_label(gpu: Gpu) -> str:
+    return f"{gpu.name} · {gpu.memory_gib:g} GiB" if gpu.memory_gib else gpu.name
 
 
 def stated(kept: dict[str, Any], basic: tuple[Any, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 
 import gradio as gr
@@ -31,6 +32,22 @@ def explained_late(lang: str, problem: Problem) -> str:
 
 RETRY = """watch('value', () => { if (element.querySelector('[data-late]')) setTimeout(() => trigger('submit'), 2000); });"""
 """`js_on_load` of the element that shows it: its `submit` event asks once more."""
+
+
+CHOOSE = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-choose]');
+  if (button) trigger('click', JSON.parse(button.dataset.choose));
+});"""
+"""`js_on_load` of the element that shows `choices`: its `click` event says which was pressed."""
+
+
+def choices(field: str, values: list[tuple[str, str]]) -> str:
+    """Buttons below a problem that give its field one of several values: (what is shown, the value)."""
+    buttons = "".join(
+        f'<button type="button" class="ls-button" data-choose="{escape(json.dumps({"field": field, "value": value}))}">{escape(shown)}</button>'
+        for shown, value in values
+    )
+    return f'<p class="ls-choices">{buttons}</p>' if buttons else ""
 
 
 def mark_field(tab: str) -> str:

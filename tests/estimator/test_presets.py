@@ -74,8 +74,8 @@ def test_a_unique_alias_names_one_card(alias, name):
 
 def test_an_ambiguous_card_lists_the_candidates():
     with pytest.raises(Problem) as caught:
-        cards.find_gpu("A100 80GB")
+        cards.find_gpu("A100")
     assert caught.value.code == "gpu.ambiguous"
-    assert "A100 PCIe 80GB, A100 SXM4 80GB" in str(caught.value)
+    assert all(name in str(caught.value) for name in cards.gpus() if name.startswith("A100 "))
     with pytest.raises(Problem, match="no accelerator is called Voodoo 2"):
         cards.find_gpu("Voodoo 2")
