@@ -98,9 +98,9 @@ class AdapterGroup:
         return self.count * (sum(map(math.prod, self.trained.values())) + (math.prod(self.dora) if self.dora else 0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trainables:
-    """Everything that gets a gradient.
+    """Everything that gets a gradient. `trainables` gives the same object for the same question, so it is compared by identity.
 
     `adapters`, `copied` (modules_to_save) and `rows` (trainable_token_indices) are new tensors beside the model; `own`
     are the model's.
@@ -163,9 +163,14 @@ def trainables(recipe: Recipe, inventory: Inventory) -> Trainables:
     """The tensors `recipe` trains in the model of `inventory`. Raises `Problem` where PEFT refuses."""
     if not recipe.has_adapters:
         return _everything(inventory)
-    selection = Selection.of(recipe)
+    return _of_rank(inventory, Selection.of(recipe), recipe.r, recipe.lora_alpha)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_rank(inventory: Inventory, selection: Selection, r: int, alpha: int) -> Trainables:
+    """The same object for the same question, so that what is worked out of it is worked out once."""
     matched = _matched(inventory, selection)
-    groups = tuple(refusals.fitted(group.at(recipe.r, recipe.lora_alpha), selection.init) for group in matched.adapters)
+    groups = tuple(refusals.fitted(group.at(r, alpha), selection.init) for group in matched.adapters)
     return replace(matched, adapters=groups, warnings=matched.warnings + _rank_warnings(groups))
 
 

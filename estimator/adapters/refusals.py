@@ -8,6 +8,7 @@ convolutions in groups (their adapters cannot be merged).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +121,14 @@ def check_saved(inventory: Inventory, names: list[str], wanted: tuple[str, ...])
 def check_head(targets: tuple[str, ...], inventory: Inventory, fused_loss: bool) -> None:
     """TRL's fused head multiplies by the head's weight directly, and SFTTrainer refuses an adapter on it (1.16, `__init__`)."""
     head = inventory.output_embedding
-    if fused_loss and head and any(name == head or name.startswith(f"{head}.") for name in targets):
+    if fused_loss and head and _is_among(head, targets):
         raise Problem("estimator.head_adapted", field="target_modules", value=head)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_among(module: str, names: tuple[str, ...]) -> bool:
+    """Whether a module or a part of it is named."""
+    return any(name == module or name.startswith(f"{module}.") for name in names)
 
 
 def fitted(group: AdapterGroup, init: str) -> AdapterGroup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import Any
 def home() -> Path:
     """The data root: `LORA_STUDIO_HOME`, else the platform's data folder. Read at each call, created by whoever writes."""
     if chosen := os.environ.get("LORA_STUDIO_HOME"):
-        return Path(chosen).expanduser().resolve()
+        return _resolved(chosen) if os.path.isabs(chosen) else Path(chosen).expanduser().resolve()
     import platformdirs  # its 10 ms are not spent on a preset
 
     return Path(platformdirs.user_data_dir("lora-studio", appauthor=False))
+
+
+@functools.lru_cache(maxsize=16)
+def _resolved(chosen: str) -> Path:
+    return Path(chosen).resolve()
 
 
 def cache() -> Path:

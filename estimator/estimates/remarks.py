@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -35,8 +36,10 @@ def remarks(recipe: Recipe, model: Model, trained: Trainables) -> Iterator[Probl
 
 def _experts(recipe: Recipe, model: Model, trained: Trainables) -> Iterator[Problem]:
     """Transformers 5 stacks a layer's experts into one parameter, and bitsandbytes replaces linear layers only."""
-    experts = [group for group in model.inventory.groups if is_stacked(group)]
-    if recipe.is_quantized and experts:
+    experts = _stacked(model.inventory)
+    if not experts:
+        return
+    if recipe.is_quantized:
         size = sum(
             g.count * p.numel * width_bytes(stored_dtype(g, recipe.dtype)) for g in experts for p in g.parameters
         )
@@ -51,12 +54,12 @@ def _experts(recipe: Recipe, model: Model, trained: Trainables) -> Iterator[Prob
         )
     adapted = [group for group in trained.adapters if group.kind == "Experts" and not _ROUTER.search(group.leaf)]
     routers = [group for group in trained.adapters if any(_ROUTER.search(name) for name in group.names[:1])]
-    if experts and trained.adapters and not (adapted or routers):
+    if trained.adapters and not (adapted or routers):
         tensors = dict.fromkeys(
             f"{g.name.rpartition('.')[2]}.{p.name}" for g in experts for p in g.parameters if len(p.shape) == 3
         )
         yield Problem("estimator.experts_frozen", field="target_modules", allowed=" ".join(tensors))
-    elif experts and trained.adapters:
+    elif trained.adapters:
         yield Problem(
             "estimator.experts_trained",
             field="target_modules",
@@ -66,6 +69,11 @@ def _experts(recipe: Recipe, model: Model, trained: Trainables) -> Iterator[Prob
             ranks=", ".join(dict.fromkeys(f"{group.leaf} {group.r}" for group in adapted)) or "-",
             allowed=" ".join(attention_leaves(model.inventory)) or "-",
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _stacked(inventory: Inventory) -> tuple[Module, ...]:
+    return tuple(group for group in inventory.groups if is_stacked(group))
 
 
 def is_stacked(group: Module) -> bool:
@@ -85,7 +93,7 @@ def _parameters(groups: list[AdapterGroup]) -> int:
 
 def _senses(model: Model, trained: Trainables) -> Iterator[Problem]:
     """Rows are text: what images become (further tokens, the tower's activations) is in no figure."""
-    if not any(key in SENSES and isinstance(value, dict) for key, value in entries(model.config or {})):
+    if not _has_senses(model):
         return
     adapted = sum(g.parameters // g.count * sum(1 for name in g.names if _TOWER.search(name)) for g in trained.adapters)
     yield Problem("estimator.images_not_counted", field="model", value=model.id[:120])
@@ -93,6 +101,11 @@ def _senses(model: Model, trained: Trainables) -> Iterator[Problem]:
         yield Problem(
             "estimator.tower_trained", field="target_modules", value=f"{adapted:,}", trained=f"{trained.parameters:,}"
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _has_senses(model: Model) -> bool:
+    return any(key in SENSES and isinstance(value, dict) for key, value in entries(model.config or {}))
 
 
 def _context(recipe: Recipe, model: Model) -> Iterator[Problem]:

@@ -109,6 +109,18 @@ class Law:
         rows = [(row.moment, [row.coefficients.get(name, none) for name in DYNAMIC]) for row in self.rows]
         return [(moment, tuple(map(sum, zip(*parts)))) for moment, parts in rows]
 
+    @functools.cached_property
+    def _totals(self) -> list[tuple[tuple[float, ...], list[tuple[str, float]]]]:
+        """Each row's coefficients summed over its components, and the share of each static component beside them."""
+        none = (0.0,) * len(PHI)
+        return [
+            (
+                tuple(map(sum, zip(none, *row.coefficients.values()))),
+                [(name, row.held.get(name, 1.0)) for name in STATIC if name not in row.coefficients],
+            )
+            for row in self.rows
+        ]
+
     def dynamic_bytes(self, batch: int, sequence: int, rank: int, moment: str | None = None) -> int:
         """Activations, logits and temporaries at their highest, in all rows or in those of one moment (0 if there is none)."""
         phi = self.phi(batch, sequence, rank)
@@ -215,5 +227,19 @@ class Point:
     @property
     def peak(self) -> tuple[Row, dict[str, int]]:
         """The highest row, of equals the first, with its components."""
-        made = [(row, self.components(row)) for row in self.law.rows]
+        rows = self.law.rows if self.adjust else self._highest
+        made = [(row, self.components(row)) for row in rows]
         return max(made, key=lambda one: sum(one[1].values()))
+
+    @property
+    def _highest(self) -> list[Row]:
+        """The rows that can be the highest, in order: rounding the components of a row moves its sum by less than their number."""
+        phi, static = self.phi, self.static
+        sums = [
+            sum(map(mul, terms, phi))
+            + sum(static[name] * share for name, share in held)
+            + (self.step_temporary_bytes if row.holds_step_temporary else 0)
+            for row, (terms, held) in zip(self.law.rows, self.law._totals, strict=True)
+        ]
+        least = max(sums) - 2 * len(COMPONENTS)
+        return [row for row, total in zip(self.law.rows, sums, strict=True) if total >= least]

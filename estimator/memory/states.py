@@ -135,6 +135,14 @@ def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, d
     """
     own_dtype = adapter_dtype if recipe.is_quantized else recipe.dtype
     kept_dtype = "float32" if recipe.autocast_adapter_dtype else recipe.dtype
+    clips = bool(recipe.max_grad_norm)
+    return _training_bytes(trained, recipe.optim, clips, adapter_dtype, own_dtype, kept_dtype, device)
+
+
+@functools.lru_cache(maxsize=2048)
+def _training_bytes(
+    trained: Trainables, optim: str, clips: bool, adapter_dtype: str, own_dtype: str, kept_dtype: str, device: str
+) -> Training:
     parts = [
         (trained.lora, adapter_dtype),
         (trained.token_rows, adapter_dtype),
@@ -148,13 +156,13 @@ def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, d
     states = paged = temporary = largest = 0
     for tensors, dtype in parts:
         for shape, count in tensors:
-            resident, managed = optimizer_bytes(recipe.optim, shape, dtype, device)
+            resident, managed = optimizer_bytes(optim, shape, dtype, device)
             states, paged = states + count * resident, paged + count * managed
             largest = max(largest, math.prod(shape) * width_bytes(dtype))
-        temporary += _foreach_bytes(recipe.optim, tensors, dtype, device)
+        temporary += _foreach_bytes(optim, tensors, dtype, device)
     if states + paged:
-        states += qmap_bytes(recipe.optim)
-    temporary = max(temporary or _single_temporary(recipe.optim, parts), _clip_bytes(recipe, parts, device))
+        states += qmap_bytes(optim)
+    temporary = max(temporary or _single_temporary(optim, parts), _clip_bytes(clips, parts, device))
     return Training(new_bytes, gradients, states, paged, temporary, largest)
 
 
@@ -195,10 +203,10 @@ def qmap_bytes(optim: str) -> int:
     return _moments(optim) * QMAP_8BIT_BYTES if "8bit" in optim else 0
 
 
-def _clip_bytes(recipe: Recipe, parts: list[tuple[Tensors, str]], device: str) -> int:
+def _clip_bytes(clips: bool, parts: list[tuple[Tensors, str]], device: str) -> int:
     """What clipping holds before the optimizer's step: `torch._foreach_norm` a partial sum in fp32 for each chunk of the longest
     tensor, for every tensor (ATen/native/cuda/ForeachReduceOp.cu foreach_tensor_norm_cuda); the gradients are scaled in place."""
-    if not recipe.max_grad_norm or device == "cpu":
+    if not clips or device == "cpu":
         return 0
     shapes = [(math.prod(shape), count) for tensors, _ in parts for shape, count in tensors]
     return 4 * sum(count for _, count in shapes) * -(-max((numel for numel, _ in shapes), default=0) // CHUNK_FOREACH)

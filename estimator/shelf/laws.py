@@ -168,9 +168,14 @@ def forget() -> None:
 
 
 def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
+    return (cache_dir or home.cache()) / "laws" / _file_name(model, key)
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_name(model: Model, key: str) -> str:
     text = json.dumps(model.config, sort_keys=True, ensure_ascii=False)
     name = hashlib.sha256(f"{text}\n{key}".encode()).hexdigest()[:32]
-    return (cache_dir or home.cache()) / "laws" / f"{name}.json"
+    return f"{name}.json"
 
 
 def derive(

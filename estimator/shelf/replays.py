@@ -77,10 +77,15 @@ def _path(
     cache_dir: Path | None,
     batches: Batches,
 ) -> Path:
-    text = json.dumps(
-        [model.config, laws.key_of(recipe, loop, platform, batches), versions], sort_keys=True, ensure_ascii=False
-    )
-    return (cache_dir or home.cache()) / "replays" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    name = file_name(model, laws.key_of(recipe, loop, platform, batches), tuple(versions.items()))
+    return (cache_dir or home.cache()) / "replays" / name
+
+
+@functools.lru_cache(maxsize=1024)
+def file_name(model: Model, key: str, versions: tuple[tuple[str, str], ...]) -> str:
+    """Of what is kept for a law of a model that was traced with these versions of libraries."""
+    text = json.dumps([model.config, key, dict(versions)], sort_keys=True, ensure_ascii=False)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 @functools.lru_cache(maxsize=256)

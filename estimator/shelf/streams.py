@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -17,7 +16,7 @@ from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches, shape
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
-from estimator.shelf import laws
+from estimator.shelf import laws, replays
 
 
 def reserved_bytes(
@@ -69,8 +68,7 @@ def _traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches
 
 
 def _path(model: Model, key: str, versions: dict[str, str], cache_dir: Path | None) -> Path:
-    text = json.dumps([model.config, key, versions], sort_keys=True, ensure_ascii=False)
-    return (cache_dir or home.cache()) / "streams" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    return (cache_dir or home.cache()) / "streams" / replays.file_name(model, key, tuple(versions.items()))
 
 
 @functools.lru_cache(maxsize=64)
