@@ -110,7 +110,7 @@ class Judge:
     def try_values(self, values: dict[str, Any]) -> tuple[Recipe, Estimate] | None:
         try:
             recipe = self.recipe.replace(**values)
-            key = recipe.to_json()
+            key = repr(vars(recipe))
             if key not in self._made:
                 self._made[key] = None if check(recipe, model=self.model) else self.estimate(recipe, model=self.model)
         except Problem:

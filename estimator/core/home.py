@@ -13,6 +13,12 @@ def home() -> Path:
     """The data root: `LORA_STUDIO_HOME`, else the platform's data folder. Read at each call, created by whoever writes."""
     if chosen := os.environ.get("LORA_STUDIO_HOME"):
         return _resolved(chosen) if os.path.isabs(chosen) else Path(chosen).expanduser().resolve()
+    return _platform_folder(os.environ.get("HOME"), os.environ.get("XDG_DATA_HOME"))
+
+
+@functools.lru_cache(maxsize=16)
+def _platform_folder(*_: str | None) -> Path:
+    """By what it is looked up with on Linux; elsewhere it never changes."""
     import platformdirs  # its 10 ms are not spent on a preset
 
     return Path(platformdirs.user_data_dir("lora-studio", appauthor=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +61,7 @@ def uncertainty(
     """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs. `slack_bytes` of the
     components are a bound (`estimator.parallel.parallel`), which need not be reached."""
     totals = (Problem("why.total", source=usable.source),) if usable else ()
-    around = Problem(
-        "why.context", low=human_bytes(context.low_bytes), high=human_bytes(context.high_bytes), source=context.source
-    )
+    around = _around(context)
     padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
     if replayed_bytes:
         below, above = replay_error(recipe)
@@ -98,6 +97,12 @@ def uncertainty(
         round((static + dynamic + error + padding) * high) + context.high_bytes + paged,
         why,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _around(context: cards.Context) -> Problem:
+    low, high = human_bytes(context.low_bytes), human_bytes(context.high_bytes)
+    return Problem("why.context", low=low, high=high, source=context.source)
 
 
 def _of_the_batch(padding_bytes: float, unlabelled_bytes: float) -> tuple[Problem, ...]:

@@ -111,15 +111,13 @@ class Law:
 
     @functools.cached_property
     def _totals(self) -> list[tuple[tuple[float, ...], list[tuple[str, float]]]]:
-        """Each row's coefficients summed over its components, and the share of each static component beside them."""
-        none = (0.0,) * len(PHI)
-        return [
-            (
-                tuple(map(sum, zip(none, *row.coefficients.values()))),
-                [(name, row.held.get(name, 1.0)) for name in STATIC if name not in row.coefficients],
-            )
-            for row in self.rows
-        ]
+        """Each row's coefficients summed over its components, and which share of a static component is not there beside them."""
+        none, totals = (0.0,) * len(PHI), []
+        for row in self.rows:
+            held = {name: 0.0 if name in row.coefficients else row.held.get(name, 1.0) for name in STATIC}
+            given = [(name, 1.0 - share) for name, share in held.items() if share != 1.0]
+            totals.append((tuple(map(sum, zip(none, *row.coefficients.values()))), given))
+        return totals
 
     def dynamic_bytes(self, batch: int, sequence: int, rank: int, moment: str | None = None) -> int:
         """Activations, logits and temporaries at their highest, in all rows or in those of one moment (0 if there is none)."""
@@ -234,12 +232,14 @@ class Point:
     @property
     def _highest(self) -> list[Row]:
         """The rows that can be the highest, in order: rounding the components of a row moves its sum by less than their number."""
-        phi, static = self.phi, self.static
+        phi, static, temporary = self.phi, self.static, (0, self.step_temporary_bytes)
+        everything = sum(static[name] for name in STATIC)
         sums = [
-            sum(map(mul, terms, phi))
-            + sum(static[name] * share for name, share in held)
-            + (self.step_temporary_bytes if row.holds_step_temporary else 0)
-            for row, (terms, held) in zip(self.law.rows, self.law._totals, strict=True)
+            everything + sum(map(mul, terms, phi)) + temporary[row.holds_step_temporary]
+            for row, (terms, _) in zip(self.law.rows, self.law._totals, strict=True)
         ]
+        for n, (_, given) in enumerate(self.law._totals):
+            for name, share in given:
+                sums[n] -= static[name] * share
         least = max(sums) - 2 * len(COMPONENTS)
         return [row for row, total in zip(self.law.rows, sums, strict=True) if total >= least]
