@@ -58,6 +58,8 @@ def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = 
             plain["target_modules"] = sorted(
                 recipe.target_modules
             )  # in whatever order they are named; no name is not PEFT's table
+        if recipe.rank_pattern:  # the first that matches decides, and the key is made of sorted tables
+            plain["rank_pattern"] = list(recipe.rank_pattern.items())
         made |= {"lora_dropout": recipe.lora_dropout > 0} | {
             name: value for name, value in plain.items() if value or value == []
         }

@@ -6,6 +6,7 @@ PEFT passes over tensors that find no place and leaves new what finds no tensor 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ def check_files(folder: Path, value: str) -> dict[str, Any]:
         )
     base_files.check_safetensors(folder / WEIGHTS, value, "model", code="chat.adapter")
     return config
+
+
+def save(model: PeftModel, folder: Path) -> None:
+    """Write the adapter `default` so that it loads as it was trained.
+
+    Of the patterns of a rank or an alpha the first that matches a module decides, and PEFT writes its config sorted by key (0.21,
+    `PeftConfigMixin.save_pretrained`): they are put back into their order here.
+    """
+    model.save_pretrained(folder)
+    config, live = json.loads((folder / CONFIG).read_text("utf-8")), model.peft_config["default"]
+    patterns = {name: getattr(live, name) for name in ("rank_pattern", "alpha_pattern")}
+    (folder / CONFIG).write_text(json.dumps(config | patterns, indent=2), "utf-8")
 
 
 def check_tensors(code: str, model: PeftModel, name: str, folder: Path, value: str) -> None:

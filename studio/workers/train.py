@@ -180,14 +180,15 @@ class Training:
 
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
-        from studio.workers import chat_form, fingerprints
+        from studio.workers import adapter_files, chat_form, fingerprints
 
         target = self.run.adapter if self.recipe.has_adapters else self.run.model
         building = target.with_name(f".{target.name}")
         shutil.rmtree(building, ignore_errors=True)
         try:
             # Not `trainer.save_model`: it adds the training arguments as a pickle, which nobody should have to open.
-            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(building)
+            model = trainer.accelerator.unwrap_model(trainer.model)
+            adapter_files.save(model, building) if self.recipe.has_adapters else model.save_pretrained(building)
             tokenizer.save_pretrained(building)
             chat_form.write(building, tokenizer)
             if self.recipe.has_adapters:

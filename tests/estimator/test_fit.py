@@ -267,6 +267,14 @@ def test_checkpointing_does_not_free_what_int8_holds() -> None:
     assert peak(closed) == pytest.approx(peak(traced), rel=closed.law.relative_error)
 
 
+def test_ranks_in_another_order_are_another_structure() -> None:
+    """Of the patterns that match a module the first decides."""
+    recipe, ranks = Recipe(model="Qwen/Qwen2.5-0.5B"), {"layers.0.*": 64, "layers.*": 8}
+    orders = (ranks, dict(reversed(ranks.items())), dict(ranks))
+    one, other, same = (laws.key_of(recipe.replace(rank_pattern=order), "trl", Platform()) for order in orders)
+    assert one == same != other
+
+
 def test_a_start_that_trains_one_matrix_and_no_name_at_all_are_structures_of_their_own() -> None:
     """`mica` keeps B as it is, in the trace too; an empty list of targets is not PEFT's table, which nothing stands for."""
     model, recipe = load_preset("Qwen/Qwen2.5-0.5B"), Recipe(model="Qwen/Qwen2.5-0.5B", method="lora", max_length=32)

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from estimator.core.problems import Problem
-from studio.workers import fingerprints
+from estimator.program.program import lora_config
+from estimator.recipe.recipe import Recipe
+from studio.workers import adapter_files, fingerprints
 from studio.workers.choice import Choice
 from studio.workers.weights import Weights
 from tests.packed_bases import tensors_of, write
@@ -178,3 +182,26 @@ def test_a_broken_adapter_is_named(place, change, words):
     change(place / "runs" / "run" / "adapter")
     problem = refused()
     assert problem.code == "chat.adapter" and words in str(problem), str(problem)
+
+
+@pytest.mark.parametrize("names", [("layers.0.*", "layers.*"), ("layers.*", "layers.0.*"), ("q_proj", "0.self_attn.*")])
+def test_patterns_that_overlap_load_as_they_were_trained(tmp_path, names):
+    """The first that matches decides; PEFT sorts them when it saves."""
+    recipe = Recipe(
+        model="base",
+        method="lora",
+        target_modules=("q_proj",),
+        rank_pattern=dict(zip(names, (2, 4), strict=True)),
+        alpha_pattern=dict(zip(names, (64, 16), strict=True)),
+    )
+    make_base(tmp_path / "base")
+    trained = get_peft_model(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), lora_config(recipe))
+    adapter_files.save(trained, tmp_path / "adapter")
+    loaded = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "base"), str(tmp_path / "adapter")
+    )
+    one, other = (
+        [(module.r, module.scaling) for module in model.modules() if isinstance(module, LoraLayer)]
+        for model in (trained, loaded)
+    )
+    assert one == other and len({str(layer) for layer in one}) == (1 if names[0] in ("layers.*", "q_proj") else 2)
