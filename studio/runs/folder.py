@@ -1,6 +1,6 @@
 """One run, one folder. Everything about a run is in it, so that it can be moved, copied and found again.
 
-run.json        name, dataset, prediction: what the page knew at the start
+run.json        name, dataset, prediction: what the page knew at the start; at the end whether it learned
 recipe.json     the recipe
 train.jsonl     the rows (hard links to the dataset's: deleting the dataset takes nothing from the run)
 eval.jsonl
@@ -19,7 +19,7 @@ import contextlib
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ FILES = ("run.json", "recipe.json", "train.jsonl", "journal.jsonl", "log.txt", "
 
 @dataclass(frozen=True)
 class RunInfo:
-    """`run.json`: what does not change."""
+    """`run.json`."""
 
     id: str
     name: str
@@ -49,6 +49,8 @@ class RunInfo:
     predicted_bytes: int | None = None
     """The estimate's figure for this machine: allocated on CUDA, resident growth on a CPU."""
     versions: dict[str, str] = field(default_factory=dict)
+    learned: dict[str, Any] | None = None
+    """Once finished: what `studio.runs.learned` says of it, for readers of the file; the page makes it from the journal."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,11 @@ class RunFolder:
         for path in dropped:
             shutil.rmtree(path)
         return [path.name for path in dropped]
+
+    def add_learned(self, learned: dict[str, Any]) -> None:
+        """Into `run.json`; one that is damaged is left as it is."""
+        with contextlib.suppress(Problem):
+            write_json(self.path / "run.json", asdict(replace(self.info(), learned=learned)))
 
     def write_start(self, info: RunInfo, recipe: Recipe) -> None:
         """The files of a run that does not exist yet; the caller renames the folder into place."""

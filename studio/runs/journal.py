@@ -27,6 +27,7 @@ PHASES = ("preparing", "loading", "training", "evaluating", "saving")
 ENDINGS = ("finished", "stopped", "failed")
 MEASURES = ("cuda_allocated", "resident_growth")
 SPLITS = ("train", "eval")
+HELDOUT = ("base", "trained")
 _NUMBER, _COUNT = float | None, int | None
 
 
@@ -53,6 +54,10 @@ KINDS: dict[str, dict[str, Any]] = {
         "epoch": _NUMBER,
     },
     "eval": {"step": int, "eval_loss": _NUMBER},
+    # what trains, once its files are here: all its parameters, and how many tokens its tokenizer has
+    "base": {"parameters": int, "vocabulary": int},
+    # the same rows of the validation split under the base alone, and under what was trained: mean loss of each per trained token
+    "heldout": {"weights": HELDOUT, "step": int, "losses": list[float], "tokens": list[int], "split_rows": int},
     "checkpoint": {"step": int},
     # of this attempt's steps, evaluations between them included
     "trained": {"seconds": float, "cpu_seconds": float},
@@ -119,6 +124,9 @@ class Course:
     evals: list[dict[str, Any]] = field(default_factory=list)
     checkpoints: list[int] = field(default_factory=list)
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    base: dict[str, Any] | None = None
+    heldout: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By whose weights: `base`, `trained`."""
     predicted_bytes: int | None = None
     predicted_high_bytes: int | None = None
     measured_bytes: int | None = None
@@ -169,6 +177,7 @@ class Course:
         self.metrics = [point for point in self.metrics if point["step"] <= kept]
         self.evals = [point for point in self.evals if point["step"] <= kept]
         self.checkpoints = [step for step in self.checkpoints if step <= kept]
+        self.heldout.pop("trained", None)
 
     def _take_phase(self, line: dict[str, Any]) -> None:
         self.phase = line["name"]
@@ -187,6 +196,14 @@ class Course:
 
     def _take_eval(self, line: dict[str, Any]) -> None:
         self.evals.append(line)
+
+    def _take_base(self, line: dict[str, Any]) -> None:
+        self.base = line
+
+    def _take_heldout(self, line: dict[str, Any]) -> None:
+        if len(line["losses"]) != len(line["tokens"]):
+            raise ValueError(line)
+        self.heldout[line["weights"]] = line
 
     def _take_checkpoint(self, line: dict[str, Any]) -> None:
         self.checkpoints.append(line["step"])

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +25,7 @@ from studio import paths
 from studio.datasets.store import DatasetInfo
 from studio.runs.folder import RunFolder, RunInfo, link_or_copy
 from studio.runs.journal import PHASES, Course, Journal, Reader
+from studio.runs.learned import Learned, learned
 from studio.runs.lock import FolderLock
 from studio.runs.process import at_work
 from studio.storage import storage_problems, sync
@@ -71,6 +73,11 @@ class RunView:
     def predicted_bytes(self) -> int | None:
         """Of the peak: for the longest row once the worker has read the rows, before that for `max_length`."""
         return self.course.predicted_bytes or self.info.predicted_bytes
+
+    @cached_property
+    def learned(self) -> Learned | None:
+        """Whether it learned; None while it is at work, or where its recipe cannot be read."""
+        return learned(self.recipe, self.course) if self.recipe and not self.active else None
 
     @property
     def active(self) -> bool:

@@ -8,10 +8,12 @@ from estimator.core.units import human_bytes
 from studio.i18n import explain, strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import loss_curve
+from studio.widgets.learned_view import learned_view
 
-SIGNS = {"finished": "✓", "failed": "✕", "damaged": "✕", "interrupted": "!", "stopped": "!"}
+# Finished is no praise: whether it learned is another sentence.
+SIGNS = {"failed": "✕", "damaged": "✕", "interrupted": "!", "stopped": "!"}
 KINDS = {
-    "finished": "ls-good",
+    "finished": "ls-done",
     "failed": "ls-problem",
     "damaged": "ls-problem",
     "interrupted": "ls-warn",
@@ -24,7 +26,7 @@ def run_view(lang: str, view: RunView) -> str:
     return (
         f'<article class="ls-run ls-panel"><header><h2>{escape(view.name)}</h2>'
         f'<p class="ls-note">{escape(_what(lang, view))}</p></header>'
-        f"{_status(lang, view)}{_faults(lang, view)}{loss_curve(lang, course.metrics, course.evals, course.total_steps)}"
+        f"{_status(lang, view)}{_faults(lang, view)}{learned_view(lang, view)}{loss_curve(lang, course.metrics, course.evals, course.total_steps)}"
         f"{_memory(lang, view)}{_rows(lang, view)}</article>"
     )
 

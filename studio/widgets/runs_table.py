@@ -11,9 +11,10 @@ from estimator.recipe.recipe import FIELDS
 from studio.i18n import strings, t
 from studio.runs.supervisor import RunView
 from studio.widgets.curves import COLOURS, Line, picture, smoothed
+from studio.widgets.learned_view import heldout_text, learned_word, same_rows
 from studio.widgets.run_view import damage
 
-COLUMNS = ("name", "status", "model", "method", "data", "loss", "eval_loss", "peak", "when")
+COLUMNS = ("name", "status", "model", "method", "data", "loss", "eval_loss", "learned", "peak", "when")
 
 
 def runs_table(lang: str, views: list[RunView], chosen: str | None) -> str:
@@ -39,6 +40,7 @@ def _row(lang: str, view: RunView, chosen: bool) -> str:
         escape(view.dataset_name),
         f"{losses[-1]:.3f}" if losses else "–",
         f"{evals[-1]:.3f}" if evals else "–",
+        escape(learned_word(lang, view)),
         f"{_memory(view.predicted_bytes)} / {_memory(course.measured_bytes)}",
         time.strftime("%Y-%m-%d %H:%M", time.localtime(view.info.created)),
     ]
@@ -97,8 +99,22 @@ def comparison(lang: str, views: list[RunView]) -> str:
         evals = [(e["step"], e["eval_loss"]) for e in view.course.evals if e.get("eval_loss") is not None]
         lines.append(Line(f"{view.name}: {t(lang, 'train.curve_eval')}", evals, colour, dots=True))
     drawn = picture(lang, [line for line in lines if line.points])
+    differing = _differing(lang, views)
+    told = _facts_table(
+        [t(lang, "runs.differs"), *(view.name for view in views)], [*_measured(lang, views), *differing]
+    )
+    same = "" if differing else f"<p>{escape(t(lang, 'runs.same'))}</p>"
+    return f'<article class="ls-panel">{same_rows(lang, views)}{drawn}{told}{same}</article>'
+
+
+def _measured(lang: str, views: list[RunView]) -> list[tuple[str, ...]]:
+    return [(t(lang, "learned.heldout"), *map(heldout_text, views))] if any(view.learned for view in views) else []
+
+
+def _differing(lang: str, views: list[RunView]) -> list[tuple[str, ...]]:
+    """Data and settings that are not the same in all."""
     rows = (
-        [(t(lang, "runs.data"), *(view.dataset_name for view in views))]
+        [(t(lang, "runs.data"), *(v.dataset_name for v in views))]
         if len({v.info.fingerprint for v in views}) > 1
         else []
     )
@@ -107,8 +123,7 @@ def comparison(lang: str, views: list[RunView]) -> str:
         values = [(spelled(FIELDS[name], recipe[name]) if recipe else "") or "–" for recipe in recipes]
         if len(set(values)) > 1:
             rows.append((_label(lang, name), *values))
-    differs = _facts_table([t(lang, "runs.differs"), *(view.name for view in views)], rows)
-    return f'<article class="ls-panel">{drawn}{differs if rows else escape(t(lang, "runs.same"))}</article>'
+    return rows
 
 
 def _label(lang: str, name: str) -> str:

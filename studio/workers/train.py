@@ -17,7 +17,7 @@ from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.machine import this_machine
 from studio.runs.folder import RunFolder, checkpoint_step
-from studio.runs.journal import Journal
+from studio.runs.journal import Journal, Reader
 from studio.runs.preflight import judge
 from studio.workers import attempt
 
@@ -65,10 +65,9 @@ class Training:
         loops.load_libraries()
         meter = memory.Meter(device)
         model = loading.load_base(self.recipe, folder, training=True, device=device)
-        trainer = self._trainer(
-            program, model, tokenizer, train, evaluation, rendering.collator(tokenizer), meter, device
-        )
-        return self._train(trainer, tokenizer, meter, evaluates=evaluation is not None)
+        collator = rendering.collator(tokenizer)
+        trainer = self._trainer(program, model, tokenizer, train, evaluation, collator, meter, device)
+        return self._train(trainer, tokenizer, meter)
 
     def _tokenizer(self, folder: Path) -> Any:
         """With the template and the date of the first attempt: another day or a newer template would make other rows."""
@@ -125,6 +124,7 @@ class Training:
         real = self.recipe.replace(max_length=row_tokens)
         prediction = judge(real, model, this_machine(), padded)
         self.judged = (real, model, padded)
+        self.journal.write("base", parameters=model.inventory.total_parameters, vocabulary=model.spec.vocab_size)
         self.journal.write(
             "prediction",
             predicted_bytes=prediction.predicted_bytes,
@@ -133,27 +133,47 @@ class Training:
         )
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
+        from studio.workers.heldout import Heldout
         from studio.workers.reporting import Reporter
 
         args = program.sft_config(self.recipe, self.run.checkpoints, device=device, evaluates=evaluation is not None)
         reporter = Reporter(self.run, self.journal, self.recipe, meter)
-        return program.make_trainer(self.recipe, model, tokenizer, train, evaluation, args, collator, [reporter])
+        self.heldout = Heldout(self.run, self.journal, self.recipe, evaluation, collator) if evaluation else None
+        callbacks = [*filter(None, [self.heldout]), reporter]  # the reporter's clock begins after the base is measured
+        trainer = program.make_trainer(self.recipe, model, tokenizer, train, evaluation, args, collator, callbacks)
+        if self.heldout:
+            self.heldout.trainer = trainer
+        return trainer
 
-    def _train(self, trainer: Any, tokenizer: Any, meter: Any, evaluates: bool) -> str:
+    def _train(self, trainer: Any, tokenizer: Any, meter: Any) -> str:
         if self.checkpoint and self.recipe.has_adapters:
             self._check_checkpoint(trainer.model)
         trainer.train(resume_from_checkpoint=str(self.checkpoint) if self.checkpoint else None)
         stopped = trainer.state.global_step < trainer.state.max_steps
-        if evaluates and not stopped and not _evaluated_last(trainer):
+        if self.heldout and not stopped:
             self.journal.write("phase", name="evaluating")
-            trainer.evaluate()
+            if not _evaluated_last(trainer):
+                trainer.evaluate()
+            self.heldout.measure("trained")
         self.journal.write("memory", measured_bytes=meter.peak_bytes(), how=meter.how)
         self._calibrate(meter)
         if stopped:
             return "stopped"
         self.journal.write("phase", name="saving")
         self._save(trainer, tokenizer)
+        self._note_learned()
         return "finished"
+
+    def _note_learned(self) -> None:
+        """What the run's record says of it afterwards, from its journal so far."""
+        from studio.runs.learned import learned
+
+        course = Reader(self.run.path).course()
+        course.ended = "finished"
+        found = learned(self.recipe, course)
+        if found:
+            with contextlib.suppress(OSError):  # a full disk must not end a run that has trained
+                self.run.add_learned(found.to_dict())
 
     def _check_checkpoint(self, model: Any) -> None:
         """The checkpoint's adapter is this recipe's, tensor by tensor, and no pickle. Raises `Problem`."""

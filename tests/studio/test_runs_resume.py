@@ -35,6 +35,11 @@ def test_a_run_finishes_with_a_curve_evaluations_and_an_adapter(undisturbed):
     assert [step for step, _ in losses(undisturbed)] == list(range(1, 13))
     assert losses(undisturbed)[-1][1] < losses(undisturbed)[0][1]
     assert [point["step"] for point in course.evals] == [4, 8, 12]
+    base, trained = course.heldout["base"], course.heldout["trained"]
+    assert (base["step"], trained["step"], base["split_rows"]) == (0, 12, 6) and base["tokens"] == trained["tokens"]
+    mean = sum(n * loss for n, loss in zip(trained["tokens"], trained["losses"])) / sum(trained["tokens"])
+    assert mean == pytest.approx(course.evals[-1]["eval_loss"], rel=1e-5), "the trainer's own loss, row by row"
+    assert undisturbed.learned.kind == undisturbed.info.learned["kind"] != "not_measured"
     assert course.data["train"]["kept"] == 40 and course.data["eval"]["kept"] == 6
     assert course.measured_bytes > 0 and course.measured_how == "resident_growth"
     kept = [path.name for path in undisturbed.run.complete_checkpoints()]
@@ -42,6 +47,21 @@ def test_a_run_finishes_with_a_curve_evaluations_and_an_adapter(undisturbed):
     names = {path.name for path in undisturbed.run.adapter.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja"} <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_the_first_measurement_is_the_base_alone(undisturbed, base):
+    """The very loss of the base as it is quantized, without the adapters in the model."""
+    import torch
+
+    from estimator.program import program
+    from studio.workers import rendering
+
+    model = program.load_base(undisturbed.recipe, base, training=True).eval()
+    tokenizer = rendering.load_tokenizer(base)
+    rows, _ = rendering.encode_file(undisturbed.run.eval_file, tokenizer, undisturbed.recipe)
+    with torch.no_grad():
+        alone = [model(**rendering.collator(tokenizer)([row])).loss.item() for row in rows]
+    assert undisturbed.course.heldout["base"]["losses"] == pytest.approx(alone, rel=1e-4)
 
 
 def test_killed_before_the_first_checkpoint_it_begins_again_and_equals(undisturbed, base, tmp_path):
@@ -93,5 +113,7 @@ def _assert_equal(view, undisturbed):
     """The same losses at every step and the same bytes in the adapter: same data order, same random state."""
     assert view.status == "finished", view.course.problem
     assert losses(view) == losses(undisturbed)
+    rows = [[run.course.heldout[weights]["losses"] for weights in ("base", "trained")] for run in (view, undisturbed)]
+    assert rows[0] == rows[1]
     name = "adapter_model.safetensors"
     assert filecmp.cmp(view.run.adapter / name, undisturbed.run.adapter / name, shallow=False)
