@@ -200,6 +200,7 @@ class Training:
 
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
+        from studio.export import result
         from studio.workers import adapter_files, chat_form, fingerprints
 
         target = self.run.adapter if self.recipe.has_adapters else self.run.model
@@ -213,6 +214,7 @@ class Training:
             chat_form.write(building, tokenizer)
             if self.recipe.has_adapters:
                 fingerprints.write(building, self.recipe.model, self.fingerprint)
+            result.finish(building, self.run, self.recipe)
             shutil.rmtree(target, ignore_errors=True)
             building.rename(target)
         except BaseException:
