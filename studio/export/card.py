@@ -45,7 +45,13 @@ def _front(info: RunInfo, recipe: Recipe) -> str:
     from huggingface_hub import ModelCardData
 
     base, dataset = hub_id(recipe.model), _hub_name(info.dataset_name)
-    tags = ["lora-studio", "trl", "sft", *(["lora"] if recipe.has_adapters else []), *(["qlora"] if recipe.is_quantized else [])]
+    tags = [
+        "lora-studio",
+        "trl",
+        "sft",
+        *(["lora"] if recipe.has_adapters else []),
+        *(["qlora"] if recipe.is_quantized else []),
+    ]
     if base:
         tags.append(f"base_model:{'adapter' if recipe.has_adapters else 'finetune'}:{base}")
     made = ModelCardData(
@@ -77,7 +83,11 @@ def _hub_name(name: str) -> str | None:
 
 
 def _what(info: RunInfo, recipe: Recipe) -> str:
-    kind = f"A LoRA adapter for `{shared_name(recipe.model)}`" if recipe.has_adapters else f"`{shared_name(recipe.model)}`, trained whole"
+    kind = (
+        f"A LoRA adapter for `{shared_name(recipe.model)}`"
+        if recipe.has_adapters
+        else f"`{shared_name(recipe.model)}`, trained whole"
+    )
     stored = f", trained on the base in {recipe.quantization.upper()} (QLoRA)" if recipe.is_quantized else ""
     return f"{kind}{stored}, made with LoRA Studio from the data set `{_inline(info.dataset_name)}`.\n\n{_the_base(recipe)}"
 
@@ -139,7 +149,11 @@ def _loading(recipe: Recipe) -> str:
         'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
     ]
     quoted = "\n".join(lines)
-    also = " Without `quantization_config` it runs on the base in 16 bits, with slightly other answers." if recipe.is_quantized else ""
+    also = (
+        " Without `quantization_config` it runs on the base in 16 bits, with slightly other answers."
+        if recipe.is_quantized
+        else ""
+    )
     return f"```python\n{quoted}\n```\n\nThe chat template in this folder is the one it was trained with.{also}"
 
 
@@ -151,7 +165,11 @@ def _measured(recipe: Recipe, course: Course) -> str:
     said += [f"- {note}" for note in (*found.facts, *found.settings)]
     said += [f"- Steps: {course.step:,}."]
     if course.measured_bytes:
-        how = "allocated on the GPU" if course.measured_how == "cuda_allocated" else "growth of the worker's resident memory"
+        how = (
+            "allocated on the GPU"
+            if course.measured_how == "cuda_allocated"
+            else "growth of the worker's resident memory"
+        )
         said.append(f"- Peak memory of the training: {human_bytes(course.measured_bytes)} ({how}).")
     return "\n\n".join(said[:2]) + "\n\n" + "\n".join(said[2:])
 
@@ -174,7 +192,14 @@ def _data(info: RunInfo, course: Course) -> str:
         f"- {names[split]}: {data['kept']:,} rows, {data['trained_tokens']:,} trained tokens, {data['dropped']:,} rows dropped"
         for split, data in course.data.items()
     ]
-    return "\n".join(["## Data", "", f"- data set: `{_inline(info.dataset_name)}` (SHA-256 of its rows: `{info.fingerprint}`)", *rows])
+    return "\n".join(
+        [
+            "## Data",
+            "",
+            f"- data set: `{_inline(info.dataset_name)}` (SHA-256 of its rows: `{info.fingerprint}`)",
+            *rows,
+        ]
+    )
 
 
 def _inline(text: str) -> str:

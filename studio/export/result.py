@@ -39,7 +39,9 @@ def zip_result(run: RunFolder) -> Path:
     files: dict[str, Path | str] = {**_files(result), **about}
     if recipe := facts.recipe:
         course = Reader(run.path).course()
-        files |= {name: text for name, path in files.items() if isinstance(path, Path) and (text := _shared(path, recipe))}
+        files |= {
+            name: text for name, path in files.items() if isinstance(path, Path) and (text := _shared(path, recipe))
+        }
         files[CARD] = model_card(facts.info, recipe, course)
         found = learned(recipe, course)
         if found and "run.json" in files and not facts.info.learned:  # of an older version

@@ -53,10 +53,10 @@ def test_the_first_measurement_is_the_base_alone(undisturbed, base):
     """The very loss of the base as it is quantized, without the adapters in the model."""
     import torch
 
-    from estimator.program import program
+    from estimator.program import loading
     from studio.workers import rendering
 
-    model = program.load_base(undisturbed.recipe, base, training=True).eval()
+    model = loading.load_base(undisturbed.recipe, base, training=True).eval()
     tokenizer = rendering.load_tokenizer(base)
     rows, _ = rendering.encode_file(undisturbed.run.eval_file, tokenizer, undisturbed.recipe)
     with torch.no_grad():
