@@ -43,6 +43,8 @@ class Shared:
     """The `gr.Tab` of each id (`estimate`, `dataset`, `train`, `chat`, `runs`); its `.select` event refreshes lists."""
     recipe: Any = None
     """`gr.State` with a recipe as a dict, or None: Estimate writes it, Train loads it on change."""
+    gpu: Any = None
+    """`gr.State` with the name of the card that the recipe was estimated for, or None; Estimate writes it, Train names it."""
     dataset: Any = None
     """`gr.State` with the id of the dataset last opened: Dataset writes it, Train preselects it on change."""
     run: Any = None

@@ -321,11 +321,12 @@ def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
     def carry(request: gr.Request, kept: dict[str, Any], *basic: Any) -> tuple[Any, ...]:
         """Take the recipe to the Train tab."""
         try:
-            return "", meant(kept, basic)[0].to_dict()
+            recipe, gpu, _ = meant(kept, basic)
+            return "", recipe.to_dict(), gpu
         except Problem as problem:
-            return explained(language(request), problem), gr.skip()
+            return explained(language(request), problem), gr.skip(), gr.skip()
 
-    carried = train.click(carry, form.inputs, [trouble, shared.recipe], api_visibility="private")
+    carried = train.click(carry, form.inputs, [trouble, shared.recipe, shared.gpu], api_visibility="private")
     open_tab(shared, carried.then, "train", unless=trouble)
 
 

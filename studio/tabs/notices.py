@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -48,6 +49,18 @@ def choices(field: str, values: list[tuple[str, str]]) -> str:
         for shown, value in values
     )
     return f'<p class="ls-choices">{buttons}</p>' if buttons else ""
+
+
+def is_gone(cause: Any, shared: Any) -> bool:
+    """Whether what a problem (`Problem.to_dict()`) says of other runs or of data was so, and is no longer. False for all else."""
+    if not isinstance(cause, dict):
+        return False
+    code, about = cause.get("code"), cause.get("params") or {}
+    if code in ("run.busy", "run.active", "run.taken"):
+        return not any(view.active and view.name == about.get("value", view.name) for view in shared.runs.list())
+    if code == "dataset.gone":
+        return any(info.id == about.get("id") for info in shared.datasets.list())
+    return code == "run.another_starts"
 
 
 def mark_field(tab: str) -> str:

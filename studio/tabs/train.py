@@ -8,113 +8,52 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from estimator.core.field_text import spelled
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import explain, language, marker, t
-from studio.models import EMBEDDED_ID, EMBEDDED_START, STARTS, base_name
+from studio.models import base_name
 from studio.page import told
+from studio.runs.outlook import Outlook, outlook
 from studio.runs.preflight import Prediction, one_device, preflight
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long, open_tab
-from studio.tabs.controls import base_choices, control, is_read, recipe_from, values_of, without_control
-from studio.tabs.getting import GetPanel
-from studio.tabs.notices import explained, mark_field, needs_train
-from studio.widgets.also_set import EVERY, ON_LOAD, Setting, also_set
+from studio.tabs.controls import is_read, recipe_from, values_of
+from studio.tabs.notices import explained, is_gone, mark_field, needs_train
+from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_change_of_base, on_reset, recipe_column
+from studio.widgets.also_set import EVERY, Setting, also_set
+from studio.widgets.outlook_view import anyway, outlook_view, reasons
 from studio.widgets.run_view import memory_text, run_view
+from studio.widgets.swapped import swapped
 
-BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
-BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
-ADVANCED = ["lora_dropout", "use_dora", "use_rslora", "dtype", "mixed_precision", "attn_implementation"]
-ADVANCED += ["packing", "packing_strategy", "use_reentrant", "autocast_adapter_dtype"]
-ADVANCED += [
-    "gradient_accumulation_steps",
-    "per_device_eval_batch_size",
-    "lr_scheduler_type",
-    "warmup_steps",
-    "weight_decay",
-    "max_grad_norm",
-]
-ADVANCED += [
-    "max_steps",
-    "assistant_only_loss",
-    "seed",
-    "logging_steps",
-    "eval_steps",
-    "save_steps",
-    "save_total_limit",
-]
-NAMES = BASIC + ADVANCED
-FIRST = EMBEDDED_START
-SAID = ("learning_rate", "per_device_train_batch_size", "max_length", "num_train_epochs")
 LOG_TAIL_BYTES = 20_000
 EVERY_S = 1.0
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(shared: Shared) -> None:
     """Called inside the tab."""
     if not can_train():
         return needs_train()
+    shared.gpu = shared.gpu or gr.State(None)
     with gr.Row(elem_classes="ls-split ls-picture-first"):
         with gr.Column(elem_classes="ls-left"):
-            form = _recipe_column(shared)
+            form = recipe_column(shared)
         with gr.Column(elem_classes="ls-right"):
             picture, log, buttons = _run_column()
-    _wire_form(shared, form)
-    _wire_base(shared, form)
+    _wire_start(shared, form)
+    _wire_brought(shared, form)
+    _wire_ahead(shared, form)
+    _wire_swap(form)
+    form.get.wire(shared, form.fields["model"])
     _wire_also(form)
     _wire_run(shared, picture, log, buttons)
-
-
-@dataclass
-class Form:
-    """The left column. `base` holds the recipe that was brought here, or the one the page opens with, as a dict."""
-
-    base: Any = None
-    dataset: Any = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    get: Any = None
-    fitted: Any = None
-    also: Any = None
-    name: Any = None
-    trouble: Any = None
-    start: Any = None
-
-
-def _recipe_column(shared: Shared) -> Form:
-    form = Form(base=gr.State(Recipe(**FIRST).to_dict()))
-    form.dataset = gr.Dropdown(
-        [], label=marker("train.dataset"), info=marker("train.dataset_help"), elem_id="train-dataset"
-    )
-    for name in BASIC:
-        form.fields[name] = _field(name)
-        if name == "model":
-            form.get = GetPanel(shared, "train")
-            form.fitted = gr.HTML(elem_id="train-fitted")
-    with gr.Accordion(marker("train.advanced"), open=False):
-        for name in ADVANCED:
-            form.fields[name] = _field(name)
-    form.also = gr.HTML(elem_id="train-also", js_on_load=ON_LOAD)
-    form.name = gr.Textbox(
-        label=marker("train.name"), info=marker("train.name_help"), max_lines=1, elem_id="train-name"
-    )
-    form.trouble = gr.HTML(elem_id="train-problem")
-    form.start = gr.Button(marker("train.start"), variant="primary", elem_id="train-start")
-    return form
-
-
-def _field(name: str) -> Any:
-    if name == "model":
-        words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "train-model"}
-        return gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **words)
-    return control(name, FIRST.get(name), elem_id=f"train-{name}")
 
 
 def _run_column() -> tuple[Any, ...]:
@@ -128,24 +67,68 @@ def _run_column() -> tuple[Any, ...]:
     return picture, log, (stop, resume, chat)
 
 
-def _wire_form(shared: Shared, form: Form) -> None:
-    dataset, trouble = form.dataset, form.trouble
+def _recipe_of(request: gr.Request, held: tuple[Any, ...]) -> Recipe:
+    """What the form says (`Form.held`), its base by the name that a worker knows it by. Raises `Problem` naming the field."""
+    recipe = recipe_from(NAMES, held[: len(NAMES)], *map(Recipe.from_dict, held[len(NAMES) :]))
+    return recipe.replace(model=base_name(recipe.model, from_this_machine(request)))
 
-    def begin(request: gr.Request, dataset_id: str, run_name: str, *held: Any) -> tuple[Any, Any]:
-        """`held`: what the controls hold, then the recipe they change."""
-        lang = language(request)
+
+def _wire_start(shared: Shared, form: Form) -> None:
+    def begin(request: gr.Request, dataset_id: str, run_name: str, *held: Any) -> dict[Any, Any]:
+        """Start, unless something refuses it or it would lead nowhere; then a second button has to say that it is meant."""
+        return _begin(request, None, dataset_id, run_name, held)
+
+    def begin_anyway(request: gr.Request, agreed: Any, dataset_id: str, run_name: str, *held: Any) -> dict[Any, Any]:
+        """`agreed`: the codes that were shown; a new reason is shown first."""
+        return _begin(request, agreed, dataset_id, run_name, held)
+
+    def _begin(
+        request: gr.Request, agreed: Any, dataset_id: str, run_name: str, held: tuple[Any, ...]
+    ) -> dict[Any, Any]:
+        lang, hidden = language(request), gr.Button(visible=False)
         try:
             folders = from_this_machine(request)
-            recipe = recipe_from(NAMES, held[: len(NAMES)], *map(Recipe.from_dict, held[len(NAMES) :]))
-            recipe = recipe.replace(model=base_name(recipe.model, folders))
+            recipe = _recipe_of(request, held)
             if not dataset_id:
                 raise Problem("train.no_dataset", field="dataset")
             dataset = shared.datasets.get(dataset_id)
             prediction = preflight(recipe, shared.trace_worker, folders)
+            found = outlook(recipe, dataset, shared.runs, shared.trace_worker, folders)
+            asked = sorted(note.code for note in found.hopeless)
+            if asked and asked != agreed:
+                return {
+                    form.trouble: _asking_html(lang, found),
+                    form.anyway: gr.Button(anyway(lang, found), visible=True),
+                    form.agreed: asked,
+                }
             view = shared.runs.start(prediction.recipe or recipe, dataset, run_name or "", prediction.predicted_bytes)
         except Problem as problem:
-            return explained(lang, problem), gr.skip()
-        return prediction_html(lang, prediction), view.id
+            return {form.trouble: explained(lang, problem), form.anyway: hidden, form.cause: problem.to_dict()}
+        done = {form.anyway: hidden, form.agreed: None, form.cause: None, shared.run: view.id}
+        return {form.trouble: prediction_html(lang, prediction), **done}
+
+    asked = [form.dataset, form.name, *form.held]
+    shown = [form.trouble, form.anyway, form.agreed, form.cause, shared.run]
+    private = {"api_visibility": "private", **long("train")}
+    for begun in (
+        form.start.click(begin, asked, shown, **private),
+        form.anyway.click(begin_anyway, [form.agreed, *asked], shown, **private),
+    ):
+        begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
+
+    def settle(cause: Any, request: gr.Request) -> dict[Any, Any]:
+        """Take back what was said, once what it said is no longer so."""
+        return {form.trouble: "", form.cause: None} if is_gone(cause, shared) else {form.cause: gr.skip()}
+
+    gr.Timer(EVERY_S).tick(settle, form.cause, [form.trouble, form.cause], **QUIET)
+
+
+def _asking_html(lang: str, found: Outlook) -> str:
+    return f'<p class="ls-warn" role="alert">! {escape(reasons(lang, found))}</p>'
+
+
+def _wire_brought(shared: Shared, form: Form) -> None:
+    """What other tabs bring: data, and whole recipes."""
 
     def choices(chosen: str | None, wanted: str | None) -> Any:
         stored = shared.datasets.list()
@@ -153,75 +136,116 @@ def _wire_form(shared: Shared, form: Form) -> None:
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
         return gr.Dropdown([(f"{info.name} · {info.train_rows:,}", info.id) for info in stored], value=value)
 
-    def load(request: gr.Request, brought: dict[str, Any] | None) -> list[Any]:
+    def load(request: gr.Request, brought: dict[str, Any] | None, gpu: str | None = None) -> dict[Any, Any]:
         """A recipe brought over from another tab, taken out of where it lay, so that the same one can be brought again. What nobody
         can train here is said at once."""
         if not brought:
-            return [gr.skip()] * (4 + len(NAMES))
+            return {shared.recipe: gr.skip()}
         recipe, said = Recipe.from_dict(brought), ""
         try:
             base_name(recipe.model, from_this_machine(request))
             one_device(recipe)
         except Problem as problem:
             said = explained(language(request), problem)
-        return [said, *values_of(recipe, NAMES), recipe.to_dict(), _also_html(language(request), recipe), None]
+        return {
+            form.trouble: said,
+            form.swapped: "",
+            form.swap: None,
+            form.base: recipe.to_dict(),
+            form.also: _also_html(language(request), recipe),
+            form.meant_for: gpu or "",
+            shared.recipe: None,
+            shared.gpu: None,
+            **dict(zip(form.fields.values(), values_of(recipe, NAMES), strict=True)),
+        }
 
-    asked = [dataset, form.name, *form.fields.values(), form.base]
-    begun = form.start.click(begin, asked, [trouble, shared.run], api_visibility="private", **long("train"))
-    begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
-    refresh = {
-        "inputs": [dataset, shared.dataset],
-        "outputs": dataset,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
+    refresh = {"inputs": [form.dataset, shared.dataset], "outputs": form.dataset, **QUIET}
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
-    taken = [trouble, *form.fields.values(), form.base, form.also, shared.recipe]
-    brought = shared.recipe.change(load, shared.recipe, taken, show_progress="hidden", api_visibility="private")
+    taken = [form.trouble, *form.held, form.also, form.swapped, form.swap, form.meant_for, shared.recipe, shared.gpu]
+    brought = shared.recipe.change(load, [shared.recipe, shared.gpu], taken, **QUIET)
     brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
 
 
-def _wire_base(shared: Shared, form: Form) -> None:
-    """A base that is chosen here brings the settings that suit it, where they are known; they are named."""
-    names = sorted({name for start in STARTS.values() for name in start} - {"model"}, key=NAMES.index)
-    model, controls = form.fields["model"], {name: form.fields[name] for name in names}
+def _wire_ahead(shared: Shared, form: Form) -> None:
+    """What is known before a start, drawn again after each change; and what was said of the settings before the change goes."""
 
-    def fit(request: gr.Request, chosen: str) -> dict[Any, Any]:
-        start = STARTS.get(chosen)
-        if start is None:
-            return {form.fitted: ""}
-        values = dict(zip(names, values_of(Recipe(**start), names)))
-        said = ", ".join(
-            f"{t(language(request), f'recipe.{name}')} {spelled(FIELDS[name], values[name])}" for name in SAID
-        )
-        note = f'<p class="ls-note" role="status">{escape(t(language(request), "train.fitted", settings=said))}</p>'
-        return {form.fitted: note} | {controls[name]: value for name, value in values.items()}
+    def ahead(request: gr.Request, dataset_id: str | None, meant_for: Any, *held: Any) -> dict[Any, Any]:
+        lang, said = language(request), {form.anyway: gr.Button(visible=False), form.agreed: None, form.cause: None}
+        try:
+            recipe = _recipe_of(request, held)
+            dataset = shared.datasets.get(dataset_id) if dataset_id else None
+            found = outlook(recipe, dataset, shared.runs, shared.trace_worker, from_this_machine(request))
+            return {form.ahead: outlook_view(lang, found, str(meant_for or "")), form.trouble: "", **said}
+        except Problem as problem:
+            return {form.ahead: "", form.trouble: explained(lang, problem), **said}
 
-    model.input(fit, model, [form.fitted, *controls.values()], show_progress="hidden", api_visibility="private")
-    form.get.wire(shared, model)
+    def ahead_on_arrival(request: gr.Request, *asked: Any) -> dict[Any, Any]:
+        """For a page that opens on this tab; others ask when they come to it."""
+        return ahead(request, *asked) if request.query_params.get("tab") == "train" else {form.ahead: gr.skip()}
+
+    asked = [form.dataset, form.meant_for, *form.held]
+    drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed, form.cause]}
+    options = {**QUIET, "trigger_mode": "always_last", **long("train")}
+    changes = [part.change for part in (form.dataset, form.base, *form.fields.values())]
+    looked = gr.on([shared.tab["train"].select, *changes], ahead, **drawn, **options)
+    looked.then(None, None, None, js=mark_field("train"), api_visibility="private")
+    gr.context.Context.root_block.load(ahead_on_arrival, **drawn, **options)
+
+
+def _wire_swap(form: Form) -> None:
+    """Many settings at once, and back with one click."""
+
+    def shown(lang: str, swap: Swap | None) -> dict[Any, Any]:
+        if swap is None:
+            return {form.swapped: "", form.swap: None}
+        values, base = (swap.after, swap.base_after) if swap.shown == "after" else (swap.before, swap.base_before)
+        return {
+            form.swapped: swapped(lang, swap),
+            form.swap: asdict(swap),
+            form.base: base | {"model": swap.new_model},
+            form.also: _also_html(lang, Recipe.from_dict(base)),
+            **{part: values[name] for name, part in form.fields.items() if name != "model"},
+        }
+
+    def another_base(request: gr.Request, *held: Any) -> dict[Any, Any]:
+        *values, base = held
+        return shown(language(request), on_change_of_base(values[0], dict(zip(NAMES, values, strict=True)), base))
+
+    def reset(request: gr.Request, *held: Any) -> dict[Any, Any]:
+        *values, base = held
+        return shown(language(request), on_reset(dict(zip(NAMES, values, strict=True)), base))
+
+    def flip(request: gr.Request, kept: dict[str, Any] | None) -> dict[Any, Any]:
+        if not kept:
+            return {form.swap: gr.skip()}
+        swap = Swap(**kept)
+        return shown(language(request), replace(swap, shown="before" if swap.shown == "after" else "after"))
+
+    set_all = [form.swapped, form.swap, form.also, *form.held]
+    form.fields["model"].input(another_base, form.held, set_all, **QUIET)
+    form.reset.click(reset, form.held, set_all, **QUIET)
+    form.swapped.click(flip, form.swap, set_all, **QUIET)
 
 
 def _wire_also(form: Form) -> None:
-    def set_back(request: gr.Request, event: gr.EventData, base: dict[str, Any]) -> tuple[Any, Any, Any]:
+    def set_back(request: gr.Request, event: gr.EventData, base: dict[str, Any]) -> dict[Any, Any]:
         """One field, or all that have no control, back to the default."""
         asked, recipe = str(told(event).get("field", "")), Recipe.from_dict(base)
-        names = [name for name in without_control(recipe, NAMES) if asked in (name, EVERY)]
+        names = [name for name in bare_fields(recipe) if asked in (name, EVERY)]
         try:
             recipe = recipe.replace(**{name: FIELDS[name].default for name in names})
         except Problem as problem:  # what stays does not go with the default
-            return explained(language(request), problem), gr.skip(), gr.skip()
-        return "", recipe.to_dict(), _also_html(language(request), recipe)
+            return {form.trouble: explained(language(request), problem)}
+        return {form.trouble: "", form.base: recipe.to_dict(), form.also: _also_html(language(request), recipe)}
 
-    cleared = form.also.click(
-        set_back, form.base, [form.trouble, form.base, form.also], show_progress="hidden", api_visibility="private"
-    )
+    cleared = form.also.click(set_back, form.base, [form.trouble, form.base, form.also], **QUIET)
     cleared.then(None, None, None, js=mark_field("train"), api_visibility="private")
 
 
 def _also_html(lang: str, recipe: Recipe) -> str:
-    names = without_control(recipe, NAMES)
+    names = bare_fields(recipe)
     return also_set(
         lang, "train", [Setting(FIELDS[name], recipe.to_dict()[name], is_read(recipe, name)) for name in names]
     )
@@ -306,6 +330,3 @@ def _log(lang: str, view: RunView | None) -> str:
                 file.seek(max(0, view.run.log.stat().st_size - LOG_TAIL_BYTES))
                 text = file.read().decode("utf-8", errors="replace").strip()
     return f'<pre class="ls-code ls-log" tabindex="0">{escape(text or t(lang, "train.log_empty"))}</pre>'
-
-
-assert set(NAMES) <= set(FIELDS)

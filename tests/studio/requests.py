@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
 
 
 def asked_by(client: str, **headers: str) -> SimpleNamespace:
@@ -13,6 +17,23 @@ def asked_by(client: str, **headers: str) -> SimpleNamespace:
         cookies={},
         session_hash="s",
     )
+
+
+def handlers_of(blocks: gr.Blocks) -> dict[tuple[str, str], Callable[..., Any]]:
+    """A page's handlers by tab and name. One that answers by component answers with a list instead, in the order of its outputs."""
+    return {
+        (fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): _listed(fn.fn, fn.outputs)
+        for fn in blocks.fns.values()
+        if fn.fn
+    }
+
+
+def _listed(function: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        answer = function(*given, **named)
+        return [answer.get(part, gr.skip()) for part in outputs] if isinstance(answer, dict) and outputs else answer
+
+    return call
 
 
 HERE, VISITOR = asked_by("127.0.0.1"), asked_by("10.0.0.7")

@@ -23,7 +23,7 @@ from studio.tabs.controls import recipe_from, values_of, without_control
 from studio.tabs.estimate_form import BASE, RECIPE_NAMES
 from studio.tabs.parameters import BASIC
 from tests.estimator.recipes import MODEL, RECIPES, one_of_each
-from tests.studio.requests import HERE
+from tests.studio.requests import HERE, handlers_of
 from tests.studio.run_helpers import make_dataset
 
 NOTHING_BESIDE = {"gpu": None, "system": None, "trained_share": 1.0, "padded": False}
@@ -34,9 +34,7 @@ class Page:
 
     def __init__(self) -> None:
         self.blocks, self.shared = app.build()
-        self.handlers = {
-            (fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): fn.fn for fn in self.blocks.fns.values() if fn.fn
-        }
+        self.handlers = handlers_of(self.blocks)
 
     def __getitem__(self, at: tuple[str, str]) -> Any:
         return self.handlers[at]
@@ -51,10 +49,11 @@ class Page:
 
     def begun(self, brought: dict[str, Any], **changes: Any) -> Recipe:
         """The recipe of the run that Train starts, read from its folder."""
-        _, *held, base, _, emptied = self["train", "load"](HERE, brought)
+        _, *loaded, _, _, _, _, emptied, _ = self["train", "load"](HERE, brought)
+        *held, base = loaded
         assert emptied is None
         held = [changes.get(name, value) for name, value in zip(train.NAMES, held, strict=True)]
-        said, run = self["train", "begin"](HERE, "data", "", *held, base)
+        said, *_, run = self["train", "begin"](HERE, "data", "", *held, base)
         assert run in {view.id for view in self.shared.runs.list()}, said
         return self.shared.runs.get(run).run.recipe()
 
@@ -71,6 +70,8 @@ def page(built, tmp_path, monkeypatch):
     info = make_dataset(tmp_path / "data", 2, 1)
     monkeypatch.setattr(Supervisor, "_launch", lambda self, run, lock: self._view(run))
     monkeypatch.setattr(train, "preflight", lambda *_: train.Prediction(SimpleNamespace(name="", usable_bytes=0), 0))
+    nothing = Problem("outlook.base_embedded")
+    monkeypatch.setattr(train, "outlook", lambda *_: train.Outlook(SimpleNamespace(name=""), nothing, None, None))
     monkeypatch.setattr(train, "base_name", lambda name, folders: name)
     with mock.patch("studio.datasets.store.DatasetStore.get", lambda self, id: info):
         yield built

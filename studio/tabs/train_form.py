@@ -1,0 +1,162 @@
+"""The Train tab's controls, and what they hold when the base changes or all is reset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from estimator.core.field_text import shown_in_box
+from estimator.recipe.recipe import FIELDS, Recipe
+from studio.i18n import marker
+from studio.models import EMBEDDED_ID, STARTS
+from studio.tabs import Shared
+from studio.tabs.controls import base_choices, control, values_of, without_control
+from studio.tabs.getting import GetPanel
+from studio.widgets.also_set import ON_LOAD
+
+BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
+BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
+ADVANCED = ["lora_dropout", "use_dora", "use_rslora", "dtype", "mixed_precision", "attn_implementation"]
+ADVANCED += ["packing", "packing_strategy", "use_reentrant", "autocast_adapter_dtype"]
+ADVANCED += [
+    "gradient_accumulation_steps",
+    "per_device_eval_batch_size",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+]
+ADVANCED += [
+    "max_steps",
+    "assistant_only_loss",
+    "seed",
+    "logging_steps",
+    "eval_steps",
+    "save_steps",
+    "save_total_limit",
+]
+NAMES = BASIC + ADVANCED
+
+
+@dataclass
+class Form:
+    """The left column. `base` holds the recipe that was brought here, or the one the page opens with, as a dict; `swap` the two sides of
+    the last change of many settings at once (`Swap`), `agreed` what a start was asked to overlook, `cause` the problem shown beside the
+    button, `meant_for` the card of the estimate that brought the recipe."""
+
+    base: Any = None
+    swap: Any = None
+    agreed: Any = None
+    cause: Any = None
+    meant_for: Any = None
+    dataset: Any = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    get: Any = None
+    reset: Any = None
+    swapped: Any = None
+    also: Any = None
+    name: Any = None
+    ahead: Any = None
+    trouble: Any = None
+    start: Any = None
+    anyway: Any = None
+
+    @property
+    def held(self) -> list[Any]:
+        """What `recipe_of` reads: the controls, then the recipe they change."""
+        return [*self.fields.values(), self.base]
+
+
+def recipe_column(shared: Shared) -> Form:
+    form = Form(base=gr.State(fresh(EMBEDDED_ID).to_dict()), swap=gr.State(None), agreed=gr.State(None))
+    form.cause, form.meant_for = gr.State(None), gr.State("")
+    words = {"label": marker("train.dataset"), "info": marker("train.dataset_help")}
+    form.dataset = gr.Dropdown([], elem_id="train-dataset", **words)
+    for name in BASIC:
+        form.fields[name] = _field(name)
+        if name == "model":
+            form.get = GetPanel(shared, "train")
+            form.swapped = gr.HTML(elem_id="train-swapped", js_on_load=ON_LOAD)
+    with gr.Accordion(marker("train.advanced"), open=False):
+        for name in ADVANCED:
+            form.fields[name] = _field(name)
+    form.also = gr.HTML(elem_id="train-also", js_on_load=ON_LOAD)
+    form.reset = gr.Button(marker("train.reset"), size="sm", elem_id="train-reset")
+    words = {"label": marker("train.name"), "info": marker("train.name_help")}
+    form.name = gr.Textbox(max_lines=1, elem_id="train-name", **words)
+    form.ahead = gr.HTML(elem_id="train-ahead")
+    form.trouble = gr.HTML(elem_id="train-problem")
+    form.start = gr.Button(marker("train.start"), variant="primary", elem_id="train-start")
+    form.anyway = gr.Button(visible=False, variant="stop", elem_id="train-anyway")
+    return form
+
+
+def _field(name: str) -> Any:
+    if name == "model":
+        words = {"label": marker("recipe.model"), "info": marker("recipe.model_help"), "elem_id": "train-model"}
+        return gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **words)
+    return control(name, STARTS[EMBEDDED_ID].get(name), elem_id=f"train-{name}")
+
+
+def fresh(model: str) -> Recipe:
+    """The recipe that this page begins with for a base."""
+    return Recipe(**{**STARTS.get(model, {}), "model": model})
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Many settings changed at once: what the controls held and what they hold now, and the recipe under them, on both sides. `shown` is
+    the side that the form shows. Kept in the page's session as a dict."""
+
+    why: str
+    """`base`: another base was chosen; `reset`: all was reset."""
+    old_model: str
+    new_model: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    base_before: dict[str, Any]
+    base_after: dict[str, Any]
+    shown: str = "after"
+
+    @property
+    def changed(self) -> list[tuple[str, str, str]]:
+        """(field, before, after) as text, of controls and of what has none."""
+        pairs = [(name, self.before[name], self.after[name]) for name in self.before if name != "model"]
+        bare = [name for name in FIELDS if name not in self.before and name != "model"]
+        pairs += [(name, self.base_before.get(name), self.base_after.get(name)) for name in bare]
+        return [(name, _text(old), _text(new)) for name, old, new in pairs if old != new]
+
+
+def _text(value: Any) -> str:
+    return shown_in_box(value) or "–"
+
+
+def on_change_of_base(model: str, held: dict[str, Any], base: dict[str, Any]) -> Swap | None:
+    """What the controls shall hold where `model` takes the place of the base that `base` came with: what came with that one is set to what
+    suits the new one, what was set on this page stays. None where both are suited by the same."""
+    old_model = base["model"]
+    if model == old_model or STARTS.get(model) == STARTS.get(old_model):
+        return None
+    brought = dict(zip(NAMES, values_of(Recipe.from_dict(base), NAMES), strict=True))
+    new = fresh(model)
+    begins = dict(zip(NAMES, values_of(new, NAMES), strict=True))
+    after = {name: begins[name] if value == brought[name] else value for name, value in held.items()}
+    return Swap("base", old_model, model, held | {"model": model}, after | {"model": model}, base, new.to_dict())
+
+
+def on_reset(held: dict[str, Any], base: dict[str, Any]) -> Swap:
+    """Everything as the page begins with the base that stands in its field."""
+    model = held["model"] if isinstance(held["model"], str) and held["model"] else EMBEDDED_ID
+    new = fresh(model)
+    after = dict(zip(NAMES, values_of(new, NAMES), strict=True))
+    return Swap("reset", base["model"], model, held, after, base, new.to_dict())
+
+
+def bare_fields(recipe: Recipe) -> list[str]:
+    """Fields away from their defaults that have no control here."""
+    return without_control(recipe, NAMES)
+
+
+assert set(NAMES) <= set(FIELDS)
