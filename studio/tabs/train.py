@@ -163,7 +163,7 @@ def _wire_brought(shared: Shared, form: Form) -> None:
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
-    taken = [form.trouble, *form.held, form.also, form.swapped, form.swap, form.meant_for, shared.recipe, shared.gpu]
+    taken = [form.trouble, *form.held, form.also, form.swapped, form.swap, form.meant_for, shared.gpu, shared.recipe]
     brought = shared.recipe.change(load, [shared.recipe, shared.gpu], taken, **QUIET)
     brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
 

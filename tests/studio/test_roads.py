@@ -49,7 +49,7 @@ class Page:
 
     def begun(self, brought: dict[str, Any], **changes: Any) -> Recipe:
         """The recipe of the run that Train starts, read from its folder."""
-        _, *loaded, _, _, _, _, emptied, _ = self["train", "load"](HERE, brought)
+        _, *loaded, _, _, _, _, _, emptied = self["train", "load"](HERE, brought)
         *held, base = loaded
         assert emptied is None
         held = [changes.get(name, value) for name, value in zip(train.NAMES, held, strict=True)]
@@ -133,8 +133,8 @@ def test_what_is_shown_is_text(lang):
 def test_several_devices_are_refused_by_name_when_they_arrive_and_when_they_would_start(page, monkeypatch):
     monkeypatch.undo()
     recipe = Recipe(model=MODEL, num_processes=4, distributed_type="fsdp", method="lora")
-    said, *held, base, shown, _ = page["train", "load"](HERE, recipe.to_dict())
-    begun, run = page["train", "begin"](HERE, "data", "", *held, base)
+    said, *held, base, shown, _, _, _, _, _ = page["train", "load"](HERE, recipe.to_dict())
+    begun, *_, run = page["train", "begin"](HERE, "data", "", *held, base)
     for text in (said, begun):
         assert 'data-field="num_processes"' in text and "4 devices" in text
     assert isinstance(run, dict) and 'id="train-num_processes"' in shown and 'id="train-distributed_type"' in shown
@@ -156,7 +156,7 @@ def test_the_same_recipe_can_be_brought_twice(page):
         if fn.fn and fn.fn.__name__ == "load" and fn.fn.__module__ == train.__name__
     )
     assert (
-        brought.inputs == [page.shared.recipe]
+        brought.inputs == [page.shared.recipe, page.shared.gpu]
         and brought.outputs[-1] is page.shared.recipe
         and len(brought.outputs) == len(outputs)
     )
