@@ -188,7 +188,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
     asked = [form.dataset, form.meant_for, *form.held]
     drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed, form.cause]}
     options = {**QUIET, "trigger_mode": "always_last", **long("train")}
-    changes = [part.change for part in (form.dataset, form.base, *form.fields.values())]
+    changes = [part.change for part in (form.dataset, form.base, form.get.said, *form.fields.values())]
     looked = gr.on([shared.tab["train"].select, *changes], ahead, **drawn, **options)
     looked.then(None, None, None, js=mark_field("train"), api_visibility="private")
     gr.context.Context.root_block.load(ahead_on_arrival, **drawn, **options)
