@@ -27,7 +27,12 @@ def outlook_view(lang: str, found: Outlook, meant_for: str = "") -> str:
             "",
             not found.fits,
         ),
-        ("base", explain(lang, found.base), "", found.base.code in (*CANNOT_COME, "outlook.base_gated", "outlook.base_wheel")),
+        (
+            "base",
+            explain(lang, found.base),
+            "",
+            found.base.code in (*CANNOT_COME, "outlook.base_gated", "outlook.base_wheel"),
+        ),
     ]
     title = escape(t(lang, "outlook.title"))
     body = "".join(_row(t(lang, f"outlook.{name}"), said, beside, bad, name) for name, said, beside, bad in rows)
