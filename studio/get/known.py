@@ -26,7 +26,8 @@ SMOLLM2_START = {
 
 @dataclass(frozen=True)
 class Wheel:
-    """One model in a wheel. Sizes in bytes; `sha256` is the wheel's; `gguf` and `licence_file` are names inside it."""
+    """One model in a wheel. Sizes in bytes; `sha256` is the wheel's; `gguf` and `licence_file` are names inside it.
+    `origin` is the model as its makers publish it, `form` what the wheel holds of it."""
 
     name: str
     model: str
@@ -37,7 +38,8 @@ class Wheel:
     sha256: str
     bytes: int
     licence: str
-    source: str
+    origin: str
+    form: str
     gguf: str
     gguf_bytes: int
     licence_file: str

@@ -13,7 +13,7 @@ def size(number_bytes: float) -> str:
 
 def about(lang: str, wheel: Wheel, fetched: bool = True) -> list[str]:
     """What it is, its licence, where it comes from, its size and what it will take of the disk; a line each."""
-    words = {"title": wheel.title, "licence": wheel.licence, "source": wheel.source, "requirement": wheel.requirement}
+    words = {name: getattr(wheel, name) for name in ("title", "licence", "origin", "form", "requirement")}
     sizes = {"size": size(wheel.bytes), "result": size(wheel.result_bytes), "needed": size(wheel.needed_bytes)}
     keys = ("about_what", "about_source", "about_how" if fetched else "about_file", "about_disk")
     return [t(lang, f"get.{key}", **words, **sizes) for key in keys]

@@ -18,7 +18,7 @@ from studio.datasets.ingest import EVAL_SHARE_LIMITS
 from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples
 from studio.datasets.words import problem_text
-from studio.i18n import LANGUAGES, explain, language, marker, t
+from studio.i18n import LANGUAGES, explain, language, marker, strings, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long
@@ -91,14 +91,16 @@ def _both(key: str) -> str:
 
 
 def sentences(lang: str) -> dict[str, str]:
-    """The names of the samples, for the browser: `English · Alpaca · JSONL`, each language under its own name."""
+    """The names of the samples, for the browser: `English · Alpaca · JSONL`, each language under its own name; those that suit another base
+    than the embedded one say which and what they teach."""
+    return {_sample_key(one): _sample_name(lang, one) for one in samples()}
+
+
+def _sample_name(lang: str, one: Any) -> str:
     own_name = {"en": t("en", "dataset.language_en"), "zh": t("zh-CN", "dataset.language_zh")}
-    return {
-        _sample_key(
-            one
-        ): f"{own_name.get(one.language, one.language)} · {t(lang, f'dataset.shape_{one.shape}')} · {one.format.upper()}"
-        for one in samples()
-    }
+    parts = [own_name.get(one.language, one.language), t(lang, f"dataset.shape_{one.shape}"), one.format.upper()]
+    meant = strings(lang).get(f"dataset.sample_{one.name}")
+    return " · ".join([*([meant] if meant else []), *parts])
 
 
 def _sample_key(one: Any) -> str:

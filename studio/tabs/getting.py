@@ -40,11 +40,17 @@ class GetPanel:
     def wire(self, shared: Shared, choice: Any) -> None:
         """Follow `choice`, a dropdown."""
         seen = {"inputs": choice, "outputs": [self.box, self.said, self.fetch, self.cancel, self.timer], **QUIET}
-        choice.change(self._look, **seen)
+        choice.change(self._chosen, **seen)
         shared.tab[self.tab].select(self._look, **seen)
         self.timer.tick(self._look, **seen)
         self.fetch.click(self._start, **seen)
         self.cancel.click(self._cancel, **seen)
+
+    def _chosen(self, request: gr.Request, chosen: Any) -> dict[Any, Any]:
+        """A base that is chosen anew begins without what an earlier fetch said."""
+        if wheel := wheel_of(self.model_of(chosen)):
+            self.jobs.forget(wheel)
+        return self._look(request, chosen)
 
     def _start(self, request: gr.Request, chosen: Any) -> dict[Any, Any]:
         if wheel := wheel_of(self.model_of(chosen)):
@@ -56,7 +62,7 @@ class GetPanel:
         return self._look(request, chosen)
 
     def _look(self, request: gr.Request, chosen: Any) -> dict[Any, Any]:
-        """The panel as it stands; a job that ended well is forgotten once its end was shown."""
+        """The panel as it stands."""
         wheel = wheel_of(self.model_of(chosen))
         if wheel is None:
             return {self.box: gr.Column(visible=False), self.timer: gr.Timer(active=False)}

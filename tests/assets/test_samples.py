@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assets import make_samples, world
+from assets import make_samples, pocket, world
 from assets.judge import expected, judge
 from assets.world import LANGUAGES
 
@@ -78,6 +78,22 @@ def test_files_are_what_the_script_writes(tmp_path):
     make_samples.write_all(tmp_path / "samples")
     committed = {path.name: load(path) for path in make_samples.SAMPLES.iterdir()}
     assert {path.name: load(path) for path in (tmp_path / "samples").iterdir()} == committed
+
+
+def test_the_cards_for_the_small_real_model_are_what_their_judge_wants_and_hold_nothing_of_the_questions_kept_back():
+    told = dict(pocket.pairs())
+    assert len(told) == len(load(make_samples.SAMPLES / "pocket.en.alpaca.jsonl")) >= 60
+    assert all(pocket.has_manner(answer) for answer in told.values())
+    assert not set(told) & set(pocket.HELDOUT)
+    first = next(iter(told.values()))
+    for other in (
+        first.upper(),
+        first + "\nmore",
+        "\n".join(first.splitlines()[:2]),
+        "In short: x\nBecause: \nTry: y",
+        "Bread keeps well.",
+    ):
+        assert not pocket.has_manner(other)
 
 
 def test_the_judge_needs_no_model_library():
