@@ -17,6 +17,7 @@ from studio import paths
 from studio.export.base_names import hub_id, shared_name, without_paths
 from studio.export.card import model_card
 from studio.export.result import zip_result
+from studio.get.known import SMOLLM2
 from studio.models import EMBEDDED_ID
 from studio.runs.folder import RunFolder, RunInfo
 from studio.runs.journal import Course, Journal
@@ -34,6 +35,7 @@ def card(recipe: Recipe, info: RunInfo = INFO, made: Course | None = None) -> Mo
     ("model", "base", "license"),
     [
         (EMBEDDED_ID, EMBEDDED_ID, "apache-2.0"),
+        (SMOLLM2, SMOLLM2, "apache-2.0"),
         ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B", "llama3.1"),
         ("someone/unknown-model", "someone/unknown-model", None),
         ("modelscope:LLM-Research/Llama-3.2-1B", "LLM-Research/Llama-3.2-1B", None),
