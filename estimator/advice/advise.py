@@ -67,7 +67,7 @@ def highest_length(
     recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any
 ) -> int | None:
     """Its `max_length` alone. Raises `Problem` as `advise` does."""
-    judge = _judge(recipe, gpu, model, loop, where)
+    judge = _judge(recipe, gpu, model, loop, where).beyond_doubt()
     return highest(judge, "max_length", longest_tokens(judge))
 
 
@@ -119,7 +119,7 @@ class Judge:
 
     def fits(self, **values: Any) -> bool:
         answer = self.try_values(values)
-        return bool(answer and answer[1].fits)
+        return bool(answer and self.is_enough(answer[1]))
 
 
 def _singles(judge: Judge) -> Iterator[Proposal]:

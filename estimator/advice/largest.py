@@ -1,12 +1,16 @@
-"""The largest batch, length, rank and model that fit a card, each found by halving: a smaller one never takes more memory."""
+"""The largest batch, length, rank and model that fit a card beyond doubt, each found by halving: a smaller one never takes more memory.
+
+The margin is that of the error bar and stands here alone (`Judge.beyond_doubt`): what fits only within it is not the largest.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from estimator.advice.proposals import Largest
+from estimator.advice.proposals import Largest, Room
 from estimator.core.problems import Problem
 from estimator.estimates.estimate import Estimate, check
 from estimator.memory import states
@@ -20,17 +24,31 @@ NEXT_LARGER = 12
 """Presets tried beyond the largest that halving finds."""
 LONGEST_UNKNOWN_TOKENS = 1 << 17
 """Where a model states no context, no longer length is looked for."""
+RECENT_YEARS = 2
+"""Models this much older than the catalogue's newest are proposed only where no newer one fits."""
 
 
 def largest_of(judge: Judge) -> Largest:
-    return Largest(
-        per_device_train_batch_size=highest(
+    judge = judge.beyond_doubt()
+    values = {
+        "per_device_train_batch_size": highest(
             judge, "per_device_train_batch_size", FIELDS["per_device_train_batch_size"].limits["high"]
         ),
-        max_length=highest(judge, "max_length", longest_tokens(judge)),
-        r=highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
-        model=_largest_model(judge),
-    )
+        "max_length": highest(judge, "max_length", longest_tokens(judge)),
+        "r": highest(judge, "r", FIELDS["r"].limits["high"]) if judge.recipe.has_adapters else None,
+    }
+    room = {name: Room.of(judge.try_values({name: value})[1]) for name, value in values.items() if value is not None}
+    model = _largest_model(judge)
+    if model:
+        room["model"] = Room.of(model)
+    return Largest(**values, model=model.source.recipe.model if model else None, recent_since=recent_since(), room=room)
+
+
+@functools.cache
+def recent_since() -> str:
+    """The month from which on a model is recent, as `2024-04`: RECENT_YEARS before the newest of the catalogue."""
+    year, _, month = max(preset.released for preset in models().values()).partition("-")
+    return f"{int(year) - RECENT_YEARS}-{month}"
 
 
 def longest_tokens(judge: Judge) -> int:
@@ -54,20 +72,23 @@ def highest(judge: Judge, name: str, high: int) -> int | None:
     return low
 
 
-def _largest_model(judge: Judge) -> str | None:
-    """The preset with most parameters that fits.
-
-    More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried too;
-    those whose stored weights alone do not fit are passed over.
-    """
+def _largest_model(judge: Judge) -> Estimate | None:
+    """The recipe with the largest recent preset that fits, else with the largest of all."""
     room = judge.start.usable_bytes / _least_bytes(judge.recipe)
-    presets = sorted((p for p in models().values() if p.is_causal and p.parameters <= room), key=lambda p: p.parameters)
+    presets = [preset for preset in models().values() if preset.is_causal and preset.parameters <= room]
+    recent = [preset for preset in presets if preset.released >= recent_since()]
+    return _largest_among(judge, recent) or _largest_among(judge, presets)
+
+
+def _largest_among(judge: Judge, presets: Iterable[ModelPreset]) -> Estimate | None:
+    """More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried too."""
+    presets = sorted(presets, key=lambda preset: preset.parameters)
     low, high = 0, len(presets)
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if _fits_model(judge, presets[middle]) else (low, middle)
     around = presets[max(0, low - 1) : low + NEXT_LARGER]
-    return next((preset.id for preset in reversed(around) if _fits_model(judge, preset)), None)
+    return next((_of_model(judge, preset) for preset in reversed(around) if _fits_model(judge, preset)), None)
 
 
 def _least_bytes(recipe: Recipe) -> float:
@@ -78,11 +99,15 @@ def _least_bytes(recipe: Recipe) -> float:
 
 
 def newest_models(judge: Judge, families: int) -> list[Estimate]:
-    """Of the model families released last, each one's largest preset that fits with the rest of the recipe as it is; newest first."""
+    """Of the model families released last, each one's largest preset that fits beyond doubt with the rest of the recipe as it is; newest
+    first."""
+    judge = judge.beyond_doubt()
     room, found = judge.start.usable_bytes / _least_bytes(judge.recipe), []
     for presets in _by_release():
         fitting = (
-            made for preset in presets if preset.parameters <= room and (made := _of_model(judge, preset)) and made.fits
+            made
+            for preset in presets
+            if preset.parameters <= room and (made := _of_model(judge, preset)) and judge.is_enough(made)
         )
         found += itertools.islice(fitting, 1)
         if len(found) == families:
@@ -101,7 +126,7 @@ def _by_release() -> list[list[ModelPreset]]:
 
 def _fits_model(judge: Judge, preset: ModelPreset) -> bool:
     made = _of_model(judge, preset)
-    return bool(made and made.fits)
+    return bool(made and judge.is_enough(made))
 
 
 def _of_model(judge: Judge, preset: ModelPreset) -> Estimate | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from estimator.advice.changes import COSTS, Change
+from estimator.core.problems import Problem
 from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
 from estimator.estimates.estimate import Estimate
 from estimator.hardware.machines import machine
@@ -59,16 +61,58 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Largest:
-    """The largest value of each field that fits with the rest as it is; None where not even the smallest does.
+class Room:
+    """How much of what a card offers a recipe takes: likely, and at the upper end of its error bar; the margin is what lies between."""
 
-    `model` is the preset with most parameters that fits; a value at its field's own limit is not the card's.
+    device_bytes: int
+    high_bytes: int
+    edge_bytes: int
+
+    @property
+    def margin_bytes(self) -> int:
+        return self.high_bytes - self.device_bytes
+
+    @classmethod
+    def of(cls, made: Estimate) -> Room:
+        """Of the largest moment of the run: the error bar of the step, moved there (`Estimate.is_close`); the edge is the lowest that the
+        card may offer."""
+        device = made.largest_peak.device_bytes
+        beyond = made.uncertainty.high_bytes - made.device_bytes
+        edge = made.edge_bytes - (made.usable_bytes - made.usable_low_bytes)
+        return cls(device, device + beyond, edge)
+
+    def to_dict(self) -> dict[str, int]:
+        return vars(self) | {"margin_bytes": self.margin_bytes}
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest value of each field that fits beyond doubt with the rest as it is: it leaves the margin of its error bar free (`room`).
+    None where not even the smallest does.
+
+    `model` is the preset with most parameters of those released in `recent_since` or later, of all where none of them fits; one whose
+    date is not known counts as older. A value at its field's own limit is not the card's.
     """
 
     per_device_train_batch_size: int | None
     max_length: int | None
     r: int | None
     model: str | None
+    recent_since: str = ""
+    room: Mapping[str, Room] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("per_device_train_batch_size", "max_length", "r", "model")}
+
+    @property
+    def note(self) -> Problem:
+        """What margin each leaves, and which models come first."""
+        return Problem("advice.largest_margin", since=self.recent_since)
+
+    def to_dict(self) -> dict[str, Any]:
+        room = {name: one.to_dict() for name, one in self.room.items()}
+        return self.values | {"recent_since": self.recent_since, "room": room, "note": str(self.note)}
 
 
 @dataclass(frozen=True)
@@ -88,7 +132,7 @@ class Advice:
             "singles": [proposal.to_dict() for proposal in self.singles],
             "cheapest": self.cheapest.to_dict() if self.cheapest else None,
             "surest": self.surest.to_dict() if self.surest else None,
-            "largest": vars(self.largest),
+            "largest": self.largest.to_dict(),
         }
 
 

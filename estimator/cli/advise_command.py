@@ -65,9 +65,17 @@ def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
     yield "  single changes, mildest first:"
     for proposal in advice.singles:
         yield from _proposal(proposal)
-    yield "  the largest that fits with the rest as it is:"
-    for name, value in vars(advice.largest).items():
-        yield f"    {name:<28} {'none' if value is None else f'{value:,}' if isinstance(value, int) else value}"
+    yield "  the largest that fits beyond doubt, with the rest as it is:"
+    for name, value in advice.largest.values.items():
+        room = advice.largest.room.get(name)
+        said = "none" if value is None else f"{value:,}" if isinstance(value, int) else value
+        takes = (
+            f"  takes {human_bytes(room.device_bytes)}, at most {human_bytes(room.high_bytes)} of {human_bytes(room.edge_bytes)}"
+            if room
+            else ""
+        )
+        yield f"    {name:<28} {said:<12}{takes}"
+    yield f"  note: {advice.largest.note}"
     yield from (f"  note: {note}" for note in made.warnings if note.field == "model")
 
 

@@ -142,6 +142,7 @@ TEMPLATES: dict[str, str] = {
     "formula.temporary.analytic": "Tensors that live for one operator, as a closed form: a dequantized weight, the optimizer's temporary.",
     "formula.trace": "Counted in the trace of this very step at its full size, replayed through CUDA's allocator.",
     "formula.several": "Of {value} devices under {kind}, this is the one that holds most: what it keeps of its own, and what it gathers or sends for a while.",
+    "advice.largest_margin": "Each leaves the margin of its own error bar free: at its upper end it still fits. Models released since {since} come first, older ones only where none of these fits; a model of unknown date counts as older.",
     "advice.attention": "{values}: the same result without holding the scores of attention.",
     "advice.checkpointing": "{values}: keeps each layer's input only and computes the rest again; the same result, about a third more time.",
     "advice.optimizer_fused": "{values}: the same AdamW in one kernel, without its temporary copy.",

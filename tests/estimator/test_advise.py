@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from estimator import Problem, Recipe, check, estimate, find_gpu, gpus, models
 from estimator.advice.advise import Advice, advise, newest_models
+from estimator.advice.advise import largest as advise_largest
 from estimator.advice.changes import COSTS, Change
 from estimator.advice.proposals import Proposal
 from estimator.cli.advise_command import main
@@ -90,19 +91,24 @@ def test_the_surest_is_asked_for_where_the_best_is_close_and_needs_each_of_its_c
 
 @settings(max_examples=8, deadline=None)
 @given(recipes, cards)
-def test_the_largest_fits_and_one_more_does_not(recipe: Recipe, card: str) -> None:
+def test_the_largest_leaves_the_margin_of_its_error_bar_and_one_more_does_not(recipe: Recipe, card: str) -> None:
     largest = _advice(recipe, card).largest
     limits = {"per_device_train_batch_size": 4096, "max_length": models()[recipe.model].context_length, "r": 4096}
     for name, limit in limits.items():
         value = getattr(largest, name)
         if value is not None:
-            assert estimate(recipe.replace(**{name: value}), card).fits
+            made, room = estimate(recipe.replace(**{name: value}), card), largest.room[name]
+            assert made.fits and not made.is_close
+            assert room.device_bytes == made.largest_peak.device_bytes and room.high_bytes <= room.edge_bytes
+            assert room.margin_bytes == made.uncertainty.high_bytes - made.device_bytes
         if (value or 0) < limit and (name != "r" or recipe.has_adapters):
             smallest = {"max_length": 8}.get(name, 1)
             more = recipe.replace(**{name: (value or smallest - 1) + 1})
-            assert not estimate(more, card).fits
+            made = estimate(more, card)
+            assert not made.fits or made.is_close
     if largest.model:
-        assert estimate(recipe.replace(model=largest.model), card).fits
+        made = estimate(recipe.replace(model=largest.model), card)
+        assert made.fits and not made.is_close and largest.room["model"].device_bytes == made.largest_peak.device_bytes
 
 
 def test_of_each_new_family_the_largest_that_fits() -> None:
@@ -118,7 +124,7 @@ def test_of_each_new_family_the_largest_that_fits() -> None:
     )
     for made, family in zip(found, families, strict=True):
         chosen = made.source.recipe
-        assert made.fits and chosen == recipe.replace(model=chosen.model)
+        assert made.fits and not made.is_close and chosen == recipe.replace(model=chosen.model)
         larger = [
             p.id
             for p in models().values()
@@ -136,11 +142,27 @@ def test_the_largest_model_is_what_a_whole_search_finds() -> None:
         if preset.is_causal and preset.parameters <= 40e9:
             with_it = recipe.replace(model=preset.id)
             try:
-                if not check(with_it) and estimate(with_it, card).fits:
+                if not check(with_it) and (made := estimate(with_it, card)).fits and not made.is_close:
                     fitting.append(preset)
             except Problem:
                 continue
-    assert _advice(recipe, card.name).largest.model == max(fitting, key=lambda preset: preset.parameters).id
+    largest = _advice(recipe, card.name).largest
+    newest = max(preset.released for preset in models().values())
+    assert largest.recent_since == f"{int(newest[:4]) - 2}{newest[4:]}" and largest.recent_since in str(largest.note)
+    recent = [preset for preset in fitting if preset.released >= largest.recent_since]
+    assert largest.model == max(recent, key=lambda preset: preset.parameters).id
+
+
+def test_an_older_model_is_the_largest_only_where_no_recent_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from estimator.advice import largest
+
+    recipe, card = Recipe(model=LLAMA, max_length=512), "Tesla T4"
+    recent = advise_largest(recipe, card).model
+    monkeypatch.setattr(largest, "recent_since", lambda: "9999-01")
+    older = advise_largest(recipe, card).model
+    assert models()[older].parameters >= models()[recent].parameters
+    undated = [preset for preset in models().values() if not preset.released]
+    assert undated and all(preset.released < "2000" for preset in undated), "of unknown date counts as older"
 
 
 def test_a_set_that_costs_time_comes_before_a_change_that_drops_rows() -> None:

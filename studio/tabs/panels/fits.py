@@ -8,9 +8,10 @@ from typing import Any
 
 from estimator.advice.advise import largest
 from estimator.advice.edges import Cell, batch_length_map, rank_targets_table
+from estimator.advice.proposals import Room
 from estimator.core.units import GIB, human_bytes, human_count
 from estimator.recipe.recipe import Recipe
-from studio.i18n import t
+from studio.i18n import explain, t
 from studio.tabs.controls import TARGETS, parse_targets, targets_text
 from studio.tabs.panels import APPLY, Asked
 
@@ -39,19 +40,22 @@ def _largest(lang: str, asked: Asked) -> str:
     """The largest of each with the rest as it is; a button sets it."""
     found = largest(asked.recipe, asked.gpu, model=asked.model, **asked.conditions.options)
     items = "".join(
-        _largest_item(lang, name, value)
-        for name, value in vars(found).items()
+        _largest_item(lang, name, value, found.room.get(name))
+        for name, value in found.values.items()
         if name != "r" or asked.recipe.has_adapters
     )
-    return f'<h3>{escape(t(lang, "estimate.largest"))}</h3><dl class="ls-largest">{items}</dl>'
+    note = f'<p class="ls-note">{escape(explain(lang, found.note))}</p>'
+    return f'<h3>{escape(t(lang, "estimate.largest"))}</h3><dl class="ls-largest">{items}</dl>{note}'
 
 
-def _largest_item(lang: str, name: str, value: Any) -> str:
+def _largest_item(lang: str, name: str, value: Any, room: Room | None) -> str:
     label = escape(t(lang, f"estimate.largest_{name}"))
     if value is None:
         return f"<div><dt>{label}</dt><dd>{escape(t(lang, 'estimate.largest_none'))}</dd></div>"
     shown = f"{value:,}" if isinstance(value, int) else value
-    return f"<div><dt>{label}</dt><dd>{_button({name: value}, shown)}</dd></div>"
+    sizes = {key: human_bytes(getattr(room, f"{key}_bytes")) for key in ("device", "high", "edge")}
+    taken = f"<small>{escape(t(lang, 'estimate.largest_takes', **sizes))}</small>"
+    return f"<div><dt>{label}</dt><dd>{_button({name: value}, shown)}{taken}</dd></div>"
 
 
 def _table(lang: str, name: str, rows: list[list[Cell]], names: list[str], heads: list[str], recipe: Recipe) -> str:
