@@ -8,6 +8,7 @@ import gradio as gr
 
 from studio import i18n, paths
 from studio.tabs import Shared
+from studio.tabs.panels import options
 
 # What the scripts say, by language.
 _WORDS = {
@@ -16,6 +17,7 @@ _WORDS = {
 }
 _SCRIPTS = [
     f"const LS_WORDS = {json.dumps(_WORDS, ensure_ascii=False)};",
+    f"const LS_COSTING = {json.dumps(list(options.DEFAULTS))};",
     *(file.read_text("utf-8") for file in paths.scripts()),
 ]
 # Stands in the page as it is sent (`studio.language`), before the first paint, so that a dark page never flashes light. No request leaves

@@ -36,13 +36,16 @@ function lsOpened(name) {
 }
 // The estimate's question, so that a reload or the other language keeps it. Browsers refuse an address that changes at every move.
 const LS_OWN = ["tab", "run", "lang", "__theme"];
-let lsQuestionSoon;
-function lsQuestion(text) {
+// What is asked of time and money (LS_COSTING) comes from its own panel, and stays while that one is closed.
+let lsQuestionSoon, lsCosting = new URLSearchParams([...lsAddress.searchParams].filter(([name]) => LS_COSTING.includes(name))).toString(), lsRecipe = "";
+function lsQuestion(text, costing) {
+  lsRecipe = text ?? lsRecipe;
+  lsCosting = costing ?? lsCosting;
   clearTimeout(lsQuestionSoon);
   lsQuestionSoon = setTimeout(() => {
     const address = new URL(location.href);
     const own = [...address.searchParams].filter(([name]) => LS_OWN.includes(name));
-    address.search = new URLSearchParams([...own, ...new URLSearchParams(text)]);
+    address.search = new URLSearchParams([...own, ...new URLSearchParams(lsRecipe), ...new URLSearchParams(lsCosting)]);
     if (address.href !== location.href) history.replaceState(history.state, "", address);
   }, 300);
 }

@@ -66,8 +66,8 @@ def newest_models(
 def highest_length(
     recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any
 ) -> int | None:
-    """Its `max_length` alone. Raises `Problem` as `advise` does."""
-    judge = _judge(recipe, gpu, model, loop, where).beyond_doubt()
+    """Its `max_length` alone, up to the edge: within the error bar too. Raises `Problem` as `advise` does."""
+    judge = _judge(recipe, gpu, model, loop, where)
     return highest(judge, "max_length", longest_tokens(judge))
 
 

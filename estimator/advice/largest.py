@@ -6,7 +6,6 @@ The margin is that of the error bar and stands here alone (`Judge.beyond_doubt`)
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -99,17 +98,18 @@ def _least_bytes(recipe: Recipe) -> float:
 
 
 def newest_models(judge: Judge, families: int) -> list[Estimate]:
-    """Of the model families released last, each one's largest preset that fits beyond doubt with the rest of the recipe as it is; newest
-    first."""
-    judge = judge.beyond_doubt()
-    room, found = judge.start.usable_bytes / _least_bytes(judge.recipe), []
+    """Of the model families released last, each one's largest preset that fits beyond doubt with the rest of the recipe as it is, else the
+    largest that fits within its error bar; newest first."""
+    surely, room, found = judge.beyond_doubt(), judge.start.usable_bytes / _least_bytes(judge.recipe), []
     for presets in _by_release():
-        fitting = (
-            made
-            for preset in presets
-            if preset.parameters <= room and (made := _of_model(judge, preset)) and judge.is_enough(made)
-        )
-        found += itertools.islice(fitting, 1)
+        close: Estimate | None = None
+        for preset in presets:
+            made = _of_model(judge, preset) if preset.parameters <= room else None
+            if made and surely.is_enough(made):
+                close = made
+                break
+            close = close or (made if made and made.fits else None)
+        found += [close] if close else []
         if len(found) == families:
             break
     return found

@@ -14,7 +14,7 @@ from estimator.hardware.cards import Gpu, find_gpu
 from estimator.recipe.costing import MOST_CARDS, Costing
 from estimator.recipe.recipe import Recipe
 
-_COUNTED = re.compile(r"(?:(\d{1,3})\s*[x×*张块]\s*)?(\S.*?)(?:\s*[x×*]\s*(\d{1,3}))?", re.IGNORECASE)
+_COUNTED = re.compile(r"(?:(\d{1,3})\s*[x×*张块]\s*)?(\S.*?)(?:(?:\s+x|\s*[×*])\s*(\d{1,3}))?", re.IGNORECASE)
 """`2 x RTX 4090`, `2× RTX 4090`, `RTX 4090 x2`, `2张 RTX 4090`, `RTX 4090`."""
 
 

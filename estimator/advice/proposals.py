@@ -62,7 +62,8 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Room:
-    """How much of what a card offers a recipe takes: likely, and at the upper end of its error bar; the margin is what lies between."""
+    """How much of what a card offers a recipe takes: likely, and at the upper end of its error bar; the margin is what lies between. Paged
+    states are not in it: they move to the host."""
 
     device_bytes: int
     high_bytes: int
@@ -76,7 +77,9 @@ class Room:
     def of(cls, made: Estimate) -> Room:
         """Of the largest moment of the run: the error bar of the step, moved there (`Estimate.is_close`); the edge is the lowest that the
         card may offer."""
-        device = made.largest_peak.device_bytes
+        context = made.edge_bytes - made.usable_bytes
+        paged = made.device_bytes - made.peak_reserved_bytes - context
+        device = made.largest_peak.device_bytes - paged
         beyond = made.uncertainty.high_bytes - made.device_bytes
         edge = made.edge_bytes - (made.usable_bytes - made.usable_low_bytes)
         return cls(device, device + beyond, edge)

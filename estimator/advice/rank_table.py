@@ -81,7 +81,7 @@ def figures(one: Candidate) -> dict[str, Any]:
         **_span("electricity_usd", cost.electricity),
         "purchase_usd": cost.purchase_usd,
         "break_even_hours": cost.break_even_hours,
-        "answer": " ".join(map(str, cost.answer)),
+        "answer": " ".join(map(str, one.answer)),
     }
 
 

@@ -61,6 +61,13 @@ class Candidate:
         return self.sharded or self.estimate
 
     @property
+    def answer(self) -> tuple[Problem, ...]:
+        """Own, buy or rent in sentences; of what does not fit that it does not."""
+        if self.runs.fits is False:
+            return (Problem("answer.misses", field="gpu", value=self.gpu.name, count=self.count),)
+        return self.cost.answer
+
+    @property
     def recipe(self) -> Recipe:
         """The recipe that is run, with its number of processes."""
         return self.runs.source.recipe

@@ -79,7 +79,7 @@ def run_lines(one: Candidate) -> Iterator[str]:
     yield f"  {'hours':<18} {spelled_range(speed.hours, 2)}"
     yield f"  {'energy, kWh':<18} {spelled_range(speed.energy_kwh, 2)}"
     yield f"  {'cost, USD':<18} {spelled_range(one.cost.run_usd, 2)}"
-    yield from (f"  {said}" for said in one.cost.answer)
+    yield from (f"  {said}" for said in one.answer)
     notes = [one.strategy, *speed.why, speed.place, *one.cost.why]
     yield from (f"  note: {note}" for note in notes if note)
 

@@ -194,6 +194,7 @@ TEMPLATES: dict[str, str] = {
     "answer.own_no_run": "Own: electricity alone; how long the run takes is not known.",
     "answer.own_no_power": "Own: electricity alone; the power of this card is not known.",
     "answer.own_no_price": "Own: electricity alone; give rows of the data and the price of a kWh for its cost.",
+    "answer.misses": "{field}: {count} x {value} does not hold it; hours and cost are what they would be if it did.",
     "answer.rent": "Rent: {hours} h x USD {price} ({provider}, {date}) = USD {usd} ({low} to {high}).",
     "answer.rent_no_run": "Rent: USD {price} an hour ({provider}, {date}).",
     "answer.buy": "Buy: USD {usd}; this run alone takes {run} h, and buying pays after {hours} h.",

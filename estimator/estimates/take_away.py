@@ -20,6 +20,7 @@ from estimator.core.problems import Problem
 from estimator.estimates.conditions import CONDITIONS, Conditions
 from estimator.estimates.estimate import Estimate
 from estimator.law.law import COMPONENTS
+from estimator.recipe.costing import COSTING, Costing, names_in
 from estimator.recipe.recipe import FIELDS, Recipe
 
 GPU = "gpu"
@@ -45,12 +46,32 @@ def stated(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def command_line(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
-    """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell."""
+def command_line(
+    recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
+) -> str:
+    """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell. What asks for several cards side by side has a
+    command of its own (`gpus_command_line`)."""
     words = ["lora-studio", "estimate"]
     for name, value in (stated(recipe) | conditions.stated()).items():
         words += flag(name, spelled(_info(name), value))
-    return shlex.join(words + (flag(GPU, gpu) if gpu else []))
+    return shlex.join([*words, *(flag(GPU, gpu) if gpu else []), *_costing_flags(costing, but=("compare",))])
+
+
+def gpus_command_line(recipe: Recipe, conditions: Conditions, costing: Costing) -> str:
+    """`lora-studio gpus ...`: every card, or those of `costing.compare`. What the data do to a batch the command reads off the rows."""
+    words = ["lora-studio", "gpus"]
+    beside = {name: value for name, value in conditions.stated().items() if name not in ("trained_share", "padded")}
+    for name, value in (stated(recipe) | beside).items():
+        words += flag(name, spelled(_info(name), value))
+    return shlex.join([*words, *_costing_flags(costing)])
+
+
+def _costing_flags(costing: Costing, but: tuple[str, ...] = ()) -> list[str]:
+    words = []
+    for name, value in costing.stated().items():
+        if name not in but:
+            words += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
+    return words
 
 
 def flag(name: str, text: str) -> list[str]:
@@ -63,9 +84,10 @@ def _info(name: str) -> FieldInfo:
     return FIELDS.get(name) or CONDITIONS[name]
 
 
-def recipe_toml(recipe: Recipe, gpu: str | None = None) -> str:
-    """The file of `lora-studio estimate --recipe FILE` (`estimator.recipe.recipe_file`): the fields that differ from their defaults, and the card."""
-    values = stated(recipe) | ({GPU: gpu} if gpu else {})
+def recipe_toml(recipe: Recipe, gpu: str | None = None, costing: Costing = Costing()) -> str:
+    """The file of `lora-studio estimate --recipe FILE` (`estimator.recipe.recipe_file`): the fields that differ from their defaults, the
+    card, and what is asked of time and money."""
+    values = stated(recipe) | ({GPU: gpu} if gpu else {}) | costing.stated()
     return "".join(f"{name} = {_toml(DEFAULT if value is None else value)}\n" for name, value in values.items())
 
 
@@ -78,20 +100,43 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def python_code(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
-    """A program that prints the same estimate."""
+def python_code(
+    recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
+) -> str:
+    """A program that prints the same estimate, and where they are asked for time and money too."""
     fields = "".join(f"    {name}={value!r},\n" for name, value in stated(recipe).items())
     card = f", {gpu!r}" if gpu else ""
     beside = "".join(
         f", {name}={value!r}" for name, value in conditions.options.items() if value != Conditions().options[name]
     )
-    return f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}{beside}, derive=True).to_json())\n"
+    code = f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}{beside}, derive=True).to_json())\n"
+    return code if not costing.stated() or not gpu else code + _priced_code(gpu, conditions, costing)
 
 
-def query(recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions()) -> str:
-    """A query string that `from_query` and `conditions_in` read: one parameter a field, values as JSON but for plain text."""
+def _priced_code(gpu: str, conditions: Conditions, costing: Costing) -> str:
+    stated = lambda record: ", ".join(f"{name}={value!r}" for name, value in record.stated().items())  # noqa: E731
+    asked = f"costing = Costing({stated(costing)})\nconditions = Conditions({stated(conditions)})\n"
+    options = "conditions=conditions, batches=conditions.batches, derive=True"
+    compared = (
+        f"for option in compared(recipe, costing, {options}):\n    print(option.to_dict())\n" if costing.compare else ""
+    )
+    return (
+        "\nfrom estimator.advice.priced import compared, priced\nfrom estimator.estimates.conditions import Conditions\n"
+        f"from estimator.recipe.costing import Costing\n\n{asked}print(priced(recipe, {gpu!r}, costing, {options}).to_dict())\n{compared}"
+    )
+
+
+def query(
+    recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
+) -> str:
+    """A query string that `from_query`, `conditions_in` and `costing_in` read: one parameter a field, values as JSON but for plain text, and
+    for cards, which stand as one writes them."""
     values = (stated(recipe) | conditions.stated()).items()
-    return urlencode([(name, _parameter(name, value)) for name, value in values] + ([(GPU, gpu)] if gpu else []))
+    pairs = [(name, _parameter(name, value)) for name, value in values] + ([(GPU, gpu)] if gpu else [])
+    beside = costing.stated().items()
+    return urlencode(
+        pairs + [(name, ", ".join(value) if isinstance(value, list) else str(value)) for name, value in beside]
+    )
 
 
 def _parameter(name: str, value: Any) -> str:
@@ -115,6 +160,16 @@ def conditions_in(pairs: Mapping[str, str]) -> dict[str, Any]:
     return {name: _value(info, pairs[name]) for name, info in CONDITIONS.items() if name in pairs}
 
 
+def costing_in(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Of a query string's parameters those that ask for time and money; `Costing` checks them."""
+    lists = {name for name, info in COSTING.items() if str not in info.kinds and info.kinds[0] not in (int, float)}
+    return {
+        name: names_in(pairs[name]) if name in lists else _value(info, pairs[name])
+        for name, info in COSTING.items()
+        if name in pairs
+    }
+
+
 def _value(info: FieldInfo, text: str) -> Any:
     """JSON where the field takes more than text and it is JSON, else the text."""
     if set(info.kinds) <= {str, type(None)}:
@@ -125,8 +180,9 @@ def _value(info: FieldInfo, text: str) -> Any:
         return text
 
 
-def to_csv(rows: Iterable[tuple[str, Estimate | Problem]]) -> str:
-    """Bytes by component, one column an estimate, or why there is none; a cell that a spreadsheet would run is made text."""
+def to_csv(rows: Iterable[tuple[str, Estimate | Problem]], beside: Mapping[str, Iterable[Any]] | None = None) -> str:
+    """Bytes by component, one column an estimate, or why there is none, then the lines of `beside` by name; a cell that a spreadsheet would
+    run is made text."""
     named = list(rows)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -140,6 +196,7 @@ def to_csv(rows: Iterable[tuple[str, Estimate | Problem]]) -> str:
     lines.append(line("fits", _fits))
     if any(isinstance(answer, Problem) for _, answer in named):
         lines.append(["refused", *(str(answer) if isinstance(answer, Problem) else None for _, answer in named)])
+    lines += [[name, *cells] for name, cells in (beside or {}).items()]
     writer.writerows([[neutral(cell) for cell in line] for line in lines])
     return out.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,12 @@ class Costing:
     def from_dict(cls, data: Mapping[str, Any]) -> Costing:
         """Of the names it knows; others are somebody else's."""
         return cls(**{name: value for name, value in data.items() if name in COSTING})
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The cards of a list as one writes it: parted by commas or semicolons, of any language, but not inside brackets."""
+    parts = re.split(r"[,;，、；\n]+(?![^()]*\))", text)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 _HINTS = typing.get_type_hints(Costing)

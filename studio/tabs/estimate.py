@@ -57,7 +57,9 @@ NOTE = """element.addEventListener('click', (event) => {
   if (button || event.target.closest('.ls-close')) element.innerHTML = '';
 });"""
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
+# Nothing before the first picture: what an address asks is set with it.
 OPEN_PANELS = """(before) => {
+  if (!document.querySelector("#estimate-picture article")) return before;
   const open = [...document.querySelectorAll("[id^=estimate-panel-]")].filter((fold) => fold.querySelector("button.open"));
   const names = open.map((fold) => fold.id.replace("estimate-panel-", "")).join(",");
   return names ? names + "|" + (Number((before || "").split("|")[1] || 0) + 1) : before;
@@ -255,6 +257,7 @@ def _wire_panels(
         given = [{name: next(beside) for name in controls} for controls in options]
         try:
             asked = _asked(shared, request, kept, values[: len(form.basic)])
+            asked = replace(asked, options=given[PANELS.index(cards)])
         except Problem:  # said beside the picture; what was drawn stays
             return [gr.skip()] * (len(PANELS) + 1)
         drawn = [
@@ -267,6 +270,9 @@ def _wire_panels(
     for event in (shown.change, *(fold.expand for fold in folds), *changes):
         event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
     wanted.change(draw, [wanted, *form.inputs, *asked_beside], [*panels, mistake], **FAST)
+    index = PANELS.index(cards)
+    opened = cards.open_of_address(folds[index], options[index], FAST)
+    opened.then(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
 
 
 def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tuple[Any, str]:

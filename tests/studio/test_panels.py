@@ -8,19 +8,25 @@ import html
 import io
 import json
 import re
+import shlex
+import tomllib
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 
 from estimator import Problem, Recipe, estimate, find_gpu, open_model
 from estimator.advice.advise import advise
+from estimator.advice.priced import priced
+from estimator.cli import cli
 from estimator.cost.own_cards import own_card
-from estimator.estimates.take_away import from_query
+from estimator.estimates.take_away import command_line, from_query, python_code
 from estimator.hardware.cards import gpus
 from estimator.recipe.distributed import DISTRIBUTED_TYPES
 from studio.i18n import LANGUAGES, explain, t
 from studio.tabs.controls import METHODS
 from studio.tabs.panels import Asked, cards, change, fits, take, which_model, why
+from studio.tabs.panels import options as panel_options
 from studio.tabs.panels.picture import bars_of, picture
 from studio.widgets.bars_svg import COLOURS
 from studio.widgets.verdicts import SIGNS
@@ -248,13 +254,13 @@ def test_the_picture_of_four_bits_of_the_other_kind_is_its_own():
     ("text", "number"), [("5,000", 5000), ("5_000", 5000), ("1,234,567.5", 1234567.5), ("0.5", 0.5), ("", None)]
 )
 def test_numbers_beside_the_recipe_may_be_grouped(text, number):
-    assert cards._stated({"rows": text}, "rows") == number
+    assert panel_options.stated_number({"rows": text}, "rows") == number
 
 
 @pytest.mark.parametrize("text", ["0,5", "5,00", "many", "1e", "1,2,3"])
 def test_a_comma_that_may_be_a_decimal_one_is_refused(text):
     with pytest.raises(Problem) as caught:
-        cards._stated({"rows": text}, "rows")
+        panel_options.stated_number({"rows": text}, "rows")
     assert caught.value.field == "rows" and caught.value.params["value"] == text
 
 
@@ -263,3 +269,100 @@ def test_the_chosen_card_is_in_the_table_however_many_of_it_are_needed():
     html = cards.render("en", Asked(recipe, find_gpu("RTX 4090"), open_model(recipe.model)), **RANKING)
     first = html.split("<tbody")[1].split("</tr>")[0]
     assert 'aria-current=true data-card="GeForce RTX 4090"' in first and "cards (FSDP2)" in first
+
+
+QUESTION = {
+    "rows": "50,000", "tokens_per_row": "512", "usd_per_kwh": "0.3", "hours_per_month": "100", "devices": "2", "owned": "2 x RTX 3090",
+    "compare": "RTX 5090, 2 x RTX 4090, A16 (per GPU, 4 per board)", "search": "rtx", "least_gib": "20", "most_usd_per_hour": "5",
+    "sort": "hours", "way": "rent", "vendors": ["NVIDIA"], "kinds": ["consumer"], "whole": True,
+    "own": [{"name": "mine, =1", "memory_gib": 48.0, "usd_per_hour": 0.5}],
+}  # fmt: skip
+
+
+def test_every_field_of_which_gpu_goes_round_by_the_link():
+    """Read back, the link gives the controls, the table, the comparison and the files as they were."""
+    assert set(QUESTION) == set(panel_options.DEFAULTS)
+    assert all(QUESTION[name] != default for name, default in panel_options.DEFAULTS.items())
+    what = asked(num_train_epochs=1.5)
+    (link,) = re.findall(r'data-copy="link" data-text="([^"]*)"', take.render("en", replace(what, options=QUESTION)))
+    params = dict(parse_qsl(html.unescape(link)))
+    said, refused = panel_options.of_address(params)
+    assert said == QUESTION and refused == []
+    fields, card = from_query(html.unescape(link))
+    again = Asked(Recipe.from_dict(fields), find_gpu(card), what.model, options=said)
+    assert again.recipe == what.recipe
+    for panel, options in ((take, {}), (cards, QUESTION)):
+        first = panel.render("zh-CN", replace(what, options=QUESTION), **options)
+        assert panel.render("zh-CN", again, **(said if panel is cards else {})) == first
+    for name in QUESTION:  # and each alone
+        alone = {name: QUESTION[name]}
+        assert panel_options.of_address(dict(parse_qsl(panel_options.address_of(alone)))) == (alone, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("rows", "many"), ("rows", "0"), ("devices", "9"), ("devices", "x"), ("owned", "no card"), ("compare", "RTX 4090,L4,T4,A30"),
+     ("sort", "luck"), ("way", "steal"), ("vendors", "5"), ("kinds", '["no"]'), ("whole", "perhaps"), ("usd_per_kwh", "-1")],
+)  # fmt: skip
+def test_what_an_address_asks_wrong_is_named_and_the_rest_taken(name, text):
+    said, refused = panel_options.of_address({"least_gib": "20", name: text})
+    assert [problem.field for problem in refused] == [name] and said == {"least_gib": "20"}
+
+
+def downloads(text: str) -> dict[str, str]:
+    found = re.findall(r'<a download="([^"]*)" href="data:[^,]*,([^"]*)"', text)
+    return {name: base64.b64decode(data).decode() for name, data in found}
+
+
+def test_what_is_taken_away_holds_rows_hours_energy_and_money_as_the_page_says_them():
+    options = {name: QUESTION[name] for name in ("rows", "tokens_per_row", "usd_per_kwh", "hours_per_month", "compare")}
+    what = replace(asked(num_train_epochs=1), options=options)
+    costing = panel_options.costing_of(options)
+    run = priced(what.recipe, what.gpu, costing, model=what.model)
+    files = downloads(take.render("en", what))
+    rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(files["estimate.csv"]))}
+    said = json.loads(files["estimate.json"])
+    first = next(iter(said["runs"].values()))
+    for name, value in (
+        ("hours", run.throughput.hours),
+        ("energy_kwh", run.throughput.energy_kwh),
+        ("run_usd", run.cost.run_usd),
+    ):
+        for end, column in (("low", f"{name}_low"), ("central", name), ("high", f"{name}_high")):
+            assert float(rows[column][0]) == first[column] == getattr(value, end)
+        assert f"{value.central:,.2f} ({value.low:,.2f} – {value.high:,.2f})" in files["estimate.md"]
+        assert f"{value.low:,.2f}" in cards.render("en", replace(what, options={}), **options | {"compare": "RTX 4090"})
+    assert (rows["rows"][0], rows["tokens_per_row"][0], rows["num_train_epochs"][0]) == ("50000", "512", "1.0")
+    assert said["costing"] == costing.stated() and [one["cards"] for one in said["compared"]] == [1, 2, 1]
+    stated = tomllib.loads(files["recipe.toml"])
+    assert stated["rows"] == 50_000 and stated["compare"] == said["costing"]["compare"]
+    shown = downloads(cards.render("en", what, **options))
+    assert list(csv.DictReader(io.StringIO(shown["compared.csv"])))[1]["hours"] == str(said["compared"][1]["hours"])
+    assert [one["card"] for one in json.loads(shown["cards.json"])["cards"]] == named(
+        cards.render("en", what, **options)
+    )
+
+
+def test_the_command_and_python_that_are_taken_away_say_the_same_money(capsys, tmp_path):
+    options = {"rows": "1,000", "usd_per_kwh": "0.3", "owned": "RTX 4090"}
+    what = replace(asked(num_train_epochs=1), options=options)
+    costing = panel_options.costing_of(options)
+    usd = vars(priced(what.recipe, what.gpu, costing, model=what.model).cost.run_usd)
+    words = shlex.split(command_line(what.recipe, what.gpu.name, what.conditions, costing))
+    assert cli.main([*words[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["cost"]["run_usd"] == usd
+    exec(python_code(what.recipe, what.gpu.name, what.conditions, costing), {})
+    assert str(usd) in capsys.readouterr().out
+    file = tmp_path / "recipe.toml"
+    file.write_text(downloads(take.render("en", what))["recipe.toml"])
+    assert cli.main(["estimate", "--recipe", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["cost"]["run_usd"] == usd
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_count_that_was_chosen_is_priced_and_said(lang):
+    text = shown(cards, lang, asked(), devices="2", rows="1000")
+    assert "DDP" in text and "estimate.unknown" not in text
+    plain = html.unescape(re.sub("<[^>]*>", " ", text))
+    assert t(lang, "estimate.answer_for", card="2 × GeForce RTX 4090") in plain
+    assert t(lang, "estimate.cards_basis_card") in plain and t(lang, "estimate.cards_basis_family") in plain

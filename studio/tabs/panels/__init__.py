@@ -9,7 +9,9 @@ picture never waits for them.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.estimates.conditions import Conditions
@@ -43,6 +45,8 @@ class Asked:
     conditions: Conditions = Conditions()
     refused: tuple[str, Problem] | None = None
     """Of `controls.METHODS` the one that is chosen and why it cannot be; `recipe` then is of another."""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What *Which GPU* is asked beside (`panels.options`)."""
 
     @functools.cached_property
     def answer(self) -> Estimate:

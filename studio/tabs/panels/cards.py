@@ -1,44 +1,85 @@
-"""Which GPU: every card of the catalogue and of one's own for this recipe - room, speed, hours, cost, renting against buying."""
+"""Which GPU: every card of the catalogue and of one's own for this recipe - room, speed, hours, cost; own, buy or rent; three side by side."""
 
 from __future__ import annotations
 
-import contextlib
-import re
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from estimator.advice.ranking import SORTS, Candidate, rank
+from estimator.advice.priced import compared, ranked
+from estimator.advice.rank_table import WAYS, vendors
+from estimator.advice.ranking import SORTS, Candidate
 from estimator.core.problems import Problem
-from estimator.cost.own_cards import OwnCard, own_card
-from estimator.cost.rows import uniform
-from estimator.hardware.cards import gpus
-from studio.i18n import language, marker, t
+from estimator.cost.own_cards import own_card
+from estimator.recipe.costing import MOST_CARDS, Costing
+from studio.i18n import explain, language, marker, t
 from studio.tabs.notices import explained
 from studio.tabs.panels import Asked
+from studio.tabs.panels.files import ranked_files
+from studio.tabs.panels.options import (
+    AUTOMATIC,
+    MOST_OWN,
+    address_of,
+    costing_of,
+    families,
+    filter_of,
+    known_cards,
+    of_address,
+    own_cards,
+    stated_number,
+)
+from studio.widgets.cards_beside import cards_beside
 from studio.widgets.cards_table import cards_table
 
 NAME = "cards"
 SHOWN = 25
-WAYS = ("any", "rent", "buy")
-NUMBERS = ("rows", "tokens_per_row", "least_gib", "most_usd_per_hour", "hours_per_month", "usd_per_kwh")
+ASKED = ("rows", "tokens_per_row", "usd_per_kwh", "hours_per_month")
+FILTERS = ("least_gib", "most_usd_per_hour")
 OWN = ("own_memory_gib", "own_usd_per_hour", "own_purchase_usd")
-MOST_OWN = 20
-HIGHEST = 1e9
+# A card's buttons put it into a box's list, or take it out; the panel's part of the address goes with its answer.
+ON_LOAD = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-list]');
+  if (!button) return;
+  const box = document.querySelector(`#estimate-${button.dataset.list} textarea, #estimate-${button.dataset.list} input`);
+  const names = box.value.split(/[,;\uff0c\u3001\uff1b]+(?![^()]*\\))/).map((name) => name.trim()).filter(Boolean);
+  const others = names.filter((name) => name !== button.dataset.name);
+  const now = others.length < names.length ? others : [...names, button.dataset.name];
+  box.value = now.slice(button.dataset.list === 'compare' ? -3 : 0).join(', ');
+  box.dispatchEvent(new Event('input', { bubbles: true }));
+});
+watch('value', () => {
+  const answer = element.querySelector('[data-costing]');
+  if (answer) lsQuestion(undefined, answer.dataset.costing);
+});"""
 
 
 def controls() -> dict[str, Any]:
     """What is asked beside the recipe. Numbers left empty are unknown, not zero."""
-    families = list(dict.fromkeys(gpu.family for gpu in gpus().values()))
     with gr.Row(elem_classes="ls-asks"):
-        made = {name: _number(f"estimate.cards_{name}", name) for name in NUMBERS}
+        made = {name: _number(f"estimate.cards_{name}", name) for name in ASKED}
+        counts = [
+            (marker("estimate.cards_automatic"), AUTOMATIC),
+            *((str(n), str(n)) for n in range(1, MOST_CARDS + 1)),
+        ]
+        made["devices"] = gr.Dropdown(
+            counts, value=AUTOMATIC, label=marker("estimate.cards_devices"), elem_id="estimate-devices", min_width=140
+        )
+    with gr.Row(elem_classes="ls-asks ls-asks-wide"):
+        for name in ("compare", "owned"):
+            made[name] = _text(name)
     with gr.Row(elem_classes="ls-asks"):
+        made["search"] = _text("search")
+        made |= {name: _number(f"estimate.cards_{name}", name) for name in FILTERS}
         sorts = [(marker(f"estimate.sort_{name}"), name) for name in SORTS]
         made["sort"] = gr.Dropdown(sorts, value="fits", label=marker("estimate.cards_sort"), elem_id="estimate-sort")
         ways = [(marker(f"estimate.way_{name}"), name) for name in WAYS]
         made["way"] = gr.Dropdown(ways, value="any", label=marker("estimate.cards_way"), elem_id="estimate-way")
-        kinds = [(marker(f"estimate.kind_{name.replace('-', '_')}"), name) for name in families]
+        makers = [(name, name) for name in vendors()]
+        made["vendors"] = gr.CheckboxGroup(
+            makers, value=[], label=marker("estimate.cards_vendors"), elem_id="estimate-vendors"
+        )
+        kinds = [(marker(f"estimate.kind_{name.replace('-', '_')}"), name) for name in families()]
         made["kinds"] = gr.CheckboxGroup(
             kinds, value=[], label=marker("estimate.cards_kinds"), elem_id="estimate-kinds"
         )
@@ -46,6 +87,39 @@ def controls() -> dict[str, Any]:
     with gr.Accordion(marker("estimate.own_title"), open=False, elem_id="estimate-own"):
         made["own"] = _own()
     return made
+
+
+def open_of_address(fold: Any, made: dict[str, Any], fast: dict[str, Any]) -> Any:
+    """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said inside. Returns the event."""
+    with fold:
+        refused = gr.HTML(elem_id="estimate-cards_refused")
+
+    def open_page(request: gr.Request) -> dict[Any, Any]:
+        said, problems = of_address(request.query_params)
+        if not said and not problems:
+            return {}
+        lang = language(request)
+        sentences = "".join(f"<li>{escape(explain(lang, problem))}</li>" for problem in problems)
+        note = escape(t(lang, "estimate.link_cards_refused"))
+        shown = f'<div class="ls-warn" role="alert">! {note}<ul>{sentences}</ul></div>' if problems else ""
+        return {fold: gr.update(open=True), refused: shown} | {made[name]: value for name, value in said.items()}
+
+    return gr.context.Context.root_block.load(open_page, None, [fold, refused, *made.values()], **fast)
+
+
+def _text(name: str) -> Any:
+    """A list of cards, or words of a name."""
+    hint = {} if name == "search" else {"info": marker(f"estimate.cards_{name}_help")}
+    shown = {"compare": "RTX 5090, 2 x RTX 4090, H100 SXM5", "owned": "RTX 3060 12GB", "search": "4090"}[name]
+    return gr.Textbox(
+        "",
+        label=marker(f"estimate.cards_{name}"),
+        elem_id=f"estimate-{name}",
+        placeholder=shown,
+        max_lines=1,
+        min_width=140,
+        **hint,
+    )
 
 
 def _number(label: str, name: str) -> Any:
@@ -65,14 +139,14 @@ def _own() -> Any:
 
     def added(request: gr.Request, kept_now: Any, name: str, *values: Any) -> tuple[Any, str]:
         try:
-            said = {key: _stated({key: value}, key) for key, value in zip(OWN, values, strict=True)}
+            said = {key: stated_number({key: value}, key) for key, value in zip(OWN, values, strict=True)}
             stated = {"name": name} | {
                 key.removeprefix("own_"): value for key, value in said.items() if value is not None
             }
             card = own_card(stated)
         except Problem as problem:
             return gr.skip(), explained(language(request), problem)
-        others = [one for one in _known(kept_now) if own_card(one).gpu.name != card.gpu.name]
+        others = [one for one in known_cards(kept_now) if own_card(one).gpu.name != card.gpu.name]
         return [*others, stated][-MOST_OWN:], f'<p class="ls-good">✓ {escape(card.gpu.name)}</p>'
 
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -81,102 +155,71 @@ def _own() -> Any:
     return kept
 
 
-def _known(stated: Any) -> list[dict[str, Any]]:
-    """What a browser kept, less what is no card (it may be of another version, or somebody's own making)."""
-    found = []
-    for one in stated if isinstance(stated, list) else []:
-        with contextlib.suppress(Problem, AttributeError, TypeError):
-            own_card(one)
-            found.append(one)
-    return found[-MOST_OWN:]
-
-
 def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     """Raises `Problem` for what the options say wrong."""
-    data = _dataset(asked, options)
-    prices = {name: _positive(options, name) for name in ("hours_per_month", "usd_per_kwh")}
-    cards = [own_card(stated) for stated in _known(own)]
-    sort = options.get("sort")
-    if sort not in SORTS:
-        raise Problem("recipe.choice", field="sort", value=str(sort)[:40], allowed=", ".join(SORTS))
-    where = {"batches": asked.conditions.batches, "conditions": asked.conditions}
-    ranked = rank(asked.recipe, data, model=asked.model, sort=sort, own=cards, **where, **prices)
-    kept = [one for one in ranked if _wanted(one, options, cards)]
-    fitting = [one for one in kept if one.devices]
-    shown = kept if options.get("whole") else fitting[:SHOWN]
-    mine, listed = {card.gpu.name for card in cards}, {one.gpu.name for one in shown}
-    chosen = {asked.gpu.name} - listed - mine  # it is there wherever it stands
-    first = [one for names in (mine, chosen) for one in kept if one.gpu.name in names]
-    shown = first + [one for one in shown if one.gpu.name not in mine]
-    said = t(lang, "estimate.cards_count", fitting=len(fitting), all=len(kept), shown=len(shown))
-    if not kept:
-        said = t(lang, "estimate.cards_none")
-    note = f'<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
-    return f'<p class="ls-note">{escape(said)}</p>{_run(lang, asked, data, options)}{cards_table(lang, shown, asked.gpu.name) if shown else ""}{note}'
-
-
-def _run(lang: str, asked: Asked, data: Any, options: dict[str, Any]) -> str:
-    """What the hours and costs are of, with what was not said but counts."""
-    if not data:
-        return f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
-    tokens, steps, epochs = _positive(options, "tokens_per_row"), asked.recipe.max_steps, asked.recipe.num_train_epochs
-    rows = t(
-        lang,
-        "estimate.cards_data",
-        rows=f"{int(_positive(options, 'rows')):,}",
-        tokens=f"{int(tokens or asked.recipe.max_length):,}",
+    costing, wanted, mine = costing_of(options), filter_of(options), own_cards(own)
+    where = {"model": asked.model, "own": mine, "batches": asked.conditions.batches, "conditions": asked.conditions}
+    found = ranked(asked.recipe, costing, sort=options.get("sort") or "fits", **where)
+    names = {card.gpu.name for card in mine}
+    kept = [
+        one for one in found if wanted.takes(one) or one.gpu.name in names
+    ]  # cards of one's own are never filtered out
+    shown = _shown(kept, names, asked, bool(options.get("whole")))
+    beside = compared(asked.recipe, costing, **where) if costing.compare else []
+    fitting = sum(bool(one.devices) for one in kept)
+    said = (
+        t(lang, "estimate.cards_count", fitting=fitting, all=len(kept), shown=len(shown))
+        if kept
+        else t(lang, "estimate.cards_none")
     )
+    chosen = next((one for one in found if one.gpu.name == asked.gpu.name), None)
+    note = f'<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
+    address = address_of(options | ({"own": known_cards(own)} if mine else {}))
+    table = cards_table(lang, shown, asked.gpu.name, costing) if shown else ""
+    return (
+        f'<div data-costing="{escape(address)}">{_run(lang, asked, costing)}{_answer(lang, chosen) if chosen else ""}'
+        f"{cards_beside(lang, beside) if beside else ''}{ranked_files(asked, costing, beside, 'compared') if beside else ''}"
+        f'<p class="ls-note">{escape(said)}</p>{ranked_files(asked, costing, shown, "cards") if shown else ""}{table}{note}</div>'
+    )
+
+
+def _shown(kept: list[Candidate], mine: set[str], asked: Asked, whole: bool) -> list[Candidate]:
+    """One's own cards and the chosen one first, then what fits."""
+    fitting = [one for one in kept if one.devices]
+    shown = kept if whole else fitting[:SHOWN]
+    chosen = {asked.gpu.name} - {one.gpu.name for one in shown} - mine  # it is there wherever it stands
+    first = [one for names in (mine, chosen) for one in kept if one.gpu.name in names]
+    return first + [one for one in shown if one.gpu.name not in mine]
+
+
+def _answer(lang: str, one: Candidate) -> str:
+    """The chosen card: own, buy or rent; where in its range the time lies, why, and what is left out."""
+    title = escape(
+        t(lang, "estimate.answer_for", card=f"{one.count} × {one.gpu.name}" if one.count > 1 else one.gpu.name)
+    )
+    said = " ".join(explain(lang, sentence) for sentence in one.answer)
+    return f'<section id="estimate-answer"><h3>{title}</h3><p>{escape(said)}</p>{why(lang, one)}</section>'
+
+
+def why(lang: str, one: Candidate) -> str:
+    """What its figures stand on, folded."""
+    alone = [note for note in one.runs.warnings if note.code == "gpu.alone"]
+    notes = [one.strategy, *one.throughput.why, one.throughput.place, *alone, *one.cost.why]
+    items = "".join(f"<li>{escape(explain(lang, note))}</li>" for note in dict.fromkeys(filter(None, notes)))
+    return (
+        f'<details class="ls-more"><summary>{escape(t(lang, "estimate.cards_why"))}</summary><ul>{items}</ul></details>'
+    )
+
+
+def _run(lang: str, asked: Asked, costing: Costing) -> str:
+    """What the hours and costs are of, with what was not said but counts."""
+    if costing.rows is None:
+        return f'<p class="ls-note">{escape(t(lang, "estimate.cards_no_rows"))}</p>'
+    steps, epochs, tokens = asked.recipe.max_steps, asked.recipe.num_train_epochs, costing.tokens_per_row
+    rows = t(lang, "estimate.cards_data", rows=f"{costing.rows:,}", tokens=f"{tokens or asked.recipe.max_length:,}")
     length = (
         t(lang, "estimate.cards_steps", steps=f"{steps:,}")
         if steps > 0
         else t(lang, "estimate.cards_epochs", epochs=f"{epochs:g}")
     )
     return f'<p class="ls-note"><b>{escape(t(lang, "estimate.cards_run_of", rows=rows, length=length))}</b></p>'
-
-
-def _dataset(asked: Asked, options: dict[str, Any]) -> Any:
-    rows = _positive(options, "rows")
-    tokens = _positive(options, "tokens_per_row")
-    return uniform(int(rows), int(tokens or asked.recipe.max_length), asked.recipe) if rows else None
-
-
-def _stated(options: dict[str, Any], name: str) -> float | None:
-    """A number that was typed; None for an empty box. Raises `Problem`."""
-    text = str(options.get(name) or "").strip()
-    if re.fullmatch(r"\d{1,3}([,_ ]\d{3})+(\.\d*)?", text):  # any other comma may be a decimal one, so it is refused
-        text = re.sub("[,_ ]", "", text)
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        raise Problem("recipe.type", field=name, value=text[:40], allowed="a number") from None
-    if value is not None and not 0 <= value <= HIGHEST:
-        raise Problem("recipe.range", field=name, value=text[:40], allowed=f"0 to {HIGHEST:,.0f}")
-    return value
-
-
-def _positive(options: dict[str, Any], name: str) -> float | None:
-    """A number above 0, but for the price of electricity, which may be free."""
-    value = _stated(options, name)
-    if value == 0 and name != "usd_per_kwh":
-        raise Problem("recipe.range", field=name, value="0", allowed=f"above 0, at most {HIGHEST:,.0f}")
-    return value
-
-
-def _wanted(one: Candidate, options: dict[str, Any], cards: list[OwnCard]) -> bool:
-    """Cards of one's own are never filtered out."""
-    if any(card.gpu.name == one.gpu.name for card in cards):
-        return True
-    least, most, way, kinds = (
-        _positive(options, "least_gib"),
-        _positive(options, "most_usd_per_hour"),
-        options.get("way"),
-        options.get("kinds"),
-    )
-    rent = one.cost.cheapest
-    return not (
-        (kinds and one.gpu.family not in kinds)
-        or (least and (one.gpu.memory_gib or 0) < least)
-        or (most and (rent is None or rent.offer.usd_per_hour > most))
-        or (way == "rent" and rent is None)
-        or (way == "buy" and one.cost.purchase_usd is None)
-    )
