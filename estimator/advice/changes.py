@@ -14,6 +14,7 @@ from estimator.adapters.adapters import trainables
 from estimator.core.problems import Problem
 from estimator.hardware.cards import Gpu
 from estimator.model.catalog import Model
+from estimator.recipe.optimizers import optimizer
 from estimator.recipe.recipe import Recipe
 
 COSTS = ("none", "time", "precision", "data", "quality", "devices")
@@ -70,18 +71,23 @@ def fixed_changes(recipe: Recipe, model: Model, gpu: Gpu | None) -> Iterator[Cha
     yield from _adapters(recipe, model)
 
 
+MILDER = {
+    "adamw_torch_fused": ("optimizer_fused", "none"),
+    "paged_adamw_32bit": ("optimizer_paged", "time"),
+    "adamw_bnb_8bit": ("optimizer_8bit", "precision"),
+    "paged_adamw_8bit": ("optimizer_8bit", "precision"),
+    "adafactor": ("optimizer_adafactor", "quality"),
+}
+"""What a change to an optimizer is called, and what it costs."""
+
+
 def _optimizers(recipe: Recipe) -> Iterator[Change]:
-    """Fused AdamW computes what AdamW does without its temporary; paging and 8-bit states are bitsandbytes'."""
-    if recipe.optim == "adamw_torch":
-        yield Change("optimizer_fused", {"optim": "adamw_torch_fused"}, "none")
-    if recipe.num_processes > 1:
-        return  # bitsandbytes' optimizers and Adafactor do not go with every way to cut the weights
-    if recipe.optim in ("adamw_torch", "adamw_torch_fused"):
-        yield Change("optimizer_paged", {"optim": "paged_adamw_32bit"}, "time")
-        yield Change("optimizer_8bit", {"optim": "adamw_bnb_8bit"}, "precision")
-    if recipe.optim in ("adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "paged_adamw_32bit"):
-        yield Change("optimizer_8bit", {"optim": "paged_adamw_8bit"}, "precision")
-        yield Change("optimizer_adafactor", {"optim": "adafactor"}, "quality")
+    """Fused AdamW computes what AdamW does without its temporary; paging and 8-bit states are bitsandbytes', which, as Adafactor, do
+    not go with every way to cut the weights."""
+    for name in optimizer(recipe.optim).milder:
+        code, cost = MILDER[name]
+        if cost == "none" or recipe.num_processes == 1:
+            yield Change(code, {"optim": name}, cost)
 
 
 def _stored_weights(recipe: Recipe, gpu: Gpu | None) -> Iterator[Change]:

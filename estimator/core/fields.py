@@ -73,6 +73,8 @@ def checked(info: FieldInfo, value: Any) -> Any:
     value = _coerced(info, value)
     if value in (DEFAULT, (DEFAULT,)) and info.says_default:
         return None
+    if isinstance(value, str):
+        value = info.limits.get("aliases", {}).get(value, value)
     choices, low, high, above, pattern = (
         info.limits.get(key) for key in ("choices", "low", "high", "above", "pattern")
     )
@@ -81,7 +83,10 @@ def checked(info: FieldInfo, value: Any) -> Any:
         and value is not None
         and (re.fullmatch(pattern, value) is None if pattern and value not in choices else value not in choices)
     ):
-        raise Problem("recipe.choice", field=info.name, value=shown(value), allowed=info.allowed)
+        said = {"field": info.name, "value": shown(value), "allowed": info.allowed}
+        if nearest := info.limits.get("nearest"):
+            raise Problem("recipe.choice_nearest", nearest=nearest(value), **said)
+        raise Problem("recipe.choice", **said)
     if (
         high is not None
         and value is not None

@@ -15,6 +15,7 @@ from estimator.core.units import width_bytes
 from estimator.estimates.parts import Parts
 from estimator.hardware.cards import Gpu
 from estimator.law.law import Law
+from estimator.recipe.optimizers import optimizer
 from estimator.recipe.recipe import Recipe
 
 GIGA, TERA = 1e9, 1e12
@@ -85,11 +86,12 @@ def step_bytes(recipe: Recipe, parts: Parts) -> float:
     states = training.optimizer_states_bytes + training.paged_bytes
     clipped = CLIP_PASSES * gradients if recipe.max_grad_norm else 0
     decays = recipe.weight_decay > 0
-    if recipe.optim == "adamw_torch":
+    passes = optimizer(recipe.optim).passes
+    if passes == "multi_tensor":
         return clipped + (FOREACH_ADAMW_PASSES + 2 * decays) * gradients
-    if recipe.optim == "sgd":
+    if passes == "sgd":
         return clipped + (3 + 3 * decays) * gradients
-    if recipe.optim == "adafactor":
+    if passes == "adafactor":
         casts = ADAFACTOR_CASTS_BYTES if recipe.dtype != "float32" else 0
         return clipped + (width_bytes("float32") * ADAFACTOR_PASSES + casts) * numel
     return clipped + 3 * gradients + 2 * states

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import OPTIMIZERS, Recipe
+import importlib.util
 
-# Without kernels for MPS (bitsandbytes 0.50: 8-bit states have them for CUDA and CPU, paged ones need its native library).
-NOT_FOR_MPS = tuple(optim for optim in OPTIMIZERS if "8bit" in optim or optim.startswith("paged_"))
+from estimator.core.problems import Problem
+from estimator.recipe.optimizers import RECORDS
+from estimator.recipe.recipe import Recipe
+
+
+def check_optimizer_installed(recipe: Recipe) -> None:
+    """Raises `Problem` where this machine lacks the package that the optimizer comes from."""
+    package = RECORDS[recipe.optim].package
+    if package and importlib.util.find_spec(package) is None:
+        raise Problem("machine.optimizer", field="optim", value=recipe.optim, package=package)
 
 
 def check_machine(recipe: Recipe, device: str) -> None:
@@ -22,7 +29,7 @@ def check_machine(recipe: Recipe, device: str) -> None:
     int8 = recipe.is_quantized and recipe.quantization == "int8"
     cuda = device == "cuda"
     refusals = [
-        (recipe.optim in NOT_FOR_MPS and device == "mps", "optim", "adamw_torch, adafactor, sgd"),
+        (not RECORDS[recipe.optim].on_mps and device == "mps", "optim", "adamw_torch, adafactor, sgd"),
         (recipe.mixed_precision == "fp16" and not cuda, "mixed_precision", "no, bf16"),
         (recipe.attn_implementation == "flash_attention_2" and not cuda, "attn_implementation", "sdpa, eager"),
         (recipe.is_quantized and device == "mps", "method", "lora, full"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from estimator.memory.allocator import FREE, CachingAllocator, Event, Replay
 from estimator.memory.load_events import Static, courses, in_the_middle, load, play
 from estimator.memory.recorded import Events
-from estimator.memory.states import optimizer_bytes
+from estimator.memory.states import optimizer_bytes, temporary_of_all
 from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 
@@ -105,7 +105,7 @@ def _step_temporaries(recipe: Recipe, kept: list[Static], step_temporary_bytes: 
     """What the optimizer's step holds: torch's multi-tensor AdamW a tensor beside each trained one, others one at a time."""
     sizes = (
         [static.parts_bytes[0] for static in kept if static.trained]
-        if recipe.optim == "adamw_torch"
+        if temporary_of_all(recipe.optim)
         else [step_temporary_bytes]
     )
     yield from ((("temporary", n), size) for n, size in enumerate(sizes))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from estimator.adapters.adapters import Tensors, Trainables
 from estimator.core.units import width_bytes
 from estimator.model.inventory import Inventory, Module, converted
+from estimator.recipe.optimizers import FACTORED, OWN, SCALAR, Optimizer, State, optimizer
 from estimator.recipe.recipe import Recipe
 
 BLOCK_4BIT = 64
@@ -167,40 +168,49 @@ def _training_bytes(
 
 
 def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str = "cuda") -> tuple[int, int]:
-    """(resident, paged) bytes of one tensor's states under Transformers' optimizer `optim`.
+    """(resident, paged) bytes of one tensor's states under Transformers' optimizer `optim` (`estimator.recipe.optimizers`).
 
-    torch's AdamW keeps two moments in the tensor's type and a step count (4 bytes, on the host unless fused); see the
-    constants above for bitsandbytes. Adafactor as Transformers sets it up (no first moment) keeps row and column means
-    of a matrix, else one full fp32 tensor, and a scalar.
+    What lies on the host beside a device is not counted: on the CPU it is. Of paged states the large tensors' values are paged,
+    their scales never.
     """
+    record, numel = optimizer(optim), math.prod(shape)
+    resident = paged = 0
+    for state in record.states:
+        if state.device == "cpu" and device != "cpu":
+            continue
+        values, scales = _state_bytes(record, state, shape, dtype)
+        if record.paged and numel >= MIN_PAGED_ELEMENTS and device != "cpu":
+            paged, resident = paged + values, resident + scales
+        else:
+            resident += values + scales
+    return resident, paged
+
+
+def _state_bytes(record: Optimizer, state: State, shape: tuple[int, ...], dtype: str) -> tuple[int, int]:
+    """(values, scales and tables) of one state."""
     numel = math.prod(shape)
-    if optim == "adamw_torch":
-        return 2 * numel * width_bytes(dtype) + (4 if device == "cpu" else 0), 0
-    if optim == "adamw_torch_fused":
-        return 2 * numel * width_bytes(dtype) + 4, 0
-    if optim == "sgd":
-        return 0, 0
-    if optim == "adafactor":
-        return 4 + 4 * ((numel // shape[-1] + numel // shape[-2]) if len(shape) >= 2 else numel), 0
-    return _bitsandbytes(optim, numel, device)
-
-
-def _moments(optim: str) -> int:
-    """Lion keeps one moment, Adam two."""
-    return 1 if "lion" in optim else 2
-
-
-def _bitsandbytes(optim: str, numel: int, device: str) -> tuple[int, int]:
-    eight = "8bit" in optim and numel >= MIN_8BIT_ELEMENTS
-    moments = _moments(optim) * numel * (1 if eight else 4)
-    scales = _moments(optim) * 4 * -(-numel // BLOCK_8BIT) if eight else 0
-    paged = optim.startswith("paged_") and numel >= MIN_PAGED_ELEMENTS and device != "cpu"
-    return (scales, moments) if paged else (moments + scales, 0)
+    if state.shape == SCALAR:
+        return width_bytes(state.dtype), 0
+    if state.shape == FACTORED:
+        elements = numel // shape[-1] + numel // shape[-2] if len(shape) >= 2 else numel
+        return elements * width_bytes(state.dtype), 0
+    kept = state.dtype
+    if kept == "uint8":
+        if numel >= MIN_8BIT_ELEMENTS and not (state.whole_blocks and numel % BLOCK_8BIT):
+            return numel, 4 * -(-numel // BLOCK_8BIT) + record.tables_each // record.moments * QMAP_8BIT_BYTES
+        kept = state.small
+    return numel * width_bytes(dtype if kept == OWN else kept), 0
 
 
 def qmap_bytes(optim: str) -> int:
     """bitsandbytes' tables of 256 values, once for each moment of an 8-bit optimizer."""
-    return _moments(optim) * QMAP_8BIT_BYTES if "8bit" in optim else 0
+    return optimizer(optim).tables * QMAP_8BIT_BYTES
+
+
+def temporary_of_all(optim: str) -> bool:
+    """Whether its step on CUDA holds something beside every trained tensor at once: torch's multi-tensor AdamW the square roots
+    of all second moments (torch.optim.adam, CUDA's default)."""
+    return optimizer(optim).temporary == "second_moments"
 
 
 def _clip_bytes(clips: bool, parts: list[tuple[Tensors, str]], device: str) -> int:
@@ -213,8 +223,7 @@ def _clip_bytes(clips: bool, parts: list[tuple[Tensors, str]], device: str) -> i
 
 
 def _foreach_bytes(optim: str, tensors: Tensors, dtype: str, device: str) -> int:
-    """torch's multi-tensor AdamW holds the square roots of all second moments at once (torch.optim.adam, CUDA's default)."""
-    return width_bytes(dtype) * _numel(tensors) if optim == "adamw_torch" and device != "cpu" else 0
+    return width_bytes(dtype) * _numel(tensors) if temporary_of_all(optim) and device != "cpu" else 0
 
 
 def _single_temporary(optim: str, parts: list[tuple[Tensors, str]]) -> int:
@@ -224,7 +233,7 @@ def _single_temporary(optim: str, parts: list[tuple[Tensors, str]]) -> int:
     )
     elements = max((math.prod(shape) for tensors, _ in parts for shape, _ in tensors), default=0)
     # Adafactor.step: the update, and fp32 copies of gradient and weight where those are half precision.
-    return {"adamw_torch": largest, "adafactor": 3 * 4 * elements}.get(optim, 0)
+    return {"second_moments": largest, "fp32_copies": 3 * 4 * elements, "": 0}[optimizer(optim).temporary]
 
 
 def _numel(tensors: Tensors) -> int:

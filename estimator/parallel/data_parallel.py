@@ -14,7 +14,7 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.core.units import width_bytes
 from estimator.memory.allocator import CachingAllocator
-from estimator.memory.states import optimizer_bytes
+from estimator.memory.states import optimizer_bytes, temporary_of_all
 from estimator.parallel.plan import BACKWARD, HALF, MOMENTS, ParallelPlan, RankBytes, Sharded, ring
 from estimator.parallel.sharding import EMBEDDING, TAIL, Tensor, local, padded, tensors
 from estimator.recipe.loop import LOOPS
@@ -152,7 +152,7 @@ def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     whole = sum(trained.values())
     # Trainer's no_sync leaves gradients whole until the last pass of an accumulation (set_requires_gradient_sync)
     accumulated = whole if recipe.gradient_accumulation_steps > 1 else None
-    step = 0 if offloads or recipe.optim != "adamw_torch" else rank.gradients  # the square roots of all second moments
+    step = rank.gradients if temporary_of_all(recipe.optim) and not offloads else 0
     again = sum(units.values()) - tail - (0 if trained[EMBEDDING] else units[EMBEDDING])
     gathers = recipe.gradient_accumulation_steps * (everything + (again if recipe.fsdp_reshard_after_forward else 0))
     sent = {"all_gather": ring(gathers, n), "reduce_scatter": ring(whole, n)}

@@ -16,7 +16,7 @@ from estimator.core.problems import Problem
 from estimator.core.units import width_bytes
 from estimator.law.analytic import ERROR_OTHER, analytic_law
 from estimator.law.layer_bytes import stream_widths
-from estimator.memory.states import optimizer_bytes
+from estimator.memory.states import optimizer_bytes, temporary_of_all
 from estimator.model.catalog import tp_plans
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
@@ -84,7 +84,7 @@ def tp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
         sum(c * size for c, size in full),
         0,
     )
-    step = rank.gradients if recipe.optim == "adamw_torch" else 0
+    step = rank.gradients if temporary_of_all(recipe.optim) else 0
     return Sharded(replace(law, relative_error=ERROR_OTHER), rank, step, {}, made)
 
 
@@ -205,7 +205,11 @@ def _stage(recipe: Recipe, parts: Any, loop_name: str, device: str, all: tuple[T
         "pp", n, stage, 0, 0, {"send": neighbours * stream * recipe.gradient_accumulation_steps}, 0, 0, 0
     )
     return Sharded(
-        replace(law, relative_error=ERROR_OTHER), rank, rank.gradients if recipe.optim == "adamw_torch" else 0, {}, made
+        replace(law, relative_error=ERROR_OTHER),
+        rank,
+        rank.gradients if temporary_of_all(recipe.optim) else 0,
+        {},
+        made,
     )
 
 

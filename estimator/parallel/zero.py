@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estimator.core.units import width_bytes
-from estimator.memory.states import optimizer_bytes, qmap_bytes
+from estimator.memory.states import optimizer_bytes, qmap_bytes, temporary_of_all
 from estimator.parallel.data_parallel import all_tensors, by_unit, data_plan, largest_layer
 from estimator.parallel.plan import BACKWARD, MOMENTS, RankBytes, Sharded, on_device, ring
 from estimator.parallel.sharding import TAIL, Tensor, flat_numel
@@ -127,7 +127,7 @@ def zero(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     offloads, passes = recipe.offload_optimizer_device != "none", recipe.gradient_accumulation_steps
     # the partition's gradients in fp32, and the square roots of torch's multi-tensor AdamW
     at_once = min(stepped, SUB_GROUP) if made.stage == 3 else stepped
-    step = 0 if offloads else 4 * at_once * (2 if recipe.optim == "adamw_torch" else 1)
+    step = 0 if offloads else 4 * at_once * (2 if temporary_of_all(recipe.optim) else 1)
     if made.stage == 3:
         return _stage_3(made, parts, rank, step, gradients)
     added = dict.fromkeys(("loss", *BACKWARD), w * REDUCE_BUCKET)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estimator.recipe.optimizers import RECORDS
+
 if TYPE_CHECKING:
     from estimator.recipe.recipe import Recipe
 
 DISTRIBUTED_TYPES = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tp", "pp")
 OFFLOAD_DEVICES = ("none", "cpu", "nvme")
 QUANT_STORAGES = ("uint8", "bfloat16", "float16", "float32")
-PLAIN_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
+PLAIN_OPTIMIZERS = tuple(name for name, record in RECORDS.items() if record.shards)
 """torch's own take DTensors. bitsandbytes hands its kernels a pointer to one (bitsandbytes issues 89 and 1633), and
 Transformers' Adafactor mixes one with plain tensors (tests/estimator/test_parallel.py)."""
-OFFLOADED_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused")
+OFFLOADED_OPTIMIZERS = tuple(name for name, record in RECORDS.items() if record.offloads)
 """Accelerate replaces these by DeepSpeedCPUAdam (utils/deepspeed.py map_pytorch_optim_to_deepspeed); DeepSpeed takes no other."""
 
 
@@ -54,11 +56,11 @@ def conflicts(recipe: Recipe) -> tuple[tuple[bool, tuple[str, str, str]], ...]:
             ("offload_optimizer_device", named, "Use cpu, or zero3"),
         ),
         (
-            kind in ("fsdp", "tp") and recipe.optim not in PLAIN_OPTIMIZERS,
+            kind in ("fsdp", "tp") and not RECORDS[recipe.optim].shards,
             ("optim", named, f"Use {', '.join(PLAIN_OPTIMIZERS)}"),
         ),
         (
-            recipe.offload_optimizer_device != "none" and recipe.optim not in OFFLOADED_OPTIMIZERS,
+            recipe.offload_optimizer_device != "none" and not RECORDS[recipe.optim].offloads,
             (
                 "optim",
                 f"offload_optimizer_device {recipe.offload_optimizer_device}",

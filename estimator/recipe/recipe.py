@@ -17,6 +17,7 @@ from typing import Any
 from estimator.core.fields import FieldInfo, checked, shown
 from estimator.core.problems import Problem
 from estimator.recipe.distributed import DISTRIBUTED_TYPES, OFFLOAD_DEVICES, QUANT_STORAGES, conflicts
+from estimator.recipe.optimizers import ALIASES, RECORDS, nearest
 
 METHODS = ("full", "lora", "qlora")
 QUANTIZATIONS = ("nf4", "fp4", "int8")
@@ -24,20 +25,8 @@ DTYPES = ("bfloat16", "float16", "float32")
 MIXED_PRECISIONS = ("no", "bf16", "fp16")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 BIASES = ("none", "all", "lora_only")
-# Names of transformers.training_args.OptimizerNames that the estimator knows the state bytes of.
-OPTIMIZERS = (
-    "adamw_torch",
-    "adamw_torch_fused",
-    "adamw_bnb_8bit",
-    "paged_adamw_8bit",
-    "paged_adamw_32bit",
-    "adafactor",
-    "sgd",
-    "lion_32bit",
-    "lion_8bit",
-    "paged_lion_32bit",
-    "paged_lion_8bit",
-)
+OPTIMIZERS = tuple(RECORDS)
+"""Names of transformers.training_args.OptimizerNames that the estimator knows the states of."""
 PACKING_STRATEGIES = ("bfd", "bfd_split", "wrapped")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 # Of PEFT's values, those that need nothing but the weights. Left out: `eva`, `corda` and `lora_ga` run data through the
@@ -47,7 +36,7 @@ PISSA_NITER = r"pissa_niter_\d{1,2}"
 
 
 def _field(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
-    """A dataclass field with its limits: `choices` (and a `pattern` for more), or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
+    """A dataclass field with its limits: `choices` (a `pattern` for more, `aliases` for other names of them, `nearest` to name one), or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -129,7 +118,7 @@ class Recipe:
     """Attention kernel."""
     mixed_precision: str = _field("no", choices=MIXED_PRECISIONS)
     """Autocast of the forward pass (Accelerate's name)."""
-    optim: str = _field("adamw_torch", choices=OPTIMIZERS)
+    optim: str = _field("adamw_torch", choices=OPTIMIZERS, aliases=ALIASES, nearest=nearest)
     """Optimizer, by Transformers' name."""
     learning_rate: float = _field(2e-4, above=0.0, high=1.0)
     """Peak learning rate."""

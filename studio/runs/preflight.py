@@ -9,7 +9,7 @@ from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
 from estimator.estimates.estimate import check, estimate
 from estimator.estimates.parts import cpu_growth
-from estimator.hardware.devices import check_machine
+from estimator.hardware.devices import check_machine, check_optimizer_installed
 from estimator.memory.stored import as_loaded
 from estimator.model.catalog import Model
 from estimator.model.recurrent import check_installed
@@ -87,6 +87,7 @@ def judge(recipe: Recipe, model: Model, machine: Machine, padded: bool = False) 
     for problem in check(recipe, model=model):
         raise problem
     check_installed(recipe, model)
+    check_optimizer_installed(recipe)
     loaded = as_loaded(recipe, model.stored_config, model.name)
     prediction = _predicted(loaded, model, machine, padded)
     if prediction.predicted_bytes > machine.usable_bytes:
