@@ -102,6 +102,7 @@ TEMPLATES: dict[str, str] = {
     "estimator.tower_trained": "{field}: {value} of {trained} trained parameters adapt the layers for images or sound, which rows of text leave unused. exclude_modules leaves them out.",
     "estimator.packing_needs": "{field}: {value} lays examples out as one row, and {model_type} keeps them apart only with {packages}. Install them, or use wrapped; without, the first step ends in an error.",
     "estimator.packing_mixes": "{field}: {value} lays examples out as one row, and the state of {model_type} runs from one example into the next. Switch packing off to keep them apart.",
+    "estimator.packing_attends": "{field}: {value} lays examples out as one row, and the attention of {model_type} does not keep them apart under sdpa and eager: each sees those before it. Switch packing off to keep them apart.",
     "machine.packing": "{field}: {value} lays examples out as one row, and {model_type} keeps them apart only with {packages}, which this machine does not have. Use wrapped, switch packing off, or install them.",
     "estimator.not_quantizable": "{field}: {value} has no linear layer that bitsandbytes can quantize. Use method lora or full.",
     "estimator.rank_over_layer": "{field}: {value} is more than the smaller side of {module} ({allowed}); the surplus cannot be used.",

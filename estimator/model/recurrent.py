@@ -1,6 +1,6 @@
 """Layers with a state (linear attention, state spaces, short convolutions) on packed rows that reach the model as one.
 
-Attention keeps the examples of such a row apart by their positions. A state does not know them: Transformers 5.23 hands some models'
+Attention keeps the examples of such a row apart by their positions, in most types. A state does not know them: Transformers 5.23 hands some models'
 kernels the number of each example (`seq_idx`), which only the packages below understand, and raises without them
 (integrations/hub_kernels.py `use_kernel_func_from_hub_with_fallback`); other models pass nothing on, and the state of one example
 runs into the next. Tried on small models of each type in tests/estimator/test_recurrent.py.
@@ -49,6 +49,8 @@ MIXED = (
     "zamba",
 )
 """Model types that let the state of one example run into the next."""
+ATTENDING = ("afmoe", "biogpt", "bloom", "falcon", "gpt_oss", "granitemoehybrid", "mpt", "opt", "xglm")
+"""Model types that do not hand the positions to their mask (5.23): under sdpa and eager an example attends to those before it."""
 DISTRIBUTIONS = {"causal_conv1d": "causal-conv1d", "fla": "flash-linear-attention", "mamba_ssm": "mamba-ssm"}
 
 
@@ -67,6 +69,8 @@ def remarks(recipe: Recipe, model: Model) -> Iterator[Problem]:
         yield Problem("estimator.packing_needs", packages=", ".join(DISTRIBUTIONS[name] for name in needed), **known)
     elif kind in MIXED:
         yield Problem("estimator.packing_mixes", **known)
+    if kind in ATTENDING and recipe.attn_implementation != "flash_attention_2":
+        yield Problem("estimator.packing_attends", **known)
 
 
 def check_installed(recipe: Recipe, model: Model) -> None:
