@@ -212,11 +212,12 @@ def cpu_growth(
     The figure is of live tensors. The range ends where measured runs ended, with what the C allocator keeps (`estimator.estimates.resident`);
     `known` is what runs on this machine measured.
     """
-    parts = parts_of(recipe, model or open_model(recipe.model), "trl", "cpu", batches=Batches(padded=padded))
+    model = model or open_model(recipe.model)
+    parts = parts_of(recipe, model, "trl", "cpu", batches=Batches(padded=padded))
     row, components = parts.evaluate(recipe)
     peak = sum(components.values())
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))
-    low, high = peak - error, resident.kept().most(peak + error)
+    low, high = peak - error, resident.kept().most(peak + error, resident.mapped_bytes(recipe, model))
     if known:
         low, high = narrowed(low, high, peak, known.ratios(recipe, RESIDENT_GROWTH, peak, engine=parts.law.engine))
     return CpuGrowth(peak, round(low), round(high), components, row.moment, parts.law.engine)

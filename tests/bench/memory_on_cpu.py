@@ -19,7 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from estimator.estimates import resident
 from estimator.estimates.resident import COLUMNS, TABLE
+from estimator.hub.sources import open_model
 from estimator.model.catalog import presets_dir
 from estimator.recipe.recipe import Recipe
 from studio import paths
@@ -123,7 +125,13 @@ def run(recipe: dict[str, Any]) -> None:
     train.Training(folder, Journal(folder.path)).run_all()
     course = Reader(folder.path).course()
     tokens = course.data["train"]["longest"]
-    figures = {"tokens": tokens, "predicted_bytes": course.predicted_bytes, "measured_bytes": course.measured_bytes}
+    mapped = resident.mapped_bytes(whole, open_model(whole.model))
+    figures = {
+        "tokens": tokens,
+        "mapped_bytes": mapped,
+        "predicted_bytes": course.predicted_bytes,
+        "measured_bytes": course.measured_bytes,
+    }
     shutil.rmtree(home)
     print(json.dumps({**{name: getattr(whole, name) for name in COLUMNS[1:5]}, "model": recipe["model"], **figures}))
 
