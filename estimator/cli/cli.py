@@ -224,7 +224,7 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
     """
     flags = flags_of(options)
     path = options["recipe"]
-    stated = read_recipe(path) if path is not None else {}
+    stated = read_recipe(path, _tell) if path is not None else {}
     gpu = options["gpu"] if options["gpu"] is not None else stated.get("gpu")
     loop = options["loop"] or stated.get("loop", "trl")
     if options["config"]:
@@ -245,6 +245,11 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
         ):
             raise in_file(path, problem) from None
         raise
+
+
+def _tell(note: Problem) -> None:
+    """Beside the answer, which may be JSON."""
+    print(one_line(f"note: {note}"), file=sys.stderr)
 
 
 def flags_of(options: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ TEMPLATES: dict[str, str] = {
     "recipe.range": "{field}: {value} is out of range. Allowed: {allowed}.",
     "recipe.file_unread": "{field}: {value} cannot be read ({reason}). Give a TOML file, or a .json of the same fields.",
     "recipe.file_broken": "{field}: {value} is not valid {kind} ({reason}). Mend the line; in TOML a field is written as r = 16.",
+    "recipe.brought": "{field}: {value} is read as a recipe of {tool}; what it leaves out stands at that tool's default. Not used here: {unused}.",
     "recipe.in_file": "{value}: {reason}",
     "machine.unsupported": "{field}: {value} does not run on this machine ({device}). Use one of: {allowed}.",
     "machine.optimizer": "{field}: {value} needs the package {package}, which is not installed here. Install it (pip install {package}), or take another optimizer.",

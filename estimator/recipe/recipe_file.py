@@ -1,14 +1,18 @@
-"""A recipe as a file, TOML or (a run's `recipe.json`) JSON: the fields of `Recipe`, and `gpu`, `loop` and those of `Costing` beside them."""
+"""A recipe as a file, TOML or (a run's `recipe.json`) JSON, or another tool's YAML (`estimator.recipe.brought`): the fields of `Recipe`, and `gpu`, `loop` and those of `Costing` beside them."""
 
 from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from estimator.core.fields import shown
 from estimator.core.problems import Problem
+from estimator.recipe.brought import brought
 from estimator.recipe.costing import COSTING
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import FIELDS
@@ -17,19 +21,23 @@ BESIDE = ("gpu", "loop", *COSTING)
 MAX_BYTES = 2**20
 
 
-def read_recipe(path: str) -> dict[str, Any]:
-    """The keys of the file at `path`; values of recipe fields are left for `Recipe` to check.
+KINDS = {".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
+
+
+def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dict[str, Any]:
+    """The keys of the file at `path`; values of recipe fields are left for `Recipe` to check. `tell` hears what was made of another
+    tool's file.
 
     Raises `Problem` (codes `recipe.file_*`, and `recipe.in_file` around what is wrong with a key).
     """
-    kind = "JSON" if Path(path).suffix.lower() == ".json" else "TOML"
+    kind = KINDS.get(Path(path).suffix.lower(), "TOML")
     try:
         with Path(path).expanduser().open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
         text = content.decode("utf-8")
-        found = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        found = _PARSERS[kind](text)
         if not isinstance(found, dict):
             raise ValueError("no object of fields")
     except OSError as error:
@@ -40,6 +48,14 @@ def read_recipe(path: str) -> dict[str, Any]:
         raise Problem(
             "recipe.file_broken", field="recipe", value=path, kind=kind, reason=" ".join(str(error).split())[:200]
         ) from None
+    try:
+        foreign = brought(found)
+    except Problem as problem:
+        raise in_file(path, problem) from None
+    if foreign:
+        found = foreign.fields
+        if tell:
+            tell(foreign.note(path))
     for key, value in found.items():
         if key not in FIELDS and key not in BESIDE:
             allowed = ", ".join((*FIELDS, *BESIDE))
@@ -51,6 +67,25 @@ def read_recipe(path: str) -> dict[str, Any]:
             path, Problem("recipe.choice", field="loop", value=shown(found["loop"]), allowed=", ".join(LOOPS))
         )
     return found
+
+
+class _Plain(yaml.SafeLoader):
+    """Without aliases: a few lines of them stand for more than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        return super().compose_node(parent, index)
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.load(text, _Plain)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads, "YAML": _yaml}
 
 
 def in_file(path: str, problem: Problem) -> Problem:
