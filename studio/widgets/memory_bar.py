@@ -35,7 +35,7 @@ class Bar:
 
 
 def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices: Sequence[dict[str, str]] = ()) -> str:
-    """The bars, a legend, and the same numbers as a table. `chosen` is the bar whose parts the legend counts.
+    """The bars; `bars_legend` goes with them. `chosen` is the bar that is drawn in full.
 
     With `choices`, the recipe fields that each bar stands for, the bars are radio buttons.
     """
@@ -54,10 +54,16 @@ def memory_bars(lang: str, bars: list[Bar], chosen: int, gpu_label: str, choices
         label = t(lang, "estimate.card_edge", gpu=gpu_label, memory=human_bytes(edge))
         mark = f'<div class="ls-edge" style="--at:{edge / scale:.5f}"><span>{escape(label)}</span></div>'
     label = escape(t(lang, "estimate.bars_label"))
-    return (
-        f'<div class="ls-bars" role="{"radiogroup" if choices else "group"}" aria-label="{label}">{rows}{mark}</div>{_legend(lang, bars[chosen])}'
-        f'<details class="ls-more"><summary>{escape(t(lang, "estimate.table"))}</summary>{_table(lang, bars)}</details>'
-    )
+    return f'<div class="ls-bars" role="{"radiogroup" if choices else "group"}" aria-label="{label}">{rows}{mark}</div>'
+
+
+def bars_legend(lang: str, bars: list[Bar], chosen: int, gpu_label: str) -> str:
+    """The parts of the bar `chosen`, the card's edge, and the numbers of all bars as a table."""
+    answers = [bar.answer for bar in bars if _stands(bar)]
+    if not answers:
+        return ""
+    table = f"<summary>{escape(t(lang, 'estimate.table'))}</summary>{_table(lang, bars)}"
+    return f'{_legend(lang, bars[chosen], gpu_label, answers[0].edge_bytes)}<details class="ls-more">{table}</details>'
 
 
 def _stands(bar: Bar) -> bool:
@@ -112,14 +118,16 @@ def swatch(part: str) -> str:
     return f'<span class="ls-swatch ls-part ls-part-{part}"></span>'
 
 
-def _legend(lang: str, bar: Bar) -> str:
-    if isinstance(bar.answer, Problem):
-        return ""
+def _legend(lang: str, bar: Bar, gpu_label: str, edge_bytes: int | None) -> str:
+    """The edge's entry is for narrow screens, where no name stands at the line itself."""
+    parts = parts_of(bar.answer) if _stands(bar) else {}
     items = "".join(
         f'<li title="{bytes:,} B">{swatch(part)}{escape(t(lang, f"estimate.{part}"))} <b>{human_bytes(bytes)}</b></li>'
-        for part, bytes in parts_of(bar.answer).items()
+        for part, bytes in parts.items()
         if bytes
     )
+    if edge_bytes:
+        items += f'<li class="ls-edge-key"><i></i>{escape(gpu_label)} <b>{human_bytes(edge_bytes)}</b></li>'
     return f'<ul class="ls-legend ls-components">{items}</ul>'
 
 

@@ -17,7 +17,7 @@ from studio.tabs.controls import METHODS, method_fields, method_key
 from studio.tabs.estimate_form import START
 from studio.tabs.notices import INSTALL
 from studio.tabs.panels import Asked
-from studio.widgets.memory_bar import Bar, memory_bars
+from studio.widgets.memory_bar import Bar, bars_legend, memory_bars
 
 # The bars are the choice of the method, with the keys of a group of radio buttons. A repaint replaces them: the one that had
 # the keyboard gets it back, and what was unfolded stays so.
@@ -62,15 +62,19 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     """
     bars = bars_of(lang, asked)
     index, choices = index_of(asked), [method_fields(key, asked.recipe.quantization) for key in METHODS]
-    chosen, drawn = bars[index], lambda: memory_bars(lang, bars, index, asked.gpu.name, choices)
+    chosen = bars[index]
+    verdict = _verdict(lang, bars, index, asked.gpu)
+    glance = f'<div class="ls-glance">{_stale(lang, asked)}{verdict}{memory_bars(lang, bars, index, asked.gpu.name, choices)}</div>'
+    beneath = bars_legend(lang, bars, index, asked.gpu.name)
     if asked.refused:  # no address: what is chosen is no recipe
-        return f'<article class="ls-panel" data-refused>{_verdict(lang, bars, index, asked.gpu)}{drawn()}</article>'
+        return f'<article class="ls-panel" data-refused>{glance}<div class="ls-beneath">{beneath}</div></article>'
     if isinstance(chosen.answer, Problem):
         raise chosen.answer
     waits = " data-law" if traces and to_trace(bars if is_warm else [], chosen) else ""
+    above = f"{_approximate(lang, chosen.answer, traces)}{_counts(lang, asked.recipe, chosen.answer)}"
     return (
-        f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{_stale(lang, asked)}{_verdict(lang, bars, index, asked.gpu)}'
-        f"{_approximate(lang, chosen.answer, traces)}{_counts(lang, asked.recipe, chosen.answer)}{drawn()}{_notes(lang, chosen.answer)}</article>"
+        f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{glance}'
+        f'<div class="ls-beneath">{above}{beneath}{_notes(lang, chosen.answer)}</div></article>'
     )
 
 
