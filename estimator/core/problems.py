@@ -164,7 +164,7 @@ TEMPLATES: dict[str, str] = {
     "advice.batch": "{values}: the same rows for each optimizer step in more passes; the same result, less work for the card at once.",
     "advice.length": "{values}: longer rows of the data are dropped.",
     "advice.devices": "{values}: FSDP2 spreads weights, gradients and states over several cards, which send them to each other at each layer.",
-    "advice.rank": "{values}: a lower rank, so less can be learned.",
+    "advice.rank": "{values}: a lower rank, so less can be learned. lora_alpha stays, so the update's scale (alpha/r) rises.",
     "why.efficiency": "Speed: a share of the card's rated speed, {central} (from {low} to {high} in {runs} runs measured on {cards}). The time to launch kernels is not counted: small models on short rows take longer.",
     "why.place_card": "The likely time stands {place} of the way from the shortest to the longest: {runs} runs on this very card reached {central} of its rated speed in the middle; the ends of the range are {fastest} ({high}) and {slowest} ({low}).",
     "why.place_family": "The likely time stands {place} of the way from the shortest to the longest: no run on this card is known, and {runs} runs on cards like it ({cards}) reached {central} of theirs in the middle; the ends are the fastest and slowest of all cards, {fastest} ({high}) and {slowest} ({low}).",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -198,6 +199,11 @@ class Recipe:
     @property
     def eval_batch_size(self) -> int:
         return self.per_device_eval_batch_size or self.per_device_train_batch_size
+
+    @property
+    def scaling(self) -> float:
+        """What the update B A is multiplied by (PEFT's `LoraLayer.scaling`), patterns by name apart."""
+        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     @property
     def is_quantized(self) -> bool:

@@ -40,7 +40,7 @@ from studio.tabs.estimate_form import (
     stated,
 )
 from studio.tabs.notices import CHOOSE, RETRY, choices, explained, explained_late, mark_field
-from studio.tabs.panels import Asked, cards, change, fits, intents, take, which_model, why
+from studio.tabs.panels import Asked, cards, change, fits, hours, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
 
@@ -81,7 +81,8 @@ def build(shared: Shared) -> None:
                 elem_id="estimate-mistake"
             )  # of a panel's own field: its answer may come after a newer picture's problem
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
-    _wire_picture(shared, form, trouble, shown, link)
+    of_the_data = {name: options[PANELS.index(cards)][name] for name in hours.ASKED}
+    _wire_picture(shared, form, of_the_data, trouble, shown, link)
     _wire_paste(form, trouble)
     _wire_panels(shared, form, mistake, shown, folds, panels, options)
     for html in (shown, link, *panels):
@@ -132,7 +133,7 @@ def _standing(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: 
         raise
 
 
-def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: Any) -> None:
+def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], trouble: Any, shown: Any, link: Any) -> None:
     def drawn(request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Any, Any]:
         """(what is wrong, the picture); on a mistake the last good picture stays."""
         lang = language(request)
@@ -140,7 +141,8 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
             asked = _standing(shared, request, kept, basic)
             wrong = explained(lang, asked.refused[1]) if asked.refused else ""
             wrong = wrong.replace("<p ", "<p data-below ", 1)  # its bar says it; this marks the field
-            return wrong, bars.picture(lang, asked, can_train(), bool(shared.trace_worker.pid))
+            data = tuple(kept.get(name) for name in hours.ASKED)
+            return wrong, bars.picture(lang, asked, can_train(), bool(shared.trace_worker.pid), data)
         except Problem as problem:
             return explained_late(lang, problem) + _offered(problem, kept, basic), gr.skip()
 
@@ -187,7 +189,7 @@ def _wire_picture(shared: Shared, form: Form, trouble: Any, shown: Any, link: An
         [trouble, shown],
         **numbered,
     )
-    for name, folded in form.folded.items():
+    for name, folded in (form.folded | of_the_data).items():
         with_own = FAST | {"js": f"(own, ...all) => [own, ...({NUMBERED})(...all)]"}
         folded.change(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint

@@ -123,7 +123,15 @@ def _differing(lang: str, views: list[RunView]) -> list[tuple[str, ...]]:
         values = [(spelled(FIELDS[name], recipe[name]) if recipe else "") or "–" for recipe in recipes]
         if len(set(values)) > 1:
             rows.append((_label(lang, name), *values))
+    if scales := _scales(views):
+        rows.append((t(lang, "runs.scale"), *scales))
     return rows
+
+
+def _scales(views: list[RunView]) -> list[str]:
+    """What each run's update is multiplied by, where it is not the same: runs of two ranks at one alpha differ in it too."""
+    scales = [f"{view.recipe.scaling:.3g}" if view.recipe and view.recipe.has_adapters else "–" for view in views]
+    return scales if len(set(scales)) > 1 else []
 
 
 def _label(lang: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from html import escape
 from typing import Any
 
@@ -10,13 +11,27 @@ from estimator.advice.advise import largest
 from estimator.advice.edges import Cell, batch_length_map, rank_targets_table
 from estimator.advice.proposals import Room
 from estimator.core.units import GIB, human_bytes, human_count
-from estimator.recipe.recipe import Recipe
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import explain, t
 from studio.tabs.controls import TARGETS, parse_targets, targets_text
 from studio.tabs.panels import APPLY, Asked
 
 NAME = "fits"
-ON_LOAD = APPLY
+# Whether alpha moves along is the page's own affair: a repaint keeps the choice.
+ON_LOAD = (
+    """let along = false;
+element.addEventListener('change', (event) => { if (event.target.matches('[data-along]')) along = event.target.checked; });
+element.addEventListener('click', (event) => {
+  const button = along && event.target.closest('[data-alpha] [data-apply]');
+  if (!button) return;
+  event.stopImmediatePropagation();
+  const alpha = Number(button.closest('[data-alpha]').dataset.alpha);
+  lsPress(trigger, { ...JSON.parse(button.dataset.apply), lora_alpha: alpha });
+});
+watch('value', () => { element.querySelectorAll('[data-along]').forEach((box) => { box.checked = along; }); });
+"""
+    + APPLY
+)
 SIGNS = {"fits": "✓", "close": "!", "misses": "✕", "unknown": "?"}
 
 
@@ -32,7 +47,7 @@ def render(lang: str, asked: Asked) -> str:
         rows = rank_targets_table(recipe, gpu, model, targets, conditions)
         names = [targets_text(row[0].values["target_modules"]) for row in rows]
         heads = [f"{cell.values['r']:,}" for cell in rows[0]]
-        parts.append(_table(lang, "ranks", rows, names, heads, recipe))
+        parts.append(_table(lang, "ranks", rows, names, heads, recipe, _scales(lang, recipe, rows[0])))
     return "".join(parts)
 
 
@@ -40,7 +55,7 @@ def _largest(lang: str, asked: Asked) -> str:
     """The largest of each with the rest as it is; a button sets it."""
     found = largest(asked.recipe, asked.gpu, model=asked.model, **asked.conditions.options)
     items = "".join(
-        _largest_item(lang, name, value, found.room.get(name))
+        _largest_item(lang, name, value, found.room.get(name), asked.recipe)
         for name, value in found.values.items()
         if name != "r" or asked.recipe.has_adapters
     )
@@ -48,17 +63,42 @@ def _largest(lang: str, asked: Asked) -> str:
     return f'<h3>{escape(t(lang, "estimate.largest"))}</h3><dl class="ls-largest">{items}</dl>{note}'
 
 
-def _largest_item(lang: str, name: str, value: Any, room: Room | None) -> str:
+def _largest_item(lang: str, name: str, value: Any, room: Room | None, recipe: Recipe) -> str:
     label = escape(t(lang, f"estimate.largest_{name}"))
     if value is None:
         return f"<div><dt>{label}</dt><dd>{escape(t(lang, 'estimate.largest_none'))}</dd></div>"
     shown = f"{value:,}" if isinstance(value, int) else value
     sizes = {key: human_bytes(getattr(room, f"{key}_bytes")) for key in ("device", "high", "edge")}
     taken = f"<small>{escape(t(lang, 'estimate.largest_takes', **sizes))}</small>"
-    return f"<div><dt>{label}</dt><dd>{_button({name: value}, shown)}{taken}</dd></div>"
+    return f"<div><dt>{label}</dt><dd{_alpha(recipe, {name: value})}>{_button({name: value}, shown)}{taken}</dd></div>"
 
 
-def _table(lang: str, name: str, rows: list[list[Cell]], names: list[str], heads: list[str], recipe: Recipe) -> str:
+def _scales(lang: str, recipe: Recipe, cells: list[Cell]) -> str:
+    """What several ranks at one alpha mean, and the choice that alpha moves along."""
+    low, high = (recipe.replace(r=cell.values["r"]) for cell in (cells[0], cells[-1]))
+    words = {
+        "alpha": f"{recipe.lora_alpha:,}",
+        "low": low.r,
+        "high": high.r,
+        "formula": "alpha/√r" if recipe.use_rslora else "alpha/r",
+    }
+    said = t(lang, "estimate.scale_of_ranks", first=f"{low.scaling:.3g}", last=f"{high.scaling:.3g}", **words)
+    along = t(lang, "estimate.scale_along", scale=f"{recipe.scaling:.3g}")
+    return f'<p class="ls-note">{escape(said)}</p><label class="ls-choice"><input type="checkbox" data-along> {escape(along)}</label>'
+
+
+def _alpha(recipe: Recipe, values: dict[str, Any]) -> str:
+    """An attribute: the alpha that keeps the recipe's scale at the rank of `values`, as near as whole numbers come."""
+    if "r" not in values:
+        return ""
+    ratio, limits = values["r"] / recipe.r, FIELDS["lora_alpha"].limits
+    alpha = round(recipe.lora_alpha * (math.sqrt(ratio) if recipe.use_rslora else ratio))
+    return f' data-alpha="{min(max(alpha, limits["low"]), limits["high"])}"'
+
+
+def _table(
+    lang: str, name: str, rows: list[list[Cell]], names: list[str], heads: list[str], recipe: Recipe, note: str = ""
+) -> str:
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(
         f'<tr><th scope="row">{escape(text)}</th>{"".join(_cell(lang, cell, recipe) for cell in row)}</tr>'
@@ -66,7 +106,7 @@ def _table(lang: str, name: str, rows: list[list[Cell]], names: list[str], heads
     )
     title, corner = escape(t(lang, f"estimate.{name}_title")), escape(t(lang, f"estimate.{name}_corner"))
     return (
-        f'<h3>{title}</h3><div class="ls-scroll" tabindex="0" role="region" aria-label="{title}"><table class="ls-table ls-map"><thead>'
+        f'<h3>{title}</h3>{note}<div class="ls-scroll" tabindex="0" role="region" aria-label="{title}"><table class="ls-table ls-map"><thead>'
         f'<tr><th scope="col">{corner}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
@@ -82,7 +122,7 @@ def _cell(lang: str, cell: Cell, recipe: Recipe) -> str:
     size = made.device_bytes / GIB
     text = f"<span>{SIGNS[verdict]}</span> {size:,.{0 if size >= 100 else 1}f}"
     said = f"{human_bytes(made.device_bytes)}: {t(lang, f'estimate.sign_{verdict}')}"
-    return f'<td class="ls-cell-{verdict}"{" aria-current=true" if own else ""}>{_button(cell.values, text, said, raw=True)}{count}</td>'
+    return f'<td class="ls-cell-{verdict}"{" aria-current=true" if own else ""}{_alpha(recipe, cell.values)}>{_button(cell.values, text, said, raw=True)}{count}</td>'
 
 
 def _button(values: dict[str, Any], text: str, said: str = "", raw: bool = False) -> str:

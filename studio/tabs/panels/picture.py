@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from html import escape
+from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
 from estimator.estimates.estimate import Estimate
 from estimator.estimates.take_away import query
 from estimator.hardware.cards import Gpu
-from estimator.recipe.recipe import Recipe
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio import exact
 from studio.i18n import explain, strings, t
 from studio.tabs.controls import METHODS, method_fields, method_key
 from studio.tabs.estimate_form import START
 from studio.tabs.notices import INSTALL
-from studio.tabs.panels import Asked
+from studio.tabs.panels import Asked, hours
 from studio.widgets.memory_bar import Bar, bars_legend, memory_bars
 
 # The bars are the choice of the method, with the keys of a group of radio buttons. A repaint replaces them: the one that had
@@ -30,7 +32,9 @@ const choose = (radio) => {
 };
 element.addEventListener('click', (event) => {
   const radio = event.target.closest('[role=radio]:not([aria-disabled])');
-  if (radio) choose(radio);
+  if (radio) return choose(radio);
+  const button = event.target.closest('button[data-apply]');
+  if (button) lsPress(trigger, JSON.parse(button.dataset.apply));
 });
 element.addEventListener('keydown', (event) => {
   const all = radios(), now = all.indexOf(event.target);
@@ -54,8 +58,12 @@ watch('value', () => {
 });"""
 
 
-def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False) -> str:
-    """Verdict, counts, bars, reasons. Raises `Problem` for what no method could make good.
+USUAL_SCALE = FIELDS["lora_alpha"].default // FIELDS["r"].default
+"""Alpha over rank as the recipe begins with, and as papers and libraries advise (twice the rank)."""
+
+
+def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False, data: tuple[Any, ...] = ()) -> str:
+    """Verdict, counts, bars, reasons. `data` is what was typed of it (`hours.ASKED`). Raises `Problem` for what no method could make good.
 
     With `traces` there is a worker that can replace approximate figures: the picture then asks for that (`ON_LOAD`), for the
     bars beside the chosen one only of a worker that runs anyway.
@@ -63,7 +71,8 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     bars = bars_of(lang, asked)
     index, choices = index_of(asked), [method_fields(key, asked.recipe.quantization) for key in METHODS]
     chosen = bars[index]
-    verdict = _verdict(lang, bars, index, asked.gpu)
+    lasting = "" if chosen.verdict == "misses" or isinstance(chosen.answer, Problem) else hours.said(lang, asked, *data)
+    verdict = _verdict(lang, bars, index, asked.gpu, lasting)
     glance = f'<div class="ls-glance">{_stale(lang, asked)}{verdict}{memory_bars(lang, bars, index, asked.gpu.name, choices)}</div>'
     beneath = bars_legend(lang, bars, index, asked.gpu.name)
     if asked.refused:  # no address: what is chosen is no recipe
@@ -74,7 +83,7 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     above = f"{_approximate(lang, chosen.answer, traces)}{_counts(lang, asked.recipe, chosen.answer)}"
     return (
         f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{glance}'
-        f'<div class="ls-beneath">{above}{beneath}{_notes(lang, chosen.answer)}</div></article>'
+        f'<div class="ls-beneath">{_again(lasting)}{above}{beneath}{_notes(lang, chosen.answer)}</div></article>'
     )
 
 
@@ -125,8 +134,8 @@ def _answer(asked: Asked, key: str) -> Estimate | Problem:
         return problem
 
 
-def _verdict(lang: str, bars: list[Bar], index: int, gpu: Gpu) -> str:
-    """One sentence; when the chosen method does not fit, a second names those that do."""
+def _verdict(lang: str, bars: list[Bar], index: int, gpu: Gpu, lasting: str) -> str:
+    """One sentence; when the chosen method does not fit, a second names those that do, else it says how long the run is `lasting`."""
     bar = bars[index]
     words = {"gpu": gpu.name, "method": bar.name}
     if isinstance(bar.answer, Problem):
@@ -143,7 +152,13 @@ def _verdict(lang: str, bars: list[Bar], index: int, gpu: Gpu) -> str:
         key = bar.verdict if bar.answer.fits else "close_over"
         text = t(lang, f"estimate.{key}", headroom=human_bytes(bar.answer.headroom_bytes), **words)
         kind, sign = ("ls-good", "✓") if bar.verdict == "fits" else ("ls-warn", "!")
-    return f'<p class="ls-verdict {kind}" role="status">{sign} {escape(text)}</p>'
+    beside = f' <span class="ls-hours">{escape(lasting)}</span>' if lasting else ""
+    return f'<p class="ls-verdict {kind}" role="status">{sign} {escape(text)}{beside}</p>'
+
+
+def _again(lasting: str) -> str:
+    """The hours once more, for narrow screens, where the verdict has no room for them."""
+    return f'<p class="ls-note ls-hours-below">{escape(lasting)}</p>' if lasting else ""
 
 
 def _others(lang: str, bars: list[Bar]) -> str:
@@ -176,7 +191,29 @@ def _counts(lang: str, recipe: Recipe, answer: Estimate) -> str:
     share = f"{answer.trainable_parameters / answer.total_parameters:.3%}"
     words = {"trainable": f"{answer.trainable_parameters:,}", "total": f"{answer.total_parameters:,}", "share": share}
     asked = f"{recipe.model} · {rows_of(lang, recipe)}"
-    return f'<p class="ls-note" id="estimate-counts"><b>{escape(asked)}</b> · {escape(t(lang, "estimate.parameters", **words))}</p>'
+    return (
+        f'<p class="ls-note" id="estimate-counts"><b>{escape(asked)}</b> · {escape(t(lang, "estimate.parameters", **words))}'
+        f"{_scale(lang, recipe)}</p>"
+    )
+
+
+def _scale(lang: str, recipe: Recipe) -> str:
+    """What the update is multiplied by: it moves with the rank while alpha stays. Beside it the alpha that makes it USUAL_SCALE."""
+    if not recipe.has_adapters:
+        return ""
+    said = f" {escape(scale_of(lang, recipe))}"
+    if recipe.use_rslora or recipe.scaling == USUAL_SCALE:
+        return said
+    alpha = USUAL_SCALE * recipe.r
+    take = escape(t(lang, "estimate.scale_take", alpha=f"{alpha:,}"))
+    applied = escape(json.dumps({"lora_alpha": alpha}))
+    return f'{said} <button type="button" class="ls-link-button" data-apply="{applied}">{take}</button>'
+
+
+def scale_of(lang: str, recipe: Recipe) -> str:
+    """`alpha/r = 32/16 = 2`."""
+    words = {"alpha": f"{recipe.lora_alpha:,}", "r": f"{recipe.r:,}", "scale": f"{recipe.scaling:.3g}"}
+    return t(lang, "estimate.scale_rslora" if recipe.use_rslora else "estimate.scale", **words)
 
 
 def _notes(lang: str, answer: Estimate) -> str:
