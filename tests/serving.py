@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 def free_port() -> int:
@@ -24,7 +24,9 @@ def free_port() -> int:
 class Studio:
     """`python -m studio`, started and ended by the test."""
 
-    def __init__(self, home: Path, port: int | None = None, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, home: Path, port: int | None = None, options: tuple[str, ...] = (), checkout: Path | None = None
+    ) -> None:
         self.home, self.port = home, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.started = time.monotonic()
@@ -33,7 +35,7 @@ class Studio:
         # A background shell hands an ignored Ctrl+C down; the page must hear it to end.
         heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
         self.process = subprocess.Popen(
-            command, stdout=self._log, stderr=self._log, env=environment(), preexec_fn=heard
+            command, stdout=self._log, stderr=self._log, env=environment(checkout), cwd=checkout, preexec_fn=heard
         )
 
     def wait(self) -> Studio:
@@ -66,8 +68,10 @@ class Studio:
         self._log.close()
 
 
-def environment() -> dict[str, str]:
-    """This checkout's package from any working directory; no hub."""
-    root = str(Path(__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+CHECKOUT = Path(__file__).parent.parent
+
+
+def environment(checkout: Path | None = None) -> dict[str, str]:
+    """The package of this checkout, or of another one, from any working directory; no hub."""
+    path = os.pathsep.join(filter(None, [str(checkout or CHECKOUT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}

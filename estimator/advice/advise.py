@@ -18,6 +18,7 @@ from estimator.advice.largest import highest, largest_of, longest_tokens
 from estimator.advice.largest import newest_models as newest_of_families
 from estimator.advice.proposals import Advice, Largest, Proposal
 from estimator.core.problems import Problem
+from estimator.core.same import Same
 from estimator.estimates.estimate import Estimate, check, estimate
 from estimator.hardware.cards import Gpu
 from estimator.hardware.machines import machine
@@ -48,7 +49,7 @@ def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: 
     if best.fits and best.is_close:
         stricter = judge.beyond_doubt()
         surest = _cheapest(stricter, tuple(_singles(stricter)))
-    return Advice(judge.start, singles, cheapest, surest, largest_of(judge))
+    return Advice(judge.start, singles, cheapest, surest, functools.partial(largest_of, judge))
 
 
 def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Largest:
@@ -72,10 +73,16 @@ def highest_length(
 
 
 def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str, where: dict[str, Any]) -> Judge:
-    judge = Judge(recipe, gpu, model or open_model(recipe.model), loop, where)
+    judge = _judge_of(Same(recipe), gpu, model or open_model(recipe.model), loop, tuple(where.items()))
     if judge.start.usable_bytes is None:
         raise Problem("gpu.memory_unknown", field="gpu", value=judge.start.gpu)
     return judge
+
+
+@functools.lru_cache(maxsize=4)
+def _judge_of(recipe: Same, gpu: Gpu | str, model: Model, loop: str, where: tuple[tuple[str, Any], ...]) -> Judge:
+    """One for all that is asked of one recipe: what was estimated for the changes serves the largest too."""
+    return Judge(recipe.value, gpu, model, loop, dict(where))
 
 
 class Judge:

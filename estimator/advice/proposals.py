@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -127,7 +128,12 @@ class Advice:
     singles: tuple[Proposal, ...]
     cheapest: Proposal | None
     surest: Proposal | None
-    largest: Largest
+    find_largest: Callable[[], Largest] = field(repr=False, compare=False)
+
+    @functools.cached_property
+    def largest(self) -> Largest:
+        """Looked for when it is asked for: a third of the work."""
+        return self.find_largest()
 
     def to_dict(self) -> dict[str, Any]:
         return {

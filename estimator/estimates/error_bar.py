@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
@@ -54,13 +53,11 @@ def uncertainty(
     components: dict[str, int],
     context: cards.Context,
     paged: int,
-    usable: Any,
     replayed_bytes: int | None,
     slack_bytes: int = 0,
 ) -> Uncertainty:
     """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs. `slack_bytes` of the
     components are a bound (`estimator.parallel.parallel`), which need not be reached."""
-    totals = (Problem("why.total", source=usable.source),) if usable else ()
     around = _around(context)
     padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
     if replayed_bytes:
@@ -70,7 +67,6 @@ def uncertainty(
             Problem("why.replay", low=f"{-below:.0%}", high=f"{above:.0%}"),
             *_of_the_batch(padding, 0),
             around,
-            *totals,
         )
         return Uncertainty(
             round(low) + context.low_bytes + paged, round(high) + padding + context.high_bytes + paged, why
@@ -90,7 +86,6 @@ def uncertainty(
         *_of_the_batch(padding, unlabelled),
         *((Problem("why.gathered", size=human_bytes(slack_bytes)),) if slack_bytes else ()),
         around,
-        *totals,
     )
     return Uncertainty(
         round((static + dynamic - error - unlabelled - slack_bytes) * low) + context.low_bytes + paged,
@@ -103,6 +98,12 @@ def uncertainty(
 def _around(context: cards.Context) -> Problem:
     low, high = human_bytes(context.low_bytes), human_bytes(context.high_bytes)
     return Problem("why.context", low=low, high=high, source=context.source)
+
+
+@functools.lru_cache(maxsize=256)
+def total_of(source: str) -> Problem:
+    """Where what a card has comes from, for a bar on a card."""
+    return Problem("why.total", source=source)
 
 
 def _of_the_batch(padding_bytes: float, unlabelled_bytes: float) -> tuple[Problem, ...]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from estimator.adapters import refusals
 from estimator.adapters.adapters import trainables
 from estimator.core.problems import Problem
+from estimator.core.same import Same
 from estimator.estimates.calibration import Calibration
-from estimator.estimates.error_bar import calibrated, reserved_over_allocated, uncertainty
+from estimator.estimates.error_bar import calibrated, reserved_over_allocated, total_of, uncertainty
 from estimator.estimates.parts import Parts, parts_of
-from estimator.estimates.peaks import Step, largest, run_peaks
+from estimator.estimates.peaks import Step, run_peaks
 from estimator.estimates.peaks_of_several import loads_whole, run_peaks_of_several
 from estimator.estimates.remarks import positions, remarks
 from estimator.estimates.result import Estimate, Source
@@ -138,22 +139,67 @@ def composed(
     where = machine(where) if isinstance(where, Gpu) else where
     usable = where.usable if where else None
     context = context_of(usable)
+    if sharded:
+        context, usable = plan.with_communicator(recipe, context, usable)
+    made_of = (Same(part) for part in (recipe, parts, at, components, sharded))
+    made = _on_any_card(*made_of, replayed_bytes, engine, derive, context)
+    needed = made.largest_peak.device_bytes - context.bytes
+    bar = made.uncertainty
+    whole = loads_whole(recipe, parts, made.source.step, usable and usable.bytes) if sharded else ()
+    return replace(
+        made,
+        uncertainty=replace(bar, why=(*bar.why, total_of(usable.source))) if usable else bar,
+        fits=None if usable is None else needed <= usable.bytes,
+        headroom_bytes=None if usable is None else usable.bytes - needed,
+        usable_bytes=None if usable is None else usable.bytes,
+        gpu=where.gpu.name if where else None,
+        warnings=(*made.warnings, *_of_the_card(where, usable), *(sharded.notes if sharded else ()), *whole),
+        system=where.system if where else None,
+        usable_low_bytes=where.low_bytes if where else None,
+        usable_high_bytes=where.high_bytes if where else None,
+        usable_source=usable.source if usable else None,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _on_any_card(
+    recipe: Same,
+    parts: Same,
+    at: Same,
+    components: Same,
+    sharded: Same,
+    replayed_bytes: int | None,
+    engine: str | None,
+    derive: bool,
+    context: cards.Context,
+) -> Estimate:
+    """What is the same on every card with this context: a ranking asks for it two hundred times."""
+    return _without_card(
+        recipe.value, parts.value, at.value, components.value, sharded.value, replayed_bytes, engine, derive, context
+    )
+
+
+def _without_card(
+    recipe: Recipe,
+    parts: Parts,
+    at: Row | str,
+    components: dict[str, int],
+    sharded: Sharded | None,
+    replayed_bytes: int | None,
+    engine: str | None,
+    derive: bool,
+    context: cards.Context,
+) -> Estimate:
     paged, slack, apart, own = parts.training.paged_bytes, 0, 0, components
     moment, whole = at if isinstance(at, str) else at.moment, parts
     if sharded:
-        context, usable = plan.with_communicator(recipe, context, usable)
         parts, paged, slack = replace(parts, law=sharded.law), sharded.rank.paged_bytes, sharded.slack_bytes
         apart, own = sharded.gathering_bytes, sharded.own_components or components
     allocated = sum(components.values())
     reserved = replayed_bytes or round(sum(own.values()) * reserved_over_allocated(recipe)[1]) + apart
     device_bytes = reserved + context.bytes + paged
     step = Step(device_bytes, moment, (reserved - apart) / sum(own.values()), context.bytes)
-    source = Source(recipe, whole, derive, step, None if isinstance(at, str) else at, sharded)
-    peaks = (
-        run_peaks_of_several(recipe, parts, sharded, source.step) if sharded else run_peaks(recipe, parts, source.step)
-    )
-    needed = largest(peaks).device_bytes - context.bytes
-    made = Estimate(
+    return Estimate(
         total_parameters=parts.model.inventory.total_parameters,
         trainable_parameters=parts.trained.parameters,
         peak_allocated_bytes=allocated,
@@ -162,30 +208,21 @@ def composed(
         components=components,
         peak_moment=moment,
         engine=engine or parts.law.engine,
-        uncertainty=uncertainty(recipe, parts, own, context, paged + apart, usable, replayed_bytes, slack),
-        fits=None if usable is None else needed <= usable.bytes,
-        headroom_bytes=None if usable is None else usable.bytes - needed,
-        usable_bytes=None if usable is None else usable.bytes,
-        gpu=where.gpu.name if where else None,
-        warnings=(),
-        run_peaks=peaks,
-        source=source,
-        system=where.system if where else None,
-        usable_low_bytes=where.low_bytes if where else None,
-        usable_high_bytes=where.high_bytes if where else None,
-        usable_source=usable.source if usable else None,
+        uncertainty=uncertainty(recipe, parts, own, context, paged + apart, replayed_bytes, slack),
+        fits=None,
+        headroom_bytes=None,
+        usable_bytes=None,
+        gpu=None,
+        warnings=tuple(_warnings(recipe, parts, paged)),
+        run_peaks=run_peaks_of_several(recipe, parts, sharded, step) if sharded else run_peaks(recipe, parts, step),
+        source=Source(recipe, whole, derive, step, None if isinstance(at, str) else at, sharded),
         parallel=sharded.plan if sharded else None,
         stands_on=(parts.stands_on or None) if parts.law is whole.law else None,
         versions=parts.model.inventory.versions | parts.law.versions,
     )
-    return replace(
-        made,
-        warnings=tuple(_warnings(recipe, where, parts, usable, paged))
-        + (sharded.notes + loads_whole(recipe, parts, source.step, usable and usable.bytes) if sharded else ()),
-    )
 
 
-def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, paged: int) -> Iterable[Problem]:
+def _warnings(recipe: Recipe, parts: Parts, paged: int) -> Iterable[Problem]:
     for code, params in parts.trained.warnings:
         yield Problem(code, **dict(params))
     yield from parts.model.notes
@@ -199,6 +236,9 @@ def _warnings(recipe: Recipe, where: Machine | None, parts: Parts, usable: Any, 
         yield Problem("estimator.approximate", field="model", value=parts.model.spec.model_type)
     if paged:
         yield Problem("estimator.paged", field="optim", value=f"{paged:,}")
+
+
+def _of_the_card(where: Machine | None, usable: cards.Usable | None) -> Iterable[Problem]:
     if where and usable is None:
         yield Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name)
     if where and where.read_as:

@@ -58,10 +58,12 @@ def all_tensors(recipe: Recipe, parts: Any, loop_name: str) -> tuple[Tensor, ...
 
 def by_unit(all: Iterable[Tensor], size: Callable[[Tensor], int]) -> dict[str, int]:
     """Bytes of each unit: a layer, the embedding, the tail."""
-    units = {EMBEDDING: 0, TAIL: 0}
+    alike: dict[tuple[tuple[str, int], ...], int] = {}  # most tensors stand in all layers
     for tensor in all:
-        each = size(tensor)
-        for unit, count in tensor.units:
+        alike[tensor.units] = alike.get(tensor.units, 0) + size(tensor)
+    units = {EMBEDDING: 0, TAIL: 0}
+    for standing, each in alike.items():
+        for unit, count in standing:
             units[unit] = units.get(unit, 0) + count * each
     return units
 

@@ -45,11 +45,11 @@ class Tensor:
     is_buffer: bool = False
     is_packed: bool = False
 
-    @property
+    @functools.cached_property
     def count(self) -> int:
         return sum(count for _, count in self.units)
 
-    @property
+    @functools.cached_property
     def numel(self) -> int:
         return math.prod(self.shape)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core import home
+from estimator.core.same import Same
 from estimator.hardware.platforms import Platform
 from estimator.law.law import FORMAT, TRL_TILE_TOKENS, Law
 from estimator.law.untraced import no_config, untraced
@@ -33,6 +34,12 @@ ADAPTER_FIELDS = (
 def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> dict[str, Any]:
     """What a law is made for, beside the model. A field that came later is named only where it is not the default, so that
     the laws made before it keep their keys."""
+    return dict(_structure(Same(recipe), loop, platform, batches))
+
+
+@functools.lru_cache(maxsize=16)
+def _structure(same: Same, loop: str, platform: Platform, batches: Batches) -> dict[str, Any]:
+    recipe = same.value
     eager = recipe.attn_implementation == "eager"
     made = {
         "format": FORMAT,
@@ -82,7 +89,13 @@ def _beside(recipe: Recipe, loop: str, batches: Batches) -> dict[str, Any]:
 
 
 def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
-    return hashed(structure(recipe, loop, platform, batches))
+    return _key(Same(recipe), loop, platform, batches)
+
+
+@functools.lru_cache(maxsize=16)
+def _key(same: Same, loop: str, platform: Platform, batches: Batches) -> str:
+    """Of one estimate each law on the shelf asks again."""
+    return hashed(_structure(same, loop, platform, batches))
 
 
 def hashed(structure: dict[str, Any]) -> str:

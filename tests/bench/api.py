@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench.page import REPAINT, p95
+from tests.bench.page import REPAINT, SLIDER, p95
 from tests.chromium import launch
 from tests.serving import Studio
 
@@ -36,7 +36,7 @@ def figures() -> list[dict[str, Any]]:
             asking = threading.Thread(target=lambda: asyncio.run(load.run(studio.port)))
             asking.start()
             while asking.is_alive():
-                moves_ms += page.evaluate(REPAINT, ["#estimate-r input[type=range]", "#estimate-picture", MOVES])
+                moves_ms += page.evaluate(REPAINT, [SLIDER, "#estimate-picture", MOVES])
             asking.join()
         finally:
             studio.stop()
