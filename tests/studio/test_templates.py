@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio.workers import bounds, chat_form, rendering, templates
+from studio.workers import bounds, chat_form, rendering, template_runs
 from studio.workers.templates import Kept, Refused, form_of
 from tests.studio.dataset_helpers import chat
 from tests.studio.template_helpers import FOLDER, OWN, SHIPPED, source, tokenizer
@@ -216,7 +216,7 @@ def test_rows_written_on_another_day_are_byte_equal_where_the_moment_is_kept(nam
     first = tokenizer(name, kept=Kept(datetime(2026, 11, 28, 23, 59)))
     before = [rendering.encode_row(first, row, RECIPE).input_ids for row in ROWS[:2]]
     chat_form.write(tmp_path, first)
-    monkeypatch.setattr(templates, "datetime", _Tomorrow)
+    monkeypatch.setattr(template_runs, "datetime", _Tomorrow)
     later = tokenizer(name, kept=chat_form.read(tmp_path))
     assert [rendering.encode_row(later, row, RECIPE).input_ids for row in ROWS[:2]] == before
     prompt = rendering.prompt_ids(later, ROWS[0]["messages"][:1])
