@@ -28,6 +28,7 @@ ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 BIASES = ("none", "all", "lora_only")
 OPTIMIZERS = tuple(RECORDS)
 """Names of transformers.training_args.OptimizerNames that the estimator knows the states of."""
+EXCESS_LENGTH_STRATEGIES = ("drop", "truncate", "split")
 PACKING_STRATEGIES = ("bfd", "bfd_split", "wrapped")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 # Of PEFT's values, those that need nothing but the weights. Left out: `eva`, `corda` and `lora_ga` run data through the
@@ -137,6 +138,8 @@ class Recipe:
     """Optimizer steps; -1 leaves it to `num_train_epochs`."""
     assistant_only_loss: bool = _field(True)
     """Train on the assistant's turns only; rows of plain text train whole."""
+    excess_length_strategy: str = _field("drop", choices=EXCESS_LENGTH_STRATEGIES)
+    """What becomes of rows longer than `max_length` (Axolotl's name): left out, cut at their end, or split into several examples."""
     seed: int = _field(42, low=0, high=2**32 - 1)
     """Seeds initialisation, data order and dropout."""
 

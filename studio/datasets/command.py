@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
+from studio.datasets.counts import of_file
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
-from studio.datasets.words import problem_text, read_text, reason_text, recognised_text, unused_text
+from studio.datasets.words import (
+    other_shapes_text,
+    problem_text,
+    read_text,
+    reason_text,
+    recognised_text,
+    unused_text,
+)
 from studio.i18n import LANGUAGES, t
 
 SHOWN_DROPPED = 20
@@ -54,6 +62,7 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
         except Problem as problem:
             return {"file": path.name, "problem": problem.to_dict(), "text": problem_text(lang, problem)}
         names = (
+            "read",
             "shape",
             "language",
             "encoding",
@@ -61,6 +70,7 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
             "dropped",
             "changed",
             "reasons",
+            "other_shapes",
             "columns",
             "unused",
             "fingerprint",
@@ -71,11 +81,23 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
 
 def _text(lang: str, info: DatasetInfo) -> str:
     """The page's head and its table of dropped rows, as lines."""
-    counts = " · ".join(f"{getattr(info, key):,} {t(lang, f'dataset.{key}')}" for key in ("kept", "dropped", "changed"))
+    joined = of_file(info).joined
+    counts = " · ".join(
+        f"{count:,} {t(lang, f'dataset.{key}')}"
+        for key, count in (
+            *((key, getattr(info, key)) for key in ("read", "kept", "dropped")),
+            *([("joined", joined)] if joined else []),
+            ("changed", info.changed),
+        )
+    )
     lines = [
         f"{info.file_name}: {recognised_text(lang, info)}",
         f"  {counts}",
-        *(f"  {line}" for line in (read_text(lang, info), unused_text(lang, info)) if line),
+        *(
+            f"  {line}"
+            for line in (other_shapes_text(lang, info), read_text(lang, info), unused_text(lang, info))
+            if line
+        ),
     ]
     for one in info.dropped_rows(SHOWN_DROPPED):
         lines.append("  " + t(lang, "dataset.first_reason", row=f"{one['row']:,}", reason=reason_text(lang, one)))

@@ -22,6 +22,7 @@ from studio.storage import storage_problem, storage_problems, sync, write_json
 
 NAME_LIMIT_CHARACTERS = 120
 UNUSED_NAMES = 100
+OTHER_SHAPE = "other_shape"
 _PLAIN = {"role", "content"}
 _AS_IS = json.JSONEncoder(ensure_ascii=False).encode
 _SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
@@ -47,9 +48,10 @@ class Draft:
 
     def __init__(self, folder: Path, final: Path) -> None:
         self.folder, self.final = folder, final
-        self.kept = self.changed = self.text_bytes = 0
+        self.read = self.kept = self.changed = self.text_bytes = 0
         self.reasons: Counter[str] = Counter()
         self.unused: Counter[str] = Counter()
+        self.other_shapes: Counter[str] = Counter()
         self.stop: Callable[[], None] = lambda: None
         """Called at every row read back or moved; raises where the reading was cancelled."""
         self._hash, self._language = hashlib.sha256(), LanguageGuess()
@@ -89,6 +91,8 @@ class Draft:
         """Record a row that is left out."""
         self._write(self._dropped, _AS_IS({"row": row, "reason": reason, "params": cleaned(params)}) + "\n")
         self.reasons[reason] += 1
+        if reason == OTHER_SHAPE:
+            self.other_shapes[params["shape"]] += 1
 
     def _write(self, file: Any, line: str) -> None:
         """Once a row: `storage_problems` as a context would cost as much as the writing."""
@@ -105,26 +109,43 @@ class Draft:
         is_full = len(self.unused) >= UNUSED_NAMES
         self.unused.update({name.partition(".")[0] if is_full and name not in self.unused else name for name in names})
 
-    def finish(
+    def finish(self, **described: Any) -> Path:
+        """`finishing` to its end."""
+        events = self.finishing(**described)
+        while True:
+            try:
+                next(events)
+            except StopIteration as stop:
+                return stop.value
+
+    def finishing(
         self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int,
         columns: dict[str, str] | None = None,
-    ) -> Path:  # fmt: skip
-        """Split, describe, and rename into place. The dataset exists from the moment of the rename, whole."""
+    ) -> Iterator[dict[str, Any]]:  # fmt: skip
+        """Split, describe, and rename into place; returns the folder. The dataset exists from the moment of the rename, whole.
+
+        Yields `{"phase": "storing" or "syncing", "share"}`.
+        """
         with storage_problems(self.folder.parent):
             self._rows.close()
             self._dropped.close()
             chosen = eval_rows(self.kept, eval_share, seed)
-            self._split(chosen)
+            for done in self._split(chosen):
+                yield {"phase": "storing", "share": done / self.kept}
             meta = {
                 "name": safe_name(name), "created": time.time(), "shape": shape, "file_name": safe_name(file_name),
-                "encoding": encoding, "kept": self.kept, "dropped": self.dropped, "changed": self.changed,
-                "train_rows": self.kept - len(chosen), "eval_rows": len(chosen), "language": self._language.result(),
-                "fingerprint": self._hash.hexdigest(), "eval_share": eval_share, "seed": seed,
-                "reasons": dict(self.reasons), "columns": cleaned(columns or {}), "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
+                "encoding": encoding, "read": self.read or self.kept + self.dropped, "kept": self.kept,
+                "dropped": self.dropped, "changed": self.changed, "train_rows": self.kept - len(chosen),
+                "eval_rows": len(chosen), "language": self._language.result(), "fingerprint": self._hash.hexdigest(),
+                "eval_share": eval_share, "seed": seed, "reasons": dict(self.reasons),
+                "other_shapes": dict(self.other_shapes), "columns": cleaned(columns or {}),
+                "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
             }  # fmt: skip
             write_json(self.folder / "meta.json", meta)
+            yield {"phase": "syncing", "share": None}
             for file in self.folder.iterdir():
                 sync(file)
+            self.stop()
             self.folder.rename(self.final)
             sync(self.final.parent)
         return self.final
@@ -145,7 +166,8 @@ class Draft:
         with (self.folder / "dropped.jsonl").open(encoding="utf-8") as file:
             return [json.loads(line) for line in itertools.islice(file, limit)]
 
-    def _split(self, chosen: set[int]) -> None:
+    def _split(self, chosen: set[int]) -> Iterator[int]:
+        """Yields how many rows are done."""
         source, train, evaluation = (self.folder / f"{part}.jsonl" for part in ("rows", "train", "eval"))
         if not chosen:
             source.rename(train)
@@ -155,6 +177,7 @@ class Draft:
             for index, line in enumerate(lines):
                 self.stop()
                 (to_eval if index in chosen else to_train).write(line)
+                yield index + 1
         source.unlink()
 
 

@@ -13,6 +13,7 @@ from estimator.core.problems import Problem
 from studio.datasets.columns import COLUMNS, columns_of
 from studio.datasets.draft import Draft
 from studio.datasets.formats import columns_read, label_is_class, normalise, recognise
+from studio.datasets.other_shapes import OtherShapes
 from studio.datasets.reading import RowError, Source, open_source, read
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.text import cleaned
@@ -35,14 +36,14 @@ def ingest(
     *,
     eval_share: float = 0.1,
     seed: int = 42,
-    check: Callable[[Draft, str], Iterator[int]] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, Any]]:
-    """Yield progress (`{"read", "kept", "dropped"}`, share of the file and rows); the generator returns `DatasetInfo`.
+    """Yield progress (`{"phase", "share", "read", "kept", "dropped"}`: what is done, how far that is, the share of the file
+    that has been read, rows); the generator returns `DatasetInfo`.
 
-    `check(draft, file)` may refuse the whole (all rows too long, say) before anything is stored; it yields how many rows it
-    has looked at, which comes along as `counted`. Raises `Problem`
-    (`dataset.*`, `storage.*`), after which nothing has changed.
+    Phases are `reading`, `joining` (of messages, a row each), `storing`, and `syncing`, which has no share: the disk says nothing.
+    How long rows are is no matter of the file: a base's tokenizer says that, once they are stored. Raises `Problem` (`dataset.*`,
+    `storage.*`), after which nothing has changed.
     """
     low, high = EVAL_SHARE_LIMITS
     if isinstance(eval_share, bool) or not isinstance(eval_share, (int, float)) or not low <= eval_share <= high:
@@ -57,26 +58,30 @@ def ingest(
     store.sweep()
     with store.draft() as draft, storage_problems(store.root), _clean_problems():
         draft.stop = stop
-        shape, columns = yield from _fill(draft, _guarded(read(source), source), source)
+        filling = _Filling(draft, source)
+        yield from filling.fill()
         if not draft.kept:
             first = next(iter(draft.dropped_so_far(1)))
             raise Problem("dataset.none_left", file=source.name, dropped=draft.dropped, **first)
-        if check:
-            counts = {"read": 1.0, "kept": draft.kept, "dropped": draft.dropped}
-            yield from _now_and_then({**counts, "counted": counted} for counted in check(draft, source.name))
-        folder = draft.finish(
-            name=source.name, shape=shape, file_name=source.name, encoding=source.encoding,
-            eval_share=float(eval_share), seed=seed, columns=columns,
-        )  # fmt: skip
+        counts = {"kept": draft.kept, "dropped": draft.dropped}
+        folder = yield from _now_and_then(counts, draft.finishing(
+            name=source.name, shape=filling.shape, file_name=source.name, encoding=source.encoding,
+            eval_share=float(eval_share), seed=seed, columns=filling.columns_read(),
+        ))  # fmt: skip
     return store.get(folder.name)
 
 
-def _now_and_then(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    reported = 0.0
-    for event in events:
-        if time.monotonic() - reported > PROGRESS_SECONDS:
-            reported = time.monotonic()
-            yield event
+def _now_and_then(counts: dict[str, int], events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Events that come thick, four a second, and each change of phase; returns what `events` returns."""
+    reported, phase = 0.0, None
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as stop:
+            return stop.value
+        if time.monotonic() - reported > PROGRESS_SECONDS or event["phase"] != phase:
+            reported, phase = time.monotonic(), event["phase"]
+            yield {**event, "read": 1.0, **counts}
 
 
 @contextlib.contextmanager
@@ -104,51 +109,77 @@ def _guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[
         raise Problem("dataset.unread_row", file=source.name, row=number + 1, detail=detail) from error
 
 
-def _fill(draft: Draft, rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[dict[str, Any]]:
-    """Normalise row after row into the draft; returns the file's shape and which columns were read as what."""
-    peeked = list(itertools.islice(rows, PEEK_ROWS))
-    shape, typical = _shape(source, peeked)
-    columns = columns_of(typical)
-    rows = itertools.chain(peeked, rows)
-    reader = shape
-    if shape == "threads":
-        rows, reader = _joined(draft, rows, columns, source), "openai"
-    reported = 0.0
-    for number, value in rows:
-        draft.stop()
+class _Filling:
+    """A file's rows on their way into a draft, each by the shape of the file."""
+
+    def __init__(self, draft: Draft, source: Source) -> None:
+        self.draft, self.source = draft, source
+        rows = _guarded(read(source), source)
+        peeked = list(itertools.islice(rows, PEEK_ROWS))
+        self.shape, self.typical = _shape(source, peeked)
+        self.columns = columns_of(self.typical)
+        self.others = OtherShapes(self.shape, self.columns, is_class=_label_is_class(self.shape, self.columns, peeked))
+        self.rows = itertools.chain(peeked, rows)
+        self.phase = "reading"
+
+    def columns_read(self) -> dict[str, str]:
+        """Which column was read as what."""
+        return columns_read(self.shape, self.typical)
+
+    def fill(self) -> Iterator[dict[str, Any]]:
+        """Normalise row after row; yields progress."""
+        joins = self.shape == "threads"
+        reader = "openai" if joins else self.shape
+        reported = time.monotonic()
+        for number, value in (yield from self._joined()) if joins else self.rows:
+            self.draft.stop()
+            self.draft.read += not joins
+            self._take(reader, number, value)
+            _check_size(self.draft.text_bytes, self.source, number)
+            if time.monotonic() - reported > PROGRESS_SECONDS:
+                reported = time.monotonic()
+                yield self._event()
+
+    def _take(self, reader: str, number: int, value: Any) -> None:
         unused: set[str] = set()
         try:
             if isinstance(value, RowError):
                 raise value
-            content, changed = normalise(reader, value, columns, unused)
+            self.others.check(value)
+            content, changed = normalise(reader, value, self.columns, unused)
         except RowError as error:
-            draft.drop(number, error.reason, **error.params)
+            error = self.others.instead(value, error)
+            self.draft.drop(number, error.reason, **error.params)
         except RecursionError:
-            draft.drop(number, "deep", column=", ".join(map(str, value))[:80])
+            self.draft.drop(number, "deep", column=", ".join(map(str, value))[:80])
         except Exception as error:  # a value nobody thought of costs its row, not the file
-            draft.drop(number, "unread", detail=f"{type(error).__name__}: {error}"[:160])
+            self.draft.drop(number, "unread", detail=f"{type(error).__name__}: {error}"[:160])
         else:
-            draft.keep({**content, "row": number}, changed)
-        draft.leave(unused)
-        _check_size(draft.text_bytes, source, number)
-        if time.monotonic() - reported > PROGRESS_SECONDS:
-            reported = time.monotonic()
-            yield {"read": source.progress, "kept": draft.kept, "dropped": draft.dropped}
-    return shape, columns_read(shape, typical)
+            self.draft.keep({**content, "row": number}, changed)
+        self.draft.leave(unused)
 
+    def _event(self) -> dict[str, Any]:
+        done = {"kept": self.draft.kept, "dropped": self.draft.dropped}
+        read = self.source.progress
+        return {"phase": self.phase, "share": read if self.phase == "reading" else None, "read": read, **done}
 
-def _joined(
-    draft: Draft, rows: Iterator[tuple[int, Any]], columns: dict[str, str], source: Source
-) -> Iterator[tuple[int, Any]]:
-    """Conversations of a file with one message a row, which has to be read to its end first."""
-    threads = Threads(columns)
-    for number, value in rows:
-        draft.stop()
-        threads.add(number, value)
-        _check_size(threads.characters, source, number)
-    for unused in threads.unused.values():
-        draft.leave(unused)
-    yield from threads.conversations()
+    def _joined(self) -> Iterator[Any]:
+        """Yields progress; returns the conversations of a file with one message a row, which has to be read to its end first."""
+        threads = Threads(self.columns)
+        reported = time.monotonic()
+        for number, value in self.rows:
+            self.draft.stop()
+            self.draft.read += 1
+            threads.add(number, value)
+            _check_size(threads.characters, self.source, number)
+            if time.monotonic() - reported > PROGRESS_SECONDS:
+                reported = time.monotonic()
+                yield self._event()
+        for unused in threads.unused.values():
+            self.draft.leave(unused)
+        self.phase = "joining"
+        yield self._event()
+        return threads.conversations()
 
 
 def _check_size(text_bytes: int, source: Source, row: int) -> None:
@@ -167,11 +198,7 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
     found.sort(key=lambda one: one[0] not in ("preference", "unpaired"))
     for shape, number, value in found[:1]:
         columns = columns_of(value)
-        if (
-            shape == "unpaired"
-            and "verdict" not in columns
-            and label_is_class([one.get(columns["label"]) for _, one in objects])
-        ):
+        if shape == "unpaired" and _label_is_class(shape, columns, objects):
             shape = recognise({name: inner for name, inner in value.items() if name != columns["label"]})
         if shape == "text":
             _check_text(source, number, value, columns)
@@ -191,6 +218,13 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
             needed = " / ".join(COLUMNS[lack][:4])
             raise Problem("dataset.missing_column", file=source.name, row=number, found=names, needed=needed)
     raise Problem("dataset.unknown_columns", file=source.name, row=number, found=names)
+
+
+def _label_is_class(shape: str, columns: dict[str, str], rows: list[tuple[int, Any]]) -> bool:
+    """Whether a `label` beside the answers is a class, by the first rows."""
+    if shape == "preference" or "label" not in columns or "verdict" in columns:
+        return False
+    return label_is_class([one.get(columns["label"]) for _, one in rows if isinstance(one, dict)])
 
 
 def _recognised(row: dict[str, Any]) -> str | None:

@@ -73,6 +73,10 @@ class DatasetInfo:
     folder: Path
     columns: dict[str, str] = field(default_factory=dict)
     """Which column of the user's file was read as what: `{"instruction": "content", "output": "summary"}`."""
+    read: int = 0
+    """Rows of the user's file; 0 where an older version did not count them."""
+    other_shapes: dict[str, int] = field(default_factory=dict)
+    """Of the dropped rows those that have another shape than the file, by what they are."""
     unused: dict[str, int] = field(default_factory=dict)
     """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have them."""
 

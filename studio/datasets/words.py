@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.datasets.store import DatasetInfo
+from studio.datasets.counts import Counts
+from studio.datasets.store import SHAPES, DatasetInfo
 from studio.i18n import explain, strings, t
 
 CAUSES = ("single_quotes", "python_words", "line_break", "comma")
@@ -23,6 +24,10 @@ def reason_text(lang: str, dropped: dict[str, Any]) -> str:
     """`{"reason", "params"}` as half a sentence; numbers get thousands separators."""
     params = {key: f"{value:,}" if isinstance(value, int) else value for key, value in dropped["params"].items()}
     key = f"dataset.reason_{dropped['reason']}"
+    if dropped["reason"] == "other_shape":
+        params = {
+            name: t(lang, f"dataset.shape_{shape}") if shape in SHAPES else shape for name, shape in params.items()
+        }
     return t(lang, key, **params) if key in strings(lang) else str(dropped["reason"])  # another version's
 
 
@@ -49,9 +54,43 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
     return t(lang, "dataset.recognised", shape=shape, language=language, format=file_format)
 
 
-def split_text(lang: str, info: DatasetInfo) -> str:
-    key = "dataset.split" if info.eval_rows else "dataset.split_none"
-    return t(lang, key, train=f"{info.train_rows:,}", eval=f"{info.eval_rows:,}")
+def split_text(lang: str, counts: Counts) -> str:
+    """`60 rows read; 54 for training, 6 for validation`."""
+    key = "dataset.split" if counts.eval else "dataset.split_none"
+    names = ("read", "train", "eval")
+    said = t(lang, key, **{name: about(lang, getattr(counts, name), counts.exact or name == "read") for name in names})
+    return said + (t(lang, "dataset.split_joined", joined=f"{counts.joined:,}") if counts.joined else "")
+
+
+def about(lang: str, count: int, exact: bool) -> str:
+    """A count, and a word where it comes from a sample."""
+    return f"{count:,}" if exact else t(lang, "dataset.about", count=f"{count:,}")
+
+
+def other_shapes_text(lang: str, info: DatasetInfo) -> str:
+    """What rows of another shape than the file's there are, and that they are left out; empty without any."""
+    words = [
+        t(lang, "dataset.other_shape_one", shape=t(lang, f"dataset.shape_{shape}"), rows=f"{rows:,}")
+        for shape, rows in sorted(info.other_shapes.items(), key=lambda one: -one[1])
+        if shape in SHAPES
+    ]
+    if not words:
+        return ""
+    first = next((f"{one['row']:,}" for one in info.dropped_rows(1_000) if one["reason"] == "other_shape"), "?")
+    own = t(lang, f"dataset.shape_{info.shape}")
+    return t(lang, "dataset.other_shapes", shape=own, others=_joined(lang, words), first=first)
+
+
+def numbers_text(lang: str, numbers: list[int]) -> str:
+    """`1–3, 5, 6`: numbers in their order, runs of three and more by their ends."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    said = [[f"{run[0]:,}–{run[-1]:,}"] if len(run) > 2 else [f"{one:,}" for one in run] for run in runs]
+    return _joined(lang, [word for words in said for word in words])
 
 
 def read_text(lang: str, info: DatasetInfo) -> str:

@@ -21,6 +21,10 @@ LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 
 """How many calls of each kind that may take long are at work at a time; more wait in the queue of their kind, without a thread."""
 
 
+FITTING = ("max_length", "excess_length_strategy")
+"""The recipe fields that say how rows are made to fit."""
+
+
 def long(kind: str) -> dict[str, Any]:
     """Options of a listener whose handler may take long. Functions of one kind share its limit."""
     return {"concurrency_id": kind, "concurrency_limit": LONG[kind]}
@@ -47,6 +51,9 @@ class Shared:
     """`gr.State` with the name of the card that the recipe was estimated for, or None; Estimate writes it, Train names it."""
     dataset: Any = None
     """`gr.State` with the id of the dataset last opened: Dataset writes it, Train preselects it on change."""
+    fitting: Any = None
+    """`gr.State` with the recipe fields that say how rows are made to fit, once chosen: Dataset writes it, Train takes it over on
+    change."""
     run: Any = None
     """`gr.State` with the id of the run last opened: Train and Runs write it, Chat and Runs preselect it."""
 

@@ -62,6 +62,9 @@ def control(name: str, value: Any = None, **options: Any) -> gr.components.Compo
     if name == "method":
         choices = [(marker(f"recipe.method_{key}"), key) for key in METHODS]
         return gr.Radio(choices, value="nf4" if value == "qlora" else value, **words, **options)
+    if name == "excess_length_strategy":
+        choices = [(marker(f"recipe.excess_{key}"), key) for key in known.limits["choices"]]
+        return gr.Radio(choices, value=value, **words, **options)
     if name == "quantization":
         return gr.Dropdown(list(FOUR_BIT), value=value, **words, **options)
     if name == "target_modules":

@@ -6,7 +6,7 @@ nothing: the dataset shown before stays.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from studio.datasets.words import problem_text
 from studio.i18n import LANGUAGES, explain, language, marker, strings, t
 from studio.models import EMBEDDED_ID, base_name
 from studio.security import from_this_machine
-from studio.tabs import Shared, can_train, long
+from studio.tabs import FITTING, Shared, can_train, long
 from studio.tabs.controls import base_choices, control
 from studio.tabs.dataset_page import (
     ROWS_A_PAGE,
@@ -29,6 +29,7 @@ from studio.tabs.dataset_page import (
     deleted_html,
     head,
     picture,
+    picture_in_characters,
     stored_choices,
     trouble_html,
     waiting,
@@ -39,6 +40,8 @@ from studio.uploaded import discard, sweep
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256
+READ_BY = ("max_length", "excess_length_strategy", "assistant_only_loss")
+"""Recipe fields that decide how rows are read."""
 PROGRESS_SECONDS = 0.5
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -79,6 +82,7 @@ def _left_column() -> dict[str, Any]:
     base = {"label": marker("dataset.base"), "info": marker("dataset.base_help"), "elem_id": "dataset-base"}
     parts["model"] = gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **base)
     parts["max_length"] = control("max_length", MAX_LENGTH, elem_id="dataset-max_length")
+    parts["excess_length_strategy"] = control("excess_length_strategy", elem_id="dataset-excess_length_strategy")
     parts["assistant_only_loss"] = control("assistant_only_loss", elem_id="dataset-assistant_only_loss")
     return parts
 
@@ -113,7 +117,12 @@ def _right_column() -> dict[str, Any]:
         parts["progress"] = gr.HTML(elem_id="dataset-progress")
         parts["cancel"] = gr.Button(marker("dataset.cancel"), variant="stop", size="md", elem_id="dataset-cancel")
     parts["timer"] = gr.Timer(PROGRESS_SECONDS, active=False)
+    with gr.Column(visible=False) as parts["measuring"]:
+        parts["measured"] = gr.HTML(elem_id="dataset-measured")
+        parts["stop"] = gr.Button(marker("dataset.stop"), variant="stop", size="md", elem_id="dataset-stop")
+    parts["clock"] = gr.Timer(PROGRESS_SECONDS, active=False)
     parts["head"] = gr.HTML(elem_id="dataset-summary")
+    parts["excess"] = gr.HTML(elem_id="dataset-excess")
     parts["dropped"] = gr.HTML(elem_id="dataset-dropped")
     parts["rows"] = gr.HTML(elem_id="dataset-rows")
     with gr.Row(elem_classes="ls-pager", visible=False) as parts["pager"]:
@@ -127,11 +136,12 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     """A file or a sample into the store. A plain function: it goes on when the page is closed."""
     readings = Reading()
 
-    def take(request: gr.Request, path: str | Path, *settings: Any) -> tuple[Any, ...]:
+    def take(request: gr.Request, path: str | Path, percent: Any) -> tuple[Any, ...]:
         lang, file, session = language(request), Path(path).name, request.session_hash
         try:
-            params = _ingest_params(request, *settings)
-            stream = shared.data_worker.stream("ingest", beat_seconds=BEAT_SECONDS, path=str(path), name=file, **params)
+            stream = shared.data_worker.stream(
+                "ingest", beat_seconds=BEAT_SECONDS, path=str(path), name=file, eval_share=_share(percent)
+            )
             info = readings.follow(session, stream, file)
         except Problem as problem:
             return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list())), gr.skip(), None
@@ -141,12 +151,12 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         return "", info["id"], None
 
     # Gradio hands in `request` by position only.
-    def upload(request: gr.Request, path, share, model, limit, answers):
-        return take(request, path, share, model, limit, answers) if path else (gr.skip(),) * 3
+    def upload(request: gr.Request, path: Any, percent: Any) -> tuple[Any, ...]:
+        return take(request, path, percent) if path else (gr.skip(),) * 3
 
-    def use(request: gr.Request, id, share, model, limit, answers):
+    def use(request: gr.Request, id: Any, percent: Any) -> tuple[Any, ...]:
         try:
-            return take(request, sample(id).path, share, model, limit, answers)
+            return take(request, sample(id).path, percent)
         except Problem as problem:
             lang = language(request)
             return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip()
@@ -177,28 +187,20 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
 
     left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
     _page().load(None, None, None, js=OVERSIZE_JS, api_visibility="private")
-    settings = [left["share"], left["model"], left["max_length"], left["assistant_only_loss"]]
     outputs = [right["trouble"], shared.dataset, left["file"]]
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
     for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
         started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
-        done = started.then(handler, [left[source], *settings], outputs, **long("ingest"), **QUIET)
+        done = started.then(handler, [left[source], left["share"]], outputs, **long("ingest"), **QUIET)
         done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
     timer.tick(tick, None, progress, queue=False, **QUIET)
     right["cancel"].click(cancel, None, None, queue=False, **QUIET)
 
 
-def _ingest_params(
-    request: gr.Request, percent: Any, model: Any, max_length: Any, assistant_only_loss: Any
-) -> dict[str, Any]:
-    """The form's values as the worker takes them; what is not a number goes on as it is and is refused there. A base that is not
-    for who asks is no fault of the data; the preview says so."""
+def _share(percent: Any) -> Any:
+    """Percent as the worker takes it; what is no number goes on as it is and is refused there."""
     is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
-    share = percent / 100 if is_number and abs(percent) < 1e6 else percent
-    params = {"eval_share": share, "max_length": max_length, "assistant_only_loss": assistant_only_loss}
-    with contextlib.suppress(Problem):
-        params["model"] = base_name(model, from_this_machine(request))
-    return params
+    return percent / 100 if is_number and abs(percent) < 1e6 else percent
 
 
 def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -251,15 +253,19 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
 
     The worker takes seconds and memory to start, so nothing asks it before the tab has been opened once.
     """
-    opened, offset = gr.State(False), gr.State(0)
-    settings = [left["stored"], left["model"], left["max_length"], left["assistant_only_loss"], offset]
-    outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "lengths")]
+    opened, offset, measuring = gr.State(False), gr.State(0), Reading()
+    settings = [left[name] for name in ("stored", "model", *READ_BY)] + [offset]
+    outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "excess", "lengths")]
     unchanged = (gr.skip(),) * len(outputs)
 
     def nothing(lang: str, id: str | None) -> tuple[Any, ...]:
         shown = shared.datasets.damaged().get(str(id))
         said = problem_html(t(lang, "dataset.damaged", reason=explain(lang, shown))) if shown else head(lang, None)
-        return said, "", "", gr.Row(visible=False), gr.skip(), gr.skip(), ""
+        return only(said)
+
+    def only(summary: str, rows: str = "") -> tuple[Any, ...]:
+        """Where there are no rows to show: what is said in place of the summary, and of the rows."""
+        return summary, "", rows, gr.Row(visible=False), gr.skip(), gr.skip(), "", ""
 
     def first(request: gr.Request, is_open: bool, id: str | None) -> tuple[Any, ...]:
         """What needs no tokens; the worker starts meanwhile."""
@@ -268,21 +274,61 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
             shared.data_worker.start()
         if info is None:
             return nothing(lang, id)
-        return head(lang, info), "", waiting(lang), gr.Row(visible=False), gr.skip(), gr.skip(), ""
+        return only(head(lang, info), waiting(lang))
 
-    def look(request: gr.Request, is_open: bool, id, model, max_length, assistant_only, at) -> tuple[Any, ...]:
+    def look(request: gr.Request, is_open: bool, id, model, *how_and_where) -> tuple[Any, ...]:
         """Everything, as the model chosen reads it."""
         lang, info = language(request), _info(shared, id)
         if info is None or not is_open:
             return unchanged if info else nothing(lang, id)
-        what = {"dataset_id": info.id, "max_length": max_length, "assistant_only_loss": assistant_only}
+        *how, at = how_and_where
+        where = {"dataset_id": info.id, "offset": at, "count": ROWS_A_PAGE}
+        recipe = dict(zip(READ_BY, how, strict=True))
         try:
-            what["model"] = base_name(model, from_this_machine(request))
-            seen = shared.data_worker.call("preview", **what, offset=at, count=ROWS_A_PAGE)
+            recipe["model"] = base_name(model, from_this_machine(request))
+            seen = asked(request, info, "preview", **where, **recipe)
+            return picture(lang, info, seen, recipe["max_length"])
         except Problem as problem:
-            trouble = trouble_html(lang, problem_text(lang, problem), kept=False)
-            return head(lang, info), "", trouble, gr.Row(visible=False), gr.skip(), gr.skip(), ""
-        return picture(lang, info, seen, max_length)
+            said = problem_text(lang, problem)
+            if problem.field != "model":
+                return only(head(lang, info), trouble_html(lang, said, kept=False))
+        try:
+            return picture_in_characters(lang, info, asked(request, info, "characters", **where), said)
+        except Problem as problem:
+            return only(head(lang, info), trouble_html(lang, problem_text(lang, problem), kept=False))
+
+    def asked(request: gr.Request, info: Any, method: str, **params: Any) -> dict[str, Any]:
+        """The worker's answer, which can be stopped from the page."""
+        session = request.session_hash
+        measuring.begin(session, info.file_name)
+        try:
+            stream = shared.data_worker.stream(method, beat_seconds=BEAT_SECONDS, **params)
+            return measuring.follow(session, stream, info.file_name)
+        except Problem as problem:
+            if problem.code == "dataset.cancelled":
+                raise Problem("dataset.measuring_stopped", file=info.file_name) from problem
+            raise
+        finally:
+            measuring.end(session)
+
+    def begun(is_open: bool, id: str | None) -> Any:
+        return gr.Timer(active=bool(is_open and id))
+
+    def tick(request: gr.Request) -> tuple[Any, str]:
+        """While rows are measured. What is done before the first tick is not worth a bar."""
+        html = measuring.html(request.session_hash, language(request))
+        return gr.Column(visible=bool(html)), html
+
+    def ended(request: gr.Request) -> tuple[Any, str, Any]:
+        shown, html = tick(request)
+        return shown, html, gr.Timer(active=bool(html))
+
+    def stop(request: gr.Request) -> None:
+        measuring.cancel(request.session_hash)
+
+    def fit(*chosen: Any) -> dict[str, Any]:
+        """How rows are made to fit is the run's to know: the Train tab takes it over."""
+        return dict(zip(FITTING, chosen, strict=True))
 
     def is_addressed(request: gr.Request) -> bool:
         return request.query_params.get("tab") == "dataset"
@@ -295,16 +341,26 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         **long("preview"),
         **QUIET,
     }
+    clock = right["clock"]
+    bar = [right["measuring"], right["measured"]]
+
+    def seen_after(event: Any) -> None:
+        """The rows anew, under a bar."""
+        timed = event(begun, [opened, left["stored"]], clock, queue=False, **QUIET)
+        timed.then(look, **full).then(ended, None, [*bar, clock], queue=False, **QUIET)
+
+    clock.tick(tick, None, bar, queue=False, **QUIET)
+    right["stop"].click(stop, None, None, queue=False, **QUIET)
     _page().load(first, **quick)
     _page().load(is_addressed, None, opened, queue=False, **QUIET)
     shared.tab["dataset"].select(lambda: True, None, opened, queue=False, **QUIET)
-    opened.change(first, **quick).then(look, **full)
-    left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then(look, **full)
-    gr.on([left["model"].change, left["max_length"].change, left["assistant_only_loss"].change], look, **full)
-    right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then(look, **full)
-    right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then(
-        look, **full
-    )
+    seen_after(opened.change(first, **quick).then)
+    seen_after(left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then)
+    seen_after(functools.partial(gr.on, [left[name].change for name in ("model", *READ_BY)]))
+    seen_after(right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then)
+    seen_after(right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then)
+    fitting = [left[name] for name in FITTING]
+    left["excess_length_strategy"].input(fit, fitting, shared.fitting, queue=False, **QUIET)
 
 
 def _info(shared: Shared, id: str | None) -> Any:

@@ -9,11 +9,24 @@ from typing import Any
 import gradio as gr
 
 from estimator.core.problems import Problem
+from studio.datasets.counts import of_preview
 from studio.datasets.store import DatasetInfo
-from studio.datasets.words import read_text, reason_text, recognised_text, split_text, unused_text
+from studio.datasets.words import (
+    about,
+    numbers_text,
+    other_shapes_text,
+    read_text,
+    reason_text,
+    recognised_text,
+    split_text,
+    unused_text,
+)
 from studio.i18n import t
 from studio.tabs.notices import problem_html
+from studio.widgets import characters
+from studio.widgets.excess import excess
 from studio.widgets.length_histogram import length_histogram
+from studio.widgets.run_view import duration
 from studio.widgets.token_mask import legend, token_mask
 
 ROWS_A_PAGE = 5
@@ -43,16 +56,30 @@ def deleted_html(lang: str, key: str, name: str) -> str:
     return f'<p class="ls-good" role="status">✓ {escape(t(lang, f"dataset.{key}", name=name))}</p>'
 
 
-def reading(lang: str, file: str, event: dict[str, Any] | None) -> str:
-    """How far a file has been read; `event` is what the worker last said."""
+STEPS = {"reading": 1, "joining": 1, "storing": 2, "syncing": 2, "tokenizing": 3}
+"""Phases of the work, by the step that a reader counts."""
+
+
+def share_of(event: dict[str, Any]) -> float | None:
+    """How far a phase is, 0 to 1; None where nothing says it."""
+    return event["done"] / max(1, event["of"]) if event["phase"] == "tokenizing" else event["share"]
+
+
+def reading(lang: str, file: str, event: dict[str, Any] | None, seconds_left: float | None = None) -> str:
+    """What is being done with a file and how far that is; `event` is what the worker last said."""
     if event is None:
         return waiting(lang, "starting", file)
-    share, counts = round(100 * event["read"]), {key: f"{event[key]:,}" for key in ("kept", "dropped")}
-    text = escape(t(lang, "dataset.reading", file=file, share=share, **counts))
-    if "counted" in event:
-        share = round(100 * event["counted"] / max(1, event["kept"]))
-        text = escape(t(lang, "dataset.counting", file=file, counted=f"{event['counted']:,}", kept=counts["kept"]))
-    return f'<div class="ls-reading" role="status"><p>{text}</p><progress max="100" value="{share}"></progress></div>'
+    phase, share = event["phase"], share_of(event)
+    counts = {key: f"{event[key]:,}" for key in ("kept", "dropped", "done", "of") if key in event}
+    percent = "" if share is None else f"{int(100 * share)}"
+    said = [
+        t(lang, "dataset.step", step=STEPS[phase]),
+        t(lang, f"dataset.phase_{phase}", file=file, share=percent, **counts),
+    ]
+    said += [] if seconds_left is None else [t(lang, "dataset.time_left", left=duration(lang, seconds_left))]
+    value = f' value="{percent}"' if percent else ""
+    bar = f'<progress max="100"{value} aria-label="{escape(said[1])}"></progress>'
+    return f'<div class="ls-reading" role="status"><p>{escape(" ".join(said))}</p>{bar}</div>'
 
 
 def waiting(lang: str, key: str = "waiting", file: str = "") -> str:
@@ -65,13 +92,14 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     if info is None:
         title, text = escape(t(lang, "dataset.empty_title")), escape(t(lang, "dataset.empty"))
         return f'<div class="ls-empty"><strong>{title}</strong>{text}</div>'
-    lost = _left_out(seen)
-    counts = {"kept": info.kept - lost, "dropped": info.dropped + lost, "changed": info.changed}
+    counts = of_preview(info, seen)
     shown = {
-        key: _about(lang, count, seen) if lost and key != "changed" else f"{count:,}" for key, count in counts.items()
+        "kept": about(lang, counts.kept, counts.exact),
+        "dropped": about(lang, counts.dropped, counts.exact),
+        "changed": f"{info.changed:,}",
     }
     short = t(lang, "dataset.fingerprint", short=info.fingerprint[:12])
-    facts = f"{recognised_text(lang, info)} · {split_text(lang, info)}"
+    facts = f"{recognised_text(lang, info)} · {split_text(lang, counts)}"
     numbers = "".join(
         f'<div title="{escape(t(lang, f"dataset.{key}_help"))}" class="ls-count-{key}">'
         f"<dt>{escape(t(lang, f'dataset.{key}'))}</dt><dd>{escape(count)}</dd></div>"
@@ -79,8 +107,14 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     )
     return (
         f'<section class="ls-data-head"><h2>{escape(info.file_name)}</h2><p class="ls-note">{escape(facts)}</p>'
-        f'<dl class="ls-counts">{numbers}</dl>{_columns(lang, info)}<p class="ls-note" title="{info.fingerprint}">{escape(short)}</p></section>'
+        f'<dl class="ls-counts">{numbers}</dl>{_others(lang, info)}{_columns(lang, info)}<p class="ls-note" title="{info.fingerprint}">{escape(short)}</p></section>'
     )
+
+
+def _others(lang: str, info: DatasetInfo) -> str:
+    """Rows of another shape, which the first rows did not show."""
+    said = other_shapes_text(lang, info)
+    return f'<p class="ls-warn ls-data-note" role="status">! {escape(said)}</p>' if said else ""
 
 
 def _columns(lang: str, info: DatasetInfo) -> str:
@@ -98,19 +132,6 @@ def _columns(lang: str, info: DatasetInfo) -> str:
     )
 
 
-def _left_out(seen: dict[str, Any] | None) -> int:
-    """Rows that the settings leave out; where a sample was measured, its share of all."""
-    return round(seen["dropped"] * seen["of"] / seen["measured"]) if seen and seen["measured"] else 0
-
-
-def _about(lang: str, count: int, seen: dict[str, Any] | None) -> str:
-    """A count; two figures and a word where it comes from a sample."""
-    if not seen or seen["measured"] == seen["of"] or not seen["dropped"]:
-        return f"{count:,}"
-    digits = max(0, len(str(count)) - 2)
-    return t(lang, "dataset.about", count=f"{round(count, -digits):,}")
-
-
 def notes_html(lang: str, seen: dict[str, Any]) -> str:
     """What the base's template leaves out of rows that are trained, and the date that it writes."""
     said = [_note(lang, note, rows, seen) for note, rows in seen.get("notes", {}).items()]
@@ -120,9 +141,8 @@ def notes_html(lang: str, seen: dict[str, Any]) -> str:
 
 
 def _note(lang: str, note: str, rows: list[int], seen: dict[str, Any]) -> str:
-    count = f"{len(rows):,}"
-    if seen["measured"] < seen["of"]:
-        count = t(lang, "dataset.about", count=f"{round(len(rows) * seen['of'] / seen['measured']):,}")
+    exact = seen["measured"] == seen["of"]
+    count = about(lang, len(rows) if exact else round(len(rows) * seen["of"] / seen["measured"]), exact)
     named = ", ".join(f"{row:,}" for row in rows[:NOTED_ROWS]) + (" …" if len(rows) > NOTED_ROWS else "")
     return t(lang, f"dataset.note_{note}", count=count, rows=named)
 
@@ -130,7 +150,8 @@ def _note(lang: str, note: str, rows: list[int], seen: dict[str, Any]) -> str:
 def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> str:
     """Rows left out with their numbers and reasons: those the file lost first, then those the settings leave out."""
     found = info.dropped_rows(SHOWN_DROPPED) + (seen["first_dropped"] if seen else [])
-    count = info.dropped + _left_out(seen)
+    counts = of_preview(info, seen)
+    count = counts.dropped
     if not count:
         return ""
     body = "".join(
@@ -138,8 +159,8 @@ def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> 
     )
     more = count - min(len(found), SHOWN_DROPPED)
     if more > 0:
-        body += f"<tr><td></td><td>{escape(t(lang, 'dataset.problems_more', count=_about(lang, more, seen)))}</td></tr>"
-    title = escape(t(lang, "dataset.problems", count=_about(lang, count, seen)))
+        body += f"<tr><td></td><td>{escape(t(lang, 'dataset.problems_more', count=about(lang, more, counts.exact)))}</td></tr>"
+    title = escape(t(lang, "dataset.problems", count=about(lang, count, counts.exact)))
     heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.{key}"))}</th>' for key in ("row", "why"))
     is_open = " open" if count <= 5 else ""
     return (
@@ -150,13 +171,9 @@ def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> 
 
 def rows_html(lang: str, seen: dict[str, Any], limit: int) -> str:
     """The page of rows, under the meaning of tint and box; above it, that nothing fits where nothing does."""
-    first, last = seen["offset"] + 1, seen["offset"] + len(seen["rows"])
-    place = t(lang, "dataset.rows_range", first=f"{first:,}", last=f"{last:,}", total=f"{seen['total']:,}")
-    shortest = min(
-        (one["params"]["length"] for one in seen["first_dropped"] if one["reason"] == "too_long"), default=None
-    )
-    warning = ""
-    if not seen["kept"] and shortest:
+    place = _place(lang, seen)
+    shortest, warning = seen["lengths"].get("shortest", 0), ""
+    if not seen["kept"] and shortest > limit:
         warning = problem_html(t(lang, "dataset.none_fits", limit=f"{limit:,}", shortest=f"{shortest:,}"))
     return (
         f"<section><h3>{escape(t(lang, 'dataset.rows_title'))}</h3>{warning}"
@@ -165,15 +182,42 @@ def rows_html(lang: str, seen: dict[str, Any], limit: int) -> str:
     )
 
 
-def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> tuple[Any, ...]:
-    """All of the right side: head, dropped, rows, pager, its two buttons, lengths."""
+def _place(lang: str, seen: dict[str, Any]) -> str:
+    """Which rows of the file are shown, by their numbers in it: others may have been left out, or held back for validation."""
+    numbers = numbers_text(lang, [one["row"] for one in seen["rows"]])
+    return t(lang, "dataset.rows_shown", numbers=numbers, total=f"{seen['total']:,}")
+
+
+def picture_in_characters(lang: str, info: DatasetInfo, seen: dict[str, Any], why: str) -> tuple[Any, ...]:
+    """The same where the base's tokenizer is not at hand: `why`, and that nothing is said about what fits."""
+    said = problem_html(why) + f'<p class="ls-note">{escape(t(lang, "dataset.characters_note"))}</p>'
+    return (
+        head(lang, info),
+        dropped_table(lang, info, None),
+        said + characters.rows(lang, seen, _place(lang, seen)),
+        *_pager(seen),
+        "",
+        characters.lengths(lang, seen),
+    )
+
+
+def _pager(seen: dict[str, Any]) -> tuple[Any, ...]:
+    """The row of buttons, and its two."""
     last = seen["offset"] + len(seen["rows"])
+    return (
+        gr.Row(visible=seen["total"] > ROWS_A_PAGE),
+        gr.Button(interactive=seen["offset"] > 0),
+        gr.Button(interactive=last < seen["total"]),
+    )
+
+
+def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> tuple[Any, ...]:
+    """All of the right side: head, dropped, rows, pager, its two buttons, rows that are too long, lengths."""
     return (
         head(lang, info, seen) + notes_html(lang, seen),
         dropped_table(lang, info, seen),
         rows_html(lang, seen, int(limit)),
-        gr.Row(visible=seen["total"] > ROWS_A_PAGE),
-        gr.Button(interactive=seen["offset"] > 0),
-        gr.Button(interactive=last < seen["total"]),
+        *_pager(seen),
+        excess(lang, seen, int(limit)),
         length_histogram(lang, seen, int(limit)),
     )

@@ -26,8 +26,8 @@ GROUPS: dict[str, list[str]] = {
     ],
     "step": [
         "gradient_checkpointing", "use_reentrant", "optim", "gradient_accumulation_steps", "attn_implementation", "mixed_precision",
-        "packing", "packing_strategy", "per_device_eval_batch_size", "assistant_only_loss", "learning_rate", "lr_scheduler_type",
-        "warmup_steps", "weight_decay", "max_grad_norm", "num_train_epochs", "max_steps", "seed",
+        "packing", "packing_strategy", "per_device_eval_batch_size", "assistant_only_loss", "excess_length_strategy",
+        "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "num_train_epochs", "max_steps", "seed",
     ],
     "data": list(CONDITIONS),
     "devices": [
@@ -56,6 +56,7 @@ SOURCES = {
     "packing": _SFT,
     "packing_strategy": _SFT,
     "assistant_only_loss": _SFT,
+    "excess_length_strategy": "Axolotl",
     "trained_share": "TRL SFTTrainer",
     "padded": "Transformers masking_utils",
     "gradient_checkpointing": "arXiv 1604.06174",

@@ -23,7 +23,7 @@ from studio.runs.outlook import Outlook, outlook
 from studio.runs.preflight import Prediction, one_device, preflight
 from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
-from studio.tabs import Shared, can_train, long, open_tab
+from studio.tabs import FITTING, Shared, can_train, long, open_tab
 from studio.tabs.controls import is_read, recipe_from, values_of
 from studio.tabs.notices import explained, is_gone, mark_field, needs_train
 from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_change_of_base, on_reset, recipe_column
@@ -163,6 +163,8 @@ def _wire_brought(shared: Shared, form: Form) -> None:
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
     gr.on(None, choices, **refresh)
+    if shared.fitting is not None:
+        _wire_fitting(shared, form)
     taken = [form.trouble, *form.held, form.also, form.swapped, form.swap, form.meant_for, shared.gpu, shared.recipe]
     brought = shared.recipe.change(load, [shared.recipe, shared.gpu], taken, **QUIET)
     brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
@@ -227,6 +229,16 @@ def _wire_swap(form: Form) -> None:
     form.fields["model"].input(another_base, form.held, set_all, **QUIET)
     form.reset.click(reset, form.held, set_all, **QUIET)
     form.swapped.click(flip, form.swap, set_all, **QUIET)
+
+
+def _wire_fitting(shared: Shared, form: Form) -> None:
+    """What was chosen on the Dataset tab about rows that are too long."""
+
+    def take_over(chosen: dict[str, Any] | None) -> list[Any]:
+        return [chosen[name] for name in FITTING] if chosen else [gr.skip()] * len(FITTING)
+
+    fields = [form.fields[name] for name in FITTING]
+    shared.fitting.change(take_over, shared.fitting, fields, show_progress="hidden", api_visibility="private")
 
 
 def _wire_also(form: Form) -> None:

@@ -31,6 +31,7 @@ ADVANCED += [
 ADVANCED += [
     "max_steps",
     "assistant_only_loss",
+    "excess_length_strategy",
     "seed",
     "logging_steps",
     "eval_steps",

@@ -15,7 +15,7 @@ def length_histogram(lang: str, preview: dict[str, Any], limit: int) -> str:
     lengths, counts = preview["lengths"], preview["lengths"]["counts"]
     if not counts:
         return ""
-    over = preview["reasons"].get("too_long", 0)
+    over = preview["excess"]["rows"] if preview["excess"] else 0
     facts = {key: f"{value:,}" for key, value in lengths.items() if key != "counts"}
     rows = f"{preview['measured']:,}"
     label = t(lang, "dataset.lengths_label", **facts, limit=f"{limit:,}", over=f"{over:,}", rows=rows)
@@ -31,12 +31,20 @@ def length_histogram(lang: str, preview: dict[str, Any], limit: int) -> str:
         notes.append(t(lang, "dataset.lengths_beyond", limit=f"{limit:,}"))
     if preview["measured"] < preview["of"]:
         notes.append(t(lang, "dataset.lengths_sample", measured=rows, total=f"{preview['of']:,}"))
-    cut = _cut(lang, limit, lengths["top"]) if limit < lengths["top"] else ""
     return (
         f'<section class="ls-lengths"><h3>{escape(t(lang, "dataset.lengths_title"))}</h3>'
         f'<p class="ls-note">{escape(" ".join(notes))}</p>'
-        f'<div class="ls-histogram">{_bars(counts, lengths["top"], limit, label)}{cut}{_axis(lengths["top"])}</div>'
-        f"{_table(lang, counts, lengths['top'])}</section>"
+        f"{drawing(lang, lengths, label, t(lang, 'dataset.lengths_from'), limit)}</section>"
+    )
+
+
+def drawing(lang: str, lengths: dict[str, Any], label: str, unit: str, limit: int | None = None) -> str:
+    """The bars with their axis, the line at the limit where there is one, and the table; `unit` is what lengths are counted in."""
+    counts, top = lengths["counts"], lengths["top"]
+    cut = _cut(lang, limit, top) if limit is not None and limit < top else ""
+    return (
+        f'<div class="ls-histogram">{_bars(counts, top, top if limit is None else limit, label)}{cut}{_axis(top)}</div>'
+        f"{_table(lang, counts, top, unit)}"
     )
 
 
@@ -74,13 +82,13 @@ def _axis(top: int) -> str:
     return f'<div class="ls-ticks" aria-hidden="true">{ticks}</div>'
 
 
-def _table(lang: str, counts: list[int], top: int) -> str:
+def _table(lang: str, counts: list[int], top: int, unit: str) -> str:
     width = top // len(counts)
     rows = "".join(
         f"<tr><td>{index * width:,}–{(index + 1) * width - 1:,}</td><td>{count:,}</td></tr>"
         for index, count in enumerate(counts)
         if count
     )
-    heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.lengths_{key}"))}</th>' for key in ("from", "rows"))
+    heads = "".join(f'<th scope="col">{escape(word)}</th>' for word in (unit, t(lang, "dataset.lengths_rows")))
     summary = escape(t(lang, "dataset.lengths_table"))
     return f"<details><summary>{summary}</summary><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></details>"

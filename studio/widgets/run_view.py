@@ -163,6 +163,17 @@ def _rows(lang: str, view: RunView) -> str:
             )
         )
         lines += [
+            t(
+                lang,
+                f"train.rows_{what}",
+                split=t(lang, f"train.split_{split}"),
+                count=f"{data[what]:,}",
+                examples=f"{data['examples']:,}",
+            )
+            for what in ("cut", "split")
+            if isinstance(data.get("examples"), int) and isinstance(data.get(what), int) and data[what]
+        ]
+        lines += [
             t(lang, f"train.note_{note}", split=t(lang, f"train.split_{split}"), count=f"{count:,}")
             for note, count in data.get("notes", {}).items()
         ]

@@ -34,15 +34,30 @@ def token_mask(lang: str, row: dict[str, Any]) -> str:
     )
     return (
         f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
-        f'{dropped}<div class="ls-tokens" dir="auto">{tokens(row["pieces"])}</div>{more}</article>'
+        f'{dropped}<div class="ls-tokens" dir="auto">{_parts(lang, row)}</div>{more}</article>'
     )
+
+
+def _parts(lang: str, row: dict[str, Any]) -> str:
+    """The row's tokens, with a mark where another example begins, or where it is cut off."""
+    edges = [0, *row.get("parts", ()), len(row["pieces"])]
+    shown = []
+    for number, (first, last) in enumerate(itertools.pairwise(edges), start=1):
+        pieces = row["pieces"][first:last]
+        if number > 1:
+            is_on = any(trained for _, trained, _ in pieces)
+            shown.append(
+                f'<span class="ls-part">✂ {escape(t(lang, "dataset.row_part" if is_on else "dataset.row_cut"))}</span>'
+            )
+        shown.append(tokens(pieces))
+    return "".join(shown)
 
 
 def tokens(pieces: list[tuple[str, bool, bool]]) -> str:
     """Pieces `(text, trained, special)` as HTML; neighbours of one kind share an element."""
     parts = []
     for (trained, special), group in itertools.groupby(pieces, key=lambda piece: (piece[1], piece[2])):
-        texts = [_visible(piece[0]) for piece in group]
+        texts = [visible(piece[0]) for piece in group]
         if special:
             parts.extend(f'<span class="ls-special{" ls-trained" * trained}">{text}</span>' for text in texts)
         elif trained:
@@ -52,7 +67,7 @@ def tokens(pieces: list[tuple[str, bool, bool]]) -> str:
     return "".join(parts)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Escaped; line ends get a sign, hidden characters their code point."""
     shown = escape(text).replace("\n", '<span class="ls-blank" aria-hidden="true">↵</span>\n')
     return _HIDDEN.sub(lambda found: f'<span class="ls-special">U+{ord(found[0]):04X}</span>', shown)

@@ -1,23 +1,22 @@
 """The data worker: `python -m studio.workers.data`. Reads what people bring and shows it as the training will see it.
 
-Methods: `ingest` (streams progress, answers with the stored dataset) and `preview` (rows as tokens, lengths, counts).
+Methods: `ingest` (streams progress, answers with the stored dataset), `preview` (rows as tokens, lengths, counts) and `characters`
+(the same without a tokenizer).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from estimator.core.problems import Problem
-from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.recipe.recipe import Recipe
 from studio import paths
-from studio.datasets.draft import Draft
 from studio.datasets.ingest import ingest as ingest_file
 from studio.datasets.store import DatasetInfo, DatasetStore, as_json
 from studio.workers import preview as previews
-from studio.workers import rendering
+from studio.workers import rendering, untokenized
 from studio.workers.bases import open_tokenizer
 from studio.workers.serve import Request, serve
 
@@ -28,65 +27,45 @@ _measured: dict[tuple[str, Any, bool], previews.Measured] = {}
 
 
 def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
-    """`path`, `name`, `eval_share` (0 to 0.5), `seed`; with `model`, `max_length` and `assistant_only_loss` a file whose
-    rows are all too long is refused."""
+    """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to say."""
     result = yield from ingest_file(
         DatasetStore(paths.datasets(), paths.trash()),
         Path(params["path"]),
         params.get("name"),
         eval_share=params.get("eval_share", 0.1),
         seed=params.get("seed", 42),
-        check=_length_check(params, lambda: request.cancelled) if params.get("model") else None,
         cancelled=lambda: request.cancelled,
     )
     return as_json(result)
 
 
-def _length_check(params: dict[str, Any], cancelled: Callable[[], bool]) -> Any:
-    """Refuses a dataset of which not one row fits; reads no further than the first that does. Stops where `draft` is stopped."""
+def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
+    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `offset`, `count` (rows); see
+    `preview.view`. Tells `{"phase": "tokenizing", "done", "of"}` (rows) on the way."""
     recipe = _recipe(params)
-
-    def check(draft: Draft, file: str) -> Iterator[int]:
-        shortest = None
-        try:
-            tokenizer = _tokenizer(recipe.model)
-            for counted, row in enumerate(draft.rows(), start=1):
-                result = rendering.encode_row(tokenizer, row, recipe, cancelled)
-                if getattr(result, "reason", None) != "too_long":
-                    return
-                shortest = min(shortest or result.params["length"], result.params["length"])
-                yield counted
-        except Problem as problem:
-            if problem.code == "worker.cancelled":
-                raise Problem("dataset.cancelled", file=file) from problem
-            if problem.code.startswith("base."):
-                return  # a base that cannot be opened, or whose template hangs, is no fault of the data; the preview says so
-            raise
-        raise Problem(
-            "dataset.all_too_long",
-            field="max_length", file=file, rows=draft.kept, shortest=shortest, limit=recipe.max_length,
-        )  # fmt: skip
-
-    return check
-
-
-def preview(params: dict[str, Any], request: Request) -> dict[str, Any]:
-    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `offset`, `count` (rows); see `preview.view`."""
-    recipe = _recipe(params)
-    info = DatasetStore(paths.datasets(), paths.trash()).get(params["dataset_id"])
+    info, offset, count = _asked(params)
     tokenizer = _tokenizer(recipe.model)
-    count = max(0, min(int(params.get("count", 5)), ROWS_AT_ONCE))
-    offset = max(0, min(int(params.get("offset", 0)), info.kept - 1))
-    measured = _measure(info, tokenizer, recipe, lambda: request is not None and request.cancelled)
+    measured = _measure(info, tokenizer, recipe, request or Request(0))
     return previews.view(info, tokenizer, recipe, measured, offset, count)
 
 
-def _measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool]) -> previews.Measured:
+def characters(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
+    """`dataset_id`, `offset`, `count`: the rows as they were stored, for where the base's tokenizer is not at hand."""
+    return untokenized.view(*_asked(params))
+
+
+def _asked(params: dict[str, Any]) -> tuple[DatasetInfo, int, int]:
+    """The dataset, and which of its rows: as many as there are."""
+    info = DatasetStore(paths.datasets(), paths.trash()).get(params["dataset_id"])
+    count = max(0, min(int(params.get("count", 5)), ROWS_AT_ONCE))
+    return info, max(0, min(int(params.get("offset", 0)), info.kept - 1)), count
+
+
+def _measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, request: Request) -> previews.Measured:
     """Lengths do not depend on the limit: they are measured once, and moving the limit is instant."""
     key = (info.id, tokenizer, recipe.assistant_only_loss)
     if key not in _measured:
-        whole = recipe.replace(max_length=FIELDS["max_length"].limits["high"])
-        _measured[key] = previews.measure(info, tokenizer, whole, cancelled)
+        _measured[key] = previews.measure(info, tokenizer, recipe, lambda: request.cancelled, request.tell)
         while len(_measured) > KEPT_MEASURES:
             del _measured[next(iter(_measured))]
     return _measured[key]
@@ -94,7 +73,7 @@ def _measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, cancelled: Calla
 
 def _recipe(params: dict[str, Any]) -> Recipe:
     """Only what decides how rows are encoded; the record checks it."""
-    names = ("model", "max_length", "assistant_only_loss")
+    names = ("model", "max_length", "assistant_only_loss", "excess_length_strategy")
     return Recipe.from_dict({name: params[name] for name in names if name in params})
 
 
@@ -115,7 +94,7 @@ def warm() -> None:
     from trl.trainer import sft_trainer  # noqa: F401
 
 
-HANDLERS = {"ingest": ingest, "preview": preview}
+HANDLERS = {"ingest": ingest, "preview": preview, "characters": characters}
 
 if __name__ == "__main__":
     serve(HANDLERS, ready=warm)

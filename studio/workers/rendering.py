@@ -2,7 +2,8 @@
 
 A chat template turns messages into text (`templates`); the tokenizer turns the text into ids with their places in it; the
 characters the assistant wrote (and the token that ends its turn) become labels, everything else is -100 (`row_tokens`). What
-the template leaves out is noticed (`seen`). Rows longer than `recipe.max_length` tokens are dropped and counted, never cut.
+the template leaves out is noticed (`seen`). What becomes of rows longer than `recipe.max_length` tokens is the recipe's to say
+(`excess`), and counted.
 
 For TRL: a dataset that has `input_ids` and `labels` counts as prepared. Pass it to `SFTTrainer` with
 `SFTConfig(max_length=None, assistant_only_loss=False)`: both have been done here.
@@ -19,6 +20,7 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio.workers import chat_form, tokenizers
+from studio.workers.excess import fitted
 from studio.workers.row_tokens import IGNORED, Dropped, Encoded, collator, encode_row, prompt_ids
 from studio.workers.templates import Kept, Refused, form_of, prepare, stop_ids
 
@@ -51,7 +53,8 @@ def encode_file(
 ) -> tuple[Any, dict[str, Any]]:
     """A `datasets.Dataset` with the columns `input_ids` and `labels`, in file order, and what became of the rows.
 
-    The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `longest`, `tokens`, `trained_tokens` (tokens of
+    The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `examples` (that the kept rows became), `cut`, `split` (of the
+    kept rows those that were), `longest`, `tokens`, `trained_tokens` (tokens of
     the kept rows), `first_dropped` (up to 20 of `{"row", "reason", "params"}`), `notes` (kept rows of which the template
     leaves something out, by what it is), `first_noted` (up to 20 row numbers each), `dates` (what it wrote for today).
     Raises `Problem` `worker.cancelled` soon after `cancelled()`.
@@ -62,7 +65,7 @@ def encode_file(
     kept = (
         encoded
         for row in _rows(path, cancelled)
-        if (encoded := tally.count(row, encode_row(tokenizer, row, recipe, cancelled)))
+        for encoded in tally.count(row, fitted(tokenizer, row, recipe, cancelled))
     )
     chunks = [_chunk(rows) for rows in _in_chunks(kept)] or [_chunk([])]
     return concatenate_datasets(chunks), {**tally.report(), "dates": dates(tokenizer)}
@@ -74,29 +77,34 @@ class Tally:
     FIRST = 20
 
     def __init__(self) -> None:
-        self.kept = self.longest = self.tokens = self.trained_tokens = 0
+        self.kept = self.examples = self.cut = self.split = self.longest = self.tokens = self.trained_tokens = 0
         self.reasons: Counter[str] = Counter()
         self.first: list[dict[str, Any]] = []
         self.notes: dict[str, list[int]] = {}
 
-    def count(self, row: dict[str, Any], result: Encoded | Dropped) -> Encoded | None:
-        """Pass an encoded row on, or note why there is none."""
+    def count(self, row: dict[str, Any], result: list[Encoded] | Dropped) -> list[Encoded]:
+        """Pass a row's examples on, or note why there is none."""
         if isinstance(result, Dropped):
             self.reasons[result.reason] += 1
             if len(self.first) < self.FIRST:
                 self.first.append({"row": row.get("row"), "reason": result.reason, "params": result.params})
-            return None
+            return []
         self.kept += 1
-        self.longest = max(self.longest, len(result.input_ids))
-        self.tokens += len(result.input_ids)
-        self.trained_tokens += result.trained_tokens
-        for note in result.notes:
+        self.examples += len(result)
+        self.split += len(result) > 1
+        self.cut += len(result) == 1 and result[0].part_of > 0
+        for one in result:
+            self.longest = max(self.longest, len(one.input_ids))
+            self.tokens += len(one.input_ids)
+            self.trained_tokens += one.trained_tokens
+        for note in result[0].notes:
             self.notes.setdefault(note, []).append(row.get("row"))
         return result
 
     def report(self) -> dict[str, Any]:
         return {
             "kept": self.kept, "dropped": sum(self.reasons.values()), "reasons": dict(self.reasons),
+            "examples": self.examples, "cut": self.cut, "split": self.split,
             "longest": self.longest, "tokens": self.tokens, "trained_tokens": self.trained_tokens,
             "first_dropped": self.first, "notes": {note: len(rows) for note, rows in self.notes.items()},
             "first_noted": {note: rows[: self.FIRST] for note, rows in self.notes.items()},

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.recipe.recipe import FIELDS, Recipe
 from studio.workers import seen
 from studio.workers.messages import Messages, clean
 from studio.workers.templates import LeftOut, Refused, Rendered, Span, Turn, form_of, stop_ids, turn_end
 
 IGNORED = -100
+LONGEST_TOKENS = FIELDS["max_length"].limits["high"]
 PIECE_CHARACTERS = 200_000
 """A longer text is counted in such pieces first, since nothing stops a tokenizer at work: megabytes take seconds."""
 
@@ -28,6 +29,10 @@ class Encoded:
     notes: tuple[str, ...] = ()
     """What the text leaves out of the row: `reasoning_left_out`, `system_left_out`, `unknown_tokens`; or
     `earlier_turns_read`: only the last answers are trained."""
+    ends: tuple[int, ...] = ()
+    """Tokens behind which an answer is over and a conversation can be split."""
+    part_of: int = 0
+    """The tokens of the whole row where this is a part of one."""
 
     @property
     def trained_tokens(self) -> int:
@@ -36,7 +41,8 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Why a row is not trained: `too_long` (length, limit in tokens), `nothing_trained`, `template` (detail),
+    """Why a row is not trained: `too_long` (length, limit in tokens), `cut_untrained` (the same; nothing of what the limit leaves is
+    trained), `nothing_trained`, `template` (detail),
     `answer_left_out`, `turn_left_out`, `tools_left_out` (text: what the template does not write)."""
 
     reason: str
@@ -52,7 +58,21 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
 def encode_row(
     tokenizer: Any, row: dict[str, Any], recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
 ) -> Encoded | Dropped:
-    """One normalised row as tokens and labels, or why it cannot be trained. Raises `Problem` (`base.template_*`, `worker.cancelled`)."""
+    """One normalised row as tokens and labels, or why it cannot be trained; `too_long` where it is longer than `recipe.max_length`.
+    Raises `Problem` (`base.template_*`, `worker.cancelled`)."""
+    return _encode(tokenizer, row, recipe.max_length, recipe.assistant_only_loss, cancelled)
+
+
+def encode_whole(
+    tokenizer: Any, row: dict[str, Any], recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
+) -> Encoded | Dropped:
+    """The same whatever its length, up to the longest that a recipe may ask for."""
+    return _encode(tokenizer, row, LONGEST_TOKENS, recipe.assistant_only_loss, cancelled)
+
+
+def _encode(
+    tokenizer: Any, row: dict[str, Any], limit: int, assistant_only: bool, cancelled: Callable[[], bool]
+) -> Encoded | Dropped:
     whole = None if "messages" in row else _bare(tokenizer, clean(row["text"]))
     try:
         rendered = None if whole is not None else _rendered(tokenizer, row)
@@ -62,14 +82,14 @@ def encode_row(
         return Dropped("template", {"detail": str(refused)})
     if isinstance(rendered, seen.Lost):
         return Dropped(rendered.reason, rendered.params)
-    if length := _surely_over(tokenizer, whole or rendered.text, recipe.max_length, cancelled):
-        return Dropped("too_long", {"length": length, "limit": recipe.max_length})
+    if length := _surely_over(tokenizer, whole or rendered.text, limit, cancelled):
+        return Dropped("too_long", {"length": length, "limit": limit})
     if whole is not None:
         encoded = _encode_text(tokenizer, whole)
     else:
-        encoded = _encode_messages(tokenizer, row["messages"], rendered, recipe.assistant_only_loss)
-    if len(encoded.input_ids) > recipe.max_length:
-        return Dropped("too_long", {"length": len(encoded.input_ids), "limit": recipe.max_length})
+        encoded = _encode_messages(tokenizer, row["messages"], rendered, assistant_only)
+    if len(encoded.input_ids) > limit:
+        return Dropped("too_long", {"length": len(encoded.input_ids), "limit": limit})
     return encoded if encoded.trained_tokens else Dropped("nothing_trained")
 
 
@@ -128,13 +148,14 @@ def _encode_messages(tokenizer: Any, messages: Messages, rendered: Rendered, ass
     if mask and mask[-1] and not _is_closed(tokenizer, ids):
         text, ids, offsets = _with_end(tokenizer, text, ids, offsets)
         mask.append(True)
+    ends = tuple(at for at in range(1, len(mask)) if mask[at - 1] and not mask[at])
     if not assistant_only:
         read = [turn for turn in rendered.turns if turn not in trains]
         mask = [not only_read for only_read in _mask(tokenizer, ids, offsets, read)]
     labels = [id if on else IGNORED for id, on in zip(ids, mask, strict=True)]
     unknown = _unknown(tokenizer, text, [label for label in labels if label != IGNORED])
     read = (seen.READ,) if len(trains) < len(_wanted(messages, rendered)) else ()
-    return Encoded(ids, labels, text, offsets, (*seen.notes(messages, rendered), *read, *unknown))
+    return Encoded(ids, labels, text, offsets, (*seen.notes(messages, rendered), *read, *unknown), ends)
 
 
 def _wanted(messages: Messages, rendered: Rendered) -> list[Turn]:

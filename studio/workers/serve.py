@@ -11,6 +11,7 @@ Whatever libraries print goes to stderr, which the client keeps as the worker's 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -28,10 +29,10 @@ Handler = Callable[..., Any]
 
 
 class Request:
-    """One request at work; handlers that take long look at `cancelled` now and then."""
+    """One request at work; handlers that take long look at `cancelled` now and then, and may `tell` how far they are."""
 
-    def __init__(self, id: int) -> None:
-        self.id = id
+    def __init__(self, id: int, tell: Callable[[dict[str, Any]], None] = lambda event: None) -> None:
+        self.id, self.tell = id, tell
         self._cancelled = threading.Event()
 
     @property
@@ -59,10 +60,15 @@ def serve(handlers: dict[str, Handler], ready: Callable[[], None] | None = None)
     send({"ready": True})
     while (message := pending.get()) is not None:
         request = open_requests[message["id"]]
+        request.tell = functools.partial(_tell, send, request.id)
         send({"id": request.id, "begun": True})
-        send({"id": request.id, **_answer(handlers, message, request, send)})
+        send({"id": request.id, **_answer(handlers, message, request)})
         open_requests.pop(request.id, None)
     os._exit(0)  # threads of torch or of a streamer must not keep a worker alive whose page has gone
+
+
+def _tell(send: Callable[[dict[str, Any]], None], id: int, event: dict[str, Any]) -> None:
+    send({"id": id, "event": event})
 
 
 def _claim_stdout() -> Any:
@@ -98,13 +104,13 @@ def _read(pending: queue.Queue[dict[str, Any] | None], open_requests: dict[int, 
     pending.put(None)
 
 
-def _answer(handlers: dict[str, Handler], message: dict[str, Any], request: Request, send: Callable) -> dict[str, Any]:
+def _answer(handlers: dict[str, Handler], message: dict[str, Any], request: Request) -> dict[str, Any]:
     try:
         if request.cancelled:  # while others were answered
             raise Problem("worker.cancelled")
         answer = handlers[message["method"]](message.get("params") or {}, request)
         if inspect.isgenerator(answer):
-            answer = _drain(answer, lambda event: send({"id": request.id, "event": event}))
+            answer = _drain(answer, request.tell)
         return {"result": answer}
     except Problem as problem:
         return {"problem": problem.to_dict()}

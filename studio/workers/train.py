@@ -100,7 +100,7 @@ class Training:
             if report:
                 self.journal.write("data", split=split, **report)
                 longest = max(longest, report["longest"])
-                kept, tokens = kept + report["kept"], tokens + report["tokens"]
+                kept, tokens = kept + report["examples"], tokens + report["tokens"]
             encoded.append(rows if rows is not None and len(rows) else None)
         if encoded[0] is None:
             raise Problem("run.no_rows", field="max_length", value=self.recipe.max_length)

@@ -14,7 +14,6 @@ from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.datasets.store import DatasetStore, as_json
-from studio.i18n import explain
 from studio.workers import data, preview, rendering
 from studio.workers.client import Worker
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
@@ -75,16 +74,43 @@ def test_ingest_then_preview(worker, base, tmp_path):
     assert sum(seen["lengths"]["counts"]) == 30
 
 
-def test_nothing_is_stored_when_no_row_fits_and_the_message_says_what_would(worker, base, tmp_path):
-    file = write(tmp_path / "long.jsonl", alpaca(5, words=60))
-    with pytest.raises(Problem) as caught:
-        worker.call("ingest", path=str(file), name="long.jsonl", model=base, max_length=16)
-    problem = caught.value
-    assert problem.code == "dataset.all_too_long" and problem.field == "max_length"
-    for word in ("long.jsonl", "5 rows", "max_length = 16", str(problem.params["shortest"])):
-        assert word in explain("en", problem)
-    info = worker.call("ingest", path=str(file), name="long.jsonl", model=base, max_length=problem.params["shortest"])
-    assert info["kept"] == 5
+def test_rows_are_stored_whatever_their_length_and_what_is_too_long_is_counted_three_ways(worker, base, tmp_path):
+    file = write(tmp_path / "long.jsonl", [*alpaca(5, words=60), *alpaca(15)])
+    info = worker.call("ingest", path=str(file), name="long.jsonl", eval_share=0)
+    assert info["kept"] == 20
+    asked = {"dataset_id": info["id"], "model": base, "max_length": 64, "count": 20}
+    drop = worker.call("preview", **asked)
+    assert (drop["kept"], drop["reasons"], drop["excess"]["rows"]) == (15, {"too_long": 5}, 5)
+    cut = worker.call("preview", **asked, excess_length_strategy="truncate")
+    split = worker.call("preview", **asked, excess_length_strategy="split")
+    assert (cut["kept"], cut["examples"], split["kept"]) == (20, 20, 20) and split["examples"] > 25
+    assert drop["tokens"] < cut["tokens"] < split["tokens"] == drop["excess"]["of_tokens"]
+    for seen in (drop, cut, split):
+        chosen = seen["excess"]["choices"][seen["excess"]["strategy"]]
+        assert chosen["examples"] == seen["examples"] - 15
+        assert sum(row["trained"] for row in seen["rows"]) == seen["trained_tokens"]
+    long = drop["rows"][0]
+    assert long["trained"] == 0 and not any(trained for _, trained, _ in long["pieces"]) and long["dropped"]
+    assert split["rows"][0]["parts"] and not split["rows"][0]["dropped"]
+
+
+def test_without_a_tokenizer_rows_are_counted_in_characters(worker, tmp_path):
+    file = write(tmp_path / "rows.jsonl", [*alpaca(9), {"instruction": "a", "output": "b" * 9_000}])
+    info = worker.call("ingest", path=str(file), name="rows.jsonl", eval_share=0.2)
+    seen = worker.call("characters", dataset_id=info["id"], offset=6, count=4)
+    assert [row["split"] for row in seen["rows"]] == ["train", "train", "eval", "eval"]
+    whole = worker.call("characters", dataset_id=info["id"], count=10)
+    longest = next(row for row in whole["rows"] if row["row"] == 10)
+    assert longest["characters"] == seen["lengths"]["longest"] > 9_000 > len(longest["text"]) > 1_000
+    assert sum(seen["lengths"]["counts"]) == 10
+
+
+def test_measuring_tells_how_far_it_is(home, base, monkeypatch):
+    monkeypatch.setattr(preview, "TELL_SECONDS", 0)
+    info = DatasetStore(paths.datasets()).add("x", [{"messages": chat("q", f"a {i}")["messages"]} for i in range(30)])
+    told = []
+    preview.measure(info, rendering.load_tokenizer(paths.Path(base)), Recipe(model=base), tell=told.append)
+    assert [event["done"] for event in told] == list(range(30)) and {event["of"] for event in told} == {30}
 
 
 def test_a_bad_file_is_the_workers_problem_and_the_worker_goes_on(worker, tmp_path):
@@ -130,7 +156,7 @@ def test_a_big_file_is_read_in_bounded_memory(worker, tmp_path, format):
     try:
         while True:
             event = next(stream)
-            assert 0 <= event["read"] <= 1
+            assert 0 <= event["read"] <= 1 and event["phase"] in ("reading", "storing", "syncing")
             events, peak = events + 1, max(peak, process.memory_info().rss)
     except StopIteration as stop:
         assert stop.value["kept"] == count

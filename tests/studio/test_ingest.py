@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import json
 
 import pytest
@@ -287,7 +288,7 @@ def test_cancelling_leaves_nothing(store, tmp_path):
 
 
 def test_cancelling_is_heard_at_every_stage(store, tmp_path, monkeypatch):
-    """While blank lines are skipped, while rows are looked at after reading, and while they are split; nothing is left."""
+    """While blank lines are skipped, while rows are read and split, and while the disk takes them; nothing is left."""
     from studio.datasets import ingest as module
 
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 0)
@@ -299,12 +300,13 @@ def test_cancelling_is_heard_at_every_stage(store, tmp_path, monkeypatch):
         asked = iter(range(calls))
         return lambda: next(asked, None) is None
 
-    def check(draft, file):
-        yield from range(len(list(draft.rows())))
-
     whole = []
-    events = ingest(store, rows, check=check, cancelled=lambda: bool(whole.append(1)))
-    assert any("counted" in event for event in events)
+    events = list(ingest(store, rows, cancelled=lambda: bool(whole.append(1))))
+    assert [phase for phase, _ in itertools.groupby(event["phase"] for event in events)] == [
+        "reading",
+        "storing",
+        "syncing",
+    ]
     for file, calls in [
         (blank, 20),
         *((rows, share * len(whole) // 10) for share in range(0, 10, 2)),
@@ -312,8 +314,22 @@ def test_cancelling_is_heard_at_every_stage(store, tmp_path, monkeypatch):
     ]:
         before = len(list(store.root.iterdir()))
         with pytest.raises(Problem) as caught:
-            run(ingest(store, file, check=check, cancelled=after(calls)))
+            run(ingest(store, file, cancelled=after(calls)))
         assert caught.value.code == "dataset.cancelled" and len(list(store.root.iterdir())) == before
+
+
+def test_each_phase_tells_its_own_share_which_only_grows(store, tmp_path, monkeypatch):
+    from studio.datasets import ingest as module
+
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0)
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(LINES * 900))
+    events = list(ingest(store, file))
+    for phase in ("reading", "storing"):
+        shares = [event["share"] for event in events if event["phase"] == phase]
+        assert shares == sorted(shares) and 0 <= shares[0] < 0.5 < shares[-1] <= 1
+    assert events[-1]["share"] is None  # the disk does not say how far it is
+    assert all(event["read"] == 1 for event in events if event["phase"] != "reading")
 
 
 VALUES = st.recursive(

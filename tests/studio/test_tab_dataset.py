@@ -16,10 +16,11 @@ from studio import paths, uploaded
 from studio.datasets.ingest import ingest, run
 from studio.datasets.language import LANGUAGES as LETTERS
 from studio.datasets.store import SHAPES, DatasetStore, as_json
-from studio.datasets.words import recognised_text
+from studio.datasets.words import numbers_text, recognised_text
 from studio.i18n import LANGUAGES, strings
 from studio.tabs import Shared, dataset
 from studio.tabs import dataset_page as page
+from studio.widgets.excess import excess as widget
 from studio.widgets.length_histogram import length_histogram
 from studio.widgets.token_mask import token_mask, tokens
 from tests.studio.dataset_helpers import chat
@@ -60,11 +61,30 @@ def row(**changes):
     }
 
 
+def ends(text, length=4):
+    return {"length": length, "first": text, "last": text}
+
+
+def excess(strategy="drop", text="Arlen"):
+    choices = {"drop": (0, 0, 0), "truncate": (19, 19, 3800), "split": (20, 39, 7000)}
+    sample = {"row": 3, "length": 390, "whole": ends(text, 390), "cut_off": text}
+    sample |= {"truncate": {"examples": 1, "parts": [ends(text)]}, "split": {"examples": 5, "parts": [ends(text)] * 3}}
+    names = ("rows", "examples", "tokens")
+    return {
+        "rows": 20, "tokens": 7000, "of_tokens": 8000, "strategy": strategy, "sample": sample,
+        "choices": {name: dict(zip(names, figures)) for name, figures in choices.items()},
+    }  # fmt: skip
+
+
 def seen(**changes):
-    lengths = {"top": 400, "counts": [3, 0, 1, 2] * 10, "longest": 390, "median": 120}
+    lengths = {"top": 400, "counts": [3, 0, 1, 2] * 10, "longest": 390, "median": 120, "shortest": 390}
     return {
         "rows": [row(), row(row=8, split="eval")], "offset": 0, "total": 2, "kept": 40, "dropped": 20, "measured": 60, "of": 60,
-        "reasons": {"too_long": 20}, "tokens": 900, "trained_tokens": 400, "lengths": lengths,
+        "splits": {
+            "train": {"of": 54, "measured": 54, "reasons": {"too_long": 18}},
+            "eval": {"of": 6, "measured": 6, "reasons": {"too_long": 2}},
+        },
+        "reasons": {"too_long": 20}, "examples": 40, "excess": excess(), "tokens": 900, "trained_tokens": 400, "lengths": lengths,
         "first_dropped": [{"row": 3, "reason": "too_long", "params": {"length": 390, "limit": 200}}], **changes,
     }  # fmt: skip
 
@@ -116,11 +136,19 @@ def test_everything_shown_is_escaped(lang, info):
         seen(rows=[evil], first_dropped=[{"row": 1, "reason": "role", "params": {"role": EVIL, "allowed": "x"}}]),
         200,
     )
+    raw = {"row": 1, "split": "eval", "text": EVIL, "characters": 5000}
+    stored = {"rows": [raw], "offset": 0, "total": 1, "measured": 1, "of": 2, "lengths": seen()["lengths"]}
+    html += page.picture_in_characters(lang, bad_name, stored, EVIL)
+    html += tuple(widget(lang, seen(excess=excess(strategy, EVIL)), 200) for strategy in ("drop", "truncate", "split"))
     whole = "".join(part for part in html if isinstance(part, str)) + page.deleted_html(lang, "deleted", EVIL)
-    whole += page.trouble_html(lang, EVIL, kept=True) + page.reading(lang, EVIL, {"read": 0.5, "kept": 1, "dropped": 2})
+    counts = {"kept": 1, "dropped": 2, "read": 0.5}
+    for phase, share in (("reading", 0.5), ("joining", None), ("storing", 0.1), ("syncing", None)):
+        whole += page.reading(lang, EVIL, {"phase": phase, "share": share, **counts}, 70.0)
+    whole += page.trouble_html(lang, EVIL, kept=True)
     read = Reader(whole)
-    counting = Reader(page.reading(lang, EVIL, {"read": 1.0, "kept": 4000, "dropped": 2, "counted": 1234}))
+    counting = Reader(page.reading(lang, EVIL, {"phase": "tokenizing", "done": 1234, "of": 4000}))
     assert "1,234" in counting.text and "4,000" in counting.text and "img" not in counting.tags
+    assert "{" not in read.text
     assert "img" not in read.tags and not any(name.startswith("on") for name in read.attributes)
     assert EVIL[:-1] in read.text
 
@@ -131,8 +159,13 @@ def test_three_numbers_always(lang, info):
     assert "<dd>60</dd>" in page.head(lang, info) and page.head(lang, info).count("<dd>0</dd>") == 2
     cut = page.head(lang, info, seen())
     assert "<dd>40</dd>" in cut and "<dd>20</dd>" in cut
-    sampled = page.head(lang, info, seen(measured=6, of=60, dropped=2))
-    assert f"<dd>{strings(lang)['dataset.about'].format(count='20')}</dd>" in sampled
+    splits = {
+        "train": {"of": 54, "measured": 27, "reasons": {"too_long": 10}},
+        "eval": {"of": 6, "measured": 6, "reasons": {}},
+    }
+    sampled = page.head(lang, info, seen(measured=33, splits=splits))
+    for count in ("20", "40", "34"):  # dropped, kept, of these for training
+        assert strings(lang)["dataset.about"].format(count=count) in sampled
     assert strings(lang)["dataset.empty_title"] in page.head(lang, None)
 
 
@@ -160,7 +193,10 @@ def test_the_histogram_has_a_line_a_label_and_a_table(lang):
     assert 'role="img"' in html and "200" in read.text and 'style="left:50.00%"' in html
     assert "ls-bar-cut" in html and read.tags.count("tr") == 31
     assert "ls-cut" not in length_histogram(lang, seen(), 400).replace("ls-cut-left", "")
-    assert length_histogram(lang, seen(lengths={"top": 10, "counts": [], "longest": 0, "median": 0}), 200) == ""
+    assert (
+        length_histogram(lang, seen(lengths={"top": 10, "counts": [], "longest": 0, "median": 0, "shortest": 0}), 200)
+        == ""
+    )
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -189,11 +225,22 @@ class FakeWorker:
     def start(self):
         pass
 
-    def stream(self, method, path, name, eval_share, **_):
-        result = yield from ingest(self.store, paths.Path(path), name, eval_share=eval_share)
-        return as_json(result)
+    def stream(self, method, beat_seconds, **params):
+        if method == "ingest":
+            result = yield from ingest(
+                self.store, paths.Path(params["path"]), params["name"], eval_share=params["eval_share"]
+            )
+            return as_json(result)
+        yield {"phase": "tokenizing", "done": 1, "of": 60}
+        return getattr(self, method)(**params)
 
-    def call(self, method, dataset_id, max_length, **_):
+    def characters(self, **_):
+        raw = {"row": 4, "split": "train", "text": "As stored.", "characters": 10}
+        return {"rows": [raw], "offset": 0, "total": 60, "measured": 60, "of": 60, "lengths": seen()["lengths"]}
+
+    def preview(self, dataset_id, max_length, **params):
+        if params["model"] == "nowhere/base":
+            raise Problem("base.missing", field="model", value="nowhere/base")
         if not isinstance(max_length, int) or max_length < 8:
             raise Problem("recipe.range", field="max_length", value=str(max_length), allowed="8 to 1,048,576")
         return seen()
@@ -218,7 +265,8 @@ def handlers(store):
     return found
 
 
-SETTINGS = [10, "base", 256, True]
+SETTINGS = [10]
+READ = ["base", 256, "drop", True]
 
 
 def test_a_good_file_then_a_bad_one(handlers, store, tmp_path):
@@ -240,7 +288,7 @@ def test_a_share_the_slider_does_not_have_is_refused_by_the_server(handlers, sto
     file = tmp_path / "good.json"
     file.write_text(json.dumps([{"text": "a"}] * 3))
     handlers["begin"](request(), str(file))
-    trouble, _, _ = handlers["upload"](request(), str(file), share, *SETTINGS[1:])
+    trouble, _, _ = handlers["upload"](request(), str(file), share)
     assert "eval_share" in trouble and store.list() == []
 
 
@@ -340,18 +388,72 @@ def test_the_list_follows_the_store_and_prefers_what_was_just_added(handlers, st
 
 def test_the_worker_is_not_asked_before_the_tab_was_opened(handlers, store, info, monkeypatch):
     monkeypatch.setattr(FakeWorker, "start", lambda self: pytest.fail("started"))
-    monkeypatch.setattr(FakeWorker, "call", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(FakeWorker, "stream", lambda *_, **__: pytest.fail("asked"))
     assert "<dd>60</dd>" in handlers["first"](request(), False, info.id)[0]
-    assert set(map(str, handlers["look"](request(), False, info.id, *SETTINGS[1:], 0))) == {str(gr.skip())}
+    assert set(map(str, handlers["look"](request(), False, info.id, *READ, 0))) == {str(gr.skip())}
 
 
 def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
-    html = handlers["look"](request("zh-CN"), True, info.id, "base", 1, True, 0)
+    html = handlers["look"](request("zh-CN"), True, info.id, "base", 1, "drop", True, 0)
     assert "max_length" in html[2] and "<dd>60</dd>" in html[0]
     assert (
-        strings("en")["dataset.empty_title"]
-        in handlers["look"](request(), True, "20990101-000000-ffffff", *SETTINGS[1:], 0)[0]
+        strings("en")["dataset.empty_title"] in handlers["look"](request(), True, "20990101-000000-ffffff", *READ, 0)[0]
     )
+
+
+def test_a_base_that_is_not_at_hand_shows_the_rows_in_characters_and_no_verdict(handlers, store, info):
+    summary, _, rows, *_, too_long, lengths = handlers["look"](request(), True, info.id, "nowhere/base", *READ[1:], 0)
+    assert "<dd>60</dd>" in summary and "nowhere/base" in rows and "As stored." in rows and "ls-trained" not in rows
+    assert too_long == "" and "ls-cut" not in lengths and "characters" in lengths
+
+
+def test_measuring_can_be_stopped_and_says_how_far_it_is(handlers, store, info, monkeypatch):
+    shown = []
+
+    def silent(self, method, beat_seconds, **_):
+        yield {"phase": "tokenizing", "done": 15, "of": 60}
+        while True:
+            shown.append(handlers["tick"](request())[1])
+            yield None
+            handlers["stop"](request())
+
+    monkeypatch.setattr(FakeWorker, "stream", silent)
+    summary, _, rows, *_ = handlers["look"](request(), True, info.id, *READ, 0)
+    assert "15 of 60" in shown[0] and 'value="25"' in shown[0]
+    assert "<dd>60</dd>" in summary and "stopped" in rows
+    assert handlers["ended"](request())[1] == ""
+
+
+def test_how_rows_are_made_to_fit_is_taken_over_by_the_train_tab(handlers):
+    assert handlers["fit"](512, "split") == {"max_length": 512, "excess_length_strategy": "split"}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_rows_shown_are_named_by_their_numbers_in_the_file(lang, info):
+    rows = [row(row=number) for number in (1, 2, 3, 5, 6)]
+    text = Reader(page.rows_html(lang, seen(rows=rows, total=60), 200)).text
+    assert "1–3" in text and "5" in text and "6" in text and "60" in text
+    assert numbers_text("en", [1, 2, 3, 5, 6]) == "1–3, 5, 6"
+    assert numbers_text("zh-CN", [4, 17, 1200]) == "4、17、1,200"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_is_too_long_is_offered_in_three_ways_with_shares(lang):
+    text = Reader(widget(lang, seen(excess=excess("split")), 200)).text
+    for word in ("33", "54 %", "100 %", "39", "19", "390"):
+        assert word in text
+    assert widget(lang, seen(excess=None), 200) == ""
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_rows_of_another_shape_are_said_with_counts(lang, store, tmp_path):
+    file = tmp_path / "two.jsonl"
+    first, later = {"instruction": "a", "output": "b"}, {"messages": chat("a", "b")["messages"]}
+    file.write_text("\n".join(json.dumps(one) for one in [first] * 150 + [later] * 37))
+    told = run(ingest(store, file))
+    text = Reader(page.head(lang, told)).text
+    assert "37" in text and "151" in text and strings(lang)["dataset.shape_openai"] in text
+    assert (told.read, told.kept, told.dropped, told.other_shapes) == (187, 150, 37, {"openai": 37})
 
 
 def test_light_install_says_how_to_get_the_rest(monkeypatch, store):

@@ -1,0 +1,42 @@
+"""Rows without a tokenizer, for where the chosen base is not at hand: texts, and lengths in characters without a verdict."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from studio.i18n import t
+from studio.widgets.length_histogram import drawing
+from studio.widgets.token_mask import visible
+
+
+def rows(lang: str, seen: dict[str, Any], place: str) -> str:
+    """The data worker's `characters`."""
+    title = escape(t(lang, "dataset.characters_title"))
+    return f'<section><h3>{title}</h3><p class="ls-note">{escape(place)}</p>{"".join(_row(lang, one) for one in seen["rows"])}</section>'
+
+
+def _row(lang: str, row: dict[str, Any]) -> str:
+    marks = [t(lang, "dataset.row_characters", count=f"{row['characters']:,}")]
+    if row["split"] == "eval":
+        marks.append(t(lang, "dataset.row_eval"))
+    more = row["characters"] - len(row["text"])
+    rest = f'<p class="ls-note">{escape(t(lang, "dataset.row_more_characters", count=f"{more:,}"))}</p>' if more else ""
+    title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
+    return (
+        f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
+        f'<div class="ls-tokens" dir="auto">{visible(row["text"])}</div>{rest}</article>'
+    )
+
+
+def lengths(lang: str, seen: dict[str, Any]) -> str:
+    """The histogram, in characters."""
+    facts = {key: f"{value:,}" for key, value in seen["lengths"].items() if key != "counts"}
+    words = t(lang, "dataset.characters_facts", **facts)
+    if seen["measured"] < seen["of"]:
+        words += " " + t(lang, "dataset.characters_sample", measured=f"{seen['measured']:,}", total=f"{seen['of']:,}")
+    title = escape(t(lang, "dataset.lengths_title"))
+    return (
+        f'<section class="ls-lengths"><h3>{title}</h3><p class="ls-note">{escape(words)}</p>'
+        f"{drawing(lang, seen['lengths'], words, t(lang, 'dataset.characters'))}</section>"
+    )
