@@ -35,7 +35,8 @@ below this in sum, so that whatever all of them wait for, the rest of the page a
 def build() -> tuple[gr.Blocks, Shared]:
     """The page, and what its tabs share."""
     workers = {f"{name}_worker": Worker(name, f"studio.workers.{name}") for name in ("chat", "trace")}
-    workers["data_worker"] = Pool("data", "studio.workers.data", DATA_WORKERS)
+    reading = Pool("read", "studio.workers.read", DATA_WORKERS)
+    workers["data_worker"] = Pool("data", "studio.workers.data", DATA_WORKERS, {"ingest": reading})
     shared = Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), **workers)
     with Page(title="LoRA Studio", analytics_enabled=False) as page:
         build_header()

@@ -168,8 +168,15 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     def tick(request: gr.Request) -> str:
         return readings.html(request.session_hash, language(request))
 
-    def cancel(request: gr.Request) -> None:
-        readings.cancel(request.session_hash)
+    def cancel(request: gr.Request) -> tuple[Any, ...]:
+        """Said at once; `take` says it again, or what came before it."""
+        file = readings.cancel(request.session_hash)
+        if file is None:
+            return (gr.skip(),) * 4
+        lang = language(request)
+        said = problem_text(lang, Problem("dataset.cancelled", file=file))
+        kept = bool(shared.datasets.list())
+        return gr.Column(visible=False), "", trouble_html(lang, said, kept=kept), gr.Timer(active=False)
 
     def end(request: gr.Request) -> tuple[Any, ...]:
         readings.end(request.session_hash)
@@ -194,7 +201,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         done = started.then(handler, [left[source], left["share"]], outputs, **long("ingest"), **QUIET)
         done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
     timer.tick(tick, None, progress, queue=False, **QUIET)
-    right["cancel"].click(cancel, None, None, queue=False, **QUIET)
+    right["cancel"].click(cancel, None, [busy, progress, right["trouble"], timer], queue=False, **QUIET)
 
 
 def _share(percent: Any) -> Any:

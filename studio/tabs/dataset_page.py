@@ -60,16 +60,11 @@ STEPS = {"reading": 1, "joining": 1, "storing": 2, "syncing": 2, "tokenizing": 3
 """Phases of the work, by the step that a reader counts."""
 
 
-def share_of(event: dict[str, Any]) -> float | None:
-    """How far a phase is, 0 to 1; None where nothing says it."""
-    return event["done"] / max(1, event["of"]) if event["phase"] == "tokenizing" else event["share"]
-
-
 def reading(lang: str, file: str, event: dict[str, Any] | None, seconds_left: float | None = None) -> str:
     """What is being done with a file and how far that is; `event` is what the worker last said."""
     if event is None:
         return waiting(lang, "starting", file)
-    phase, share = event["phase"], share_of(event)
+    phase, share = event["phase"], event["share"]
     counts = {key: f"{event[key]:,}" for key in ("kept", "dropped", "done", "of") if key in event}
     percent = "" if share is None else f"{int(100 * share)}"
     said = [

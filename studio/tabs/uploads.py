@@ -8,7 +8,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.reading import FILE_LIMIT_BYTES
-from studio.tabs.dataset_page import reading, share_of
+from studio.tabs.dataset_page import reading
 
 # Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.
 OVERSIZE_JS = """() => {
@@ -52,9 +52,12 @@ class Reading:
     def is_at_work(self, session: str | None) -> bool:
         return session in self._at_work
 
-    def cancel(self, session: str | None) -> None:
-        if session in self._at_work:
-            self._at_work[session]["cancelled"] = True
+    def cancel(self, session: str | None) -> str | None:
+        """The name of what is being ended; None where nothing is at work."""
+        one = self._at_work.get(session)
+        if one:
+            one["cancelled"] = True
+        return one and one["file"]
 
     def html(self, session: str | None, lang: str) -> str:
         one = self._at_work.get(session)
@@ -79,12 +82,12 @@ class Reading:
 def _take(one: dict[str, Any], event: dict[str, Any]) -> None:
     """Keep an event, and when its phase began."""
     if event["phase"] != one["phase"]:
-        one |= {"phase": event["phase"], "since": time.monotonic(), "from": share_of(event) or 0.0}
+        one |= {"phase": event["phase"], "since": time.monotonic(), "from": event["share"] or 0.0}
     one["event"] = event
 
 
 def _seconds_left(one: dict[str, Any]) -> float | None:
     """By the pace of the phase so far; None before there is one."""
-    share = one["event"] and share_of(one["event"])
+    share = one["event"] and one["event"]["share"]
     done, seconds = (share or 0.0) - one["from"], time.monotonic() - one["since"]
     return (1 - share) * seconds / done if share and done > 0.02 and seconds > 1 else None

@@ -6,37 +6,23 @@ Methods: `ingest` (streams progress, answers with the stored dataset), `preview`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
 from studio import paths
-from studio.datasets.ingest import ingest as ingest_file
-from studio.datasets.store import DatasetInfo, DatasetStore, as_json
+from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.workers import preview as previews
 from studio.workers import rendering, untokenized
 from studio.workers.bases import open_tokenizer
+from studio.workers.read import ingest
 from studio.workers.serve import Request, serve
 
 ROWS_AT_ONCE = 50
 KEPT_MEASURES = 16
 _measured: dict[tuple[str, Any, bool], previews.Measured] = {}
 """By dataset, tokenizer and what is trained; the newest."""
-
-
-def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
-    """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to say."""
-    result = yield from ingest_file(
-        DatasetStore(paths.datasets(), paths.trash()),
-        Path(params["path"]),
-        params.get("name"),
-        eval_share=params.get("eval_share", 0.1),
-        seed=params.get("seed", 42),
-        cancelled=lambda: request.cancelled,
-    )
-    return as_json(result)
 
 
 def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:

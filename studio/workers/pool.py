@@ -18,8 +18,9 @@ class Pool:
     at the one that has least to do. Requests about one base wait for each other, so that a base which takes its time has one worker.
     """
 
-    def __init__(self, name: str, module: str, size: int) -> None:
-        self._name, self._module, self._size = name, module, size
+    def __init__(self, name: str, module: str, size: int, others: dict[str, Pool] | None = None) -> None:
+        """`others`: pools that some methods go to instead."""
+        self._name, self._module, self._size, self._others = name, module, size, others or {}
         self._lock = threading.Lock()
         self._workers = [Worker(name, module)]
         self._work: dict[Worker, list[Any]] = {self._workers[0]: []}
@@ -37,7 +38,7 @@ class Pool:
         self._workers[0].start()
 
     def stop(self) -> None:
-        for worker in list(self._workers):
+        for worker in [*self._workers, *self._others.values()]:
             worker.stop()
 
     def call(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Any:
@@ -46,6 +47,8 @@ class Pool:
     def stream(
         self, method: str, *, within_seconds: float | None = None, beat_seconds: float | None = None, **params: Any
     ) -> Iterator[Any]:
+        if other := self._others.get(method):
+            return (yield from other.stream(method, within_seconds=within_seconds, beat_seconds=beat_seconds, **params))
         about = params.get("model") if method == "preview" else object()
         worker = self._take(about)
         try:

@@ -71,7 +71,8 @@ def measure(
     step = math.ceil(max(info.kept / MEASURED_ROWS, size / MEASURED_BYTES, 1))
     planned = sum(math.ceil(rows / step) for rows in (info.train_rows, info.eval_rows))
     numbers, lengths, trained, ends, unusable, notes = [], [], [], [], {}, defaultdict(list)
-    train, told, until = 0, 0.0, time.monotonic() + MEASURING_SECONDS
+    train, told, began = 0, 0.0, time.monotonic()
+    until = began + MEASURING_SECONDS
     for file in _files(info):
         # Each file has its share of the time, so that both are measured.
         for row in read_rows(file, step=step):
@@ -81,7 +82,8 @@ def measure(
                 break
             if time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
-                tell({"phase": "tokenizing", "done": len(numbers), "of": planned})
+                share = max(len(numbers) / planned, (told - began) / MEASURING_SECONDS)  # whichever ends it first
+                tell({"phase": "tokenizing", "done": len(numbers), "of": planned, "share": min(1.0, share)})
             result = encode_whole(tokenizer, row, recipe, cancelled)
             is_dropped = isinstance(result, Dropped)
             numbers.append(row["row"])

@@ -168,7 +168,7 @@ def test_a_killed_worker_leaves_nothing_half_written(worker_home, tmp_path, monk
     monkeypatch.setenv("LORA_STUDIO_HOME", str(tmp_path / "killed"))
     paths.prepare()
     file = write(tmp_path / "rows.jsonl", alpaca(120_000, words=30))
-    worker = Worker("killed", "tests.studio.light_data_worker")
+    worker = Worker("killed", "studio.workers.read")
     stream = worker.stream("ingest", path=str(file), name="rows.jsonl")
     next(stream)
     os.kill(worker.pid, signal.SIGKILL)
@@ -183,7 +183,7 @@ def test_a_killed_worker_leaves_nothing_half_written(worker_home, tmp_path, monk
 
 def test_closing_the_stream_cancels_the_reading(tmp_path, home):
     file = write(tmp_path / "rows.jsonl", alpaca(120_000, words=30))
-    worker = Worker("cancelled", "tests.studio.light_data_worker")
+    worker = Worker("cancelled", "studio.workers.read")
     stream = worker.stream("ingest", path=str(file), name="rows.jsonl")
     next(stream)
     stream.close()

@@ -34,6 +34,18 @@ def test_a_request_at_work_does_not_hold_up_another_and_one_base_has_one_worker(
         assert same_base.result(30)["pid"] == first == last(slow)["pid"]
 
 
+def test_some_methods_have_workers_of_their_own(pool, home, tmp_path):
+    file = tmp_path / "go"
+    whole = Pool("whole", MODULE, 1, {"echo": pool})
+    slow = whole.stream("wait", file=str(file))
+    first = next(slow)["pid"]
+    assert whole.call("echo")["pid"] == pool.pid != first == whole.pid
+    file.touch()
+    last(slow)
+    whole.stop()
+    assert pool.pid is None
+
+
 def test_a_request_that_waited_at_a_worker_that_died_begins_in_its_successor(home, tmp_path):
     worker, file = Worker("sleepy", MODULE), tmp_path / "go"
     deadly = worker.stream("wait", file=str(file), dies=True)

@@ -146,7 +146,7 @@ def test_everything_shown_is_escaped(lang, info):
         whole += page.reading(lang, EVIL, {"phase": phase, "share": share, **counts}, 70.0)
     whole += page.trouble_html(lang, EVIL, kept=True)
     read = Reader(whole)
-    counting = Reader(page.reading(lang, EVIL, {"phase": "tokenizing", "done": 1234, "of": 4000}))
+    counting = Reader(page.reading(lang, EVIL, {"phase": "tokenizing", "done": 1234, "of": 4000, "share": 0.31}))
     assert "1,234" in counting.text and "4,000" in counting.text and "img" not in counting.tags
     assert "{" not in read.text
     assert "img" not in read.tags and not any(name.startswith("on") for name in read.attributes)
@@ -231,7 +231,7 @@ class FakeWorker:
                 self.store, paths.Path(params["path"]), params["name"], eval_share=params["eval_share"]
             )
             return as_json(result)
-        yield {"phase": "tokenizing", "done": 1, "of": 60}
+        yield {"phase": "tokenizing", "done": 1, "of": 60, "share": 0.02}
         return getattr(self, method)(**params)
 
     def characters(self, **_):
@@ -307,7 +307,8 @@ def test_cancel_is_heard(handlers, store, tmp_path, monkeypatch):
     file = tmp_path / "rows.json"
     file.write_text(json.dumps([{"text": "a"}] * 300))
     handlers["begin"](request(), str(file))
-    handlers["cancel"](request())
+    busy, _, said, _ = handlers["cancel"](request())
+    assert not busy.visible and "cancelled" in said
     trouble, *_ = handlers["upload"](request(), str(file), *SETTINGS)
     assert "cancelled" in trouble and store.list() == [] and list(store.root.iterdir()) == []
 
@@ -411,7 +412,7 @@ def test_measuring_can_be_stopped_and_says_how_far_it_is(handlers, store, info, 
     shown = []
 
     def silent(self, method, beat_seconds, **_):
-        yield {"phase": "tokenizing", "done": 15, "of": 60}
+        yield {"phase": "tokenizing", "done": 15, "of": 60, "share": 0.25}
         while True:
             shown.append(handlers["tick"](request())[1])
             yield None

@@ -1,0 +1,35 @@
+"""The reading worker: `python -m studio.workers.read`. Files of rows into the store. It imports nothing heavy, so that a file need not
+wait for the libraries that tokenize, nor a look at other rows for a file.
+
+Method: `ingest` (streams progress, answers with the stored dataset).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from studio import paths
+from studio.datasets.ingest import ingest as ingest_file
+from studio.datasets.store import DatasetStore, as_json
+from studio.workers.serve import Request, serve
+
+
+def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
+    """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to say."""
+    result = yield from ingest_file(
+        DatasetStore(paths.datasets(), paths.trash()),
+        Path(params["path"]),
+        params.get("name"),
+        eval_share=params.get("eval_share", 0.1),
+        seed=params.get("seed", 42),
+        cancelled=lambda: request.cancelled,
+    )
+    return as_json(result)
+
+
+HANDLERS = {"ingest": ingest}
+
+if __name__ == "__main__":
+    serve(HANDLERS)
