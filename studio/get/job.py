@@ -142,6 +142,7 @@ class Jobs:
         self._stop = threading.Event()
         self._progress: dict[str, Progress] = {}
         self.began: float = 0.0
+        """When the stage at work began, by the monotonic clock."""
 
     def start(self, wheel: Wheel) -> None:
         """Does nothing while one is at work."""
@@ -172,6 +173,8 @@ class Jobs:
 
     def _run(self, wheel: Wheel, stop: threading.Event) -> None:
         def say(progress: Progress) -> None:
+            if progress.stage != self._progress[wheel.name].stage:
+                self.began = time.monotonic()
             self._progress[wheel.name] = progress
 
         try:

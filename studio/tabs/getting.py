@@ -9,10 +9,11 @@ from typing import Any
 
 import gradio as gr
 
+from estimator.core.problems import Problem
 from studio.get import copy, job
 from studio.get.known import Wheel, wheel_of
 from studio.get.words import about, offline, size
-from studio.i18n import language, marker, t
+from studio.i18n import explain, language, marker, t
 from studio.tabs import Shared
 from studio.tabs.notices import explained
 
@@ -87,7 +88,7 @@ class GetPanel:
         key = "get.panel_title" if found.state == copy.ABSENT else "get.panel_damaged"
         title = t(lang, key, title=wheel.title, reason=found.fault)
         lines = "".join(f"<p>{escape(line)}</p>" for line in about(lang, wheel))
-        trouble = explained(lang, progress.problem) if progress and progress.problem else ""
+        trouble = _trouble(lang, progress.problem) if progress and progress.problem else ""
         return (
             f"<h3>{escape(title)}</h3>{lines}<details><summary>{escape(t(lang, 'get.offline_title'))}</summary>"
             f"<p>{escape(offline(lang, wheel))}</p></details>{trouble}"
@@ -98,8 +99,16 @@ class GetPanel:
         title = f"<h3>{escape(wheel.title)}</h3>"
         if progress.stage == job.MAKING:
             seconds = round(time.monotonic() - self.jobs.began)
-            return f'{title}<p role="status">{escape(t(lang, "get.making", seconds=seconds))}</p><progress></progress>'
+            told, label = t(lang, "get.making", seconds=seconds), escape(t(lang, "get.making_label"))
+            return f'{title}<p role="status">{escape(told)}</p><progress aria-label="{label}"></progress>'
         told = t(lang, "get.progress", done=size(progress.bytes), size=size(progress.of))
         label = escape(t(lang, "get.progress_label"))
         bar = f'<progress max="{progress.of}" value="{progress.bytes}" aria-label="{label}"></progress>'
         return f'{title}<p role="status">{escape(told)}</p>{bar}'
+
+
+def _trouble(lang: str, problem: Problem) -> str:
+    """What was cancelled was meant to be, and is no error."""
+    if problem.code == "worker.cancelled":
+        return f'<p class="ls-note" role="status">{escape(explain(lang, problem))}</p>'
+    return explained(lang, problem)

@@ -22,7 +22,7 @@ from tests.e2e.driving import choose, number, open_page, open_tab, type_choice, 
 from tests.serving import Studio
 
 pytestmark = pytest.mark.browser
-ROWS, HELD_BACK_PERCENT = 24, 25
+ROWS, HELD_BACK_PERCENT = 20, 25
 PATIENCE_S = 900
 TITLE = "SmolLM2"
 
@@ -103,7 +103,7 @@ def test_it_ends_in_an_honest_sentence_and_three_questions_are_asked(studio, bro
     expect(verdict).to_contain_text(explain(lang, found.verdict))
     base, trained = found.heldout.first_loss, found.heldout.second_loss
     assert f"{base:.2f}" in verdict.inner_text() and f"{trained:.2f}" in verdict.inner_text()
-    # twelve times eighteen rows at this rate cannot teach a card of three lines, and the page does not say that they did
+    # three times fifteen rows at this rate cannot teach a card of three lines, and the page does not say that they did
     assert trained > 3 and found.tone != "good"
     notes = {note.get_attribute("data-note") for note in page.locator("#train-run .ls-learned li").all()}
     assert {"setting.scale_high", "setting.few_rows"} <= notes

