@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -246,3 +249,17 @@ def test_a_recommendation_takes_a_count_and_what_one_owns():
         with pytest.raises(Problem) as said:
             Wish(rows=5, **wrong)
         assert said.value.field == next(iter(wrong))
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_three_options_are_what_its_command_says(readme, capsys):
+    text = (Path(__file__).parent.parent.parent / readme).read_text("utf-8")
+    (command,) = re.findall(r"`lora-studio (gpus --model Qwen/Qwen2.5-32B[^`]*)`", text)
+    assert gpus_command.main(shlex.split(command)) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    lines = [line for line in text.partition(command)[2].splitlines() if line.startswith("|")][2:5]
+    for row, line in zip(rows, lines, strict=True):
+        assert row["card"].removeprefix("GeForce ").removesuffix(" 80GB") in line
+        for name in ("hours", "hours_low", "hours_high", "run_usd", "run_usd_low", "run_usd_high"):
+            assert f"{float(row[name]):.2f}" in line, (name, line)
+        assert f"{int(row['device_bytes']) / 2**30:.2f} GiB" in line
