@@ -75,6 +75,7 @@ def build(shared: Shared) -> None:
             train = gr.Button(marker("estimate.train_this"), variant="primary", elem_id="estimate-train")
         with gr.Column(elem_classes="ls-right ls-sticky"):
             link = gr.HTML(elem_id="estimate-link", js_on_load=NOTE)
+            refused = gr.HTML(elem_id="estimate-cards_refused", js_on_load=NOTE)
             trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY + CHOOSE)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
             mistake = gr.HTML(
@@ -84,7 +85,7 @@ def build(shared: Shared) -> None:
     of_the_data = {name: options[PANELS.index(cards)][name] for name in hours.ASKED}
     _wire_picture(shared, form, of_the_data, trouble, shown, link)
     _wire_paste(form, trouble)
-    _wire_panels(shared, form, mistake, shown, folds, panels, options)
+    _wire_panels(shared, form, mistake, shown, folds, panels, options, refused)
     for html in (shown, link, *panels):
         _wire_apply(html, form, trouble, shared)
     _wire_apply(wishes, form, trouble, shared, lambda asked, wish, undo: intents.met(asked, wish["intent"], undo))
@@ -247,6 +248,7 @@ def _wire_panels(
     folds: tuple[Any, ...],
     panels: tuple[Any, ...],
     options: tuple[dict[str, Any], ...],
+    refused: Any,
 ) -> None:
     """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
@@ -273,7 +275,7 @@ def _wire_panels(
         event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
     wanted.change(draw, [wanted, *form.inputs, *asked_beside], [*panels, mistake], **FAST)
     index = PANELS.index(cards)
-    opened = cards.open_of_address(folds[index], options[index], FAST)
+    opened = cards.open_of_address(folds[index], options[index], refused, FAST)
     opened.then(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
 
 

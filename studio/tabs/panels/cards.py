@@ -14,6 +14,7 @@ from estimator.core.problems import Problem
 from estimator.cost.own_cards import own_card
 from estimator.recipe.costing import MOST_CARDS, Costing
 from studio.i18n import explain, language, marker, t
+from studio.tabs import carried
 from studio.tabs.notices import explained
 from studio.tabs.panels import Asked
 from studio.tabs.panels.files import ranked_files
@@ -89,10 +90,9 @@ def controls() -> dict[str, Any]:
     return made
 
 
-def open_of_address(fold: Any, made: dict[str, Any], fast: dict[str, Any]) -> Any:
-    """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said inside. Returns the event."""
-    with fold:
-        refused = gr.HTML(elem_id="estimate-cards_refused")
+def open_of_address(fold: Any, made: dict[str, Any], refused: Any, fast: dict[str, Any]) -> Any:
+    """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said in `refused`. Returns the
+    event."""
 
     def open_page(request: gr.Request) -> dict[Any, Any]:
         said, problems = of_address(request.query_params)
@@ -101,7 +101,10 @@ def open_of_address(fold: Any, made: dict[str, Any], fast: dict[str, Any]) -> An
         lang = language(request)
         sentences = "".join(f"<li>{escape(explain(lang, problem))}</li>" for problem in problems)
         note = escape(t(lang, "estimate.link_cards_refused"))
-        shown = f'<div class="ls-warn" role="alert">! {note}<ul>{sentences}</ul></div>' if problems else ""
+        close = carried.close_button(lang)
+        shown = (
+            f'<div class="ls-warn ls-link" role="alert">{close}! {note}<ul>{sentences}</ul></div>' if problems else ""
+        )
         return {fold: gr.update(open=True), refused: shown} | {made[name]: value for name, value in said.items()}
 
     return gr.context.Context.root_block.load(open_page, None, [fold, refused, *made.values()], **fast)
