@@ -4,7 +4,7 @@
 # make coverage  count and trace every language model class of the installed Transformers (about ten minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about ten minutes)
 # make gpu-proof measure many recipes on this machine's GPU, into presets/measurements (eight minutes on an H200)
-# make bench     print the speed and memory figures, with ratios taken in one run
+# make bench     print the speed and memory figures; AGAINST=a commit or a checkout's folder measures it in turn, with ratios
 # make peers     ask other estimators for the published runs too and print the errors (their environment: .venv-peers)
 # make pictures  retake the pictures of the README
 PYTHON ?= python3
@@ -52,7 +52,7 @@ gpu-proof: $(VENV)/.train
 	$(PY) -m estimator.measure.sweep
 
 bench: chromium
-	$(PY) -m tests.bench
+	$(PY) -m tests.bench $(if $(AGAINST),--against $(AGAINST))
 
 peers: $(VENV)/.train
 	$(PY) -m tests.estimator.peers

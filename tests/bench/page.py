@@ -21,7 +21,7 @@ PANEL_MOVES = 24
 LIMITS = {"fits": {"target": "<= 300 ms"}}
 TABS = ("dataset", "train", "chat", "runs", "estimate")
 SLIDER = "#estimate-r input[type=range]"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 120_000
 
 # Each move sets the slider as a hand would and waits for the next paint after the text of everything that is watched changed.
 REPAINT = """async ([slider, watched, moves, patience]) => {
@@ -119,6 +119,7 @@ def _start(browser: Any, folder: Path, checkout: Path | None) -> tuple[float, St
     """Seconds from the command to a slider that can be moved and a verdict that can be read."""
     studio = Studio(folder / "home", checkout=checkout).wait()
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(studio.url)
     page.wait_for_selector(f"{SLIDER}:enabled")
     page.wait_for_selector("#estimate-picture svg, #estimate-picture .ls-verdict")
@@ -129,6 +130,7 @@ def _first_verdict(browser: Any, url: str) -> float:
     """Seconds in a context without cache or storage."""
     context = browser.new_context()
     page, started = context.new_page(), time.monotonic()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
     page.wait_for_selector("#estimate-picture .ls-verdict")
     seconds = time.monotonic() - started
@@ -147,7 +149,7 @@ def _panels(studio: Studio, page: Any, names: list[str]) -> tuple[list[float], f
     """The same to the new content of panels, these alone open; the first drawing reads files and is not among them."""
     for name in names:
         page.click(f"#estimate-panel-{name} > button")
-        page.wait_for_selector(f"#estimate-{name} :is(table, svg, ol)", state="attached", timeout=60_000)
+        page.wait_for_selector(f"#estimate-{name} :is(table, svg, ol)", state="attached")
     made = _moves(studio, page, [f"#estimate-{name}" for name in names], PANEL_MOVES)
     for name in names:
         page.click(f"#estimate-panel-{name} > button")

@@ -123,6 +123,11 @@ def test_every_kind_of_long_call_is_limited_far_below_all_threads(built):
     assert found == LONG and sum(LONG.values()) < app.THREADS / 2
 
 
+def test_a_handler_that_shows_no_progress_names_no_component_for_it(built):
+    quiet = [one for one in built.page.fns.values() if one.show_progress == "hidden"]
+    assert len(quiet) > 50 and all(one.show_progress_on == [] for one in quiet)
+
+
 @pytest.fixture
 def served() -> Iterator[SimpleNamespace]:
     """A page on a port of this process whose long calls wait until `release` is set."""
