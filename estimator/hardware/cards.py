@@ -208,7 +208,7 @@ def _candidates(name: str) -> list[Gpu]:
     words = typed(name).words
     if not words:
         return []
-    table = {gpu: typed(gpu.name).words for gpu in gpus().values()}
+    table = _words_of_all()
     same = [gpu for gpu, own in table.items() if own == words]
     beside = (
         [gpu for gpu, own in table.items() if words <= own and own - words <= _BESIDE] if _says_number(name) else []
@@ -216,6 +216,11 @@ def _candidates(name: str) -> list[Gpu]:
     if len({gpu.memory_gib for gpu in beside}) > 1 or not same:
         same = beside or same
     return same or [gpu for gpu, own in table.items() if words <= own]
+
+
+@functools.cache
+def _words_of_all() -> dict[Gpu, frozenset[str]]:
+    return {gpu: typed(gpu.name).words for gpu in gpus().values()}
 
 
 def _says_number(name: str) -> bool:

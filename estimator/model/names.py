@@ -68,6 +68,7 @@ class Meant:
         return record_of(self.endings, self.known.owner, self.id) if self.endings else None
 
 
+@functools.lru_cache(maxsize=512)
 def meant(name: str) -> Meant | None:
     """What is meant, or None where only a hub knows.
 
@@ -119,8 +120,12 @@ def repository(name: str) -> str:
     return found.id if found else plain_id(name)
 
 
+@functools.lru_cache(maxsize=64)
 def model(meaning: Meant) -> Model:
-    """The preset's tensors under the name that was asked for, with what has to be said of it. Raises `model.other_structure`."""
+    """The preset's tensors under the name that was asked for, with what has to be said of it. Raises `model.other_structure`.
+
+    The same record each time: what is computed of a model is kept by it.
+    """
     known = meaning.known
     if known.differs:
         words = {"field": "model", "value": known.id, "preset": known.preset, "differs": known.differs}

@@ -201,3 +201,8 @@ def test_a_folder_goes_before_a_name_and_a_hub_before_what_a_name_tells(tmp_path
         with pytest.raises(Problem) as raised:  # the hub says that there is none: a likely name is not taken for it
             sources.open_model("unsloth/llama-3-8b-instruct-bnb-4bit", tmp_path / "cache")
     assert asked and raised.value.code == "hub.not_found"
+
+
+def test_a_name_is_one_model_however_often_it_is_asked():
+    """What is computed of a model is kept by the record."""
+    assert sources.open_model("qwen2.5 7b instruct") is sources.open_model("qwen2.5 7b instruct")
