@@ -54,6 +54,7 @@ class Outlook:
 
     @property
     def fits(self) -> bool:
+        """Whether it does for sure."""
         return self.memory is None or self.memory.code == "outlook.memory"
 
 
@@ -83,7 +84,8 @@ def _memory(recipe: Recipe, model: Model, machine: Machine) -> Problem:
     except Problem as problem:
         return problem
     words = prediction.words() | {"high": human_bytes(prediction.high_bytes or prediction.predicted_bytes or 0)}
-    return Problem("outlook.memory", **words)
+    is_sure = (prediction.high_bytes or 0) <= machine.usable_bytes
+    return Problem("outlook.memory" if is_sure else "outlook.memory_close", **words)
 
 
 def _hopeless(base: Problem, pace: Pace | None) -> tuple[Problem, ...]:

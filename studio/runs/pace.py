@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -28,9 +29,11 @@ from studio.runs.supervisor import RunView
 BYTES_A_TOKEN = (6.0, 2.0)
 """Of the JSON of a row: long words and much around them, down to a byte-level tokenizer on foreign text."""
 SHARES = {"float32": (0.1, 1.0)}
-SIXTEEN_BIT_SHARES = (0.02, 4.0)
+WITH_BF16, WITHOUT_BF16 = (0.1, 4.0), (0.02, 1.0)
 """Which share of its float32 matrix speed a CPU reaches in a training step. The embedded base's runs reach 0.1 to 0.6 (small matrices);
 in 16 bits it is up to four times the speed with instructions for it, and a tenth of float32's without (both seen with torch 2.13)."""
+BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""In Linux's /proc/cpuinfo, of x86 and of ARM."""
 EARLIER_SPREAD = 1.5
 """A machine is not equally busy twice: the range of earlier runs is wider by this at both ends."""
 BENCH_SIDE, BENCH_SECONDS = 768, 0.2
@@ -65,7 +68,7 @@ def pace_of(
         basis = Problem("outlook.pace_earlier", runs=len(known))
         return Pace(basis, (low / EARLIER_SPREAD, high * EARLIER_SPREAD), steps)
     speed = cpu_flops()
-    slow, fast = SHARES.get(recipe.dtype, SIXTEEN_BIT_SHARES)
+    slow, fast = SHARES.get(recipe.dtype) or (WITH_BF16 if has_bf16() and recipe.dtype == "bfloat16" else WITHOUT_BF16)
     low, high = (batch * tokens * flops_a_token(recipe, model, tokens) for tokens in lengths)
     basis = Problem("outlook.pace_cpu", gflops=f"{speed / 1e9:,.0f}", low=f"{slow:.0%}", high=f"{fast:.0%}")
     return Pace(basis, (low / (speed * fast), high / (speed * slow)), steps)
@@ -135,6 +138,16 @@ def flops_a_token(recipe: Recipe, model: Model, tokens: float) -> float:
     spec = model.spec
     attention = 2 * tokens * spec.hidden_size * spec.num_hidden_layers
     return 2 * passes * (model.inventory.total_parameters + attention)
+
+
+@functools.cache
+def has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself; taken as no where nothing tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return any(flag in flags for flag in BF16_FLAGS)
 
 
 @functools.cache
