@@ -21,7 +21,7 @@ from studio.security import from_this_machine
 from studio.tabs import Shared, can_train, long
 from studio.tabs.answering import Answering
 from studio.tabs.getting import GetPanel
-from studio.tabs.notices import explained, needs_train
+from studio.tabs.notices import explained, forget, needs_train
 from studio.widgets.panes import empty_html, panes_html, short_name
 from studio.workers.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
 
@@ -130,6 +130,11 @@ class Page:
         gr.on([self.send.click, self.prompt.submit], self._answer, asked, outputs, **long("answer"), **QUIET)
         self.stop.click(self._stop, None, None, queue=False, **QUIET)
         self.clear.click(self._clear, self.choice, [self.panes, self.status, self.turns], **QUIET)
+        mended_by = (
+            self.prompt.input,
+            *(part.change for part in (self.choice, self.temperature, self.longest, self.seed)),
+        )
+        forget(self.shared, self.status, *mended_by)
         self.unload.click(self._unload, None, self.status, **long("unload"), **QUIET)
         self.mark.change(
             None, self.mark, None, js="(on) => { document.body.classList.toggle('ls-marking', on) }", **QUIET

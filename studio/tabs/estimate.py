@@ -39,7 +39,7 @@ from studio.tabs.estimate_form import (
     set_to,
     stated,
 )
-from studio.tabs.notices import CHOOSE, RETRY, choices, explained, explained_late, mark_field
+from studio.tabs.notices import CHOOSE, FORGET, RETRY, choices, explained, explained_late, mark_field
 from studio.tabs.panels import Asked, cards, change, fits, hours, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
@@ -238,6 +238,7 @@ def _wire_paste(form: Form, trouble: Any) -> None:
             return gr.skip(), explained(language(request), problem)
 
     form.paste.click(paste, form.pasted, [form.model, trouble], **FAST)
+    form.pasted.input(None, trouble, trouble, js=FORGET, api_visibility="private")
 
 
 def _wire_panels(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from html import escape
+import re
+from collections.abc import Callable
+from html import escape, unescape
 from typing import Any
 
 import gradio as gr
@@ -14,15 +16,19 @@ from studio.i18n import explain, language, t
 INSTALL = 'pip install "lora-studio[train]"'
 
 
-def problem_html(sentence: str, field: str | None = None) -> str:
-    """An error beside the control that caused it; with `field`, `mark_field` repeats it there."""
+def problem_html(sentence: str, field: str | None = None, cause: str = "") -> str:
+    """An error beside the control that caused it; with `field`, `mark_field` repeats it there; with `cause`, `forget` takes it back."""
     at = f' data-field="{escape(field)}"' if field else ""
+    at += f' data-cause="{escape(cause)}"' if cause else ""
     return f'<p class="ls-problem" role="alert"{at}>✕ {escape(sentence)}</p>'
 
 
 def explained(lang: str, problem: Problem) -> str:
     """A `Problem` in the reader's language."""
-    return problem_html(explain(lang, problem), problem.field)
+    about = problem.params.get("value", problem.params.get("id", ""))
+    return problem_html(
+        explain(lang, problem), problem.field, f"{problem.code} {about}" if problem.code in CAUSES else ""
+    )
 
 
 def explained_late(lang: str, problem: Problem) -> str:
@@ -51,16 +57,37 @@ def choices(field: str, values: list[tuple[str, str]]) -> str:
     return f'<p class="ls-choices">{buttons}</p>' if buttons else ""
 
 
-def is_gone(cause: Any, shared: Any) -> bool:
-    """Whether what a problem (`Problem.to_dict()`) says of other runs or of data was so, and is no longer. False for all else."""
-    if not isinstance(cause, dict):
-        return False
-    code, about = cause.get("code"), cause.get("params") or {}
-    if code in ("run.busy", "run.active", "run.taken"):
-        return not any(view.active and view.name == about.get("value", view.name) for view in shared.runs.list())
+CAUSES = ("run.busy", "run.active", "run.another_starts", "dataset.gone")
+"""Problems that end by themselves, without anything being changed where they are shown."""
+_CAUSE = re.compile(r'data-cause="([^"]*)"')
+FORGET = "(html) => html && html.includes('ls-problem') ? '' : html"
+"""JavaScript that takes a problem away and leaves any other note."""
+AWAITS = "(html) => ({ __type__: 'update', active: Boolean(html && html.includes('data-cause')) })"
+
+
+def forget(shared: Any, note: Any, *events: Callable[..., Any]) -> None:
+    """Take a problem away from the element `note` on each of `events`, which change what it speaks of, and once its cause is gone."""
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    for event in events:
+        event(None, note, note, js=FORGET, api_visibility="private")
+
+    def settle(html: Any) -> dict[Any, Any]:
+        return {note: "" if is_gone(html, shared) else gr.skip()}
+
+    timer = gr.Timer(1.0, active=False)
+    note.change(None, note, timer, js=AWAITS, api_visibility="private")
+    timer.tick(settle, note, note, **quiet)
+
+
+def is_gone(html: Any, shared: Any) -> bool:
+    """Whether what a shown problem says of other runs or of data was so, and is no longer. False for all else."""
+    found = _CAUSE.search(html) if isinstance(html, str) else None
+    code, _, about = unescape(found[1]).partition(" ") if found else ("", "", "")
+    if code in ("run.busy", "run.active"):
+        return not any(view.active and view.name == about for view in shared.runs.list())
     if code == "dataset.gone":
-        return any(info.id == about.get("id") for info in shared.datasets.list())
-    return code == "run.another_starts"
+        return any(info.id == about for info in shared.datasets.list())
+    return code in CAUSES
 
 
 def mark_field(tab: str) -> str:

@@ -13,7 +13,7 @@ from studio.i18n import language, marker, t
 from studio.page import told
 from studio.runs.supervisor import RunView
 from studio.tabs import Shared, can_train, long, open_tab
-from studio.tabs.notices import explained, needs_train
+from studio.tabs.notices import explained, forget, needs_train
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table, settings
 
@@ -157,6 +157,7 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
     open_tab(shared, parts["chat"].click, "chat")
     parts["delete"].click(delete, shared.run, [note, shared.run, deleted, undo], **quiet)
     undo.click(restore, deleted, [note, shared.run, undo], **quiet)
+    forget(shared, note, shared.run.change)
     fetched = parts["download"].click(prepare, shared.run, [note, file], api_visibility="private", **long("zip"))
     fetched.success(
         None,

@@ -25,7 +25,7 @@ from studio.runs.supervisor import RunView
 from studio.security import from_this_machine
 from studio.tabs import FITTING, Shared, can_train, long, open_tab
 from studio.tabs.controls import is_read, recipe_from, values_of
-from studio.tabs.notices import explained, is_gone, mark_field, needs_train
+from studio.tabs.notices import explained, forget, mark_field, needs_train
 from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_change_of_base, on_reset, recipe_column
 from studio.widgets.also_set import EVERY, Setting, also_set
 from studio.widgets.outlook_view import anyway, outlook_view, reasons
@@ -103,24 +103,19 @@ def _wire_start(shared: Shared, form: Form) -> None:
                 }
             view = shared.runs.start(prediction.recipe or recipe, dataset, run_name or "", prediction.predicted_bytes)
         except Problem as problem:
-            return {form.trouble: explained(lang, problem), form.anyway: hidden, form.cause: problem.to_dict()}
-        done = {form.anyway: hidden, form.agreed: None, form.cause: None, shared.run: view.id}
+            return {form.trouble: explained(lang, problem), form.anyway: hidden}
+        done = {form.anyway: hidden, form.agreed: None, shared.run: view.id}
         return {form.trouble: prediction_html(lang, prediction), **done}
 
     asked = [form.dataset, form.name, *form.held]
-    shown = [form.trouble, form.anyway, form.agreed, form.cause, shared.run]
+    shown = [form.trouble, form.anyway, form.agreed, shared.run]
     private = {"api_visibility": "private", **long("train")}
     for begun in (
         form.start.click(begin, asked, shown, **private),
         form.anyway.click(begin_anyway, [form.agreed, *asked], shown, **private),
     ):
         begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
-
-    def settle(cause: Any, request: gr.Request) -> dict[Any, Any]:
-        """Take back what was said, once what it said is no longer so."""
-        return {form.trouble: "", form.cause: None} if is_gone(cause, shared) else {form.cause: gr.skip()}
-
-    gr.Timer(EVERY_S).tick(settle, form.cause, [form.trouble, form.cause], **QUIET)
+    forget(shared, form.trouble)
 
 
 def _asking_html(lang: str, found: Outlook) -> str:
@@ -174,7 +169,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
     """What is known before a start, drawn again after each change; and what was said of the settings before the change goes."""
 
     def ahead(request: gr.Request, dataset_id: str | None, meant_for: Any, *held: Any) -> dict[Any, Any]:
-        lang, said = language(request), {form.anyway: gr.Button(visible=False), form.agreed: None, form.cause: None}
+        lang, said = language(request), {form.anyway: gr.Button(visible=False), form.agreed: None}
         try:
             recipe = _recipe_of(request, held)
             dataset = shared.datasets.get(dataset_id) if dataset_id else None
@@ -188,7 +183,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
         return ahead(request, *asked) if request.query_params.get("tab") == "train" else {form.ahead: gr.skip()}
 
     asked = [form.dataset, form.meant_for, *form.held]
-    drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed, form.cause]}
+    drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed]}
     options = {**QUIET, "trigger_mode": "always_last", **long("train")}
     changes = [part.change for part in (form.dataset, form.base, form.get.said, *form.fields.values())]
     looked = gr.on([shared.tab["train"].select, *changes], ahead, **drawn, **options)

@@ -44,13 +44,11 @@ NAMES = BASIC + ADVANCED
 @dataclass
 class Form:
     """The left column. `base` holds the recipe that was brought here, or the one the page opens with, as a dict; `swap` the two sides of
-    the last change of many settings at once (`Swap`), `agreed` what a start was asked to overlook, `cause` the problem shown beside the
-    button, `meant_for` the card of the estimate that brought the recipe."""
+    the last change of many settings at once (`Swap`), `agreed` what a start was asked to overlook, `meant_for` the card of the estimate that brought the recipe."""
 
     base: Any = None
     swap: Any = None
     agreed: Any = None
-    cause: Any = None
     meant_for: Any = None
     dataset: Any = None
     fields: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +70,7 @@ class Form:
 
 def recipe_column(shared: Shared) -> Form:
     form = Form(base=gr.State(fresh(EMBEDDED_ID).to_dict()), swap=gr.State(None), agreed=gr.State(None))
-    form.cause, form.meant_for = gr.State(None), gr.State("")
+    form.meant_for = gr.State("")
     words = {"label": marker("train.dataset"), "info": marker("train.dataset_help")}
     form.dataset = gr.Dropdown([], elem_id="train-dataset", **words)
     for name in BASIC:

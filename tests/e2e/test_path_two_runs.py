@@ -33,9 +33,9 @@ def two(studio, tmp_path_factory) -> tuple[RunView, RunView]:
     for name, part in (("train", rows[HELD_OUT:]), ("eval", rows[:HELD_OUT])):
         (data.folder / f"{name}.jsonl").write_text("".join(_line(row) for row in part), encoding="utf-8")
     runs = Supervisor(studio.home / "runs")
-    recipe = Recipe(**EMBEDDED_START | {"method": "lora", "max_steps": 24})
+    recipe = Recipe(**EMBEDDED_START | {"method": "lora", "max_steps": 14})
     made = []
-    for name, changes in (("good start", {}), ("asleep", {"learning_rate": 2e-6, "max_steps": 4, "r": 4})):
+    for name, changes in (("good start", {}), ("asleep", {"learning_rate": 2e-6, "max_steps": 2, "r": 4})):
         view = until(runs, runs.start(recipe.replace(**changes), data, name).id, ended)
         assert view.status == "finished", view.run.log.read_text()[-2000:]
         made.append(view)

@@ -15,7 +15,7 @@ from studio.datasets.store import DatasetInfo
 from studio.runs.process import Handle
 from studio.runs.supervisor import RunView, Supervisor
 
-PATIENCE_S = 180
+PATIENCE_S = 400
 
 
 def make_dataset(folder: Path, rows: int = 40, eval_rows: int = 6) -> DatasetInfo:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
+from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio import pasted, paths
 from studio.machine import Machine
@@ -15,6 +16,7 @@ from studio.models import EMBEDDED_ID
 from studio.runs.supervisor import Supervisor
 from studio.tabs import Shared, train
 from studio.tabs.controls import recipe_from, values_of
+from studio.tabs.notices import explained, is_gone
 from studio.tabs.train_form import fresh
 from tests.estimator.small import CONFIGS
 from tests.studio.requests import HERE, VISITOR, handlers_of
@@ -127,7 +129,7 @@ def test_a_hopeless_start_waits_for_a_yes_that_names_it(page, on, monkeypatch):
     on(CPU, 1e9)
     monkeypatch.setattr("studio.runs.outlook._is_offline", lambda name: False)
     monkeypatch.setattr("studio.runs.outlook.shutil.disk_usage", lambda path: SimpleNamespace(free=2**50))
-    trouble, button, agreed, _, run = page.begin(HERE, "data", "", *held(LARGE))
+    trouble, button, agreed, run = page.begin(HERE, "data", "", *held(LARGE))
     assert run == gr.skip() and not page.shared.runs.list() and agreed == ["outlook.too_long"]
     assert (
         "Not started" in trouble
@@ -143,7 +145,7 @@ def test_a_hopeless_start_waits_for_a_yes_that_names_it(page, on, monkeypatch):
 
 def test_a_base_that_cannot_come_waits_for_a_yes(page, on):
     on(CPU, 1e15)
-    trouble, button, agreed, _, run = page.begin(HERE, "data", "", *held(LARGE))
+    trouble, button, agreed, run = page.begin(HERE, "data", "", *held(LARGE))
     assert (
         run == gr.skip() and agreed == ["outlook.base_offline"] and "GiB" in trouble and "may not come" in button.value
     )
@@ -153,7 +155,7 @@ def test_a_base_that_cannot_come_waits_for_a_yes(page, on):
 
 def test_what_can_be_starts_at_once(page, on):
     on(CPU)
-    trouble, button, agreed, cause, run = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
+    trouble, button, agreed, run = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
     assert run and "Predicted for this machine" in trouble and not button.visible and agreed is None
 
 
@@ -168,11 +170,25 @@ def test_a_run_at_work_is_said_until_it_is_at_work_no_more(page, on, monkeypatch
     on(CPU)
     *_, first = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
     monkeypatch.setattr(Supervisor, "_alive", lambda self, run: True)
-    trouble, *_, cause, run = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
-    assert "is at work" in trouble and run == gr.skip() and cause["code"] == "run.busy"
-    assert page.settle(cause, HERE) == [gr.skip(), gr.skip()]
+    trouble, *_, run = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
+    assert "is at work" in trouble and run == gr.skip()
+    assert page.settle(trouble) == [gr.skip()]
     monkeypatch.setattr(Supervisor, "_alive", lambda self, run: False)
-    assert page.settle(cause, HERE) == ["", None] and page.settle(None, HERE) == [gr.skip(), gr.skip()]
+    assert page.settle(trouble) == [""]
+    for other in ("", None, explained("en", Problem("run.gone", value="x")), trouble.replace("run.busy", "run.gone")):
+        assert page.settle(other) == [gr.skip()]
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", 'a "quoted" & <b>bold</b>', "两次 运行 x", "' data-cause='dataset.gone data"]
+)
+def test_a_cause_is_read_back_whatever_a_run_is_called(page, name, monkeypatch):
+    views = [SimpleNamespace(active=True, name=name)]
+    monkeypatch.setattr(page.shared.runs, "list", lambda: views)
+    said = explained("en", Problem("run.busy", value=name))
+    assert not is_gone(said, page.shared)
+    views[0].active = False
+    assert is_gone(said, page.shared) and not is_gone(said.replace("data-cause", "data-other"), page.shared)
 
 
 SUITED = ("learning_rate", "per_device_train_batch_size", "max_length", "dtype", "gradient_checkpointing")
