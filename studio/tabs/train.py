@@ -208,6 +208,8 @@ def _wire_swap(form: Form) -> None:
 
     def another_base(request: gr.Request, *held: Any) -> dict[Any, Any]:
         *values, base = held
+        if values[0] == base["model"]:  # Gradio tells of one choice more than once
+            return {form.swap: gr.skip()}
         return shown(language(request), on_change_of_base(values[0], dict(zip(NAMES, values, strict=True)), base))
 
     def reset(request: gr.Request, *held: Any) -> dict[Any, Any]:

@@ -82,15 +82,15 @@ def reasons(lang: str, found: Outlook) -> str:
 
 def anyway(lang: str, found: Outlook) -> str:
     """The words on the button that says yes: they name what is overlooked."""
-    note = found.hopeless[0]
+    briefly = [_briefly(lang, found, note) for note in found.hopeless]
+    return t(lang, "outlook.anyway", what=t(lang, "outlook.and").join(briefly))
+
+
+def _briefly(lang: str, found: Outlook, note: Problem) -> str:
     if note.code != "outlook.too_long":
-        return t(lang, "outlook.anyway_base")
-    return t(
-        lang,
-        "outlook.anyway_too_long",
-        low=span(lang, note.params["low_s"]).strip(),
-        device=device(lang, found.machine),
-    )
+        return t(lang, "outlook.brief_base")
+    low = span(lang, note.params["low_s"]).strip()
+    return t(lang, "outlook.brief_too_long", low=low, device=device(lang, found.machine))
 
 
 def _said(lang: str, found: Outlook, note: Problem) -> str:
