@@ -366,3 +366,12 @@ def test_a_count_that_was_chosen_is_priced_and_said(lang):
     plain = html.unescape(re.sub("<[^>]*>", " ", text))
     assert t(lang, "estimate.answer_for", card="2 × GeForce RTX 4090") in plain
     assert t(lang, "estimate.cards_basis_card") in plain and t(lang, "estimate.cards_basis_family") in plain
+
+
+def test_what_is_taken_away_names_the_question_that_the_picture_shows():
+    """So that the page can tell what is of the question before (`assets/scripts/taken.js`)."""
+    what = asked(r=3)
+    questions = [
+        re.findall(r'data-question="([^"]*)"', html) for html in (take.render("en", what), picture("en", what))
+    ]
+    assert questions[0] == questions[1] and "r=3" in questions[0][0]

@@ -82,7 +82,7 @@ def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False
     waits = " data-law" if traces and to_trace(bars if is_warm else [], chosen) else ""
     above = f"{_approximate(lang, chosen.answer, traces)}{_counts(lang, asked.recipe, chosen.answer)}"
     return (
-        f'<article class="ls-panel"{waits} data-question="{escape(_question(asked))}">{glance}'
+        f'<article class="ls-panel"{waits} data-question="{escape(question_of(asked))}">{glance}'
         f'<div class="ls-beneath">{_again(lasting)}{above}{beneath}{_notes(lang, chosen.answer)}</div></article>'
     )
 
@@ -171,7 +171,7 @@ def _others(lang: str, bars: list[Bar]) -> str:
     )
 
 
-def _question(asked: Asked) -> str:
+def question_of(asked: Asked) -> str:
     """The query string that asks the same; nothing for what the page opens with."""
     question = query(asked.recipe, asked.gpu.name, asked.conditions)
     return "" if question == _FIRST_QUESTION else question

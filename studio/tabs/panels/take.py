@@ -18,14 +18,15 @@ from studio.tabs.controls import METHODS, method_fields
 from studio.tabs.panels import Asked
 from studio.tabs.panels.files import file_link
 from studio.tabs.panels.options import address_of, costing_of, own_cards
-from studio.tabs.panels.picture import bars_of, rows_of
+from studio.tabs.panels.picture import bars_of, question_of, rows_of
 from studio.widgets.bars_svg import bars_svg
 from studio.widgets.markdown import markdown
 from studio.widgets.memory_bar import Bar
 
 NAME = "take"
 # Copying and drawing happen in the page; a file is a data address, so that nothing is written on the server.
-ON_LOAD = """element.addEventListener('click', async (event) => {
+ON_LOAD = """lsTaken(element);
+element.addEventListener('click', async (event) => {
   const copy = event.target.closest('[data-copy]');
   if (copy) {
     const text = copy.dataset.copy === 'link' ? new URL('?' + copy.dataset.text, location.href).href : copy.dataset.text;
@@ -82,7 +83,9 @@ def render(lang: str, asked: Asked) -> str:
     command = command_line(asked.recipe, gpu, asked.conditions, costing)
     if costing.stated():
         command += "\n" + gpus_command_line(asked.recipe, asked.conditions, costing)
+    outdated = escape(t(lang, "estimate.take_outdated"))
     return (
+        f'<p class="ls-warn ls-when-outdated" role="status" data-question="{escape(question_of(asked))}">! {outdated}</p>'
         f'<p class="ls-files">{links}</p>{_copied(lang, "link", "?" + link, link, "link")}'
         f"{_copied(lang, 'command', command)}{_copied(lang, 'python', python_code(asked.recipe, gpu, asked.conditions, costing))}"
     )
