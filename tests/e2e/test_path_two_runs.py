@@ -71,11 +71,8 @@ def test_the_better_run_is_found_and_its_adapter_taken_home(two, studio, browser
     # the link's run is open, and says that it learned nothing, and why
     verdict = page.locator("#runs-detail [data-kind]")
     expect(verdict).to_have_text(re.compile(re.escape(explain(lang, asleep.learned.verdict))))
-    assert verdict.get_attribute("data-kind") in (
-        "unclear",
-        "little",
-        "worse",
-    ) and "ls-good" not in verdict.get_attribute("class")
+    assert verdict.get_attribute("data-kind") in ("far", "unclear", "worse")
+    assert "ls-good" not in verdict.get_attribute("class")
     expect(page.locator("#runs-detail [data-note='setting.rate_low']")).to_contain_text("2e-06")
 
     # the other one did; both figures are those of its own journal
