@@ -22,6 +22,7 @@ from estimator.cli import cli
 from estimator.cost.own_cards import own_card
 from estimator.estimates.take_away import command_line, from_query, python_code
 from estimator.hardware.cards import gpus
+from estimator.recipe.costing import Costing
 from estimator.recipe.distributed import DISTRIBUTED_TYPES
 from studio.i18n import LANGUAGES, explain, t
 from studio.tabs.controls import METHODS
@@ -187,6 +188,67 @@ def test_a_chosen_bar_that_cannot_be_says_so_and_the_verdict_names_those_that_fi
     said = t(lang, "estimate.method_refused", method=method) + " "
     said += t(lang, "estimate.others_fit", methods=t(lang, "estimate.comma").join(fitting))
     assert fitting and f"✕ {said}" in text and "data-question" not in text
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize(
+    ("fields", "rows", "tokens"),
+    [
+        ({}, "20,000", "1000"),
+        ({"num_train_epochs": 1.0}, "", ""),
+        ({"max_steps": 500}, "", "700"),
+        ({"gradient_accumulation_steps": 4, "max_length": 2048}, "5000", None),
+        ({"method": "lora", "num_processes": 2, "distributed_type": "fsdp"}, "20000", "1000"),
+    ],
+    ids=str,
+)
+def test_the_verdict_says_the_hours_that_the_ranking_has_and_what_they_leave_out(lang, fields, rows, tokens):
+    what = asked(**fields)
+    said = re.search(
+        r'class="ls-verdict.*?<span class="ls-hours">(.*?)</span>', picture(lang, what, data=(rows, tokens))
+    )
+    number = lambda text: int(text.replace(",", "")) if text else None  # noqa: E731
+    costing = Costing(rows=number(rows) or 1000, tokens_per_row=number(tokens) if rows else None)
+    low, high = (getattr(priced(what.recipe, what.gpu, costing).throughput.hours, end) for end in ("low", "high"))
+    first, last = re.search(r"([\d.,]+)–([\d.,]+) (?:hours|小时)", said[1]).groups()
+    assert float(first) == pytest.approx(low, rel=0.06) and float(last) == pytest.approx(high, rel=0.06)
+    for left_out in {"en": ("download", "start-up", "billing"), "zh-CN": ("下载", "启动", "计费")}[lang]:
+        assert left_out in said[1]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_where_no_time_is_known_the_verdict_says_why_and_where_nothing_fits_it_has_none(lang):
+    offloaded = {"method": "lora", "num_processes": 2, "distributed_type": "zero3", "offload_param_device": "cpu"}
+    text = picture(lang, asked(**offloaded))
+    assert "offload_param_device" in re.search(r'<span class="ls-hours">(.*?)</span>', text)[1]
+    beyond = picture(lang, asked(), data=("20", "99999"))
+    assert "tokens_per_row" in re.search(r'<span class="ls-hours">(.*?)</span>', beyond)[1]
+    assert "ls-hours" not in picture(lang, asked(method="full"))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("rslora", [False, True])
+def test_ranks_are_compared_at_a_scale_that_is_said_and_alpha_can_move_along(lang, rslora):
+    what = asked(r=8, lora_alpha=32, use_rslora=rslora)
+    scale = f"{32 / 8**0.5:.3g}" if rslora else "4"
+    counts = re.search(r'id="estimate-counts">(.*?)</p>', picture(lang, what))[1]
+    assert f"= {scale}" in counts
+    assert applied(counts) == ([] if rslora else [{"lora_alpha": 16}])
+    assert applied(re.search(r'id="estimate-counts">(.*?)</p>', picture(lang, asked()))[1]) == []
+    table = shown(fits, lang, what)
+    note = re.search(r'<p class="ls-note">([^<]*alpha/[^<]*)</p>', table)[1]
+    cells = re.findall(r'data-alpha="(\d+)"><button type="button" data-apply="([^"]*)"', table)
+    ranks = [json.loads(html.unescape(values))["r"] for _, values in cells]
+    in_table = [
+        json.loads(html.unescape(one))["r"]
+        for one in re.findall(r'<td[^>]*data-alpha[^>]*><button type="button" data-apply="([^"]*)"', table)
+    ]
+    assert set(in_table) < set(ranks)  # and the largest
+    for rank in (min(in_table), max(in_table)):
+        assert f"{what.recipe.replace(r=rank).scaling:.3g}" in note
+    for alpha, rank in zip((int(alpha) for alpha, _ in cells), ranks, strict=True):
+        moved = what.recipe.replace(r=rank, lora_alpha=alpha)
+        assert moved.scaling == pytest.approx(what.recipe.scaling, abs=0.5 / (rank**0.5 if rslora else rank))
 
 
 def test_the_link_gives_the_recipe_back():
