@@ -147,11 +147,11 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         except Problem as problem:
             return explained_late(lang, problem) + _offered(problem, kept, basic), gr.skip()
 
-    def choose(event: gr.EventData) -> dict[Any, Any]:
+    def choose(event: gr.EventData) -> Any:
         """One of the models or cards that a problem lists; the control's change draws the picture."""
         said = told(event)
         control = {"model": form.model, "gpu": form.gpu}.get(str(said.get("field")))
-        return {control: said["value"]} if control and isinstance(said.get("value"), str) else {}
+        return {control: said["value"]} if control and isinstance(said.get("value"), str) else gr.skip()
 
     def draw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """Of what the newest request said: that of another control may come first."""

@@ -108,6 +108,16 @@ def test_the_first_change_is_the_advice_and_its_button_makes_it_fit():
     assert estimate(what.recipe.replace(**first), what.gpu).fits
 
 
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_buttons_of_one_word_have_names_of_their_own(lang):
+    what = asked(method="lora", max_length=8192, per_device_train_batch_size=4)
+    for panel, word in ((change, "apply"), (take, "copy")):
+        found = re.findall(r'<button[^>]* aria-label="([^"]*)"[^>]*>([^<]*)</button>', shown(panel, lang, what))
+        names = [name for name, text in found if text == t(lang, f"estimate.{word}")]
+        assert len(names) > 2 and len(set(names)) == len(names)
+        assert all(name.startswith(t(lang, f"estimate.{word}")) for name in names)
+
+
 def test_every_cell_of_what_fits_is_its_own_estimate():
     what = asked()
     text = shown(fits, "en", what)

@@ -94,10 +94,10 @@ def open_of_address(fold: Any, made: dict[str, Any], refused: Any, fast: dict[st
     """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said in `refused`. Returns the
     event."""
 
-    def open_page(request: gr.Request) -> dict[Any, Any]:
+    def open_page(request: gr.Request) -> Any:
         said, problems = of_address(request.query_params)
         if not said and not problems:
-            return {}
+            return gr.skip()  # Gradio (6.31) takes an empty dict for one value, and fails
         lang = language(request)
         sentences = "".join(f"<li>{escape(explain(lang, problem))}</li>" for problem in problems)
         note = escape(t(lang, "estimate.link_cards_refused"))

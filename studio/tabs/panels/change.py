@@ -6,6 +6,7 @@ import json
 from html import escape
 
 from estimator.advice.advise import Advice, Proposal, advise
+from estimator.core.field_text import shown_in_box
 from estimator.core.units import human_bytes
 from studio.i18n import explain, t
 from studio.tabs.panels import APPLY, Asked
@@ -71,8 +72,10 @@ def _proposal(lang: str, proposal: Proposal, kind: str = "secondary") -> str:
     costs = " · ".join(
         filter(None, [t(lang, f"estimate.cost_{proposal.cost}") if proposal.cost != "time" or not time else "", time])
     )
+    said = t(lang, "estimate.comma").join(f"{field} {shown_in_box(value)}" for field, value in proposal.values.items())
+    name = f"{t(lang, 'estimate.apply')}: {said}"  # several buttons stand below each other
     return (
         f'<div class="ls-change"><div>{notes}<p class="ls-note">{escape(t(lang, "estimate.change_saves", **words))} · '
         f'{escape(costs)} · <span class="ls-sign-{verdict}">{SIGNS[verdict]} {escape(sign_text(lang, made))}</span></p></div>'
-        f'<button type="button" class="ls-button ls-button-{kind}" data-apply="{values}">{escape(t(lang, "estimate.apply"))}</button></div>'
+        f'<button type="button" class="ls-button ls-button-{kind}" data-apply="{values}" aria-label="{escape(name)}">{escape(t(lang, "estimate.apply"))}</button></div>'
     )

@@ -32,6 +32,7 @@ element.addEventListener('click', async (event) => {
     const text = copy.dataset.copy === 'link' ? new URL('?' + copy.dataset.text, location.href).href : copy.dataset.text;
     await navigator.clipboard.writeText(text);
     copy.textContent = copy.dataset.done;
+    copy.removeAttribute('aria-label');
   }
   const png = event.target.closest('[data-png]');
   if (png) {
@@ -132,5 +133,5 @@ def _lines(recipe: Recipe, costing: Costing, runs: dict[str, Candidate | Problem
 
 def _copied(lang: str, name: str, shown: str, text: str | None = None, kind: str = "text") -> str:
     title, copy, done = (escape(t(lang, f"estimate.{key}")) for key in (f"take_{name}", "copy", "copied"))
-    button = f'<button type="button" class="ls-button" data-copy="{kind}" data-text="{escape(text or shown)}" data-done="{done}">{copy}</button>'
+    button = f'<button type="button" class="ls-button" data-copy="{kind}" data-text="{escape(text or shown)}" data-done="{done}" aria-label="{copy}: {title}">{copy}</button>'
     return f'<section class="ls-take"><h3>{title}</h3>{button}<pre class="ls-code" tabindex="0">{escape(shown)}</pre></section>'
