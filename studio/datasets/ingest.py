@@ -11,7 +11,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.columns import COLUMNS, columns_of
-from studio.datasets.draft import Draft
+from studio.datasets.draft import OTHER_SHAPE, Draft
 from studio.datasets.formats import columns_read, label_is_class, normalise, recognise
 from studio.datasets.other_shapes import OtherShapes
 from studio.datasets.reading import RowError, Source, open_source, read
@@ -149,6 +149,8 @@ class _Filling:
             content, changed = normalise(reader, value, self.columns, unused)
         except RowError as error:
             error = self.others.instead(value, error)
+            if error.reason == OTHER_SHAPE:
+                unused.clear()  # the row is what is not used
             self.draft.drop(number, error.reason, **error.params)
         except RecursionError:
             self.draft.drop(number, "deep", column=", ".join(map(str, value))[:80])

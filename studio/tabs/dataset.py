@@ -318,7 +318,9 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         finally:
             measuring.end(session)
 
-    def begun(is_open: bool, id: str | None) -> Any:
+    def begun(request: gr.Request, is_open: bool, id: str | None) -> Any:
+        """Nobody waits any longer for what was being measured."""
+        measuring.cancel(request.session_hash)
         return gr.Timer(active=bool(is_open and id))
 
     def tick(request: gr.Request) -> tuple[Any, str]:

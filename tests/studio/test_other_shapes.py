@@ -42,6 +42,7 @@ LATER = [
 def test_later_rows_of_another_shape_are_left_out_and_counted(bring, first, later, shape):
     info = bring([first] * (PEEK_ROWS + 5) + [later] * 7 + [first])
     assert info.other_shapes == {shape: 7} == {shape: info.reasons["other_shape"]}
+    assert info.unused == {}
     assert (info.kept, info.dropped, info.dropped_rows()[0]["row"]) == (PEEK_ROWS + 6, 7, PEEK_ROWS + 6)
 
 
