@@ -57,9 +57,9 @@ NOTE = """element.addEventListener('click', (event) => {
   if (button || event.target.closest('.ls-close')) element.innerHTML = '';
 });"""
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
-# Nothing before the first picture: what an address asks is set with it.
-OPEN_PANELS = """(before) => {
-  if (!document.querySelector("#estimate-picture article")) return before;
+# They wait for the first picture: what an address asks is set with it. A page that has none yet after ten seconds has a mistake to say.
+OPEN_PANELS = """async (before) => {
+  for (let waited = 0; waited < 10_000 && !document.querySelector("#estimate-picture article"); waited += 50) await new Promise((done) => setTimeout(done, 50));
   const open = [...document.querySelectorAll("[id^=estimate-panel-]")].filter((fold) => fold.querySelector("button.open"));
   const names = open.map((fold) => fold.id.replace("estimate-panel-", "")).join(",");
   return names ? names + "|" + (Number((before || "").split("|")[1] || 0) + 1) : before;
