@@ -23,7 +23,7 @@ from tests.serving import Studio
 
 pytestmark = pytest.mark.browser
 ROWS, HELD_BACK_PERCENT = 20, 25
-PATIENCE_S = 900
+PATIENCE_S = 1200
 TITLE = "SmolLM2"
 
 
