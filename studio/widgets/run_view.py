@@ -167,11 +167,11 @@ def _rows(lang: str, view: RunView) -> str:
                 lang,
                 f"train.rows_{what}",
                 split=t(lang, f"train.split_{split}"),
-                count=f"{data[what]:,}",
+                count=f"{data[key]:,}",
                 examples=f"{data['examples']:,}",
             )
-            for what in ("cut", "split")
-            if isinstance(data.get("examples"), int) and isinstance(data.get(what), int) and data[what]
+            for what, key in (("cut", "cut"), ("split", "rows_split"))
+            if isinstance(data.get("examples"), int) and isinstance(data.get(key), int) and data[key]
         ]
         lines += [
             t(lang, f"train.note_{note}", split=t(lang, f"train.split_{split}"), count=f"{count:,}")

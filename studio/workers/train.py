@@ -98,7 +98,8 @@ class Training:
                 rendering.encode_file(file, tokenizer, self.recipe, self.run.stop_file.exists) if file else (None, None)
             )
             if report:
-                self.journal.write("data", split=split, **report)
+                counts = {"rows_split" if name == "split" else name: value for name, value in report.items()}
+                self.journal.write("data", **counts, split=split)  # there `split` is which rows these are
                 longest = max(longest, report["longest"])
                 kept, tokens = kept + report["examples"], tokens + report["tokens"]
             encoded.append(rows if rows is not None and len(rows) else None)
