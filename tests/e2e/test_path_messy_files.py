@@ -77,7 +77,7 @@ def test_messy_files_are_counted_and_cut_by_choice(studio, files, width, lang):
         assert first.locator(".ls-trained").count() == 0
 
         page.locator("#dataset-excess_length_strategy label", has_text=words["recipe.excess_split"]).click()
-        expect(first.locator(".ls-part").first).to_be_visible()
+        expect(first.locator(".ls-row-part").first).to_be_visible()
         found = counts(page)
         assert add_up(found) and found["kept"] == 120 and first.locator("mark.ls-trained").count() > 0
         expect(page.locator("#dataset-excess .ls-chosen")).to_contain_text("100 %")
