@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,29 +9,27 @@ from typing import Any
 from estimator.advice.ranking import Candidate, rank
 from estimator.core.problems import Problem
 from estimator.cost.rows import Epoch, uniform
+from estimator.hardware import card_text
 from estimator.hardware.cards import Gpu, find_gpu
 from estimator.recipe.costing import MOST_CARDS, Costing
 from estimator.recipe.recipe import Recipe
 
-_COUNTED = re.compile(r"(?:(\d{1,3})\s*[x×*张块]\s*)?(\S.*?)(?:(?:\s+x|\s*[×*])\s*(\d{1,3}))?", re.IGNORECASE)
-"""`2 x RTX 4090`, `2× RTX 4090`, `RTX 4090 x2`, `2张 RTX 4090`, `RTX 4090`."""
-
 
 def counted(text: str, field: str, own: Mapping[str, Gpu] | None = None) -> tuple[int | None, Gpu]:
-    """(how many, the card) of a name with or without a count in front or behind; `own` are cards beside the catalogue's. Raises `Problem`
-    naming `field`."""
-    if text in (own or {}):
-        return None, own[text]
-    found = _COUNTED.fullmatch(text.strip())
-    before, name, after = found.groups() if found else (None, text, None)
+    """(how many, the card) of a name with or without a count: `2 x RTX 4090`, `RTX 4090 x2`, `两张4090`; None where it says none. `own` are
+    cards beside the catalogue's. Raises `Problem` naming `field`."""
+    mine = {name.casefold(): gpu for name, gpu in (own or {}).items()}
+    if text.strip().casefold() in mine:
+        return None, mine[text.strip().casefold()]
+    count, name = card_text.counted(text)
+    said = name != text
+    if said and not 1 <= count <= MOST_CARDS:
+        raise Problem("recipe.range", field=field, value=text[:80], allowed=f"1 to {MOST_CARDS} cards")
     try:
-        gpu = (own or {}).get(name) or find_gpu(name)
+        gpu = mine.get(name.casefold()) or find_gpu(name)
     except Problem as problem:
         raise Problem(problem.code, **problem.params | {"field": field}) from None
-    count = int(before or after) if before or after else None
-    if count is not None and not 1 <= count <= MOST_CARDS:
-        raise Problem("recipe.range", field=field, value=text[:80], allowed=f"1 to {MOST_CARDS} cards")
-    return count, gpu
+    return count if said else None, gpu
 
 
 def owned_counts(names: Iterable[str] | None) -> dict[str, int]:

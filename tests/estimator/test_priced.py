@@ -133,7 +133,18 @@ def test_where_in_its_range_a_time_lies_is_that_of_the_table():
 
 
 @pytest.mark.parametrize(
-    "text", ["2 x RTX 4090", "2xRTX 4090", "2 × RTX 4090", "RTX 4090 x2", "2* RTX 4090", "2张 RTX 4090", " RTX 4090×2 "]
+    "text",
+    [
+        "2 x RTX 4090",
+        "2xRTX 4090",
+        "2 × RTX 4090",
+        "RTX 4090 x2",
+        "2* RTX 4090",
+        "2张 RTX 4090",
+        " RTX 4090×2 ",
+        "两张RTX 4090",
+        "dual 4090",
+    ],
 )
 def test_a_count_stands_before_or_behind_a_name(text):
     assert counted(text, "compare") == (2, find_gpu("RTX 4090"))
