@@ -64,6 +64,8 @@ def test_the_estimate_is_read_and_follows_its_controls(page):
 def test_a_mistake_is_said_and_the_last_good_picture_stays(page):
     """Where the chosen method reads the field; full training does not, and there the bars of adapters say it."""
     open_tab(page, "estimate")
+    page.locator("#estimate-picture [role=radio]", has_text="Full").click()
+    wait_for_text(page, "#estimate-picture .ls-verdict", "Full")
     box = page.locator("#estimate-target_modules input")
     box.fill("nope")
     box.press("Enter")

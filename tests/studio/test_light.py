@@ -63,7 +63,7 @@ def test_the_command_answers_without_torch(site):
 
 @pytest.mark.browser
 def test_the_page_estimates_and_says_what_the_other_tabs_need(site, tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.serving.environment", lambda: {**os.environ, "PYTHONPATH": str(site)})
+    monkeypatch.setattr("tests.serving.environment", lambda *_: {**os.environ, "PYTHONPATH": str(site)})
     monkeypatch.chdir(tmp_path)
     studio = Studio(tmp_path / "light-home").wait()
     try:
