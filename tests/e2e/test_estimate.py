@@ -120,7 +120,9 @@ def test_what_is_wrong_in_a_link_is_said_and_the_rest_is_taken(page, studio):
         page.context.browser, f"{studio.url}/?tab=estimate&model=Qwen/Qwen2.5-0.5B&r=0&max_length=512&gpu=H100"
     )
     wait_for_text(other, "#estimate-link", "r: 0 is out of range. Allowed: 1 to 4,096.")
-    expect(other.locator("#estimate-link")).to_contain_text("gpu: H100 may be any of these, which differ in memory: H100 SXM5 80GB")
+    expect(other.locator("#estimate-link")).to_contain_text(
+        "gpu: H100 may be any of these, which differ in memory: H100 SXM5 80GB"
+    )
     wait_for_text(other, COUNTS, "Qwen/Qwen2.5-0.5B · 2 × 512 tokens")
     other.click("#estimate-link button")
     expect(other.locator("#estimate-link")).to_be_empty()

@@ -13,6 +13,7 @@ import pytest
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio import i18n, paths, theme
+from studio.get.job import Jobs
 from studio.runs.folder import RunInfo
 from studio.runs.supervisor import Supervisor
 from studio.tabs import chat
@@ -77,7 +78,7 @@ def site(tmp_path_factory):
         (run / "run.json").write_text(json.dumps(info.__dict__))
         (run / "recipe.json").write_text(Recipe(model=TINY).to_json())
         worker = ScriptedWorker()
-        shared = SimpleNamespace(runs=Supervisor(paths.runs()), chat_worker=worker, tab={}, run=None)
+        shared = SimpleNamespace(runs=Supervisor(paths.runs()), chat_worker=worker, tab={}, run=None, getting=Jobs())
         with gr.Blocks() as page:
             shared.run = gr.State(None)
             with gr.Tabs():
