@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -115,11 +116,16 @@ def _wire_start(shared: Shared, form: Form) -> None:
         form.anyway.click(begin_anyway, [form.agreed, *asked], shown, **private),
     ):
         begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
-    forget(shared, form.trouble)
+    # Said of the settings before a change: gone with the change, in the browser. What is drawn later must not take away a newer refusal.
+    forget(shared, form.trouble, partial(gr.on, [shared.tab["train"].select, *_changes(form)]))
+
+
+def _changes(form: Form) -> list[Any]:
+    return [part.change for part in (form.dataset, form.base, form.get.said, *form.fields.values())]
 
 
 def _asking_html(lang: str, found: Outlook) -> str:
-    return f'<p class="ls-warn" role="alert">! {escape(reasons(lang, found))}</p>'
+    return f'<p class="ls-warn" data-goes="ls-problem" role="alert">! {escape(reasons(lang, found))}</p>'
 
 
 def _wire_brought(shared: Shared, form: Form) -> None:
@@ -174,7 +180,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
             recipe = _recipe_of(request, held)
             dataset = shared.datasets.get(dataset_id) if dataset_id else None
             found = outlook(recipe, dataset, shared.runs, shared.trace_worker, from_this_machine(request))
-            return {form.ahead: outlook_view(lang, found, str(meant_for or "")), form.trouble: "", **said}
+            return {form.ahead: outlook_view(lang, found, str(meant_for or "")), **said}
         except Problem as problem:
             return {form.ahead: "", form.trouble: explained(lang, problem), **said}
 
@@ -185,8 +191,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
     asked = [form.dataset, form.meant_for, *form.held]
     drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed]}
     options = {**QUIET, "trigger_mode": "always_last", **long("train")}
-    changes = [part.change for part in (form.dataset, form.base, form.get.said, *form.fields.values())]
-    looked = gr.on([shared.tab["train"].select, *changes], ahead, **drawn, **options)
+    looked = gr.on([shared.tab["train"].select, *_changes(form)], ahead, **drawn, **options)
     looked.then(None, None, None, js=mark_field("train"), api_visibility="private")
     gr.context.Context.root_block.load(ahead_on_arrival, **drawn, **options)
 
