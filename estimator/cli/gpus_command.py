@@ -202,6 +202,8 @@ def _row(one: Candidate) -> str:
         if rent
         else "none known"
     )
+    if one.cost.way == "own":
+        usd, offer = (_span(one.cost.run_usd, 2) if one.cost.run_usd else usd), "owned: its electricity alone"
     buy = (
         UNKNOWN
         if one.cost.purchase_usd is None
