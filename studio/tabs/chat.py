@@ -60,7 +60,9 @@ class Page:
     def build(self) -> None:
         self.turns = gr.BrowserState([], storage_key="lora-studio-conversation", secret="lora-studio")
         self.draft = gr.BrowserState(DRAFT, storage_key="lora-studio-draft", secret="lora-studio")
-        self.followed, self.restored = gr.State(None), gr.State(False)
+        self.restored = gr.State(False)
+        # In the browser, where the choice is: a state of the server is ahead of a choice whose answer is still on its way.
+        self.followed = gr.Textbox(visible="hidden")
         with gr.Row(elem_classes="ls-split ls-picture-first"):
             with gr.Column(elem_classes="ls-left"):
                 self._decisions()

@@ -153,9 +153,11 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         control = {"model": form.model, "gpu": form.gpu}.get(str(said.get("field")))
         return {control: said["value"]} if control and isinstance(said.get("value"), str) else gr.skip()
 
-    def draw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
+    def draw(
+        request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any, overtakes: bool = True
+    ) -> dict[Any, Any]:
         """Of what the newest request said: that of another control may come first."""
-        arrived = arrive(kept, number, basic)
+        arrived = arrive(kept, number, basic, overtakes)
         wrong, picture = drawn(request, kept, arrived.said)
         return (
             dict.fromkeys((trouble, shown), gr.skip())
@@ -180,7 +182,6 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
     def other_model(request: gr.Request, name: Any, kept: dict[str, Any], *basic: Any) -> str:
         return carried.note(language(request), name, stated(kept, basic))
 
-    form.model.change(announce, form.model, trouble, **FAST)
     form.model.input(other_model, [form.model, *form.inputs], link, **FAST)
     numbered = FAST | {"js": NUMBERED}
     gr.on(
@@ -190,9 +191,12 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         [trouble, shown],
         **numbered,
     )
+    announced = form.model.change(announce, form.model, trouble, **FAST)
     for name, folded in (form.folded | of_the_data).items():
         with_own = FAST | {"js": f"(own, ...all) => [own, ...({NUMBERED})(...all)]"}
-        folded.change(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
+        # The model's picture is asked for after its notice: at once with it, the notice may come last and stay.
+        changed = announced.then if folded is form.model else folded.change
+        changed(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
     trouble.click(choose, None, [form.model, form.gpu], **FAST)
 
@@ -217,7 +221,7 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
 
     def redraw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """The picture alone: nobody asked for this one, so what is said beside it stays."""
-        return {shown: draw(request, number, kept, *basic)[shown]}
+        return {shown: draw(request, number, kept, *basic, overtakes=False)[shown]}
 
     derived = shown.submit(derive, form.inputs, None, **FAST)
     derived.then(redraw, [form.number, *form.inputs], shown, **numbered)

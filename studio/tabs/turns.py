@@ -26,13 +26,16 @@ class Newest:
     arrivals: int
 
 
-def arrive(kept: dict[str, Any], number: Any, said: tuple[Any, ...]) -> Newest:
-    """Note what a request says; what the newest said is in the answer. One without a number counts as newest."""
+def arrive(kept: dict[str, Any], number: Any, said: tuple[Any, ...], overtakes: bool = True) -> Newest:
+    """Note what a request says; what the newest said is in the answer. One without a number counts as newest.
+
+    With `overtakes=False` those at work go on: the request answers less than they do.
+    """
     with _lock:
         last = kept.get(NEWEST) or Newest(0, said, 0)
         own = int(number) if str(number).isdecimal() else last.number
         newest = (own, said) if own >= last.number else (last.number, last.said)
-        kept[NEWEST] = Newest(*newest, last.arrivals + 1)
+        kept[NEWEST] = Newest(*newest, last.arrivals + overtakes)
         return kept[NEWEST]
 
 

@@ -160,9 +160,8 @@ import os, time
 from pathlib import Path
 from studio.runs.lock import FolderLock
 lock = FolderLock.take(Path({str(tmp_path)!r}))
-child = os.fork()
-if child:
-    print(child, flush=True)
+if not os.fork():  # it speaks once it has left the lock to its parent: killed before, the parent would prove nothing
+    print(os.getpid(), flush=True)
 time.sleep(60)
 """
     worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=worker_environment())

@@ -61,6 +61,9 @@ def test_whoever_comes_last_shows_the_newest_and_whoever_was_overtaken_nothing()
     newer, older = arrive(kept, "8", ("new",)), arrive(kept, "7", ("old",))
     assert older.said == ("new",) and is_overtaken(kept, newer) and not is_overtaken(kept, older)
     assert arrive(kept, "", ("unnumbered",)).said == ("unnumbered",)
+    older = arrive(kept, "9", ("asked",))
+    redrawn = arrive(kept, "10", ("seen",), overtakes=False)  # it says the picture alone: who says more goes on
+    assert redrawn.said == ("seen",) and not is_overtaken(kept, older) and not is_overtaken(kept, redrawn)
 
 
 def test_every_picture_that_a_control_asks_for_is_numbered_and_every_press_waits_for_the_one_before(built):
