@@ -20,6 +20,7 @@ TEMPLATES: dict[str, str] = {
     "recipe.file_broken": "{field}: {value} is not valid {kind} ({reason}). Mend the line; in TOML a field is written as r = 16.",
     "recipe.brought": "{field}: {value} is read as a recipe of {tool}; what it leaves out stands at that tool's default. Not used here: {unused}.",
     "recipe.in_file": "{value}: {reason}",
+    "record.format": "{file}: its format is {value}, and this version reads format {allowed}. Open it with the version that wrote it, or a newer one; the file stays as it is.",
     "machine.unsupported": "{field}: {value} does not run on this machine ({device}). Use one of: {allowed}.",
     "machine.optimizer": "{field}: {value} needs the package {package}, which is not installed here. Install it (pip install {package}), or take another optimizer.",
     "machine.base_rewritten": "{field}: {value} rewrites the base's weights, which all chats and comparisons share. Train with one of: {allowed}.",

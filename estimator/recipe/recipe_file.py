@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from estimator.core.fields import shown
+from estimator.core.formats import without_format
 from estimator.core.problems import Problem
 from estimator.recipe.brought import brought
 from estimator.recipe.costing import COSTING
@@ -19,7 +20,8 @@ from estimator.recipe.recipe import FIELDS
 
 BESIDE = ("gpu", "loop", *COSTING)
 MAX_BYTES = 2**20
-
+FORMAT = 1
+"""Of the fields in a `recipe.json`: it rises when one of them gets another meaning, not when one is added."""
 
 KINDS = {".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
 
@@ -28,7 +30,7 @@ def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dic
     """The keys of the file at `path`; values of recipe fields are left for `Recipe` to check. `tell` hears what was made of another
     tool's file.
 
-    Raises `Problem` (codes `recipe.file_*`, and `recipe.in_file` around what is wrong with a key).
+    Raises `Problem` (codes `recipe.file_*`, `record.format`, and `recipe.in_file` around what is wrong with a key).
     """
     kind = KINDS.get(Path(path).suffix.lower(), "TOML")
     try:
@@ -56,6 +58,8 @@ def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dic
         found = foreign.fields
         if tell:
             tell(foreign.note(path))
+    else:
+        found = without_format(found, FORMAT, path)
     for key, value in found.items():
         if key not in FIELDS and key not in BESIDE:
             allowed = ", ".join((*FIELDS, *BESIDE))

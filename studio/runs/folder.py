@@ -1,7 +1,7 @@
 """One run, one folder. Everything about a run is in it, so that it can be moved, copied and found again.
 
 run.json        name, dataset, prediction: what the page knew at the start; at the end whether it learned
-recipe.json     the recipe
+recipe.json     the recipe; both say of which format they are
 train.jsonl     the rows (hard links to the dataset's: deleting the dataset takes nothing from the run)
 eval.jsonl
 worker.lock     held by the worker as long as it lives
@@ -23,7 +23,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from estimator.core import formats
 from estimator.core.problems import Problem
+from estimator.recipe import recipe_file
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.records import checked_fields, read_record, unknown_fields
 from studio.storage import write_json
@@ -32,6 +34,8 @@ COMPLETE = "COMPLETE"
 CHECKPOINT = re.compile(r"checkpoint-[0-9]{1,15}")
 FILES = ("run.json", "recipe.json", "train.jsonl", "journal.jsonl", "log.txt", "checkpoints", "adapter", "model")
 """A folder with any of these is a run, whatever has become of it."""
+INFO_FORMAT = 1
+"""Of the fields in a `run.json`: it rises when one of them gets another meaning, not when one is added."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,8 @@ class RunFolder:
         """A copied folder keeps what was written into it; its id is its own name."""
         values: dict[str, Any] = {}
         try:
-            values, faults = checked_fields(RunInfo, read_record(self.path / "run.json"), "run.json")
+            data = formats.without_format(read_record(self.path / "run.json"), INFO_FORMAT, "run.json")
+            values, faults = checked_fields(RunInfo, data, "run.json")
         except Problem as problem:
             faults = [problem]
         if not values.get("name", "").strip():
@@ -169,7 +174,7 @@ class RunFolder:
     def _recipe(self) -> tuple[Recipe | None, list[Problem]]:
         """Of an older version what is missing takes its default; what a newer one added is named."""
         try:
-            data = read_record(self.path / "recipe.json")
+            data = formats.without_format(read_record(self.path / "recipe.json"), recipe_file.FORMAT, "recipe.json")
             faults = unknown_fields(data, FIELDS, "recipe.json")
             return Recipe.from_dict({name: value for name, value in data.items() if name in FIELDS}), faults
         except Problem as problem:
@@ -193,12 +198,15 @@ class RunFolder:
     def add_learned(self, learned: dict[str, Any]) -> None:
         """Into `run.json`; one that is damaged is left as it is."""
         with contextlib.suppress(Problem):
-            write_json(self.path / "run.json", asdict(replace(self.info(), learned=learned)))
+            self._write_info(replace(self.info(), learned=learned))
 
     def write_start(self, info: RunInfo, recipe: Recipe) -> None:
         """The files of a run that does not exist yet; the caller renames the folder into place."""
-        write_json(self.path / "run.json", asdict(info))
-        write_json(self.path / "recipe.json", recipe.to_dict())
+        self._write_info(info)
+        write_json(self.path / "recipe.json", {formats.KEY: recipe_file.FORMAT, **recipe.to_dict()})
+
+    def _write_info(self, info: RunInfo) -> None:
+        write_json(self.path / "run.json", {formats.KEY: INFO_FORMAT, **asdict(info)})
 
 
 def checkpoint_step(path: Path) -> int:

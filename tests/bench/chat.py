@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.workers.client import worker_environment
 
@@ -59,6 +58,7 @@ def _base(folder: Path, shape: dict[str, int] | None) -> Path | None:
 
 
 def _figures(name: str, base: Path, folder: Path, fields: dict[str, Any], tokens: int) -> list[dict[str, Any]]:
+    from studio.runs.folder import RunFolder
     from studio.workers.generation import Answer, answer_together
     from studio.workers.rendering import load_tokenizer, prompt_ids
     from studio.workers.sampling import Sampling
@@ -66,7 +66,7 @@ def _figures(name: str, base: Path, folder: Path, fields: dict[str, Any], tokens
     from tests.studio.chat_models import make_run
 
     run = make_run(folder, "run", base, r=16, **fields)
-    weights = Weights(Recipe.from_dict(json.loads((run / "recipe.json").read_text())), base, "cpu")
+    weights = Weights(RunFolder(run).recipe(), base, "cpu")
     weights.model.generation_config.eos_token_id = None  # every answer has its full length
     alone_bytes = storage_bytes(weights.model)
     adapter = weights.attach("run", run / "adapter")

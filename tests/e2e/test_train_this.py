@@ -48,7 +48,7 @@ def test_a_link_is_trained_whole_and_trained_again(studio):
         runs = Supervisor(studio.home / "runs")
         (view,) = runs.list()
         trained = ASKED.replace(num_processes=1, lora_alpha=8)
-        assert json.loads((view.folder / "recipe.json").read_text()) == trained.to_dict()
+        assert json.loads((view.folder / "recipe.json").read_text()) == {"format": 1, **trained.to_dict()}
 
         view = until(runs, view.id, ended)
         assert view.status == "finished", view.run.log.read_text()[-2000:]

@@ -132,3 +132,19 @@ def test_text_that_no_road_can_carry_is_refused_by_name(text: str) -> None:
         with pytest.raises(Problem) as caught:
             Recipe(**{"model": "org/m", name: value})
         assert caught.value.field == name and str(caught.value).encode("utf-8")
+
+
+def test_a_record_of_a_newer_format_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A run's `recipe.json` has a number; a file without one is of format 1."""
+    file, fields = tmp_path / "recipe.json", Recipe(model="Qwen/Qwen2.5-0.5B", r=5).to_dict()
+    file.write_text(json.dumps({"format": 1, **fields}))
+    assert read_recipe(str(file)) == fields
+    file.write_text(json.dumps({"format": 2, "rank": 5, **fields}))
+    assert cli.main(["estimate", "--recipe", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "its format is 2" in said
+        and "reads format 1" in said
+        and "version that wrote it" in said
+        and "rank" not in said
+    )

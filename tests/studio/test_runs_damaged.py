@@ -6,7 +6,9 @@ import json
 import os
 import re
 import zipfile
+from dataclasses import asdict
 from html import unescape
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -224,6 +226,46 @@ def test_an_older_version_knew_fewer_fields():
         (run.path / name).write_text(json.dumps(kept))
     view = Supervisor(paths.runs()).get("run")
     assert view.recipe == Recipe(model="org/base", method="lora") and view.resumable and view.name == "old"
+
+
+WRITTEN_BY = sorted((Path(__file__).parent / "runs_of").iterdir())
+"""Records as released versions wrote them, by version: 0.1.0 before there was a number."""
+
+
+@pytest.mark.parametrize("written", WRITTEN_BY, ids=lambda folder: folder.name)
+def test_records_of_a_released_version_are_read_whole_and_stay_readable(written):
+    run = make_run("run")
+    for name in ("run.json", "recipe.json"):
+        (run.path / name).write_bytes((written / name).read_bytes())
+    of_info, of_recipe = (json.loads((written / name).read_text()) for name in ("run.json", "recipe.json"))
+    facts = run.facts()
+    assert not facts.faults and asdict(facts.info) == of_info and facts.recipe.to_dict() == of_recipe
+    assert Supervisor(paths.runs()).get("run").resumable
+    run.add_learned({"verdict": "other"})
+    run.write_start(run.info(), run.recipe())
+    assert json.loads((run.path / "run.json").read_text()) == {"format": 1, **of_info, "learned": {"verdict": "other"}}
+    assert json.loads((run.path / "recipe.json").read_text()) == {"format": 1, **of_recipe}
+
+
+@pytest.mark.parametrize("number", [2, 10**400, 0, -1, True, 1.0, "1", None, [1]], ids=lambda value: str(value)[:9])
+@pytest.mark.parametrize("name", ["run.json", "recipe.json"])
+def test_a_newer_format_is_refused_with_a_sentence_and_the_file_stays(page, name, number):
+    run = make_run("run")
+    with_field(name, "format", number)(run)
+    with_field(name, "of_another_version", 1)(run)
+    before = (run.path / name).read_bytes()
+    shown = everywhere(page, "run")
+    assert (
+        f"{name}: its format is " in shown
+        and "this version reads format 1. Open it with the version that wrote it" in shown
+    )
+    assert "of_another_version" not in shown  # what its fields mean is not known
+    with pytest.raises(Problem, match="its format is"):
+        Supervisor(paths.runs()).resume("run")
+    run.add_learned({"verdict": "learned"})
+    assert (run.path / name).read_bytes() == before and run.result
+    with zipfile.ZipFile(zip_folder(run)) as archive:
+        assert archive.read(name) == before
 
 
 def test_a_run_whose_rows_are_gone_says_so_when_it_is_resumed():
