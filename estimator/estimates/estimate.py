@@ -241,6 +241,8 @@ def _warnings(recipe: Recipe, parts: Parts, paged: int) -> Iterable[Problem]:
 def _of_the_card(where: Machine | None, usable: cards.Usable | None) -> Iterable[Problem]:
     if where and usable is None:
         yield Problem("gpu.memory_unknown", field="gpu", value=where.gpu.name)
+    if where and (said := where.foreign()):
+        yield said
     if where and where.read_as:
         yield where.read_as
     yield from where.notes() if where and where.system else ()

@@ -21,7 +21,7 @@ _COUNTS = tuple(
     for pattern in (
         r"(?P<n>\d{1,3})\s*[x*✕]\s*(?P<rest>.*\d.*)",
         r"x\s*(?P<n>\d{1,3})\s+(?P<rest>.*\d.*)",
-        r"(?P<rest>.*\d.*?)\s*(?<![a-z])[x*✕]\s*(?P<n>\d{1,3})",
+        r"(?P<rest>.*\d.*?)\s*(?:(?<![a-z])x|(?<=\dg)x|(?<=\dgb)x|[*✕])\s*(?P<n>\d{1,3})",
         rf"(?P<n>{_NUMBER})\s*{_UNIT}\s*(?P<rest>.*\d.*)",
         rf"(?P<rest>.*\d.*?)[\s,，]+(?P<n>{_NUMBER})\s*{_UNIT}",
         rf"(?P<rest>.*\d[a-z]*)\s*(?P<n>{'|'.join(n for n in _NUMBERS if not n.isascii())})\s*{_UNIT}",
@@ -30,14 +30,18 @@ _COUNTS = tuple(
     )
 )
 _MEMORY = re.compile(r"(?<![a-z0-9.])(\d{1,4}(?:\.\d+)?)\s*(?:gi?b?|g)(?![a-z0-9.])")
-_NOISE = {
+NOISE = {
     "nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "intel", "apple", "huawei", "ascend", "gpu", "gpus", "card", "graphics",
-    "desktop", "vram", "memory", "of", "founders", "oc", "显卡", "显存", "卡", "的",
+    "desktop", "vram", "memory", "of", "founders", "oc", "显卡", "显存", "卡", "的", "英伟达", "英偉達", "輝達", "老黄", "华为", "華為", "昇腾",
+    "升腾", "昇騰", "英特尔", "苹果", "超威",
 }  # fmt: skip
 """Words that tell no card from another."""
+_CHINESE_NOISE = sorted((word for word in NOISE if not word.isascii()), key=len, reverse=True)
+"""Written without a blank before the next word."""
 _SPELLED = (
     (re.compile(r"(?<![a-z])(rtx|gtx|rx|arc)(?=[a-z]?\d)"), r"\1 "),
     (re.compile(r"(?<![a-z])(mi|[abhlptv])\s+(\d{1,4}[a-z]{0,2})(?![a-z0-9])"), r"\1\2"),
+    (re.compile(r"(?<![a-z])(ascend|tesla|quadro|geforce|radeon|nvidia|titan)(?=[a-z]*\d)"), r"\1 "),
     (re.compile(r"(\d{4})tis(?![a-z])"), r"\1 ti super"),
     (re.compile(r"(\d{4})s(?![a-z])"), r"\1 super"),
     (re.compile(r"(\d{4})([a-z]+)"), r"\1 \2"),
@@ -74,8 +78,10 @@ def typed(name: str) -> Typed:
     text = _MEMORY.sub(" ", text)
     for pattern, plain in _SPELLED:
         text = pattern.sub(plain, text)
+    for word in _CHINESE_NOISE:
+        text = text.replace(word, " ")
     words = re.findall(r"[a-z0-9.+]+|[^\W\da-z_]+", text)
-    kept = frozenset(word for word in words if word not in _NOISE and not word.startswith("hbm"))
+    kept = frozenset(word for word in words if word not in NOISE and not word.startswith("hbm"))
     return Typed(kept, float(memory[1]) if memory else None)
 
 

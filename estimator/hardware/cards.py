@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import difflib
 import functools
+from collections import Counter
 from dataclasses import dataclass, replace
 
+from estimator.core.fields import shown
 from estimator.core.problems import Problem
 from estimator.core.units import GIB, MIB
-from estimator.hardware.card_text import counted, one_of, typed
+from estimator.hardware.card_text import NOISE, counted, one_of, typed
+from estimator.hardware.near_names import mended, numbers_like
 from estimator.model.catalog import rows
 
 
@@ -138,8 +141,9 @@ _BESIDE = {
 
 
 @functools.lru_cache(maxsize=512)
-def find_gpu(name: str) -> Gpu:
+def find_gpu(name: str, memory_gib: float | None = None) -> Gpu:
     """A card by its exact name, or by words that tell which it is: its name without the maker, `4060ti 16g`, `A100-SXM4-80GB`.
+    `memory_gib` chooses among sizes where the name says none.
 
     Cards that share the words and the memory count as one: the one that offers least answers (`read_as` says so). Raises
     `Problem` gpu.ambiguous with candidates that differ in memory, gpu.other_size, gpu.several for a name that says several cards
@@ -149,32 +153,43 @@ def find_gpu(name: str) -> Gpu:
         return gpus()[name]
     if name.casefold().startswith(_DRIVERS) and (known := known_gpu(name)):
         return known
-    found, memory = _candidates(name), typed(name).memory_gib
+    found, memory = _meant(name)
+    if memory is None and len(found) > 1:
+        memory = memory_gib
     if found and memory is not None:
         sized = [made for gpu in found if (made := _of_size(gpu, memory))]
         if not sized:
             sizes = ", ".join(f"{gpu.name} ({_size(gpu)})" for gpu in found)
-            raise Problem("gpu.other_size", field="gpu", value=name[:80], allowed=sizes)
+            stated = typed(name).memory_gib or memory_gib is None
+            value = name[:80] if stated else f"{name[:80]} ({memory:g} GB)"
+            raise Problem("gpu.other_size", field="gpu", value=value, allowed=sizes)
         found = sized
     if len({gpu.memory_gib for gpu in found}) == 1 and (len(found) == 1 or _says_number(name)):
         return min(found, key=lambda gpu: gpu.usable_bytes().bytes if gpu.usable_bytes() else 0)
     if found:
-        shown = [f"{gpu.name} ({_size(gpu)})" for gpu in _common_first(found)]
-        more = ", ..." if len(shown) > MOST else ""
-        raise Problem("gpu.ambiguous", field="gpu", value=name[:80], allowed=", ".join(shown[:MOST]) + more)
+        raise _ambiguous(name, found)
     count, one = counted(name)
     one = one_of(one)
     if one != name:
-        found_one = find_gpu(one)
+        found_one = find_gpu(one, memory_gib)
         if count == 1:
             return found_one
         raise Problem("gpu.several", field="gpu", value=name[:80], count=count, allowed=found_one.name)
-    raise Problem("gpu.unknown", field="gpu", value=name[:80], allowed=", ".join(_close(name)))
+    raise Problem("gpu.unknown", field="gpu", value=shown(name[:80]), allowed=", ".join(_close(name)))
+
+
+def _ambiguous(name: str, found: list[Gpu]) -> Problem:
+    named = [f"{gpu.name} ({_size(gpu)})" for gpu in _common_first(found)]
+    allowed = ", ".join(named[:MOST]) + (", ..." if len(named) > MOST else "")
+    makers = {gpu.vendor for gpu in found}
+    if makers & set(CUDA_LIKE):
+        return Problem("gpu.ambiguous", field="gpu", value=name[:80], allowed=allowed)
+    return Problem("gpu.ambiguous_foreign", field="gpu", value=name[:80], vendor=", ".join(makers), allowed=allowed)
 
 
 def candidates(name: str) -> list[Gpu]:
     """The cards that one card's name may mean, the likeliest first: what `gpu.ambiguous` and `gpu.other_size` list."""
-    return _common_first(_candidates(counted(name)[1]))[:MOST]
+    return _common_first(_meant(counted(name)[1])[0])[:MOST]
 
 
 def _common_first(found: list[Gpu]) -> list[Gpu]:
@@ -192,27 +207,49 @@ def cards_named(name: str) -> tuple[Gpu, int]:
     return find_gpu(name), 1
 
 
-def read_as(name: str) -> Problem | None:
-    """What has to be said where a name means several cards of the same memory."""
-    if name in gpus() or known_gpu(name):
+def read_as(name: str, memory_gib: float | None = None) -> Problem | None:
+    """What has to be said where a name means several cards of the same memory, or is mistyped."""
+    if name in gpus() or (name.casefold().startswith(_DRIVERS) and known_gpu(name)):
         return None
-    gpu = find_gpu(name)
-    others = [one.name for one in _candidates(name) if one.memory_gib == gpu.memory_gib and one.name != gpu.name]
-    if not others:
-        return None
-    return Problem("gpu.read_as", field="gpu", value=name[:80], gpu=gpu.name, others=", ".join(others))
+    gpu = find_gpu(name, memory_gib)
+    others = [one.name for one in _meant(name)[0] if _of_size(one, gpu.memory_gib) and one.name != gpu.name]
+    if others:
+        return Problem("gpu.read_as", field="gpu", value=name[:80], gpu=gpu.name, others=", ".join(others))
+    return None if _candidates(typed(name).words) else Problem("gpu.mended", field="gpu", value=name[:80], gpu=gpu.name)
 
 
-def _candidates(name: str) -> list[Gpu]:
+def _meant(name: str) -> tuple[list[Gpu], float | None]:
+    """(the cards of a name, the memory that it states): by its words, else with a number beside the card's taken for its size (`3060 12`),
+    else with its letters mended (`rxt 4090`), else those whose number goes on as the name ends (`910B`)."""
+    words, memory = typed(name).words, typed(name).memory_gib
+    if found := _candidates(words):
+        return found, memory
+    for size in sorted(word for word in words if word.isdecimal() and len(word) < 4 and memory is None):
+        found = [gpu for gpu in _candidates(words - {size}) if _of_size(gpu, float(size))]
+        if found:
+            return found, float(size)
+    better = mended(words, _vocabulary(), NOISE)
+    if not any(_has_digit(word) and len(word) > 2 for word in better):
+        return [], memory
+    if better != words and (found := _candidates(better)):
+        return found, memory
+    return [gpu for gpu, own in _words_of_all().items() if all(_goes_on(word, own) for word in better)], memory
+
+
+def _goes_on(word: str, own: frozenset[str]) -> bool:
+    """Whether this is one of a card's words or, with a number, how one begins: `910B`, `MI300`, but not `409`."""
+    longer = (one[len(word)] for one in own if one != word and one.startswith(word) and _has_digit(word))
+    return word in own or any(not (word[-1].isdecimal() and after.isdecimal()) for after in longer)
+
+
+def _candidates(words: frozenset[str]) -> list[Gpu]:
     """The cards of these words: the very same, then those with nothing more that matters, then all that have them."""
-    words = typed(name).words
     if not words:
         return []
     table = _words_of_all()
     same = [gpu for gpu, own in table.items() if own == words]
-    beside = (
-        [gpu for gpu, own in table.items() if words <= own and own - words <= _BESIDE] if _says_number(name) else []
-    )
+    says_number = any(map(_has_digit, words))
+    beside = [gpu for gpu, own in table.items() if words <= own and own - words <= _BESIDE] if says_number else []
     if len({gpu.memory_gib for gpu in beside}) > 1 or not same:
         same = beside or same
     return same or [gpu for gpu, own in table.items() if words <= own]
@@ -223,8 +260,18 @@ def _words_of_all() -> dict[Gpu, frozenset[str]]:
     return {gpu: typed(gpu.name).words for gpu in gpus().values()}
 
 
+@functools.cache
+def _vocabulary() -> frozenset[str]:
+    """Every word of a card's name."""
+    return frozenset().union(*_words_of_all().values())
+
+
 def _says_number(name: str) -> bool:
-    return any(character.isdecimal() for word in typed(name).words for character in word)
+    return any(map(_has_digit, typed(name).words))
+
+
+def _has_digit(word: str) -> bool:
+    return any(character.isdecimal() for character in word)
 
 
 def _of_size(gpu: Gpu, memory_gib: float) -> Gpu | None:
@@ -244,21 +291,43 @@ def _size(gpu: Gpu) -> str:
 CLOSE = 5
 MOST = 8
 """Candidates named in a sentence."""
+CUDA_LIKE = ("NVIDIA", "AMD", "Apple")
+"""Makers of cards for which something is known of what a process may use."""
 _DRIVERS = ("nvidia ", "tesla ", "quadro ")
 """How names begin that drivers print."""
 
 
 def _close(name: str) -> list[str]:
-    """Names that are close: those with the same number first, whatever else is written."""
+    """Names that are close: those with the same number first, whatever else is written, then those with nearly that number."""
     words = typed(counted(name)[1]).words
-    numbers = {word for word in words if any(character.isdecimal() for character in word)}
+    numbers = {word for word in words if _has_digit(word)}
     shared = [gpu.name for gpu in gpus().values() if numbers & typed(gpu.name).words]
     if not words and (size := typed(name).memory_gib):
         shared = [gpu.name for gpu in gpus().values() if gpu.memory_gib == size]
+    if not words and not typed(name).memory_gib:
+        shared = [other for other in _most_offered() if name.strip().casefold() in _whole_name(other)]
+    near = [gpu.name for word in numbers_like(numbers, _vocabulary()) for gpu in _of_word(word)]
     # comparing takes time with the product of the lengths
     alike = difflib.get_close_matches(name[:200].lower(), [n.lower() for n in gpus()], n=CLOSE, cutoff=0.4)
-    named = dict.fromkeys([*shared, *(n for n in gpus() if n.lower() in alike)])
-    return (list(named) or list(gpus()))[:CLOSE]
+    named = dict.fromkeys([*shared, *near, *(n for n in gpus() if numbers and n.lower() in alike)])
+    return (list(named) or _most_offered())[:CLOSE]
+
+
+def _of_word(word: str) -> list[Gpu]:
+    return [gpu for gpu, own in _words_of_all().items() if word in own]
+
+
+def _whole_name(name: str) -> str:
+    return f"{gpus()[name].vendor} {name}".casefold()
+
+
+@functools.cache
+def _most_offered() -> list[str]:
+    """Cards for a name that says nothing: those of most offers to rent, people's own first."""
+    offers = Counter(row["gpu"] for row in rows("cloud_prices.csv"))
+    common = [gpus()[name] for name, _ in offers.most_common() if name in gpus()]
+    consumer = [gpu.name for gpu in common if gpu.family == "consumer"][:3]
+    return list(dict.fromkeys([*consumer, *(gpu.name for gpu in common), *gpus()]))
 
 
 def known_gpu(name: str) -> Gpu | None:
@@ -269,7 +338,7 @@ def known_gpu(name: str) -> Gpu | None:
     """
     for spelling in (name, f"{name} SXM", f"{name} SXM5"):
         memory = typed(spelling).memory_gib
-        found = [gpu for gpu in _candidates(spelling) if memory is None or _of_size(gpu, memory)]
+        found = [gpu for gpu in _candidates(typed(spelling).words) if memory is None or _of_size(gpu, memory)]
         if len(found) == 1:
             return found[0]
     return None

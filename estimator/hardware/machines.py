@@ -13,7 +13,7 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.core.units import GIB, MIB
 from estimator.hardware.card_text import counted
-from estimator.hardware.cards import Context, Gpu, Usable, context_for, find_gpu, gpus, read_as
+from estimator.hardware.cards import CUDA_LIKE, Context, Gpu, Usable, context_for, find_gpu, gpus, read_as
 from estimator.hardware.devices import check_machine
 from estimator.model import catalog
 from estimator.recipe.recipe import Recipe
@@ -48,6 +48,16 @@ class Machine:
             made.append(Problem("gpu.not_cuda", field="gpu", value=self.gpu.name))
         return made
 
+    def foreign(self) -> Problem | None:
+        """Of a card without CUDA, ROCm or Metal that it is one, and what is known of it."""
+        gpu = self.gpu
+        if gpu.vendor in CUDA_LIKE:
+            return None
+        rated = (gpu.memory_gib and f"{gpu.memory_gib:g} GB", gpu.bandwidth_gbs and f"{gpu.bandwidth_gbs:,.0f} GB/s")
+        tflops = gpu.fp16_bf16_dense_tflops and f"{gpu.fp16_bf16_dense_tflops:,.0f} TFLOPS"
+        known = ", ".join(filter(None, (*rated, tflops))) or "-"
+        return Problem("gpu.foreign", field="gpu", value=gpu.name, vendor=gpu.vendor, known=known)
+
 
 @functools.lru_cache(maxsize=512)
 def machine(
@@ -62,8 +72,8 @@ def machine(
         raise Problem("recipe.choice", field="system", value=str(system)[:80], allowed=", ".join(SYSTEMS))
     if isinstance(name, str):
         name, stated = _slice_of(name)
-        made = machine(find_gpu(name), system, mig or stated, memory_gib)
-        return replace(made, read_as=read_as(name))
+        made = machine(find_gpu(name, memory_gib), system, mig or stated, memory_gib)
+        return replace(made, read_as=read_as(name, memory_gib))
     if system is not None and (name.vendor == "Apple") != (system == "macos"):
         allowed = "macos" if name.vendor == "Apple" else ", ".join(SYSTEMS[:-1])
         raise Problem("recipe.choice", field="system", value=f"{system} ({name.name})", allowed=allowed)

@@ -347,7 +347,7 @@ def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
 
 def _offered(problem: Problem, kept: dict[str, Any], basic: tuple[Any, ...]) -> str:
     """What a name may mean, to choose from: nothing is chosen for the reader."""
-    if problem.code in ("gpu.ambiguous", "gpu.other_size"):
+    if problem.code in ("gpu.ambiguous", "gpu.ambiguous_foreign", "gpu.other_size"):
         count, name = counted(stated(kept, basic)["gpu"])
         times = f"{count}x " if count > 1 else ""
         return choices("gpu", [(times + gpu_label(gpu), times + gpu.name) for gpu in candidates(name)])

@@ -26,6 +26,15 @@ NAMED = {
     "6000 ada": ("RTX 6000 Ada Generation", 1),
     "mi 300x": ("Instinct MI300X", 1),
     "Apple M4 Pro 48GB": ("Apple M4 Pro", 1),
+    # with what no card has, and mistyped
+    "英伟达4090": ("GeForce RTX 4090", 1),
+    "华为昇腾910B2": ("Ascend 910B2", 1),
+    "nvida 4090": ("GeForce RTX 4090", 1),
+    "rxt 4090": ("GeForce RTX 4090", 1),
+    "ASUS TUF RTX 4090 OC": ("GeForce RTX 4090", 1),
+    "3060 12": ("GeForce RTX 3060 12GB", 1),
+    "4090 24g*2": ("GeForce RTX 4090", 2),
+    "3060 12gx2": ("GeForce RTX 3060 12GB", 2),
     # as drivers print them
     "NVIDIA A100-SXM4-80GB": ("A100 SXM4 80GB", 1),
     "NVIDIA A100 80GB PCIe": ("A100 PCIe 80GB", 1),
@@ -68,10 +77,17 @@ LISTED = {
     "3060 16GB": ("gpu.other_size", ["GeForce RTX 3060 12GB"]),
     "GTX 4090": ("gpu.unknown", ["GeForce RTX 4090"]),
     "RTX 4090 Ti": ("gpu.unknown", ["GeForce RTX 4090"]),
+    "4009": ("gpu.unknown", ["GeForce RTX 4090"]),
+    "5009": ("gpu.unknown", ["GeForce RTX 5090"]),
+    "4090M": ("gpu.unknown", ["GeForce RTX 4090", "GeForce RTX 4090 Laptop GPU"]),
+    "昇腾910B": ("gpu.ambiguous_foreign", ["Ascend 910B1 (64 GB)", "Ascend 910B4 (32 GB)"]),
+    "MI300": ("gpu.ambiguous", ["Instinct MI300X", "Instinct MI300A"]),
+    "nvida": ("gpu.unknown", ["GeForce RTX 4090", "H100 SXM5 80GB"]),
+    "tesla": ("gpu.unknown", ["Tesla T4", "Tesla V100"]),
     "0x4090": ("gpu.unknown", []),
     "2000x4090": ("gpu.unknown", []),
     "Voodoo 2": ("gpu.unknown", []),
-    "": ("gpu.unknown", []),
+    "": ("gpu.unknown", ["GeForce RTX 4090", "A100 SXM4 80GB"]),
 }
 
 
@@ -98,6 +114,32 @@ def test_cards_of_one_size_are_one_and_it_is_said():
     assert read_as("A100 80GB").params["others"] == other.name and read_as("A100 PCIe 80GB") is None
     made = estimate(Recipe(model="Qwen/Qwen3-0.6B"), "A100 80GB")
     assert made.gpu == gpu.name and "gpu.read_as" in [note.code for note in made.warnings]
+
+
+def test_what_was_mistyped_and_what_has_a_twin_is_said():
+    assert read_as("h100 80g").params == {
+        "field": "gpu", "value": "h100 80g", "gpu": "H100 PCIe 80GB", "others": "H100 SXM5 80GB",
+    }  # fmt: skip
+    assert read_as("rxt 4090").code == "gpu.mended" and read_as("RTX 4090") is read_as("4090") is None
+
+
+def test_the_memory_beside_a_name_chooses_among_its_sizes():
+    recipe = Recipe(model="Qwen/Qwen3-0.6B")
+    made = estimate(recipe, "3060", memory_gib=12)
+    assert made.gpu == "GeForce RTX 3060 12GB" and made.to_dict() == estimate(recipe, "3060 12g").to_dict()
+    assert estimate(recipe, "H100", memory_gib=94).gpu == "H100 NVL 94GB"
+    for name, size in (("3060", 16), ("H100", 81)):
+        with pytest.raises(Problem) as raised:
+            estimate(recipe, name, memory_gib=size)
+        assert raised.value.code == "gpu.other_size" and f"({size} GB)" in raised.value.params["value"]
+
+
+@pytest.mark.parametrize("name", ["Ascend 910B1", "Gaudi 2", "Arc B580"])
+def test_a_card_without_cuda_is_said_to_be_one_with_what_is_known_of_it(name):
+    said = {note.code: str(note) for note in estimate(Recipe(model="Qwen/Qwen3-0.6B"), name).warnings}
+    assert {"gpu.memory_unknown", "gpu.foreign"} <= said.keys()
+    assert f"{find_gpu(name).memory_gib:g} GB" in said["gpu.foreign"]
+    assert "gpu.foreign" not in [note.code for note in estimate(Recipe(model="Qwen/Qwen3-0.6B"), "MI300X").warnings]
 
 
 def test_every_card_is_found_by_its_own_name_in_small_letters_and_named_as_one():
