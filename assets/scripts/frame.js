@@ -59,14 +59,41 @@ document.addEventListener("focusin", ({ target }) => {
   target.select();
   addEventListener("pointerup", () => document.activeElement === target && target.select(), { once: true });
 });
+// A problem stands at the field it names too, with what it offers to choose from. Where the field is in sight, that is where it is read:
+// the one above the picture is left to screen readers.
 function lsMarkField(tab) {
-  document.querySelectorAll(".ls-at-fault").forEach((field) => { field.classList.remove("ls-at-fault"); delete field.dataset.problem; });
-  const problem = document.querySelector(`#${tab}-problem [data-field]`);
+  document.querySelectorAll(".ls-at-fault").forEach((field) => {
+    field.classList.remove("ls-at-fault");
+    delete field.dataset.problem;
+    field.querySelectorAll(":scope > .ls-fault").forEach((said) => said.remove());
+  });
+  const whole = document.getElementById(`${tab}-problem`);
+  const problem = whole?.querySelector("[data-field]");
   const field = problem && document.getElementById(`${tab}-${problem.dataset.field}`);
+  whole?.classList.toggle("ls-said-at-field", Boolean(field) && lsInSight(field));
   if (!field) return;
   field.dataset.problem = problem.textContent;
   field.classList.add("ls-at-fault");
+  const said = document.createElement("div");
+  said.className = "ls-fault";
+  said.setAttribute("aria-hidden", "true");
+  said.textContent = problem.textContent;
+  field.append(said);
+  const offered = whole.querySelector(".ls-choices");
+  if (!offered) return;
+  const copy = offered.cloneNode(true);
+  copy.classList.add("ls-fault");
+  copy.addEventListener("click", (event) => {
+    const at = [...copy.children].indexOf(event.target.closest("[data-choose]"));
+    offered.children[at]?.click();
+  });
+  field.append(copy);
 }
+function lsInSight(element) {
+  const { top, bottom, height } = element.getBoundingClientRect();
+  return height > 0 && top >= 0 && bottom <= innerHeight;
+}
+lsWhenThere("[data-set-lang]", (link) => link.lang === document.documentElement.lang && link.setAttribute("aria-current", "true"));
 // A dropdown's open list scrolls, so Tab would stop there (Chromium), and the list is gone by then: that stop is taken out.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Tab" && event.target.role === "combobox") document.getElementById(event.target.getAttribute("aria-controls"))?.setAttribute("tabindex", "-1");

@@ -104,10 +104,23 @@ def test_typing_into_a_list_replaces_what_stands_there(page):
     wait_for_text(page, VERDICT, "GeForce RTX 3060 12GB")
 
 
+def test_what_a_name_may_mean_is_chosen_at_its_field(page):
+    """Said once where the field is in sight; the buttons at the field are those of the problem."""
+    type_choice(page, "estimate-gpu", "3060")
+    expect(page.locator("#estimate-gpu div.ls-fault").first).to_contain_text("which differ in memory")
+    expect(page.locator("#estimate-problem .ls-choices")).to_be_hidden()
+    page.locator("#estimate-gpu .ls-choices button", has_text="8GB").click()
+    wait_for_text(page, VERDICT, "GeForce RTX 3060 8GB")
+    expect(page.locator(".ls-fault")).to_have_count(0)
+    choose(page, "estimate-gpu", "RTX 3060 12GB")
+    wait_for_text(page, VERDICT, "GeForce RTX 3060 12GB")
+
+
 def test_a_reload_and_the_other_language_keep_the_question(page):
     expect(page).to_have_url(re.compile("gpu=GeForce[+]RTX[+]3060[+]12GB"))
     page.click("[data-set-lang='zh-CN']")
     wait_for_text(page, VERDICT, "GeForce RTX 3060 12GB 装得下 QLoRA 4 位")
+    expect(page.locator("[data-set-lang][aria-current]")).to_have_text("中文")
     page.click("[data-set-lang='en']")
     wait_for_text(page, VERDICT, "Fits on GeForce RTX 3060 12GB")
     choose(page, "estimate-gpu", "RTX 4090 · 24")

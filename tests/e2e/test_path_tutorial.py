@@ -22,7 +22,7 @@ from tests.e2e.driving import choose, number, open_page, open_tab, type_choice, 
 from tests.serving import Studio
 
 pytestmark = pytest.mark.browser
-ROWS, HELD_BACK_PERCENT = 20, 25
+ROWS, HELD_BACK_PERCENT = 8, 25
 PATIENCE_S = 1200
 TITLE = "SmolLM2"
 

@@ -170,11 +170,9 @@ def render(lang: str, asked: Asked, own: Any = None, **options: Any) -> str:
     shown = _shown(kept, names, asked, bool(options.get("whole")))
     beside = compared(asked.recipe, costing, **where) if costing.compare else []
     fitting = sum(bool(one.devices) for one in kept)
-    said = (
-        t(lang, "estimate.cards_count", fitting=fitting, all=len(kept), shown=len(shown))
-        if kept
-        else t(lang, "estimate.cards_none")
-    )
+    said = t(lang, "estimate.cards_count", fitting=fitting, all=len(kept)) if kept else t(lang, "estimate.cards_none")
+    if len(shown) < len(kept):
+        said += " " + t(lang, "estimate.cards_first", count=min(fitting, SHOWN), whole=t(lang, "estimate.cards_whole"))
     chosen = next((one for one in found if one.gpu.name == asked.gpu.name), None)
     note = f'<p class="ls-note">{escape(t(lang, "estimate.cards_note"))}</p>'
     address = address_of(options | ({"own": known_cards(own)} if mine else {}))
