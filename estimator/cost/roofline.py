@@ -20,16 +20,8 @@ from estimator.recipe.recipe import Recipe
 
 GIGA, TERA = 1e9, 1e12
 INT8_CAPABILITY = 7.5
-FOREACH_ADAMW_PASSES = 18
-"""torch/optim/adam.py _multi_tensor_adam reads and writes tensors of the gradients' size: lerp 3, mul 2, addcmul 3, sqrt 2, div 2,
-add 2, addcdiv 4; 2 more for a weight decay."""
 CLIP_PASSES = 3
 """torch.nn.utils.clip_grad_norm_: the norm reads, the scaling reads and writes."""
-ADAFACTOR_PASSES = 21
-"""transformers/optimization.py Adafactor.step over a tensor in fp32: norm 1, square 2, eps 2, means 2, outer product 1, times the
-gradient 3, norm 1, clip 2, rate 2, negation 2, sum 3."""
-ADAFACTOR_CASTS_BYTES = 18
-"""An element in half precision besides: gradient and weight to fp32 (2 + 4 each), the weight back (4 + 2)."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +69,15 @@ def amounts(law: Law, phi: Sequence[float]) -> Amounts | None:
 
 
 def step_bytes(recipe: Recipe, parts: Parts) -> float:
-    """Bytes that one optimizer step moves: gradients clipped, weights and states read and written (sources above).
-
-    bitsandbytes' and torch's fused kernels read weight, gradient and states once and write weight and states once.
-    """
+    """Bytes that one optimizer step moves: gradients clipped, weights and states read and written (`recipe.optimizers.Passes`)."""
     training, numel = parts.training, parts.trained.parameters
     gradients = training.gradients_bytes  # of the type of the weights that train
     states = training.optimizer_states_bytes + training.paged_bytes
     clipped = CLIP_PASSES * gradients if recipe.max_grad_norm else 0
-    decays = recipe.weight_decay > 0
     passes = optimizer(recipe.optim).passes
-    if passes == "multi_tensor":
-        return clipped + (FOREACH_ADAMW_PASSES + 2 * decays) * gradients
-    if passes == "sgd":
-        return clipped + (3 + 3 * decays) * gradients
-    if passes == "adafactor":
-        casts = ADAFACTOR_CASTS_BYTES if recipe.dtype != "float32" else 0
-        return clipped + (width_bytes("float32") * ADAFACTOR_PASSES + casts) * numel
-    return clipped + 3 * gradients + 2 * states
+    own = (passes.gradients + passes.decay * (recipe.weight_decay > 0)) * gradients + passes.states * states
+    casts = passes.casts_bytes if recipe.dtype != "float32" else 0
+    return clipped + own + (width_bytes("float32") * passes.fp32 + casts) * numel
 
 
 def unrated(gpu: Gpu, dtypes: Sequence[str]) -> Problem | None:

@@ -14,6 +14,7 @@ from estimator.model import recurrent
 from estimator.model.catalog import Model
 from estimator.model.inventory import Inventory, Module
 from estimator.model.spec import entries
+from estimator.recipe import schedules
 from estimator.recipe.batches import is_flat
 from estimator.recipe.recipe import Recipe
 
@@ -28,6 +29,7 @@ SENSES = ("vision_config", "audio_config", "vision_tower_config", "visual")
 
 def remarks(recipe: Recipe, model: Model, trained: Trainables) -> Iterator[Problem]:
     """All that holds for this recipe on this model."""
+    yield from schedules.remarks(recipe)
     yield from _experts(recipe, model, trained)
     yield from _senses(model, trained)
     yield from _context(recipe, model)

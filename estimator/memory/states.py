@@ -207,10 +207,11 @@ def qmap_bytes(optim: str) -> int:
     return optimizer(optim).tables * QMAP_8BIT_BYTES
 
 
-def temporary_of_all(optim: str) -> bool:
-    """Whether its step on CUDA holds something beside every trained tensor at once: torch's multi-tensor AdamW the square roots
-    of all second moments (torch.optim.adam, CUDA's default)."""
-    return optimizer(optim).temporary == "second_moments"
+def temporary_of_all(optim: str, device: str = "cuda") -> bool:
+    """Whether its step holds something beside every trained tensor at once: a multi-tensor AdamW the square roots of all second
+    moments (torch.optim.adam, CUDA's default)."""
+    record = optimizer(optim)
+    return record.temporary == "second_moments" and (device != "cpu" or record.multi_tensor_on_cpu)
 
 
 def _clip_bytes(clips: bool, parts: list[tuple[Tensors, str]], device: str) -> int:
@@ -223,7 +224,7 @@ def _clip_bytes(clips: bool, parts: list[tuple[Tensors, str]], device: str) -> i
 
 
 def _foreach_bytes(optim: str, tensors: Tensors, dtype: str, device: str) -> int:
-    return width_bytes(dtype) * _numel(tensors) if temporary_of_all(optim) and device != "cpu" else 0
+    return width_bytes(dtype) * _numel(tensors) if temporary_of_all(optim, device) else 0
 
 
 def _single_temporary(optim: str, parts: list[tuple[Tensors, str]]) -> int:

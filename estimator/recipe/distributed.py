@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 DISTRIBUTED_TYPES = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tp", "pp")
 OFFLOAD_DEVICES = ("none", "cpu", "nvme")
 QUANT_STORAGES = ("uint8", "bfloat16", "float16", "float32")
-PLAIN_OPTIMIZERS = tuple(name for name, record in RECORDS.items() if record.shards)
-"""torch's own take DTensors. bitsandbytes hands its kernels a pointer to one (bitsandbytes issues 89 and 1633), and
-Transformers' Adafactor mixes one with plain tensors (tests/estimator/test_parallel.py)."""
+SHARDED_OPTIMIZERS = {
+    kind: [name for name, record in RECORDS.items() if kind in record.shards] for kind in ("fsdp", "tp")
+}
+"""torch's own take DTensors. bitsandbytes hands its kernels a pointer to one (bitsandbytes issues 89 and 1633); Transformers'
+Adafactor mixes one with plain tensors, as schedulefree's do where only some tensors are cut (tests/estimator/test_parallel.py)."""
 OFFLOADED_OPTIMIZERS = tuple(name for name, record in RECORDS.items() if record.offloads)
 """Accelerate replaces these by DeepSpeedCPUAdam (utils/deepspeed.py map_pytorch_optim_to_deepspeed); DeepSpeed takes no other."""
 
@@ -56,8 +58,8 @@ def conflicts(recipe: Recipe) -> tuple[tuple[bool, tuple[str, str, str]], ...]:
             ("offload_optimizer_device", named, "Use cpu, or zero3"),
         ),
         (
-            kind in ("fsdp", "tp") and not RECORDS[recipe.optim].shards,
-            ("optim", named, f"Use {', '.join(PLAIN_OPTIMIZERS)}"),
+            kind in SHARDED_OPTIMIZERS and kind not in RECORDS[recipe.optim].shards,
+            ("optim", named, f"Use {', '.join(SHARDED_OPTIMIZERS.get(kind, ()))}"),
         ),
         (
             recipe.offload_optimizer_device != "none" and not RECORDS[recipe.optim].offloads,

@@ -17,6 +17,7 @@ from typing import Any
 
 from estimator.core.fields import FieldInfo, checked, shown
 from estimator.core.problems import Problem
+from estimator.recipe import schedules
 from estimator.recipe.distributed import DISTRIBUTED_TYPES, OFFLOAD_DEVICES, QUANT_STORAGES, conflicts
 from estimator.recipe.optimizers import ALIASES, RECORDS, nearest
 
@@ -254,7 +255,7 @@ def _check_together(recipe: Recipe) -> None:
         # LoraLayer.pissa_init, mica_init and orthogonal_init take the type of the stored weight, an integer here
         (qlora and reads_weights, ("init_lora_weights", "method qlora", "Use true, gaussian or olora; or method lora")),
     )
-    for refused, (field, other, allowed) in (*refusals, *conflicts(recipe)):
+    for refused, (field, other, allowed) in (*refusals, *conflicts(recipe), *schedules.conflicts(recipe)):
         if refused:
             raise Problem(
                 "recipe.conflict", field=field, value=shown(getattr(recipe, field)), other=other, allowed=allowed

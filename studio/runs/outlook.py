@@ -17,6 +17,7 @@ from estimator.core.units import human_bytes, width_bytes
 from estimator.hub.hubs import ModelScope, parse
 from estimator.memory.stored import storage_of
 from estimator.model.catalog import Model, models
+from estimator.recipe import schedules
 from estimator.recipe.recipe import Recipe
 from studio import paths
 from studio.datasets.store import DatasetInfo
@@ -51,6 +52,8 @@ class Outlook:
     memory: Problem | None
     pace: Pace | None
     hopeless: tuple[Problem, ...] = ()
+    settings: tuple[Problem, ...] = ()
+    """What the run will not do as its settings read."""
 
     @property
     def fits(self) -> bool:
@@ -75,7 +78,7 @@ def outlook(
         base = problem
     memory = _memory(recipe, model, machine) if model else None
     pace = pace_of(recipe, model, machine, dataset, runs.list()) if model else None
-    return Outlook(machine, base, memory, pace, _hopeless(base, pace))
+    return Outlook(machine, base, memory, pace, _hopeless(base, pace), tuple(schedules.remarks(recipe)))
 
 
 def _memory(recipe: Recipe, model: Model, machine: Machine) -> Problem:

@@ -7,11 +7,11 @@ times full training's), ten times more for bases of a few million parameters (me
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
+from estimator.recipe.schedules import warmup_steps_done
 from studio.runs.journal import Course
 
 SCALES = (0.5, 2.0)
@@ -85,12 +85,12 @@ def _passes(recipe: Recipe, course: Course) -> float | None:
 
 def _rest(recipe: Recipe, course: Course) -> list[Problem | None]:
     steps = course.total_steps or course.step
-    warmup = recipe.warmup_steps if recipe.warmup_steps >= 1 else math.ceil(recipe.warmup_steps * steps)
+    warmup = warmup_steps_done(recipe, steps)
     dropped: dict[str, Any] = course.data.get("train", {})
     total = dropped.get("kept", 0) + dropped.get("dropped", 0)
     notes: list[Problem | None] = []
     if steps and warmup >= steps:
-        notes.append(Problem("setting.all_warmup", warmup=f"{warmup:,.0f}", steps=f"{steps:,}"))
+        notes.append(Problem("setting.all_warmup", warmup=f"{warmup:,}", steps=f"{steps:,}"))
     if total and dropped["dropped"] > MOST_DROPPED * total:
         notes.append(Problem("setting.many_dropped", dropped=f"{dropped['dropped']:,}", total=f"{total:,}"))
     if recipe.has_adapters and recipe.lora_dropout > MOST_DROPOUT:

@@ -1,4 +1,4 @@
-"""What is known of a run before it starts, as four lines above the button, and as the question that a hopeless start has to answer."""
+"""What is known of a run before it starts, as four lines or more above the button, and as the question that a hopeless start has to answer."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def outlook_view(lang: str, found: Outlook, meant_for: str = "") -> str:
             found.base.code in (*CANNOT_COME, "outlook.base_gated", "outlook.base_wheel"),
         ),
     ]
+    rows += [("settings", explain(lang, note), "", True) for note in found.settings]
     title = escape(t(lang, "outlook.title"))
     body = "".join(_row(t(lang, f"outlook.{name}"), said, beside, bad, name) for name, said, beside, bad in rows)
     return f'<section class="ls-ahead" aria-label="{title}"><h3>{title}</h3><dl>{body}</dl></section>'

@@ -208,6 +208,7 @@ class Training:
         building = target.with_name(f".{target.name}")
         shutil.rmtree(building, ignore_errors=True)
         try:
+            use_average(trainer)
             # Not `trainer.save_model`: it adds the training arguments as a pickle, which nobody should have to open.
             model = trainer.accelerator.unwrap_model(trainer.model)
             adapter_files.save(model, building) if self.recipe.has_adapters else model.save_pretrained(building)
@@ -221,6 +222,14 @@ class Training:
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
+
+
+def use_average(trainer: Any) -> None:
+    """Of an optimizer that averages (schedulefree's) put the average into the weights: an evaluation does so, a run without one is
+    left at the point where gradients are taken. Any other optimizer has no `eval`."""
+    average = getattr(trainer.optimizer, "eval", None)
+    if average:
+        average()
 
 
 def _evaluated_last(trainer: Any) -> bool:

@@ -110,6 +110,12 @@ def optimizer_of(model: Any, optim: str) -> Any:
         from transformers.optimization import Adafactor
 
         return Adafactor(parameters, lr=1e-3, relative_step=False, scale_parameter=False)
+    if optim == "schedule_free_adamw":
+        import schedulefree
+
+        made = schedulefree.AdamWScheduleFree(parameters, lr=1e-3)
+        made.train()
+        return made
     return torch.optim.SGD(parameters, lr=1e-3) if optim == "sgd" else torch.optim.AdamW(parameters, lr=1e-3)
 
 

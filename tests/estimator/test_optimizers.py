@@ -13,7 +13,9 @@ from estimator.memory.load_events import Static
 from estimator.memory.replay import _states, _step_temporaries
 from estimator.memory.states import optimizer_bytes, qmap_bytes
 from estimator.recipe.optimizers import ALIASES, NEAREST, RECORDS, SCALAR
-from estimator.recipe.recipe import OPTIMIZERS
+from estimator.recipe.recipe import OPTIMIZERS, SCHEDULERS
+from estimator.recipe.recipe_file import read_recipe
+from estimator.recipe.schedules import remarks, warmup_steps_done
 
 ID, CARD = "Qwen/Qwen3-0.6B", "GeForce RTX 4090"
 SHAPE, NUMEL = (1024, 256), 1024 * 256
@@ -52,7 +54,7 @@ def test_the_replay_makes_the_states_of_the_record(optim):
 @pytest.mark.parametrize("kind", ["ddp", "zero1", "zero2", "zero3", "fsdp", "tp", "pp"])
 def test_several_devices_read_the_record_or_refuse_the_optimizer(kind, optim):
     record, fields = RECORDS[optim], {"num_processes": 2, "distributed_type": kind}
-    if kind in ("fsdp", "tp") and not record.shards:
+    if kind in ("fsdp", "tp") and kind not in record.shards:
         with pytest.raises(Problem) as raised:
             recipe(optim, **fields)
         assert raised.value.field == "optim" and "adamw_torch_fused" in str(raised.value)
@@ -84,6 +86,54 @@ def test_bytes_follow_the_states(optim):
         counts = sum(4 for state in record.states if state.shape == SCALAR and state.device == "cpu")
         assert sum(on_host) == resident + paged + counts and on_host[1] == 0
     assert qmap_bytes(optim) == 1024 * record.tables
+
+
+@pytest.mark.parametrize("optim", RECORDS)
+@pytest.mark.parametrize("schedule", SCHEDULERS)
+def test_what_is_said_of_warmup_is_what_the_library_does(optim, schedule):
+    """The rate of the first step, by Transformers' schedule and the optimizer's own: below the peak, or a remark says why not."""
+    optimization, torch = pytest.importorskip("transformers.optimization"), pytest.importorskip("torch")
+    record, asked = RECORDS[optim], recipe(optim, lr_scheduler_type=schedule, warmup_steps=10)
+    made = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    optimization.get_scheduler(schedule, made, num_warmup_steps=10, num_training_steps=100)
+    by_schedule = made.param_groups[0]["lr"] < 1
+    codes = [note.code for note in remarks(asked)]
+    assert ("recipe.schedule_twice" in codes) == (record.averages and schedule != "constant")
+    rises = by_schedule or record.warmup == "steps"
+    assert rises == (warmup_steps_done(asked, 100) == 10) or record.warmup == "none"
+    assert bool({"recipe.no_warmup", "recipe.own_warmup"} & {*codes}) == (not rises)
+    assert not list(remarks(asked.replace(warmup_steps=0.0, lr_scheduler_type="constant")))
+
+
+@pytest.mark.parametrize("optim", [name for name, record in RECORDS.items() if record.package == "schedulefree"])
+def test_a_share_of_warmup_is_refused_where_the_optimizer_takes_steps(optim):
+    """The real optimizer's first rate is the peak divided by it."""
+    schedulefree, torch = pytest.importorskip("schedulefree"), pytest.importorskip("torch")
+    if RECORDS[optim].warmup == "none":
+        assert recipe(optim, warmup_steps=0.1).warmup_steps == 0.1
+        return
+    kind = {"schedule_free_adamw": "AdamWScheduleFree", "schedule_free_sgd": "SGDScheduleFree"}[optim]
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    real = getattr(schedulefree, kind)([parameter], lr=0.01, warmup_steps=0.1)
+    real.train(), real.step()
+    assert real.param_groups[0]["scheduled_lr"] == pytest.approx(0.1)
+    with pytest.raises(Problem, match="Give a number of steps, 1 or more, or 0"):
+        recipe(optim, warmup_steps=0.1)
+    assert recipe(optim, warmup_steps=1).warmup_steps == 1
+
+
+def test_steps_of_warmup_that_a_constant_rate_passes_over_are_named_with_the_remedy(tmp_path):
+    """In an answer, and of another tool's file too: LLaMA-Factory and Unsloth train by the same schedule."""
+    warned = estimate(recipe("adamw_torch", lr_scheduler_type="constant", warmup_steps=0.03), CARD).warnings
+    (said,) = (str(note) for note in warned if note.code == "recipe.no_warmup")
+    assert "0.03" in said and "constant_with_warmup" in said
+    file = tmp_path / "factory.yaml"
+    file.write_text(
+        f"model_name_or_path: {ID}\nfinetuning_type: lora\nlr_scheduler_type: constant\nwarmup_ratio: 0.1\n"
+    )
+    fields = {name: value for name, value in read_recipe(str(file)).items() if name != "loop"}
+    assert [note.code for note in remarks(Recipe.from_dict(fields))] == ["recipe.no_warmup"]
 
 
 def test_an_alias_is_the_optimizer_it_names():

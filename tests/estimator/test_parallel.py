@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ CASES = {
     "tp": case("tp", "full"),
     "tp lora": case("tp", "lora"),
 }
+if find_spec("schedulefree"):
+    CASES["fsdp schedule free"] = case("fsdp", "full", optim="schedule_free_adamw")
 REFUSED = "adafactor"
 
 

@@ -151,6 +151,7 @@ def stepped(optim, dtype):
     )  # fmt: skip
     made, kwargs = _OPTIMIZER_HANDLERS[args.optim](context)
     optimizer = made(parameters, **kwargs)
+    getattr(optimizer, "train", lambda: None)()  # of schedulefree's
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()

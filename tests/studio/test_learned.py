@@ -172,6 +172,7 @@ def test_a_setting_that_stands_out_is_named_and_nothing_else(changes, made, code
         {},
         {"r": 8, "lora_alpha": 8},
         {"use_rslora": True, "r": 8, "lora_alpha": 64},
+        {"warmup_steps": 10_000, "lr_scheduler_type": "constant"},  # none is done
         {"method": "full", "learning_rate": 2e-4, "lora_alpha": 999},
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,9 @@ from estimator.hub.sources import model_from_config
 from estimator.recipe.recipe import Recipe
 from studio.i18n import explain
 from studio.machine import this_machine
+from studio.runs.outlook import outlook
 from studio.runs.preflight import judge, preflight
+from studio.widgets.outlook_view import outlook_view
 from tests.estimator.small import CONFIGS
 
 
@@ -66,3 +69,42 @@ def test_the_run_records_how_the_repository_stores_its_weights():
     assert (
         recipe.bnb_4bit_use_double_quant and not judge(recipe, model, this_machine()).recipe.bnb_4bit_use_double_quant
     )
+
+
+def test_a_warmup_that_would_not_be_done_is_said_before_the_start():
+    runs = SimpleNamespace(list=lambda: [])
+    recipe = Recipe(model="Qwen/Qwen2.5-0.5B", lr_scheduler_type="constant", warmup_steps=20)
+    shown = outlook_view("zh-CN", outlook(recipe, None, runs, None, False))
+    assert "constant_with_warmup" in shown and 'data-ahead="settings"' in shown
+    other = outlook(recipe.replace(lr_scheduler_type="linear"), None, runs, None, False)
+    assert "settings" not in outlook_view("en", other)
+
+
+def test_a_missing_package_of_an_optimizer_is_named_with_the_command(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "schedulefree" else True)
+    model = model_from_config(CONFIGS["llama"], "small")
+    with pytest.raises(Problem) as refused:
+        judge(Recipe(model="small", optim="schedule_free_adamw", max_length=16), model, this_machine())
+    assert refused.value.field == "optim" and "pip install schedulefree" in explain("zh-CN", refused.value)
+
+
+def test_an_optimizer_that_averages_leaves_its_average_in_what_is_saved():
+    """Accelerate's wrapper has `eval` for every optimizer; of schedulefree's the saved weights are the average, not the last point."""
+    schedulefree, torch = pytest.importorskip("schedulefree"), pytest.importorskip("torch")
+    from accelerate import Accelerator
+
+    from studio.workers.train import use_average
+
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = Accelerator(cpu=True).prepare(schedulefree.SGDScheduleFree([parameter], lr=0.1))
+    iterates, z = [], torch.ones(3)
+    optimizer.train()
+    for _ in range(4):
+        parameter.grad = torch.full((3,), 0.5)
+        optimizer.step()
+        z = z - 0.1 * 0.5
+        iterates.append(z)
+    for _ in range(2):  # twice is once
+        use_average(SimpleNamespace(optimizer=optimizer))
+        assert torch.allclose(parameter, torch.stack(iterates).mean(0), atol=1e-6)
+    use_average(SimpleNamespace(optimizer=torch.optim.SGD([parameter], lr=1.0)))
