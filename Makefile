@@ -1,5 +1,5 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
-# make check     lint and the form of the code (ruff)
+# make check     lint, the form of the code (ruff) and its types (mypy)
 # make test      install whatever the tests need and run all of them, two files at a time (JOBS=2)
 # make coverage  count and trace every language model class of the installed Transformers (about ten minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about ten minutes)
@@ -37,6 +37,7 @@ chromium: $(VENV)/.test
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 # A file is one worker's, for its servers; the slow files come first.
 test: chromium

@@ -169,8 +169,8 @@ def trainables(recipe: Recipe, inventory: Inventory) -> Trainables:
 @functools.lru_cache(maxsize=1024)
 def _of_rank(inventory: Inventory, selection: Selection, r: int, alpha: int) -> Trainables:
     """The same object for the same question, so that what is worked out of it is worked out once."""
-    matched = _matched(inventory, selection)
-    groups = tuple(refusals.fitted(group.at(r, alpha), selection.init) for group in matched.adapters)
+    matched, adapters = _matched(inventory, selection)
+    groups = tuple(refusals.fitted(group.at(r, alpha), selection.init) for group in adapters)
     return replace(matched, adapters=groups, warnings=matched.warnings + _rank_warnings(groups))
 
 
@@ -191,8 +191,8 @@ class _Open(AdapterGroup):
 
 
 @functools.lru_cache(maxsize=256)
-def _matched(inventory: Inventory, selection: Selection) -> Trainables:
-    """All that does not depend on `r`, so that moving the rank slider matches nothing anew."""
+def _matched(inventory: Inventory, selection: Selection) -> tuple[Trainables, tuple[_Open, ...]]:
+    """All that does not depend on `r`, so that moving the rank slider matches nothing anew; the adapters beside it."""
     s = selection
     check_fields(s.targets, s.layers, s.layers_pattern)
     rules = Rules(s.exclude, s.layers, s.layers_pattern, s.modules_to_save)
@@ -206,8 +206,7 @@ def _matched(inventory: Inventory, selection: Selection) -> Trainables:
     adapted = names + tuple(name for name, _, _ in stacked)
     wrapped = set(names).union(name.rpartition(".")[0] for name, _, _ in stacked)
     copied, saved = _copies(inventory, s.modules_to_save, wrapped)
-    return Trainables(
-        adapters=_grouped(inventory, names, stacked, resolved, s),
+    matched = Trainables(
         copied=copied,
         rows=token_rows(inventory, s.rows, wrapped, saved),
         own=_biases(inventory, s.bias, wrapped, saved),
@@ -216,10 +215,15 @@ def _matched(inventory: Inventory, selection: Selection) -> Trainables:
         warnings=_unused(("rank_pattern", dict(s.ranks)), adapted)
         + _unused(("alpha_pattern", dict(s.alphas)), adapted),
     )
+    return matched, _grouped(inventory, names, stacked, resolved, s)
 
 
 def _grouped(
-    inventory: Inventory, names: tuple[str, ...], stacked: Any, resolved: Resolved, s: Selection
+    inventory: Inventory,
+    names: tuple[str, ...],
+    stacked: list[tuple[str, Module, str]],
+    resolved: Resolved,
+    s: Selection,
 ) -> tuple[_Open, ...]:
     adapted = names + tuple(name for name, _, _ in stacked)
     ranks = pattern_values("rank_pattern", dict(s.ranks), resolved.fused, adapted)
@@ -238,7 +242,7 @@ def _grouped(
 
 def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -> _Open:
     first, second = module.in_out
-    kernel = module.parameter("weight").shape[2:] if module.kind == "Conv" else ()
+    kernel = module.shape("weight")[2:] if module.kind == "Conv" else ()
     # peft/tuners/lora/dora.py: a magnitude for each output, with the axes of a Conv's weight; for each column of an embedding
     dora = () if not s.use_dora else (1, second, *(1 for _ in kernel)) if kernel else (second,)
     trains_b = s.init != "mica"
@@ -250,7 +254,7 @@ def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -
 def _on_tensor(name: str, module: Module, short: str, rank: int, alpha: int) -> _Open:
     """A stacked tensor gets one pair of matrices with `experts` ranks side by side (PEFT's `ParamWrapper`). A router's tensor
     is called `weight`: its module's name tells it."""
-    shape = module.parameter(short).shape
+    shape = module.shape(short)
     experts, out, inner = shape if len(shape) == 3 else (1, *shape)
     if len(shape) == 3 and module.layout == "experts,in,out":
         out, inner = inner, out

@@ -25,6 +25,8 @@ ALL_LINEAR = "all-linear"
 MIN_TARGETS_TO_CONDENSE = 20
 _FIRST_NUMBER = re.compile(r".*?\.[^.]*\.(?P<idx>\d+)\.")
 Targets = str | frozenset[str]
+Asked = str | tuple[str, ...] | frozenset[str] | None
+"""Targets as a recipe gives them; None asks for PEFT's table."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Rules:
             numbers = {}
             for pattern in patterns:
                 rest = tuple(key for key in keys if key not in numbers)
-                found = matches("layers_pattern", pattern, rest, r"(?:^|.*?\.){}\.(?P<idx>\d+)\.")
-                numbers |= {key: int(groups["idx"]) for key, groups in found.items()}
+                met = matches("layers_pattern", pattern, rest, r"(?:^|.*?\.){}\.(?P<idx>\d+)\.")
+                numbers |= {key: int(groups["idx"] or 0) for key, groups in met.items()}
         return {key for key, number in numbers.items() if number in self.layers}
 
 
@@ -108,7 +110,7 @@ def resolve(inventory: Inventory, targets: Any, tensors: tuple[str, ...] | None,
     wanted = frozenset(tensors or ())
     fused: dict[str, int] = {}
     if inventory.expert_names:
-        targets, wanted, fused = _rename_experts(inventory, targets, wanted, rules)
+        targets, wanted, fused = _rename_experts(inventory, inventory.expert_names, targets, wanted, rules)
     if targets is None:
         targets = _by_architecture(inventory, has_tensors=bool(wanted))
     if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
@@ -121,9 +123,10 @@ def resolve(inventory: Inventory, targets: Any, tensors: tuple[str, ...] | None,
 
 
 @functools.lru_cache(maxsize=1)
-def default_targets() -> dict[str, Any]:
+def default_targets() -> dict[str, str | list[str]]:
     """PEFT's table of what to adapt where nothing is said (presets/peft_targets.json; held equal by a test)."""
-    return json.loads((presets_dir() / "peft_targets.json").read_text("utf-8"))["targets"]
+    table: dict[str, str | list[str]] = json.loads((presets_dir() / "peft_targets.json").read_text("utf-8"))["targets"]
+    return table
 
 
 def _by_architecture(inventory: Inventory, has_tensors: bool) -> Any:
@@ -137,10 +140,10 @@ def _by_architecture(inventory: Inventory, has_tensors: bool) -> Any:
 
 
 def _rename_experts(
-    inventory: Inventory, targets: Any, tensors: frozenset[str], rules: Rules
+    inventory: Inventory, names: dict[str, Any], targets: Any, tensors: frozenset[str], rules: Rules
 ) -> tuple[Any, frozenset[str], dict[str, int]]:
     """PEFT's `_convert_peft_config_moe`: names of separate expert layers become targets inside the stacked tensors."""
-    renamed, fused = inventory.expert_names["renamed"], inventory.expert_names["fused"]
+    renamed, fused = names["renamed"], names["fused"]
     if isinstance(targets, str):
         resolved = _leaf_targets(inventory, targets, rules, renamed)
         if not resolved:

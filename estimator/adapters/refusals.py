@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from estimator.core.problems import Problem
 from estimator.model.inventory import LINEAR_KINDS, Inventory, Module, converted
@@ -62,7 +62,7 @@ def check_modules(inventory: Inventory, names: tuple[str, ...], s: Selection) ->
     for name in names:
         module = inventory.by_name.get(name)
         kind = module.kind if module else "container" if name in inventory.module_names else "module without weights"
-        if kind not in ADAPTABLE_KINDS or module.parameter("weight") is None:
+        if module is None or kind not in ADAPTABLE_KINDS or module.parameter("weight") is None:
             allowed = ", ".join(inventory.leaf_names()[:40])
             raise Problem("estimator.not_adaptable", field="target_modules", value=name, kind=kind, allowed=allowed)
         _check_mamba(inventory, "target_modules", name, name)
@@ -81,7 +81,7 @@ def check_tensors(
     takes_conv1d = any(inventory.by_name[name].kind == "Conv1D" for name in names)  # sets fan_in_fan_out for all
     for name, module, short in stacked:
         holder = name.rpartition(".")[0]
-        if not holder or len(module.parameter(short).shape) not in (2, 3):
+        if not holder or len(module.shape(short)) not in (2, 3):
             what = {"kind": "tensor of this shape", "allowed": "tensors of 2 or 3 dimensions inside a module"}
             raise Problem("estimator.not_adaptable", field=field, value=name, **what)
         _check_mamba(inventory, field, name, holder)
@@ -162,5 +162,5 @@ def _check_mamba(inventory: Inventory, field: str, name: str, module: str) -> No
         raise Problem("estimator.not_adaptable", field=field, value=name, kind=kind, allowed=allowed)
 
 
-def _conflict(field: str, value: Any, other: str, allowed: str) -> Problem:
+def _conflict(field: str, value: object, other: str, allowed: str) -> Problem:
     return Problem("recipe.conflict", field=field, value=value, other=other, allowed=allowed)

@@ -29,8 +29,9 @@ def token_rows(
         if twice := next((name for name in names if name in found), None):
             raise _clash(layer, twice)
         found |= dict.fromkeys(names, rows)
-    followers = set(inventory.tied_to_input) if inventory.input_embedding in found else set()
-    if any(found.get(name, found[inventory.input_embedding]) != found[inventory.input_embedding] for name in followers):
+    source = found.get(inventory.input_embedding or "")
+    followers = set(inventory.tied_to_input) if source is not None else set()
+    if any(found.get(name, source) != source for name in followers):
         followers = set()  # rows of their own: PEFT then ties none
     for name in sorted(followers.union(found)):
         if name in adapted or name in saved:
@@ -42,7 +43,7 @@ def token_rows(
 
 
 def _shape(inventory: Inventory, name: str, rows: tuple[int, ...]) -> tuple[int, int]:
-    height, width = inventory.by_name[name].parameter("weight").shape
+    height, width = inventory.by_name[name].shape("weight")
     if max(rows) >= height:
         raise Problem("recipe.range", field=FIELD, value=f"{name} = {max(rows)}", allowed=f"0 to {height - 1:,}")
     return len(rows), width

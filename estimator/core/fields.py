@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from estimator.core.problems import Problem
 
@@ -65,7 +65,8 @@ _KIND_WORDS = {
 
 
 def _kind(annotation: Any) -> type:
-    return typing.get_origin(annotation) or annotation
+    kind: type = typing.get_origin(annotation) or annotation
+    return kind
 
 
 def checked(info: FieldInfo, value: Any) -> Any:
@@ -99,11 +100,11 @@ def checked(info: FieldInfo, value: Any) -> Any:
     return value
 
 
-def _coerced(info: FieldInfo, value: Any) -> Any:
+def _coerced(info: FieldInfo, value: object) -> Any:
     for kind in info.kinds:
         if kind is type(None) and value is None:
             return None
-        if _kind(kind) in (int, float) and _is_number(value) and not _is_finite(value):
+        if _kind(kind) in (int, float) and is_number(value) and not _is_finite(value):
             raise Problem("recipe.range", field=info.name, value=shown(value), allowed=info.allowed)
         made = _as(kind, value)
         if made is not None:
@@ -111,13 +112,13 @@ def _coerced(info: FieldInfo, value: Any) -> Any:
     raise Problem("recipe.type", field=info.name, value=shown(value), allowed=" or ".join(_words(info)))
 
 
-def _as(kind: Any, value: Any) -> Any:
+def _as(kind: Any, value: object) -> Any:
     """`value` as `kind`, or None where it is something else."""
     origin, inner = _kind(kind), typing.get_args(kind)
     if origin is bool:
         return value if isinstance(value, bool) else None
     if origin in (int, float):
-        return origin(value) if _is_number(value) and (origin is float or value == int(value)) else None
+        return origin(value) if is_number(value) and (origin is float or value == int(value)) else None
     if origin is str:
         return value.strip() if is_text(value) else None
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -132,7 +133,7 @@ def _as(kind: Any, value: Any) -> Any:
     return None
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Text that can be written down: half of a surrogate pair is no UTF-8, and NUL goes into no command."""
     if not isinstance(value, str) or "\0" in value:
         return False
@@ -142,7 +143,7 @@ def is_text(value: Any) -> bool:
         return False
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -157,7 +158,7 @@ def _words(info: FieldInfo) -> list[str]:
     return [_KIND_WORDS[_kind(kind)] for kind in info.kinds]
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as an error shows it: short, one line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").split()) or '""'

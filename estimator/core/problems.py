@@ -264,7 +264,7 @@ class Problem(Exception):
         return cls(data["code"], **data.get("params", {}))
 
 
-class _Missing(dict):
+class _Missing(dict[str, object]):
     """Leaves `{name}` standing where a parameter is missing: an error about an error helps nobody."""
 
     def __missing__(self, key: str) -> str:

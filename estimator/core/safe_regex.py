@@ -13,12 +13,15 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 from estimator.core.problems import Problem
 
 LIMIT_S = 1.0
 """Time for one expression on all names of a model. An ordinary one takes under 10 ms on 3,000 names."""
 MAX_CHARACTERS = 4096
+Found = dict[str, dict[str, str | None]]
+"""Names that were met, each with its named groups."""
 _PLAIN = re.compile(r"[\w.\-]*")
 _CHILD = """
 import json, re, sys
@@ -34,9 +37,7 @@ else:
 """
 
 
-def matches(
-    field: str, given: str, names: tuple[str, ...], frame: str = "{}", whole: bool = False
-) -> dict[str, dict[str, str | None]]:
+def matches(field: str, given: str, names: tuple[str, ...], frame: str = "{}", whole: bool = False) -> Found:
     """Which of `names` the expression meets, each with its named groups.
 
     `frame` holds what PEFT puts around `given`; `whole` is `re.fullmatch` instead of `re.match`. Raises `Problem`:
@@ -58,14 +59,16 @@ def matches(
         raise Problem("estimator.regex_slow", field=field, value=given, limit=f"{LIMIT_S:g}")
     if "error" in answer:
         raise Problem("estimator.regex", field=field, value=given, reason=answer["error"])
-    return answer["found"]
+    met: Found = answer["found"]
+    return met
 
 
 @functools.lru_cache(maxsize=256)
-def _in_a_process(expression: str, whole: bool, names: tuple[str, ...]) -> dict | None:
+def _in_a_process(expression: str, whole: bool, names: tuple[str, ...]) -> dict[str, Any] | None:
     """The child's answer; None where it took longer than the limit, its own start not counted."""
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _CHILD]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
+        assert child.stdout is not None
         child.stdout.readline()
         try:
             said, _ = child.communicate(json.dumps([expression, whole, names]), timeout=LIMIT_S)

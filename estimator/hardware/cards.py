@@ -7,6 +7,7 @@ import difflib
 import functools
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 from estimator.core.fields import shown
 from estimator.core.problems import Problem
@@ -54,7 +55,7 @@ class Gpu:
             return self.memory_mib_cuda_total * MIB, "lowest CUDA total found in public logs"
         if self.vendor in ("AMD", "Apple") and self.memory_mib_visible:
             return self.memory_mib_visible * MIB, "memory the driver shows"
-        if self.vendor == "NVIDIA" and self.memory_gib and (kept := _share_left(self)):
+        if self.vendor == "NVIDIA" and self.memory_gib and (kept := _share_left(self, self.memory_gib)):
             return int(kept * GIB), "nominal size less the reserve of like cards"
         return None
 
@@ -88,9 +89,8 @@ class Usable:
         return self.total_bytes - self.context.bytes
 
 
-def _share_left(gpu: Gpu) -> float | None:
-    """GiB that torch sees of a card's nominal GiB, by the rule in presets/README.md (lowest values of the table)."""
-    size = gpu.memory_gib
+def _share_left(gpu: Gpu, size: float) -> float | None:
+    """GiB that torch sees of a card's nominal `size` in GiB, by the rule in presets/README.md (lowest values of the table)."""
     if gpu.mem_type.startswith("HBM"):
         return 0.98 * size
     if not gpu.mem_type.startswith("GDDR"):
@@ -100,6 +100,21 @@ def _share_left(gpu: Gpu) -> float | None:
     return size - (0.55 if size <= 24 else 0.8 if size <= 48 else 1.05)
 
 
+def _usable_bytes(gpu: Gpu) -> int:
+    usable = gpu.usable_bytes()
+    return usable.bytes if usable else 0
+
+
+_TEXTS = (
+    "name",
+    "vendor",
+    "family",
+    "architecture",
+    "compute_capability",
+    "mem_type",
+    "interconnect",
+    "notes",
+)
 _RATES = ("bandwidth_gbs", "fp32_tflops", "fp16_bf16_dense_tflops", "tdp_w", "launch_msrp_usd")
 
 
@@ -110,26 +125,16 @@ def gpus() -> dict[str, Gpu]:
 
 
 def _gpu(row: dict[str, str]) -> Gpu:
+    texts: dict[str, Any] = {name: row[name] for name in _TEXTS}
+    rates: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in _RATES}
     return Gpu(
-        **{
-            k: row[k]
-            for k in (
-                "name",
-                "vendor",
-                "family",
-                "architecture",
-                "compute_capability",
-                "mem_type",
-                "interconnect",
-                "notes",
-            )
-        },
         memory_gib=float(row["memory_gib"]) if row["memory_gib"] else None,
         memory_mib_visible=int(row["memory_mib_visible"]) if row["memory_mib_visible"] else None,
         memory_mib_cuda_total=int(row["memory_mib_cuda_total"]) if row["memory_mib_cuda_total"] else None,
         memory_options_gib=tuple(float(size) for size in row["memory_options_gib"].split(";") if size),
         bf16_supported={"yes": True, "no": False}.get(row["bf16_supported"]),
-        **{name: float(row[name]) if row[name] else None for name in _RATES},
+        **texts,
+        **rates,
     )
 
 
@@ -165,7 +170,7 @@ def find_gpu(name: str, memory_gib: float | None = None) -> Gpu:
             raise Problem("gpu.other_size", field="gpu", value=value, allowed=sizes)
         found = sized
     if len({gpu.memory_gib for gpu in found}) == 1 and (len(found) == 1 or _says_number(name)):
-        return min(found, key=lambda gpu: gpu.usable_bytes().bytes if gpu.usable_bytes() else 0)
+        return min(found, key=_usable_bytes)
     if found:
         raise _ambiguous(name, found)
     count, one = counted(name)
@@ -344,12 +349,15 @@ def known_gpu(name: str) -> Gpu | None:
     return None
 
 
+def _context(row: dict[str, str]) -> Context:
+    size, low, high = (int(float(row[name]) * MIB) for name in ("mib", "low_mib", "high_mib"))
+    return Context(size, low, high, row["source"])
+
+
 @functools.cache
 def _contexts() -> tuple[dict[str, Context], Context]:
     table = rows("contexts.csv")
-    made = {
-        r["gpu"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"]) for r in table
-    }
+    made = {r["gpu"]: _context(r) for r in table}
     return made, made.pop("*")
 
 
@@ -366,8 +374,5 @@ def default_context() -> Context:
 @functools.cache
 def communicators() -> tuple[Context, Context]:
     """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of tensor parallel."""
-    made = {
-        r["distributed_type"]: Context(*(int(float(r[k]) * MIB) for k in ("mib", "low_mib", "high_mib")), r["source"])
-        for r in rows("communicators.csv")
-    }
+    made = {r["distributed_type"]: _context(r) for r in rows("communicators.csv")}
     return made["*"], made["tp"]

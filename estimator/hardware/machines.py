@@ -79,10 +79,13 @@ def machine(
         raise Problem("recipe.choice", field="system", value=f"{system} ({name.name})", allowed=allowed)
     if memory_gib is not None:
         name = _with_memory(name, memory_gib)
-    if system is None and not mig:
+    if mig:
+        return _sliced(name, system, mig)
+    if system is None:
         usable = name.usable_bytes()
-        return Machine(name, None, usable, usable and usable.bytes, usable and usable.bytes)
-    return _sliced(name, system, mig) if mig else _whole(name, system)
+        free = usable.bytes if usable else None
+        return Machine(name, None, usable, free, free)
+    return _whole(name, system)
 
 
 def on_cards(recipe: Recipe, name: str) -> tuple[Recipe, str]:

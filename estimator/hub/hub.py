@@ -155,24 +155,24 @@ def _read_headers(reader: Reader, urls: list[str]) -> headers.Tensors:
 def _within(seconds: float, work: Callable[[Callable[[Fetched], None]], Fetched]) -> Fetched:
     """`work` in a thread that is left behind when it is late (the system's name lookup knows no deadline), with what it had."""
     so_far: list[Fetched] = []
-    answers: queue.SimpleQueue[tuple[Fetched | None, BaseException | None]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Fetched | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put((work(so_far.append), None))
+            answers.put(work(so_far.append))
         except BaseException as error:  # raised again by the caller
-            answers.put((None, error))
+            answers.put(error)
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        made, error = answers.get(timeout=seconds)
+        answer = answers.get(timeout=seconds)
     except queue.Empty:
         if so_far:
             return so_far[-1]
         raise Late("the deadline has passed") from None
-    if error:
-        raise error
-    return made
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 def _refused(hub: Hub, name: str, error: Refused) -> Problem:

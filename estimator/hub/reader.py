@@ -43,8 +43,7 @@ class Reader:
     """Several requests that share `headers` and one deadline, from several threads."""
 
     def __init__(self, headers: dict[str, str], seconds: float) -> None:
-        from huggingface_hub import constants
-        from huggingface_hub.utils import get_session
+        from huggingface_hub import constants, get_session
 
         if constants.is_offline_mode():
             raise Offline("HF_HUB_OFFLINE")

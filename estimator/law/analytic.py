@@ -10,6 +10,7 @@ experts (counted as their active share), attention masks of padded batches, comp
 from __future__ import annotations
 
 import functools
+import math
 
 from estimator.adapters.adapters import Trainables
 from estimator.law.law import PHI, TRL_TILE_TOKENS, Law, Row
@@ -124,8 +125,9 @@ def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:
     if recipe.gradient_accumulation_steps > 1:
         return {}
     head = inventory.by_name.get(inventory.output_embedding or "")
-    trains = head is not None and not recipe.has_adapters
-    return {"gradients": head.parameter("weight").numel / inventory.total_parameters if trains else 0.0}
+    if head is None or recipe.has_adapters:
+        return {"gradients": 0.0}
+    return {"gradients": math.prod(head.shape("weight")) / inventory.total_parameters}
 
 
 def _mask(recipe: Recipe, widths: Widths, masked: bool) -> dict[str, float]:

@@ -112,7 +112,8 @@ class Law:
     @functools.cached_property
     def _totals(self) -> list[tuple[tuple[float, ...], list[tuple[str, float]]]]:
         """Each row's coefficients summed over its components, and which share of a static component is not there beside them."""
-        none, totals = (0.0,) * len(PHI), []
+        none = (0.0,) * len(PHI)
+        totals: list[tuple[tuple[float, ...], list[tuple[str, float]]]] = []
         for row in self.rows:
             held = {name: 0.0 if name in row.coefficients else row.held.get(name, 1.0) for name in STATIC}
             given = [(name, 1.0 - share) for name, share in held.items() if share != 1.0]
@@ -177,13 +178,14 @@ class Law:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Law:
         """Raises ValueError for another format or another phi: such a law is derived again."""
-        known, missing = (
-            len(data["phi"]),
-            len(PHI) - len(data["phi"]),
-        )  # `trained` and `chunks` came later: laws without train all
+        known = len(data["phi"])
+        missing = len(PHI) - known  # `trained` and `chunks` came later: laws without train all
         if data["format"] != FORMAT or tuple(data["phi"]) != PHI[:known] or missing > 2:
             raise ValueError(f"law format {data['format']!r}; this program reads {FORMAT}")
-        widened = lambda values: (*values, *(0,) * missing)  # noqa: E731
+
+        def widened(values: list[float]) -> tuple[float, ...]:
+            return (*values, *(0,) * missing)
+
         rows = [row | {"coefficients": {n: widened(c) for n, c in row["coefficients"].items()}} for row in data["rows"]]
         own = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("rows", *WORK) and name in data}
         for name in WORK:  # laws older than these fields have none

@@ -43,7 +43,7 @@ def traced_parts(recipe: Recipe, loop: Loop, platform: Platform) -> Parts:
     model = load_preset(recipe.model)
     tile = TRL_TILE_TOKENS if loop.fused_loss else 0
     law = derive_law(
-        recipe, model.config, loop, tile_tokens=tile, platform=platform, class_name=model.inventory.class_name
+        recipe, model.known_config, loop, tile_tokens=tile, platform=platform, class_name=model.inventory.class_name
     )
     return replace(parts_of(recipe, model, "trl", "cuda", platform), law=law)
 
@@ -52,6 +52,8 @@ def rated_tokens_per_second(recipe: Recipe, parts: Parts, gpu_name: str) -> floa
     """Tokens a second at the card's rated speed; of rows without padding, all of them trained."""
     batch, length = shape(recipe)
     work = amounts(parts.law, parts.law.phi(batch, length, recipe.r))
+    if work is None:
+        raise ValueError(f"{recipe.model}: the law was traced without its work")
     taken, _ = seconds(work, find_gpu(gpu_name), step_bytes(recipe, parts) / recipe.gradient_accumulation_steps)
     return batch * length / taken
 
@@ -79,7 +81,7 @@ def _measured(record: sweep_table.Record, gpu: str, path: Path) -> dict[str, str
         recipe.per_device_train_batch_size
         * recipe.max_length
         * recipe.gradient_accumulation_steps
-        * record.steps_per_second
+        * (record.steps_per_second or 0.0)
     )
     stated = {name: getattr(recipe, name) for name in (*TEXTS, *WHOLE_NUMBERS)}
     stated["gradient_checkpointing"] = str(recipe.gradient_checkpointing).lower()

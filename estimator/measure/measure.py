@@ -173,8 +173,8 @@ def this_platform(device: str) -> Platform | None:
     if device == "cpu":
         return None
     major, minor = torch.cuda.get_device_capability()
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    return Platform(float(f"{major}.{minor}"), version)
+    release, update = (int(part) for part in torch.__version__.split(".")[:2])
+    return Platform(float(f"{major}.{minor}"), (release, update))
 
 
 def check_device(device: str) -> None:

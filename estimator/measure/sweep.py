@@ -43,23 +43,30 @@ class Worker:
 
     def __init__(self, device: str, log: Path, command: Sequence[str] | None = None) -> None:
         command = command or [sys.executable, "-m", "estimator.measure.sweep", "--worker", "--device", device]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         # On a CPU that others use too, threads that spin while they wait slow a step down many times.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "HF_HUB_OFFLINE": "1"}
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                command, text=True, encoding="utf-8", env=environment, stderr=errors, **pipes
+                command,
+                text=True,
+                encoding="utf-8",
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
             )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
+        assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.put(line)
         self._lines.put("")
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
         """The answer; None where none came in time. A process that ended answers with status `crashed`."""
+        assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
@@ -147,6 +154,7 @@ class Sweep:
         self.worker = None
 
     def _note(self, row: SweepRow, answer: dict[str, Any]) -> None:
+        assert self.path is not None  # told with the machine
         sweep_table.append(self.path, sweep_table.line_of(row, {"versions": self.versions} | answer))
         status = answer["status"]
         self.counts[status] = self.counts.get(status, 0) + 1

@@ -108,9 +108,9 @@ def _lines(path: Path) -> list[dict[str, str]]:
 
 def _record(line: dict[str, str]) -> Record:
     fields = {name: _parsed(name, line[name]) for name in VARIED}
-    figures = {name: int(line[name]) if line[name] else None for name in MEASURED}
+    figures: dict[str, Any] = {name: int(line[name]) if line[name] else None for name in MEASURED}
     speed = float(line["steps_per_second"]) if line["steps_per_second"] else None
-    named = {name: line[name] for name in ("id", "loop", "status", "reason")}
+    named: dict[str, Any] = {name: line[name] for name in ("id", "loop", "status", "reason")}
     return Record(
         recipe=Recipe(**fields),
         steps_per_second=speed,

@@ -66,7 +66,8 @@ def _static(
 ) -> Static:
     numel = math.prod(parameter.shape)
     if quantization is None:
-        parts, loaded = (numel * width_bytes(kept),), numel * width_bytes(dtype)
+        parts: tuple[int, ...] = (numel * width_bytes(kept),)
+        loaded = numel * width_bytes(dtype)
     else:
         parts, loaded = quantized_parts(parameter.shape, quantization, double_quant, kind), numel * HALF_BYTES
     return Static(name, parts, loaded, False, False, parameter.shape, kept)

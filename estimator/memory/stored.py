@@ -18,7 +18,8 @@ from estimator.memory.states import is_packed
 from estimator.model.catalog import Model
 from estimator.model.inventory import LINEAR_KINDS, Inventory
 from estimator.model.originals import originals
-from estimator.recipe.recipe import QUANT_STORAGES, Recipe
+from estimator.recipe.distributed import QUANT_STORAGES
+from estimator.recipe.recipe import Recipe
 
 BITSANDBYTES = "bitsandbytes"
 DEQUANTIZED = {"fp8": "FP8", "mxfp8": "MXFP8", "mxfp4": "MXFP4"}
@@ -151,9 +152,8 @@ def notes(recipe: Recipe, model: Model) -> Iterator[Problem]:
             for n in g.names
             if not is_packed(g, n, model.inventory)
         ]
-        size = sum(g.parameter("weight").numel for _, g in left if g.parameter("weight").tied is None) * width_bytes(
-            recipe.dtype
-        )
+        weights_left = [weight for _, group in left if (weight := group.parameter("weight")) is not None]
+        size = sum(weight.numel for weight in weights_left if weight.tied is None) * width_bytes(recipe.dtype)
         code = "model.stored_int8" if storage.quantization == "int8" else "model.stored_packed_so"
         yield Problem(code, double=double, left=f"{len(left):,}", size=human_bytes(size), dtype=recipe.dtype, **known)
 
@@ -168,7 +168,8 @@ def _record(config: dict[str, Any]) -> dict[str, Any] | None:
             if part.get(key):
                 if not isinstance(part[key], dict):
                     raise _broken(key, part[key], "an object")
-                return part[key]
+                record: dict[str, Any] = part[key]
+                return record
     mlx = config.get("quantization")
     return mlx if isinstance(mlx, dict) and "bits" in mlx else None
 
@@ -197,7 +198,7 @@ def _bitsandbytes(record: dict[str, Any]) -> Storage:
     return Storage(BITSANDBYTES, 4, quantization, double, storage, kept)
 
 
-def _check_skipped(skipped: Any) -> None:
+def _check_skipped(skipped: object) -> None:
     if skipped is None:
         return
     if not isinstance(skipped, list) or len(skipped) > MAX_SKIPPED:
@@ -213,5 +214,5 @@ def _refused(code: str, params: dict[str, Any], config: dict[str, Any] | None, n
     return Problem(code, allowed=", ".join(known), **params) if known else Problem(f"{code}_alone", **params)
 
 
-def _broken(key: str, value: Any, allowed: str) -> Problem:
+def _broken(key: str, value: object, allowed: str) -> Problem:
     return Problem("model.stored_broken", field="model", key=key, value=str(value)[:80], allowed=allowed)

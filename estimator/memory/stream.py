@@ -31,6 +31,11 @@ class StaticTerms:
     ranked: tuple[int, ...] = ()
     """Sides of the shape that are so many times the rank: their numbers; the bytes are those at rank 1 then."""
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> StaticTerms:
+        own: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in data.items()}
+        return cls(**own)
+
     def at(self, layer: int, rank: int) -> Static:
         by = rank ** len(self.ranked)
         shape = tuple(side * rank if number in self.ranked else side for number, side in enumerate(self.shape))
@@ -151,10 +156,7 @@ class Stream:
         """Raises ValueError for terms of another PHI."""
         if tuple(data["phi"]) != PHI:
             raise ValueError(f"stream over {data['phi']!r}; this program reads {PHI}")
-        lists = {name: tuple(map(tuple, data[name])) for name in ("sizes", "runs")}
-        kept = tuple(
-            StaticTerms(**{name: tuple(value) if isinstance(value, list) else value for name, value in one.items()})
-            for one in data["kept"]
-        )
-        numbers = {name: data[name] for name in ("start", "period", "layers", "total")}
-        return cls(**lists, events=tuple(data["events"]), gradients=tuple(data["gradients"]), kept=kept, **numbers)
+        own: dict[str, Any] = {name: tuple(map(tuple, data[name])) for name in ("sizes", "runs")}
+        own |= {name: tuple(data[name]) for name in ("events", "gradients")}
+        own |= {name: data[name] for name in ("start", "period", "layers", "total")}
+        return cls(kept=tuple(map(StaticTerms.from_dict, data["kept"])), **own)

@@ -35,7 +35,8 @@ def rows(name: str) -> list[dict[str, str]]:
 @functools.cache
 def tp_plans() -> dict[str, dict[str, str]]:
     """How Transformers splits each model type's modules under tensor parallel (`presets/tp_plans.json`)."""
-    return json.loads((presets_dir() / "tp_plans.json").read_text("utf-8"))["plans"]
+    plans: dict[str, dict[str, str]] = _json(presets_dir() / "tp_plans.json")["plans"]
+    return plans
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,13 @@ class Model:
         return self.repository or self.id
 
     @property
+    def known_config(self) -> dict[str, Any]:
+        """Raises ValueError where there is none: a preset always has one."""
+        if self.config is None:
+            raise ValueError(f"{self.id} has no config.json")
+        return self.config
+
+    @property
     def stored_config(self) -> dict[str, Any]:
         """The config that says how the repository stores its weights."""
         return (self.config or {}) | (self.stored_fields or {})
@@ -135,7 +143,8 @@ def load_preset(id: str) -> Model:
 
 def preset_config(id: str) -> dict[str, Any]:
     """The content of a preset's config.json."""
-    return _json(presets_dir() / "configs" / f"{models()[id].stem}.json")
+    config: dict[str, Any] = _json(presets_dir() / "configs" / f"{models()[id].stem}.json")
+    return config
 
 
 def unknown_model(id: str) -> Problem:

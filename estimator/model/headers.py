@@ -203,9 +203,7 @@ def _kind(name: str, parameters: list[Parameter]) -> str:
 
 def _vocabulary_layers(modules: list[Module], spec: ModelSpec) -> tuple[str | None, str | None]:
     """(input embedding, head): the layers as tall as the vocabulary, by name where a name tells, else by order."""
-    tall = [
-        m for m in modules if m.kind in ("Embedding", "Linear") and m.parameter("weight").shape[0] >= spec.vocab_size
-    ]
+    tall = [m for m in modules if m.kind in ("Embedding", "Linear") and m.shape("weight")[0] >= spec.vocab_size]
     head = next((m.name for m in tall if _HEAD.match(m.name.rpartition(".")[2])), None)
     embedding = next((m.name for m in tall if m.kind == "Embedding"), None)
     rest = [m.name for m in tall if m.name not in (head, embedding) and m.kind == "Linear"]
@@ -241,10 +239,9 @@ def _stored_twice(held: Inventory, built: Inventory) -> int:
     names = {f"{name}.{p.name}" for g in held.groups for name in g.names for p in g.parameters}
     tied = {f"{name}.{p.name}": p for g in built.groups for p in g.parameters if p.tied for name in g.names}
     twice = sum(p.numel for name, p in tied.items() if name in names and p.tied in names)
-    head, embedding = (held.by_name.get(name or "") for name in (held.output_embedding, held.input_embedding))
-    if not twice and built.is_tied and head and embedding and head.parameter("weight") == embedding.parameter("weight"):
-        return head.parameter("weight").numel
-    return twice
+    ends = (held.by_name.get(name or "") for name in (held.output_embedding, held.input_embedding))
+    head, embedding = (module.parameter("weight") if module else None for module in ends)
+    return head.numel if not twice and built.is_tied and head is not None and head == embedding else twice
 
 
 def _prediction_layers(held: Inventory, layers: int) -> int:

@@ -55,10 +55,16 @@ class Module:
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a tensor that the module is known to have. Raises KeyError."""
+        if (parameter := self.parameter(name)) is None:
+            raise KeyError(f"{self.name} has no {name}")
+        return parameter.shape
+
     @cached_property
     def in_out(self) -> tuple[int, int]:
         """(in, out) features as PEFT reads them; Conv1D stores its weight transposed, a Conv folds its kernel into in."""
-        shape = self.parameter("weight").shape
+        shape = self.shape("weight")
         if self.kind == "Conv1D":
             return shape[0], shape[1]
         if self.kind == "Embedding":
@@ -250,13 +256,13 @@ def fold(names: Iterable[str]) -> tuple[str, ...]:
 
 def compress(modules: list[Module]) -> tuple[Module, ...]:
     """Fold modules that differ only in the numbers of their names. `unfold` gives back exactly the same set."""
-    families: dict[Any, list[tuple[int, ...]]] = {}
+    families: dict[tuple[str, Module], list[tuple[int, ...]]] = {}
     for module in modules:
         template, numbers = _template(module.name)
         families.setdefault((template, replace(module, name="")), []).append(numbers)
     folded = []
-    for (template, module), numbers in families.items():
-        folded += [replace(module, name=name) for name in _fold_family(template, numbers)]
+    for (template, module), indices in families.items():
+        folded += [replace(module, name=name) for name in _fold_family(template, indices)]
     return tuple(folded)
 
 

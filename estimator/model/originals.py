@@ -39,9 +39,10 @@ def originals(name: str, config: dict[str, Any]) -> list[str]:
     came_from = config.get("_name_or_path")
     if isinstance(came_from, str) and _ID.fullmatch(came_from) and came_from != name and _plain(came_from) == came_from:
         found.append(came_from)
-    same = _same_sizes(config)
+    other_context = _same_sizes(config)
+    same = list(other_context)
     if owner or plain != tail:  # a name that tells something
-        same = sorted(same, key=lambda id: (same[id], -_likeness(plain, id)))
+        same.sort(key=lambda id: (other_context[id], -_likeness(plain, id)))
     exact = [id for id in same if _stem(id) == _stem(plain)]
     return list(dict.fromkeys([*found, *exact, *same]))[:MOST] or ([plain] if plain != tail else [])
 
@@ -80,9 +81,9 @@ def _same_sizes(config: dict[str, Any]) -> dict[str, bool]:
 
 
 @functools.cache
-def _presets_by_sizes() -> dict[Any, dict[str, int | None]]:
+def _presets_by_sizes() -> dict[tuple[str | int | None, ...], dict[str, int | None]]:
     """Presets in 16 bits, and their contexts, by what their configs state. Reads all of them, once, when a repository was refused."""
-    found: dict[Any, dict[str, int | None]] = {}
+    found: dict[tuple[str | int | None, ...], dict[str, int | None]] = {}
     for id, preset in catalog.models().items():
         config = catalog.preset_config(id)
         if preset.is_causal and "quantization_config" not in config:
@@ -91,7 +92,7 @@ def _presets_by_sizes() -> dict[Any, dict[str, int | None]]:
     return found
 
 
-def _sizes(spec: ModelSpec) -> tuple[Any, ...]:
+def _sizes(spec: ModelSpec) -> tuple[str | int | None, ...]:
     return (
         spec.model_type, spec.hidden_size, spec.num_hidden_layers, spec.num_attention_heads, spec.num_key_value_heads,
         spec.intermediate_size, spec.vocab_size, spec.num_experts,

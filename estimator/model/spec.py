@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.field_text import whole
+from estimator.core.fields import is_number
 from estimator.core.problems import Problem
 
 # Never read here and never run: code and kernels from a repository, and how its weights are stored (`estimator.memory.stored`).
@@ -239,10 +240,8 @@ def _short(value: Any) -> str:
 
 def _text_part(config: dict[str, Any]) -> dict[str, Any]:
     """The language model's part of a composed config."""
-    for key in ("text_config", "language_config", "llm_config", "thinker_config"):
-        if isinstance(config.get(key), dict):
-            return config[key]
-    return config
+    parts = (config.get(key) for key in ("text_config", "language_config", "llm_config", "thinker_config"))
+    return next((part for part in parts if isinstance(part, dict)), config)
 
 
 def _size(config: dict[str, Any], name: str) -> int | None:
@@ -277,12 +276,10 @@ def _context(text: dict[str, Any], stated: int | None) -> int | None:
     """Tokens that the positions were made for: what is stated, or the original context times its scaling where that is more (Qwen's
     YaRN leaves `max_position_embeddings` as it was; Llama 3.1 states the scaled one)."""
     scaling = text.get("rope_scaling") or text.get("rope_parameters")
-    original, factor = (
-        (scaling.get(key) for key in ("original_max_position_embeddings", "factor"))
-        if isinstance(scaling, dict)
-        else (None, None)
-    )
-    if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in (original, factor)):
+    if not isinstance(scaling, dict):
+        return stated
+    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+    if not is_number(original) or not is_number(factor):
         return stated
     scaled = original * factor
     return max(stated or 0, int(scaled)) if 1 <= scaled <= _LIMITS["max_position_embeddings"] else stated
@@ -291,11 +288,11 @@ def _context(text: dict[str, Any], stated: int | None) -> int | None:
 def _complete(text: dict[str, Any], sizes: dict[str, int | None]) -> None:
     """Fill what Transformers derives itself: heads without grouping, head_dim = hidden / heads, GPT-2's 4 x hidden."""
     heads, hidden = sizes["num_attention_heads"], sizes["hidden_size"]
+    assert heads is not None and hidden is not None  # _REQUIRED
     if sizes["num_key_value_heads"] is None:
         sizes["num_key_value_heads"] = 1 if text.get("multi_query") is True else heads
-    if sizes["head_dim"] is None and (
-        rope := _size(text, "qk_rope_head_dim")
-    ):  # latent attention: queries carry both parts
+    rope = _size(text, "qk_rope_head_dim") if sizes["head_dim"] is None else None
+    if rope:  # latent attention: queries carry both parts
         sizes["head_dim"] = rope + (_size(text, "qk_nope_head_dim") or 0)
     if sizes["head_dim"] is None:
         if hidden % heads:

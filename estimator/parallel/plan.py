@@ -154,13 +154,12 @@ def with_communicator(recipe: Recipe, context: Context, usable: Usable | None) -
 
 @functools.lru_cache(maxsize=64)
 def _sum(context: Context, other: Context) -> Context:
-    sizes = (
-        a + b
-        for a, b in zip(
-            (context.bytes, context.low_bytes, context.high_bytes), (other.bytes, other.low_bytes, other.high_bytes)
-        )
+    return Context(
+        context.bytes + other.bytes,
+        context.low_bytes + other.low_bytes,
+        context.high_bytes + other.high_bytes,
+        f"{context.source}; {other.source}",
     )
-    return Context(*sizes, f"{context.source}; {other.source}")
 
 
 def ring(nbytes: float, ranks: int, passes: int = 1) -> int:

@@ -124,10 +124,10 @@ def _of_another_shape(model: PreTrainedModel) -> Iterator[str]:
     """Layers of bitsandbytes whose packed weight is not as wide and tall as the layer: Transformers compares shapes before packing
     only where a tensor is not packed (5.23)."""
     for name, module in model.named_modules():
-        weight, sides = (
-            getattr(module, "weight", None),
-            (getattr(module, "out_features", None), getattr(module, "in_features", None)),
-        )
+        weight = getattr(module, "weight", None)
+        if weight is None:
+            continue
+        sides = (getattr(module, "out_features", None), getattr(module, "in_features", None))
         state = getattr(weight, "quant_state", None)
         is_int8 = hasattr(weight, "SCB")
         if (state is not None and tuple(state.shape) != sides) or (is_int8 and tuple(weight.shape) != sides):

@@ -76,20 +76,20 @@ def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dic
 class _Plain(yaml.SafeLoader):
     """Without aliases: a few lines of them stand for more than memory holds."""
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read")
         return super().compose_node(parent, index)
 
 
-def _yaml(text: str) -> Any:
+def _yaml(text: str) -> object:
     try:
         return yaml.load(text, _Plain)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads, "YAML": _yaml}
+_PARSERS: dict[str, Callable[[str], object]] = {"JSON": json.loads, "TOML": tomllib.loads, "YAML": _yaml}
 
 
 def in_file(path: str, problem: Problem) -> Problem:

@@ -221,7 +221,7 @@ def traced(
     try:
         from estimator.trace import fit
 
-        known = {
+        known: dict[str, Any] = {
             "tile_tokens": tile_tokens(loop),
             "platform": platform,
             "class_name": model.inventory.class_name,

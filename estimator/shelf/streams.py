@@ -62,7 +62,7 @@ def _traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches
     try:
         from estimator.trace.stream_trace import derive_stream
 
-        return derive_stream(recipe, model.config, loop, platform, model.inventory.class_name, batches).to_dict()
+        return derive_stream(recipe, model.known_config, loop, platform, model.inventory.class_name, batches).to_dict()
     except Exception as error:  # as in `laws.traced`; the law is there, its range is wider
         return {"none": f"{type(error).__name__}: {error}"[:200]}
 

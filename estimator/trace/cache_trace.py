@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     for id in named or [id for id, preset in models().items() if preset.is_causal]:
         model = load_preset(id)
         try:
-            made[id] = derive(model.config, model.inventory.class_name).to_list()
+            made[id] = derive(model.known_config, model.inventory.class_name).to_list()
         except Exception as error:  # said, and left out: unknown
             print(f"{id}: {type(error).__name__}: {' '.join(str(error).split())[:150]}", flush=True)
     lines = ",\n".join(f"  {json.dumps(id)}: {json.dumps(groups)}" for id, groups in sorted(made.items()))

@@ -37,7 +37,7 @@ def tokens_of(model: Any) -> int:
 
 
 def joined(
-    live: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]
+    live: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray], counts: tuple[int, ...]
 ) -> np.ndarray:
     """Rows of any number of chunks from those of two: what is live after each allocation, and what that allocation made, as
     (events, COMPONENTS, PHI) at either number. Raises `Unlike`."""
@@ -45,7 +45,7 @@ def joined(
     return between(live[0][pairs[:, 0]], live[1][pairs[:, 1]], counts)
 
 
-def between(first: np.ndarray, second: np.ndarray, counts: tuple[int, int]) -> np.ndarray:
+def between(first: np.ndarray, second: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
     """Coefficients over PHI whose bytes at two numbers of chunks are given as if there were none."""
     each = (second - first) / (counts[1] - counts[0])
     others = np.abs(np.delete(each, BY_CHUNK, axis=-1))
@@ -62,14 +62,14 @@ def _marks(made: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
     flat = made.reshape(len(made), len(COMPONENTS) * len(PHI))
     marks = []
     for row in flat:
-        places = np.flatnonzero(row)
+        places = np.flatnonzero(row).tolist()
         by_chunk = len(places) > 0 and all(place % len(PHI) in BY_CHUNK for place in places)
         own = tuple(places) if by_chunk else (*places, *row[places])
         marks.append((own, float(row[places].sum()) if by_chunk else 0.0))
     return marks
 
 
-def aligned(first: list[Any], second: list[Any], counts: tuple[int, int]) -> list[tuple[int, int]]:
+def aligned(first: list[Any], second: list[Any], counts: tuple[int, ...]) -> list[tuple[int, int]]:
     """Numbers of events that stand for each other: those outside of loops, of a loop's first turns by their place from its start and
     of its last ones by their place from its end. What lies between is between them in bytes too. Raises `Unlike`."""
 

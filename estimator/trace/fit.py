@@ -75,14 +75,14 @@ def derive_law(
     ]
     first = traced[0].steps[0]
     versions = {"torch": torch.__version__.partition("+")[0], "transformers": transformers.__version__}
-    work = {name: _work(traced, name, plan) for name in WORK} if not evaluates else {}
+    work: dict[str, Any] = {name: _work(traced, name, plan) for name in WORK} if not evaluates else {}
     passed = [
         window
         for window in first.windows
         if window <= tokens_a_row and recipe.attn_implementation != "flash_attention_2"
     ]
     ahead = first.windows.difference(passed)
-    held = {
+    held: dict[str, Any] = {
         "fused": first.fused,
         "from_tokens": max(passed, default=0),
         "below_tokens": min(ahead, default=0),

@@ -65,7 +65,8 @@ def _can_skip(name: str, recipe: Recipe, told_apart: bool, windows: set[int]) ->
 
     def can_skip(*args: Any, **kwargs: Any) -> bool:
         window = theirs.bind(*args, **kwargs).arguments.get("local_attention_size")
-        windows.update({window} - {None})
+        if window is not None:
+            windows.add(window)
         is_free = window is None or shape(recipe)[1] < window or recipe.attn_implementation == "flash_attention_2"
         return is_free and not told_apart
 

@@ -67,7 +67,8 @@ def planned(recipe: Recipe, config: dict[str, Any], platform: Platform, class_na
     """
     kinds = layer_kinds(config, class_name, program.dtype(recipe))
     plan = plan_for(kinds)
-    if plan.depths[0] and plan.depths[1] - plan.depths[0] == 1:
+    shallow, *deeper = plan.depths
+    if shallow and deeper[0] == shallow + 1:
         return plan
     programs = layer_programs(recipe, config, platform, class_name)
     listed = [kind[2] for kind in kinds]

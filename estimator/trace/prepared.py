@@ -160,7 +160,9 @@ def _follow_the_weights(model: nn.Module, dtype: torch.dtype) -> None:
 
     for module in model.modules():
         weight = getattr(module.get_base_layer(), "weight", None) if isinstance(module, BaseTunerLayer) else None
-        for name, parameter in module.named_parameters() if weight is not None else ():
+        if weight is None:
+            continue
+        for name, parameter in module.named_parameters():
             if (
                 "lora_magnitude_vector" in name
                 or ("lora_" in name or "trainable_tokens_" in name)

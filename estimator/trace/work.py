@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -44,9 +43,9 @@ class Work:
     def __init__(self, rank: int) -> None:
         self.phase = "forward"
         self.rank = rank
-        self.flops: dict[str, Counter[int]] = {}
+        self.flops: dict[str, dict[int, float]] = {}
         """By phase, kind of product and type, such as `forward.matrix.bfloat16`: how often each amount occurs."""
-        self.moved_bytes: dict[str, Counter[int]] = {}
+        self.moved_bytes: dict[str, dict[int, float]] = {}
         """Likewise; `forward.other` is what is no product."""
 
     def count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, key: Any = None) -> None:
@@ -85,11 +84,11 @@ class Work:
         return f"{self.phase}.{kind}.{str(dtype).removeprefix('torch.')}"
 
     @staticmethod
-    def _add(table: dict[str, Counter[int]], name: str, amount: int, share: float = 1.0) -> None:
+    def _add(table: dict[str, dict[int, float]], name: str, amount: int, share: float = 1.0) -> None:
         if amount:
             if name not in table:
-                table[name] = Counter()
-            table[name][amount] += share
+                table[name] = {}
+            table[name][amount] = table[name].get(amount, 0) + share
 
 
 _known: dict[Any, tuple[int, torch.dtype | None, tuple[int, ...]]] = {}
