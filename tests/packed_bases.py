@@ -33,7 +33,8 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def fp8(folder: Path, source: Path, block: tuple[int, int]) -> dict[str, torch.Tensor]:
-    """`source` as DeepSeek publishes: linear weights as float8_e4m3fn and a `weight_scale_inv` a block. Returns the weights meant."""
+    """`source` as DeepSeek publishes: linear weights as float8_e4m3fn and a `weight_scale_inv` a block. Returns the
+    weights meant."""
     stored, meant = {}, {}
     for name, weight in tensors_of(source).items():
         stored[name] = meant[name] = weight
@@ -63,7 +64,8 @@ def fp8(folder: Path, source: Path, block: tuple[int, int]) -> dict[str, torch.T
 
 
 def mxfp4(folder: Path, source: Path) -> dict[str, torch.Tensor]:
-    """A gpt-oss `source` as OpenAI publishes: random experts as `_blocks` of 4-bit codes and `_scales`. Returns the weights meant."""
+    """A gpt-oss `source` as OpenAI publishes: random experts as `_blocks` of 4-bit codes and `_scales`. Returns the
+    weights meant."""
     stored, meant = {}, {}
     generator = torch.Generator().manual_seed(1)
     for name, weight in tensors_of(source).items():

@@ -1,5 +1,6 @@
-"""`python -m tests.pictures [tabs] [questions]`: retake the README's pictures: of the tabs, from a real run on the sample data, and of its
-three questions answered on the Estimate tab, each in a fresh browser, with the time that it took."""
+"""`python -m tests.pictures [tabs] [questions]`: retake the README's pictures: of the tabs, from a real run on the
+sample data, and of its three questions answered on the Estimate tab, each in a fresh browser, with the time that it
+took."""
 
 from __future__ import annotations
 

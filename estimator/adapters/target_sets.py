@@ -12,7 +12,8 @@ OUTPUT_NAMES = ("o_proj", "out_proj", "dense", "c_proj")
 
 
 def target_sets(model: Model) -> list[str | list[str]]:
-    """What adapters are put on: {q, v}, {q, k, v, o} by the names that the model's attention has, and all linear layers."""
+    """What adapters are put on: {q, v}, {q, k, v, o} by the names that the model's attention has, and all linear
+    layers."""
     paths = [name.rpartition(".") for name in model.inventory.linear_names]
     leaves = {leaf for _, _, leaf in paths}
     inner = {

@@ -1,7 +1,9 @@
-"""What to change so that a recipe fits a card, and the largest that fits (`estimator.advice.largest`). Every proposal is estimated, none is guessed.
+"""What to change so that a recipe fits a card, and the largest that fits (`estimator.advice.largest`). Every proposal
+is estimated, none is guessed.
 
-The search relies on one thing: a smaller batch, length or rank never takes more memory. Sets of changes are judged by the worst kind of cost in them, then by how many they are: all pairs are tried, and
-larger sets are made by leaving out of all what is not needed.
+The search relies on one thing: a smaller batch, length or rank never takes more memory. Sets of changes are judged by
+the worst kind of cost in them, then by how many they are: all pairs are tried, and larger sets are made by leaving out
+of all what is not needed.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ MACHINE = ("system", "mig", "memory_gib")
 
 
 def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Advice:
-    """Advice for `recipe` on `gpu`; `where` may say `system`, `mig`, `memory_gib`, `trained_share` and `padded` as `estimate` takes them.
+    """Advice for `recipe` on `gpu`; `where` may say `system`, `mig`, `memory_gib`, `trained_share` and `padded` as
+    `estimate` takes them.
 
     Raises `Problem`, `gpu.memory_unknown` where there is nothing to fit into.
     """
@@ -60,7 +63,8 @@ def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop:
 def newest_models(
     recipe: Recipe, gpu: Gpu | str, *, families: int = 8, model: Model | None = None, loop: str = "trl", **where: Any
 ) -> list[Estimate]:
-    """Models of the newest families, each family's largest that fits: estimates of `recipe` with them. Raises `Problem` as `advise` does."""
+    """Models of the newest families, each family's largest that fits: estimates of `recipe` with them. Raises `Problem`
+    as `advise` does."""
     return newest_of_families(_judge(recipe, gpu, model, loop, where), families)
 
 
@@ -130,7 +134,8 @@ class Judge:
 
 
 def _singles(judge: Judge) -> Iterator[Proposal]:
-    """Every single change that saves memory, mildest first and among equals the one that saves most; what fits before what does not."""
+    """Every single change that saves memory, mildest first and among equals the one that saves most; what fits before
+    what does not."""
     found = [judge.propose(change) for change in _choices(judge)]
     saving = [proposal for proposal in found if proposal and proposal.saved_bytes > 0]
     yield from sorted(saving, key=lambda p: (COSTS.index(p.cost), not p.estimate.fits, -p.saved_bytes))
@@ -143,7 +148,8 @@ def _cheapest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
 
 
 def _gentlest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
-    """Of the single changes that fit, the one of the mildest cost; among equals one that fits beyond doubt and changes least."""
+    """Of the single changes that fit, the one of the mildest cost; among equals one that fits beyond doubt and changes
+    least."""
     fitting = [proposal for proposal in singles if judge.is_enough(proposal.estimate)]
     return min(fitting, key=lambda p: (COSTS.index(p.cost), p.estimate.is_close, p.saved_bytes), default=None)
 
@@ -166,8 +172,8 @@ def _mildest(judge: Judge, steps: Sequence[Change], beside: tuple[Change, ...] =
 
 
 def _cheapest_set(judge: Judge, singles: Sequence[Proposal], below: int) -> Proposal | None:
-    """The set with the mildest worst cost, milder than COSTS[below], then fewest changes, then most memory left; None where all
-    together do not fit."""
+    """The set with the mildest worst cost, milder than COSTS[below], then fewest changes, then most memory left; None
+    where all together do not fit."""
     levers = _levers(singles)
     for worst in range(below):
         allowed = [change for change in levers if COSTS.index(change.cost) <= worst]
@@ -202,7 +208,8 @@ def _pair(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
 
 
 def _many(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
-    """Everything that goes together, less what turns out not to be needed, the dearest first; None where it does not fit."""
+    """Everything that goes together, less what turns out not to be needed, the dearest first; None where it does not
+    fit."""
     kept: list[Change] = []
     for change in sorted(allowed, key=lambda c: -COSTS.index(c.cost)):
         kept += [change] if _go_together([*kept, change]) else []

@@ -35,7 +35,8 @@ ATTENTION_SETS = (
 
 @dataclass(frozen=True)
 class Change:
-    """`values` are fields of a recipe; `kind` names the lever; `cost` is one of COSTS and `note` says it in a sentence."""
+    """`values` are fields of a recipe; `kind` names the lever; `cost` is one of COSTS and `note` says it in a
+    sentence."""
 
     kind: str
     values: dict[str, Any]
@@ -82,8 +83,8 @@ MILDER = {
 
 
 def _optimizers(recipe: Recipe) -> Iterator[Change]:
-    """Fused AdamW computes what AdamW does without its temporary; paging and 8-bit states are bitsandbytes', which, as Adafactor, do
-    not go with every way to cut the weights."""
+    """Fused AdamW computes what AdamW does without its temporary; paging and 8-bit states are bitsandbytes', which, as
+    Adafactor, do not go with every way to cut the weights."""
     for name in optimizer(recipe.optim).milder:
         code, cost = MILDER[name]
         if cost == "none" or recipe.num_processes == 1:

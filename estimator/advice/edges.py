@@ -1,4 +1,5 @@
-"""Where the edge is: the same recipe at many batches and lengths, and at many ranks and targets, on one card. No torch."""
+"""Where the edge is: the same recipe at many batches and lengths, and at many ranks and targets, on one card. No
+torch."""
 
 from __future__ import annotations
 

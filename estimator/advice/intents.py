@@ -1,4 +1,5 @@
-"""What people want of a fine-tune (`presets/intents.toml`) as changes to a recipe. What depends on the card is estimated."""
+"""What people want of a fine-tune (`presets/intents.toml`) as changes to a recipe. What depends on the card is
+estimated."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def intents() -> dict[str, Intent]:
 
 
 def meet(intent: Intent, recipe: Recipe, gpu: Gpu, model: Model, conditions: Conditions = Conditions()) -> Recipe:
-    """`recipe` with what the intent sets; of a full fine-tune, QLoRA where the intent says nothing of the method. Raises `Problem`."""
+    """`recipe` with what the intent sets; of a full fine-tune, QLoRA where the intent says nothing of the method.
+    Raises `Problem`."""
     values = {} if recipe.has_adapters else {"method": "qlora", "quantization": "nf4"}
     if intent.one_row:
         passes = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps

@@ -1,6 +1,8 @@
-"""The largest batch, length, rank and model that fit a card beyond doubt, each found by halving: a smaller one never takes more memory.
+"""The largest batch, length, rank and model that fit a card beyond doubt, each found by halving: a smaller one never
+takes more memory.
 
-The margin is that of the error bar and stands here alone (`Judge.beyond_doubt`): what fits only within it is not the largest.
+The margin is that of the error bar and stands here alone (`Judge.beyond_doubt`): what fits only within it is not the
+largest.
 """
 
 from __future__ import annotations
@@ -80,7 +82,8 @@ def _largest_model(judge: Judge) -> Estimate | None:
 
 
 def _largest_among(judge: Judge, presets: Iterable[ModelPreset]) -> Estimate | None:
-    """More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried too."""
+    """More parameters do not always take more memory, so after halving in on the edge the next larger ones are tried
+    too."""
     presets = sorted(presets, key=lambda preset: preset.parameters)
     low, high = 0, len(presets)
     while low < high:
@@ -98,8 +101,8 @@ def _least_bytes(recipe: Recipe) -> float:
 
 
 def newest_models(judge: Judge, families: int) -> list[Estimate]:
-    """Of the model families released last, each one's largest preset that fits beyond doubt with the rest of the recipe as it is, else the
-    largest that fits within its error bar; newest first."""
+    """Of the model families released last, each one's largest preset that fits beyond doubt with the rest of the recipe
+    as it is, else the largest that fits within its error bar; newest first."""
     surely, room, found = judge.beyond_doubt(), judge.start.usable_bytes / _least_bytes(judge.recipe), []
     for presets in _by_release():
         close: Estimate | None = None

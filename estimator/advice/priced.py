@@ -1,4 +1,5 @@
-"""Time and money as they are asked for everywhere (`Costing`): of every card, of one, of up to three side by side. No torch."""
+"""Time and money as they are asked for everywhere (`Costing`): of every card, of one, of up to three side by side. No
+torch."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from estimator.recipe.recipe import Recipe
 
 
 def counted(text: str, field: str, own: Mapping[str, Gpu] | None = None) -> tuple[int | None, Gpu]:
-    """(how many, the card) of a name with or without a count: `2 x RTX 4090`, `RTX 4090 x2`, `两张4090`; None where it says none. `own` are
-    cards beside the catalogue's. Raises `Problem` naming `field`."""
+    """(how many, the card) of a name with or without a count: `2 x RTX 4090`, `RTX 4090 x2`, `两张4090`; None where it
+    says none. `own` are cards beside the catalogue's. Raises `Problem` naming `field`."""
     mine = {name.casefold(): gpu for name, gpu in (own or {}).items()}
     if text.strip().casefold() in mine:
         return None, mine[text.strip().casefold()]
@@ -68,7 +69,8 @@ def priced(recipe: Recipe, gpu: Gpu | str, costing: Costing = Costing(), **optio
 
 
 def compared(recipe: Recipe, costing: Costing, data: Epoch | None = None, **options: Any) -> list[Candidate]:
-    """The cards of `costing.compare` in their order, each on its own count, else on as many as are asked for everywhere."""
+    """The cards of `costing.compare` in their order, each on its own count, else on as many as are asked for
+    everywhere."""
     own = {card.gpu.name: card.gpu for card in options.get("own", ())}
     asked = [counted(text, "compare", own) for text in costing.compare or ()]
     return [

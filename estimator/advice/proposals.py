@@ -20,7 +20,8 @@ TIMED = ("ddp", "fsdp")
 
 @dataclass(frozen=True)
 class Proposal:
-    """Changes to a recipe, the recipe they make and its estimate. `saved_bytes` is on the device, against the recipe as it was."""
+    """Changes to a recipe, the recipe they make and its estimate. `saved_bytes` is on the device, against the recipe as
+    it was."""
 
     changes: tuple[Change, ...]
     recipe: Recipe
@@ -30,9 +31,9 @@ class Proposal:
 
     @property
     def time_ratio(self) -> float | None:
-        """Seconds a token on the card, against those before; None where the work of either law is not known, nor how several
-        cards divide it (all but TIMED, and offloading), and between 16-bit and packed weights, whose kernels reach other shares of a card's
-        speed (presets/efficiency.csv)."""
+        """Seconds a token on the card, against those before; None where the work of either law is not known, nor how
+        several cards divide it (all but TIMED, and offloading), and between 16-bit and packed weights, whose kernels
+        reach other shares of a card's speed (presets/efficiency.csv)."""
         if self.recipe.is_quantized is not self.before.source.recipe.is_quantized:
             return None
         before, after = (_seconds_per_token(made) for made in (self.before, self.estimate))
@@ -63,8 +64,8 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Room:
-    """How much of what a card offers a recipe takes: likely, and at the upper end of its error bar; the margin is what lies between. Paged
-    states are not in it: they move to the host."""
+    """How much of what a card offers a recipe takes: likely, and at the upper end of its error bar; the margin is what
+    lies between. Paged states are not in it: they move to the host."""
 
     device_bytes: int
     high_bytes: int
@@ -76,8 +77,8 @@ class Room:
 
     @classmethod
     def of(cls, made: Estimate) -> Room:
-        """Of the largest moment of the run: the error bar of the step, moved there (`Estimate.is_close`); the edge is the lowest that the
-        card may offer."""
+        """Of the largest moment of the run: the error bar of the step, moved there (`Estimate.is_close`); the edge is
+        the lowest that the card may offer."""
         context = made.edge_bytes - made.usable_bytes
         paged = made.device_bytes - made.peak_reserved_bytes - context
         device = made.largest_peak.device_bytes - paged
@@ -91,11 +92,11 @@ class Room:
 
 @dataclass(frozen=True)
 class Largest:
-    """The largest value of each field that fits beyond doubt with the rest as it is: it leaves the margin of its error bar free (`room`).
-    None where not even the smallest does.
+    """The largest value of each field that fits beyond doubt with the rest as it is: it leaves the margin of its error
+    bar free (`room`). None where not even the smallest does.
 
-    `model` is the preset with most parameters of those released in `recent_since` or later, of all where none of them fits; one whose
-    date is not known counts as older. A value at its field's own limit is not the card's.
+    `model` is the preset with most parameters of those released in `recent_since` or later, of all where none of them
+    fits; one whose date is not known counts as older. A value at its field's own limit is not the card's.
     """
 
     per_device_train_batch_size: int | None
@@ -121,8 +122,9 @@ class Largest:
 
 @dataclass(frozen=True)
 class Advice:
-    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it fit. Where the
-    limit lies inside the error bar of what fits, `surest` is the mildest that fits beyond doubt; None where nothing does."""
+    """`singles` each save something, mildest cost first; `cheapest` is None where the recipe fits or nothing makes it
+    fit. Where the limit lies inside the error bar of what fits, `surest` is the mildest that fits beyond doubt; None
+    where nothing does."""
 
     estimate: Estimate
     singles: tuple[Proposal, ...]

@@ -1,4 +1,5 @@
-"""Ranked cards as a table: what passes a filter, a row of plain figures a card, the same for CSV, JSON and the page. No torch."""
+"""Ranked cards as a table: what passes a filter, a row of plain figures a card, the same for CSV, JSON and the page. No
+torch."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ def vendors() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which cards to show. What is left out leaves nothing out; `way` leaves those that somebody rents out, whose price is known, or that
-    one owns."""
+    """Which cards to show. What is left out leaves nothing out; `way` leaves those that somebody rents out, whose price
+    is known, or that one owns."""
 
     search: str = ""
     vendors: tuple[str, ...] = ()

@@ -1,5 +1,5 @@
-"""Every card for one recipe: whether it fits, how fast it is, what it costs; alone, as several, or as many as were asked for. One law a
-kind of kernels, shared by its cards. No torch."""
+"""Every card for one recipe: whether it fits, how fast it is, what it costs; alone, as several, or as many as were
+asked for. One law a kind of kernels, shared by its cards. No torch."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ SORTS = ("fits", "cost", "hours", "memory")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One card. Where nobody said how many: `devices` is how many of it the recipe needs, one, or the fewest of RANKED_COUNTS over which
-    FSDP2 makes it fit, with `sharded` the estimate of each; None where none of them does, or its memory is unknown. Where a count was
-    asked for, `estimate` is of one of that many and `devices` that count, None where it does not fit.
+    """One card. Where nobody said how many: `devices` is how many of it the recipe needs, one, or the fewest of
+    RANKED_COUNTS over which FSDP2 makes it fit, with `sharded` the estimate of each; None where none of them does, or
+    its memory is unknown. Where a count was asked for, `estimate` is of one of that many and `devices` that count, None
+    where it does not fit.
 
     Speed and cost are of `count` cards together; `strategy` says how several divide the work, and why so.
     """
@@ -80,8 +81,10 @@ class Candidate:
         bar = {"low_bytes": made.uncertainty.low_bytes, "high_bytes": made.uncertainty.high_bytes}
         strategy = self.strategy and {"distributed_type": self.recipe.distributed_type, "text": str(self.strategy)}
         return {
-            "gpu": self.gpu.name, "devices": self.devices, "count": self.count, "strategy": strategy, "memory": memory | bar,
-            "sharded": {name: getattr(self.sharded, name) for name in ("device_bytes", "headroom_bytes", "is_close")} if self.sharded else None,
+            "gpu": self.gpu.name, "devices": self.devices, "count": self.count, "strategy": strategy,
+            "memory": memory | bar,
+            "sharded": {name: getattr(self.sharded, name) for name in ("device_bytes", "headroom_bytes",
+                "is_close")} if self.sharded else None,
             "throughput": self.throughput.to_dict(), "cost": self.cost.to_dict(),
         }  # fmt: skip
 
@@ -104,13 +107,14 @@ def rank(
     owned: Mapping[str, int] | None = None,
     only: Iterable[Gpu] | None = None,
 ) -> list[Candidate]:
-    """All accelerators of the presets for `recipe`, or `only` some, in the order of `sort`. `derive` traces a law that is not at hand;
-    `batches` says what the data do to memory; `own` are cards and prices of the user's, `owned` how many of which card (by name) stand
-    at home and cost their electricity alone. Of `conditions` the system, the slice and the size count: cards that have none such are left out.
+    """All accelerators of the presets for `recipe`, or `only` some, in the order of `sort`. `derive` traces a law that
+    is not at hand; `batches` says what the data do to memory; `own` are cards and prices of the user's, `owned` how
+    many of which card (by name) stand at home and cost their electricity alone. Of `conditions` the system, the slice
+    and the size count: cards that have none such are left out.
 
-    `devices` asks for that many of each card (1 to MOST_CARDS), and so does a recipe on several processes: by its `distributed_type`,
-    else by the first way that fits (`Together.ways`). Raises `Problem` for a count out of range, for what the model or the recipe cannot
-    be on so many, and where no card is left."""
+    `devices` asks for that many of each card (1 to MOST_CARDS), and so does a recipe on several processes: by its
+    `distributed_type`, else by the first way that fits (`Together.ways`). Raises `Problem` for a count out of range,
+    for what the model or the recipe cannot be on so many, and where no card is left."""
     if devices is not None and not 1 <= devices <= MOST_CARDS:
         raise Problem("recipe.range", field="devices", value=f"{devices:,}", allowed=f"1 to {MOST_CARDS}")
     model = model or open_model(recipe.model)
@@ -267,8 +271,8 @@ def _fitting(candidate: Candidate) -> int:
 
 
 def rent_usd(candidate: Candidate) -> float:
-    """USD of the run at the cheapest offer, or of a million tokens where no dataset was stated; infinite where unknown. Of a card that
-    one owns the electricity, and nothing where its price was not given."""
+    """USD of the run at the cheapest offer, or of a million tokens where no dataset was stated; infinite where unknown.
+    Of a card that one owns the electricity, and nothing where its price was not given."""
     rent = candidate.cost.cheapest
     if candidate.cost.way == "own":
         return candidate.cost.electricity.central if candidate.cost.electricity else 0.0

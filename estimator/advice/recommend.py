@@ -1,7 +1,8 @@
-"""A model, a dataset and a budget in; plans that fit, the cheapest first, out: a card, a recipe, memory, hours and money. No torch.
+"""A model, a dataset and a budget in; plans that fit, the cheapest first, out: a card, a recipe, memory, hours and
+money. No torch.
 
-Methods that were not chosen are all tried (`ranking.rank`); where no card within the budget holds any of them, what to change is
-asked of `advise` for the cheapest of these cards.
+Methods that were not chosen are all tried (`ranking.rank`); where no card within the budget holds any of them, what to
+change is asked of `advise` for the cheapest of these cards.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ ASKED = {
 class Wish:
     """The dataset, by rows of one length or by the length of each (tokens), the budget in USD, and how many plans.
 
-    The budget is for the run on a rented card, with `buy` for the card. `devices`, `usd_per_kwh` and `owned` are those of `Costing`: a
-    card that one owns costs its electricity, to run and to buy. Raises `Problem` naming the field.
+    The budget is for the run on a rented card, with `buy` for the card. `devices`, `usd_per_kwh` and `owned` are those
+    of `Costing`: a card that one owns costs its electricity, to run and to buy. Raises `Problem` naming the field.
     """
 
     rows: int | None = None
@@ -122,8 +123,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe on a card that holds it, or on the fewest cards over which FSDP2 spreads it. `changes` are what had to change in the
-    recipe asked for, `usd` what the budget is for."""
+    """A recipe on a card that holds it, or on the fewest cards over which FSDP2 spreads it. `changes` are what had to
+    change in the recipe asked for, `usd` what the budget is for."""
 
     recipe: Recipe
     candidate: Candidate
@@ -142,9 +143,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`plans` are within the budget, the cheapest first, the best method of each card. What costs an unknown sum comes last, few cards
-    before many.
-    Where there are none, `nearest` is the cheapest plan beyond the budget, if it fits any card. `refused` says which method the model cannot take, and why."""
+    """`plans` are within the budget, the cheapest first, the best method of each card. What costs an unknown sum comes
+    last, few cards before many. Where there are none, `nearest` is the cheapest plan beyond the budget, if it fits any
+    card. `refused` says which method the model cannot take, and why."""
 
     dataset: Epoch
     plans: tuple[Plan, ...]
@@ -164,8 +165,9 @@ class Recommendation:
 def recommend(
     fields: dict[str, Any], wish: Wish, *, model: Model | None = None, loop: str = "trl", cache_dir: Path | None = None
 ) -> Recommendation:
-    """Plans for the recipe that `fields` begin: `model`, and whatever else is fixed. Without a `method` all are tried; without a
-    `max_length` it is the longest row's, as far as the model reads. Raises `Problem` for what no method could make good."""
+    """Plans for the recipe that `fields` begin: `model`, and whatever else is fixed. Without a `method` all are tried;
+    without a `max_length` it is the longest row's, as far as the model reads. Raises `Problem` for what no method could
+    make good."""
     if fields.get("num_processes", 1) != 1 and "distributed_type" not in fields:  # a count alone: the way is chosen
         wish = replace(wish, devices=wish.devices or Recipe.from_dict(fields).num_processes)
         fields = fields | {"num_processes": 1}
@@ -233,7 +235,8 @@ class _Search:
                 yield Plan(one.recipe if one.count > 1 else recipe, one, self.wish.usd(one))
 
     def changed(self, recipe: Recipe) -> Iterator[Plan]:
-        """The recipe with the mildest changes that make it fit the cheapest cards on which it does not; `recipe` was asked last."""
+        """The recipe with the mildest changes that make it fit the cheapest cards on which it does not; `recipe` was
+        asked last."""
         affordable = sorted((one for one in self._unfit if self.wish.allows(one)), key=self.wish.usd)
         for one in affordable[:ADVISED_CARDS]:
             asked = one.recipe if one.count > 1 else recipe

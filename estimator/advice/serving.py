@@ -1,9 +1,10 @@
 """What a card holds when the model is used, for so many users at so long a context. No torch.
 
-Weights as stored, K adapters, one cache a user, the logits of every user's next token, and one prompt being read at a time.
-Engines with a paged cache (vLLM) keep the same bytes a token in blocks of 16 tokens, and claim their share of the card at once:
-`gpu_memory_utilization`, 0.9 by default, of which the cache gets what weights and a trial run leave
-(https://docs.vllm.ai/en/latest/models/engine_args.html). So a figure here is what has to fit, not what such an engine shows.
+Weights as stored, K adapters, one cache a user, the logits of every user's next token, and one prompt being read at a
+time. Engines with a paged cache (vLLM) keep the same bytes a token in blocks of 16 tokens, and claim their share of the
+card at once: `gpu_memory_utilization`, 0.9 by default, of which the cache gets what weights and a trial run leave
+(https://docs.vllm.ai/en/latest/models/engine_args.html). So a figure here is what has to fit, not what such an engine
+shows.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ MAX_USERS, MAX_ADAPTERS, MAX_CONTEXT = 1_000_000, 10_000, FIELDS["max_length"].l
 class Serving:
     """What is served, and the bytes that come of it. `device_bytes` is what the card shows, with its range.
 
-    `max_users` at this context and `max_context` for these users are None without a card whose memory is known, 0 where not
-    even one fits; a context ends at the model's own limit where it states one.
+    `max_users` at this context and `max_context` for these users are None without a card whose memory is known, 0 where
+    not even one fits; a context ends at the model's own limit where it states one.
     """
 
     model: str
@@ -87,7 +88,8 @@ class _Served:
 
     def components(self, users: int, tokens: int) -> dict[str, int]:
         cache = self.cache.bytes(users, tokens, self.recipe.dtype) if users else 0
-        # One prompt is read while the others' caches stand: a layer with a window holds that prompt whole for the moment.
+        # One prompt is read while the others' caches stand: a layer with a window holds that prompt whole for the
+        # moment.
         read = self.cache.bytes(1, tokens, self.recipe.dtype, while_reading=True) - self.cache.bytes(
             1, tokens, self.recipe.dtype
         )

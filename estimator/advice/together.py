@@ -1,5 +1,5 @@
-"""A recipe on several cards of one machine: by which strategy, what each holds, how long they take. Each way is worked out once for
-cards with the same kernels. No torch."""
+"""A recipe on several cards of one machine: by which strategy, what each holds, how long they take. Each way is worked
+out once for cards with the same kernels. No torch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from estimator.recipe.batches import Batches
 from estimator.recipe.recipe import Recipe
 
 CUTTING = ("fsdp", "zero3", "pp")
-"""What divides a model that one card does not hold, the best known first; tensor parallel needs a plan for the model and divides its heads."""
+"""What divides a model that one card does not hold, the best known first; tensor parallel needs a plan for the model
+and divides its heads."""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Cards with the same kernels: what one of them alone does with the recipe, and the law without gradient accumulation."""
+    """Cards with the same kernels: what one of them alone does with the recipe, and the law without gradient
+    accumulation."""
 
     platform: Platform
     parts: Parts
@@ -41,7 +43,8 @@ class Kernels:
 
 
 def spread(recipe: Recipe, count: int, kind: str) -> Recipe:
-    """`recipe` on `count` devices; packed weights are cut only where they are stored in a floating type. Raises `Problem`."""
+    """`recipe` on `count` devices; packed weights are cut only where they are stored in a floating type. Raises
+    `Problem`."""
     packed = recipe.is_quantized and recipe.quantization != "int8" and kind in ("fsdp", "zero3")
     stored = {"bnb_4bit_quant_storage": recipe.dtype} if packed else {}
     return recipe.replace(num_processes=count, distributed_type=kind, **stored)
@@ -60,8 +63,8 @@ class Together:
         self._loads: dict[tuple[Any, int, str], tuple[Load, ...]] = {}
 
     def ways(self, count: int) -> list[Recipe]:
-        """Every device with the whole model, and the first of CUTTING that the recipe takes. Raises the last's `Problem` where neither
-        can be."""
+        """Every device with the whole model, and the first of CUTTING that the recipe takes. Raises the last's
+        `Problem` where neither can be."""
         made, problem = [], None
         for kinds in (("ddp",), CUTTING):
             for kind in kinds:
@@ -114,7 +117,8 @@ class Together:
 
 
 def goes_together(where: Machine) -> bool:
-    """Whether machines have several of it: a card with memory of its own, and NCCL or RCCL, which there are for Linux alone."""
+    """Whether machines have several of it: a card with memory of its own, and NCCL or RCCL, which there are for Linux
+    alone."""
     gpu = where.gpu
     if (where.system or "").startswith("windows") or " MIG " in gpu.name:
         return False

@@ -1,4 +1,5 @@
-"""`lora-studio advise [RECIPE] --gpu NAME`: what to change, and the largest that fits. Exit codes: 0 fits, 2 bad input, 3 does not fit as it is."""
+"""`lora-studio advise [RECIPE] --gpu NAME`: what to change, and the largest that fits. Exit codes: 0 fits, 2 bad input,
+3 does not fit as it is."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from estimator.recipe.recipe import Recipe
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser(
         "advise",
-        "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML or JSON file; flags go before it.",
+        "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML or JSON file; flags "
+        "go before it.",
     )
     add_machine(parser)
     parser.add_argument("file", nargs="?", metavar="RECIPE", help="the same as --recipe")
@@ -70,7 +72,8 @@ def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
         room = advice.largest.room.get(name)
         said = "none" if value is None else f"{value:,}" if isinstance(value, int) else value
         takes = (
-            f"  takes {human_bytes(room.device_bytes)}, at most {human_bytes(room.high_bytes)} of {human_bytes(room.edge_bytes)}"
+            f"  takes {human_bytes(room.device_bytes)}, at most {human_bytes(room.high_bytes)} of "
+            f"{human_bytes(room.edge_bytes)}"
             if room
             else ""
         )

@@ -66,7 +66,8 @@ def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] 
         "--engine",
         choices=ENGINES,
         default="law",
-        help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed through the allocator",
+        help="law: the traced law of the structure (default); trace: this very recipe, traced whole and replayed "
+        "through the allocator",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -298,13 +299,15 @@ def table(recipe: Recipe, made: Estimate) -> str:
         f"  trainable          {made.trainable_parameters:>16,}  ({trained:.3f} %)",
         "",
         *(f"  {name:<18} {human_bytes(size):>16}" for name, size in made.components.items()),
-        f"  {'peak allocated':<18} {human_bytes(made.peak_allocated_bytes):>16}  at: {made.peak_moment.replace('_', ' ')}",
+        f"  {'peak allocated':<18} {human_bytes(made.peak_allocated_bytes):>16}  at: "
+        f"{made.peak_moment.replace('_', ' ')}",
         f"  {'peak reserved':<18} {human_bytes(made.peak_reserved_bytes):>16}",
         f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  "
         f"({human_bytes(made.uncertainty.low_bytes)} to {human_bytes(made.uncertainty.high_bytes)})",
         "",
         *(_peak_line(peak, peak is made.largest_peak) for peak in made.peaks),
-        f"  {'on the disk':<18} {human_bytes(made.disk.total_bytes):>16}  a checkpoint {human_bytes(made.disk.checkpoint_bytes)}, the result {human_bytes(made.disk.weights_bytes)}",
+        f"  {'on the disk':<18} {human_bytes(made.disk.total_bytes):>16}  a checkpoint "
+        f"{human_bytes(made.disk.checkpoint_bytes)}, the result {human_bytes(made.disk.weights_bytes)}",
     ]
     if made.parallel:
         lines += ["", *_parallel_lines(made.parallel)]
@@ -338,7 +341,9 @@ def _peak_line(peak: Peak, is_largest: bool) -> str:
     """One moment: the device, and the host where it takes something there."""
     size = "unknown" if peak.device_bytes is None else ("<= " if peak.is_bound else "") + human_bytes(peak.device_bytes)
     host = f"; host {human_bytes(peak.host_bytes)}" if peak.host_bytes else ""
-    return f"  {peak.name.replace('_', ' '):<18} {size:>16}  at: {peak.when.replace('_', ' ')}{host}{' (the largest of the run)' if is_largest else ''}"
+    name, when = (text.replace("_", " ") for text in (peak.name, peak.when))
+    largest = " (the largest of the run)" if is_largest else ""
+    return f"  {name:<18} {size:>16}  at: {when}{host}{largest}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What commands ask of a run's time and money: flags of `Costing`, or the same keys of a recipe file; and how the answer is told."""
+"""What commands ask of a run's time and money: flags of `Costing`, or the same keys of a recipe file; and how the
+answer is told."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from estimator.recipe.recipe_file import read_recipe
 HELP = {
     "rows": ("N", "rows of the dataset, all of --tokens-per-row"),
     "tokens_per_row": ("T", "tokens a row (default: max_length)"),
-    "devices": ("N", "cards, 1 to 8, by the recipe's distributed_type, else the first way that fits (default: the recipe's, or as many as it takes)"),
+    "devices": ("N", "cards, 1 to 8, by the recipe's distributed_type, else the first way that fits (default: the "
+    "recipe's, or as many as it takes)"),
     "usd_per_kwh": ("USD", "price of your electricity; without it none is counted"),
     "hours_per_month": ("H", "hours of use a month, for the cost of a month and the months until buying pays"),
     "owned": ("CARD", "cards that you own, such as 'RTX 3060' or '2 x RTX 4090': they cost their electricity alone"),

@@ -1,4 +1,5 @@
-"""`lora-studio gpus --for RECIPE`: every card for one recipe, ranked. Exit codes: 0, 2 bad input, 3 no card fits (or none within the budget)."""
+"""`lora-studio gpus --for RECIPE`: every card for one recipe, ranked. Exit codes: 0, 2 bad input, 3 no card fits (or
+none within the budget)."""
 
 from __future__ import annotations
 
@@ -163,20 +164,24 @@ def _lines(
     yield f"{recipe.model}  {recipe.method}, batch {recipe.per_device_train_batch_size}, {recipe.max_length:,} tokens"
     for way, told in (_told(data, recipe, lengths) or {}).items():
         yield (
-            f"  {way.replace('_', ' '):<11} {told['rows']:,} rows, {told['tokens']:,} tokens, {told['wasted']:.1%} padding, "
+            f"  {way.replace('_', ' '):<11} {told['rows']:,} rows, {told['tokens']:,} tokens, {told['wasted']:.1%} "
+            f"padding, "
             f"{told['steps']:,} steps an epoch"
             + (f"; {told['dropped_rows']:,} longer rows dropped" if told["dropped_rows"] else "")
         )
     fitting = [one for one in kept if one.devices]
     shown = kept if options["all"] else fitting[:SHOWN]
     price = "run, USD" if data else "USD/M tokens"
-    yield f"  {'card':<42} {'fits':<8} {'room':>10} {'tokens/s':>15} {'hours':>11} {price:>15}  {'cheapest offer, USD':<42} {'to buy, USD':>12}"
+    yield f"  {'card':<42} {'fits':<8} {'room':>10} {'tokens/s':>15} {'hours':>11} {price:>15}  " + (
+        f"{'cheapest offer, USD':<42} {'to buy, USD':>12}"
+    )
     for one in shown:
         yield "  " + _row(one)
     if not fitting:
         yield "  no card here fits" + (" within the budget" if options["budget"] else "")
     elif not options["all"]:
-        yield f"  {len(fitting)} of {len(kept)} cards fit, alone or by FSDP2 over {', '.join(map(str, RANKED_COUNTS))}; --all prints every card"
+        counts = ", ".join(map(str, RANKED_COUNTS))
+        yield f"  {len(fitting)} of {len(kept)} cards fit, alone or by FSDP2 over {counts}; --all prints every card"
     for note in _notes(shown):
         yield f"  note: {note}"
 

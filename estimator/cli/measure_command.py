@@ -1,5 +1,5 @@
-"""`lora-studio measure`: a recipe's real step on this machine's GPU, beside its estimate. Exit codes: 0 (also where memory ran out:
-that is a result), 2 bad input or no GPU."""
+"""`lora-studio measure`: a recipe's real step on this machine's GPU, beside its estimate. Exit codes: 0 (also where
+memory ran out: that is a result), 2 bad input or no GPU."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def table(recipe: Recipe, made: Measurement, beside: dict[str, Estimate]) -> str
     percent = lambda value: "" if value is None else f"{100 * value:+.2f} %"  # noqa: E731
     quantization = f" {recipe.quantization}" if recipe.is_quantized else ""
     lines = [
-        f"{recipe.model}  {recipe.method}{quantization}  loop {made.loop}  on {made.gpu or 'the CPU'}: {made.status.replace('_', ' ')}",
+        f"{recipe.model}  {recipe.method}{quantization}  loop {made.loop}  on {made.gpu or 'the CPU'}: "
+        f"{made.status.replace('_', ' ')}",
         f"  {'':<18} {'measured':>14}" + "".join(f"  {engine:>14} {'error':>9}" for engine in beside),
     ]
     for name in COMPARED:
@@ -79,7 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`--engine trace` adds the replayed estimate to the law's; `--gpu` names the card to compare with, else torch does."""
+    """`--engine trace` adds the replayed estimate to the law's; `--gpu` names the card to compare with, else torch
+    does."""
     return run_command("measure", build_parser(), _run, argv)
 
 

@@ -52,7 +52,8 @@ def _run(options: dict[str, Any]) -> int:
         raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")
     whole = {name: _whole_number(name, options[name]) for name in ("users", "context", "adapters", "r")}
     made = serving(
-        options["model"], options["gpu"], users=whole["users"], context_tokens=whole["context"], adapters=whole["adapters"], r=whole["r"],
+        options["model"], options["gpu"], users=whole["users"], context_tokens=whole["context"],
+        adapters=whole["adapters"], r=whole["r"],
         quantization=options["quantization"], dtype=options["dtype"], **cli.machine_of(options),
     )  # fmt: skip
     print(json.dumps(made.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(made))
@@ -69,19 +70,23 @@ def _whole_number(field: str, text: str) -> int:
 def table(made: Serving) -> str:
     """The sizing for a reader."""
     lines = [
-        f"{made.model}  {made.dtype if made.quantization == 'none' else made.quantization}; {made.users:,} users at {made.context_tokens:,} tokens",
+        f"{made.model}  {made.dtype if made.quantization == 'none' else made.quantization}; {made.users:,} users at "
+        f"{made.context_tokens:,} tokens",
         *(f"  {name.replace('_', ' '):<18} {human_bytes(size):>16}" for name, size in made.components.items()),
-        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  ({human_bytes(made.low_bytes)} to {human_bytes(made.high_bytes)})",
+        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  ({human_bytes(made.low_bytes)} to "
+        f"{human_bytes(made.high_bytes)})",
         f"  {'a token of cache':<18} {human_bytes(made.token_bytes):>16}",
     ]
     if made.gpu and made.usable_bytes is not None:
         verdict = "fits" if made.fits else "does not fit"
         lines += [
             "",
-            f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom {human_bytes(made.headroom_bytes)}",
+            f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom "
+            f"{human_bytes(made.headroom_bytes)}",
         ]
         lines += [
-            f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} users: {made.max_context_tokens:,} tokens"
+            f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} "
+            f"users: {made.max_context_tokens:,} tokens"
         ]
     return "\n".join(map(cli.one_line, lines + [f"  note: {note}" for note in made.notes]))
 

@@ -1,7 +1,9 @@
-"""Recipe fields as text: what a flag of the command line or a text box of a form holds, read as the field's type, and back.
+"""Recipe fields as text: what a flag of the command line or a text box of a form holds, read as the field's type, and
+back.
 
-Every value has a text. Where a plain one would be read as something else (a name with a comma, one name that is no list), JSON says
-which it is: `["a,b"]`, `"lm_head"`, `{"q_proj": 8}`. Nothing is an empty text, or `default` where that is not what a field has anyway.
+Every value has a text. Where a plain one would be read as something else (a name with a comma, one name that is no
+list), JSON says which it is: `["a,b"]`, `"lm_head"`, `{"q_proj": 8}`. Nothing is an empty text, or `default` where that
+is not what a field has anyway.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ _WHOLE = r"-?[0-9]{1,18}"
 
 
 def parsed(info: FieldInfo, given: str | list[str]) -> Any:
-    """A text, or the words of a list, as the field's type; what does not parse is left as text for the record to refuse by name."""
+    """A text, or the words of a list, as the field's type; what does not parse is left as text for the record to refuse
+    by name."""
     origins, text = _origins(info), given if isinstance(given, str) else " ".join(given)
     if given in ("", [""]) and type(None) in origins and not info.limits.get("may_be_empty"):
         return None
@@ -46,7 +49,8 @@ def _origins(info: FieldInfo) -> set[Any]:
 
 
 def _json(info: FieldInfo, text: str) -> Any:
-    """A list, a table or a text of the field's own kinds, said as JSON; None for anything else (a regular expression may begin with `[`)."""
+    """A list, a table or a text of the field's own kinds, said as JSON; None for anything else (a regular expression
+    may begin with `[`)."""
     try:
         made = json.loads(text)
         checked(info, made)
@@ -67,7 +71,8 @@ def parsed_box(info: FieldInfo, text: Any) -> Any:
 
 
 def spelled(info: FieldInfo, value: Any) -> str:
-    """`value` (as `Recipe.to_dict` has it) as a text that `parsed` and `parsed_box` read as this very value: plain where that does, else JSON."""
+    """`value` (as `Recipe.to_dict` has it) as a text that `parsed` and `parsed_box` read as this very value: plain
+    where that does, else JSON."""
     if value is None:
         return DEFAULT if info.says_default else ""
     plain = shown_in_box(value)
@@ -120,7 +125,8 @@ def number_or_text(text: str) -> Any:
 
 
 def _list(info: FieldInfo, words: list[str], takes_text: bool) -> Any:
-    """One word without a comma is a single text (all-linear, a regular expression, a name) where the field takes one."""
+    """One word without a comma is a single text (all-linear, a regular expression, a name) where the field takes
+    one."""
     if takes_text and len(words) == 1 and is_expression(words[0]):
         return words[0]
     parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
@@ -138,7 +144,8 @@ def _table(text: str) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """The value, U+FFFD in its texts for each half of a surrogate pair, as browsers write such text: it cannot be encoded otherwise.
+    """The value, U+FFFD in its texts for each half of a surrogate pair, as browsers write such text: it cannot be
+    encoded otherwise.
 
     JSON holds them as escapes (`"\\ud800"`), and so may a file's rows, a configuration, a request.
     """

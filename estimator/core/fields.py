@@ -38,7 +38,8 @@ class FieldInfo:
 
     @property
     def says_default(self) -> bool:
-        """Whether nothing has to be said, by the word DEFAULT: the field may be nothing, and is something where it is left out."""
+        """Whether nothing has to be said, by the word DEFAULT: the field may be nothing, and is something where it is
+        left out."""
         return type(None) in self.kinds and self.default is not None
 
     @property

@@ -1,4 +1,5 @@
-"""The number in a record that lies on a disk: how its fields are meant, so that a newer one is refused instead of misread."""
+"""The number in a record that lies on a disk: how its fields are meant, so that a newer one is refused instead of
+misread."""
 
 from __future__ import annotations
 

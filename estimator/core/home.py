@@ -10,7 +10,8 @@ from typing import Any
 
 
 def home() -> Path:
-    """The data root: `LORA_STUDIO_HOME`, else the platform's data folder. Read at each call, created by whoever writes."""
+    """The data root: `LORA_STUDIO_HOME`, else the platform's data folder. Read at each call, created by whoever
+    writes."""
     if chosen := os.environ.get("LORA_STUDIO_HOME"):
         return _resolved(chosen) if os.path.isabs(chosen) else Path(chosen).expanduser().resolve()
     return _platform_folder(os.environ.get("HOME"), os.environ.get("XDG_DATA_HOME"))
@@ -35,8 +36,8 @@ def cache() -> Path:
 
 
 def keep_json(path: Path, data: Any) -> bool:
-    """Write a derived file; whether it could be. A reader never sees half of it, and a cache that cannot be written costs time,
-    not the answer."""
+    """Write a derived file; whether it could be. A reader never sees half of it, and a cache that cannot be written
+    costs time, not the answer."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 
-# bitsandbytes 0.50, backends/cpu/ops.py, on a processor with AVX512-BF16: its import looks for a faster kernel for answers in the `kernels`
-# package. Nothing here takes that kernel, with the package or without it (`program.keep_gradients`).
+# bitsandbytes 0.50, backends/cpu/ops.py, on a processor with AVX512-BF16: its import looks for a faster kernel for
+# answers in the `kernels` package. Nothing here takes that kernel, with the package or without it
+# (`program.keep_gradients`).
 _NO_NEWS = {"bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward"}
 
 
 def drop_no_news() -> None:
-    """Drop exactly these lines at the loggers that write them; called before any library is imported, and harmless when called again."""
+    """Drop exactly these lines at the loggers that write them; called before any library is imported, and harmless when
+    called again."""
     for name, start in _NO_NEWS.items():
         logger = logging.getLogger(name)
         if not any(isinstance(known, _Without) for known in logger.filters):

@@ -6,7 +6,8 @@ from typing import Any
 
 
 class Same:
-    """Equal to what holds the very same object: for records that never change but are slow to compare, or cannot be hashed."""
+    """Equal to what holds the very same object: for records that never change but are slow to compare, or cannot be
+    hashed."""
 
     __slots__ = ("value",)
 

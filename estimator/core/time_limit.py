@@ -11,7 +11,8 @@ from typing import Any
 from estimator.core.problems import Problem
 
 COUNTING_SECONDS = 8
-"""A model of 400 B parameters takes about 1 s; a configuration that takes this long is not one to train here, and a page waits for it."""
+"""A model of 400 B parameters takes about 1 s; a configuration that takes this long is not one to train here, and a
+page waits for it."""
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
-"""Which share of its rated speed a card reaches in real fine-tunes: `presets/efficiency.csv`, made by `python -m estimator.make.efficiency`.
+"""Which share of its rated speed a card reaches in real fine-tunes: `presets/efficiency.csv`, made by `python -m
+estimator.make.efficiency`.
 
-Every row is a published or a measured run with its source. The command traces that run's step, lets it run at the card's
-rated speed (`estimator.cost.roofline`) and divides by what was measured. Nothing is fitted: the figure used is the median of the card's own
-rows, else of its family's, else of all; the range is the lowest and highest of its family where one of the rows is its own, else of
-all. Shares above 1 are real: large caches spare traffic that is counted, and some makers rate their cards below what they
-reach. Runs of `make gpu-proof` join the table by the same rule. Only the command imports torch.
+Every row is a published or a measured run with its source. The command traces that run's step, lets it run at the
+card's rated speed (`estimator.cost.roofline`) and divides by what was measured. Nothing is fitted: the figure used is
+the median of the card's own rows, else of its family's, else of all; the range is the lowest and highest of its family
+where one of the rows is its own, else of all. Shares above 1 are real: large caches spare traffic that is counted, and
+some makers rate their cards below what they reach. Runs of `make gpu-proof` join the table by the same rule. Only the
+command imports torch.
 """
 
 from __future__ import annotations
@@ -25,15 +27,16 @@ WHOLE_NUMBERS = ("r", "per_device_train_batch_size", "gradient_accumulation_step
 
 
 BASES = ("card", "family", "rated")
-"""What the likely speed stands on: runs on this card; on cards of its family; on other cards alone, beside its rated speed."""
+"""What the likely speed stands on: runs on this card; on cards of its family; on other cards alone, beside its rated
+speed."""
 
 
 @dataclass(frozen=True)
 class Efficiency:
     """Share of the rated speed: central, lowest and highest of `runs` runs on `cards`.
 
-    `basis` says of which of them the central share is the median (BASES), `basis_runs` of how many and `basis_cards` on which cards;
-    `slowest` and `fastest` name the cards of the two ends."""
+    `basis` says of which of them the central share is the median (BASES), `basis_runs` of how many and `basis_cards` on
+    which cards; `slowest` and `fastest` name the cards of the two ends."""
 
     low: float
     central: float
@@ -48,7 +51,8 @@ class Efficiency:
 
     @property
     def place(self) -> Problem:
-        """Where in the range of times the likely one lies (0 % the shortest, 100 % the longest), and of what runs it is the median."""
+        """Where in the range of times the likely one lies (0 % the shortest, 100 % the longest), and of what runs it is
+        the median."""
         span = 1 / self.low - 1 / self.high
         share = (1 / self.central - 1 / self.high) / span if span else 0.0
         shares = {name: f"{getattr(self, name):.0%}" for name in ("central", "low", "high")}

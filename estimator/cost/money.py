@@ -1,8 +1,9 @@
-"""What a run costs on a rented card, what the card costs to buy, and when buying pays. Dated prices from `presets/`. No torch.
+"""What a run costs on a rented card, what the card costs to buy, and when buying pays. Dated prices from `presets/`. No
+torch.
 
-Unknown stays None: a card nobody rents out has no offers, one without a launch price no purchase, and no price of electricity is
-assumed. A card that one owns costs its electricity alone. Several cards of a provider who rents by the card
-(`presets/rented_by_the_card.csv`) cost as many times the price of one.
+Unknown stays None: a card nobody rents out has no offers, one without a launch price no purchase, and no price of
+electricity is assumed. A card that one owns costs its electricity alone. Several cards of a provider who rents by the
+card (`presets/rented_by_the_card.csv`) cost as many times the price of one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ WATTS_PER_KILOWATT = 1000
 
 @dataclass(frozen=True)
 class Offer:
-    """A dated price of renting an instance, on demand and, where known, interruptible; USD an hour for the whole of it."""
+    """A dated price of renting an instance, on demand and, where known, interruptible; USD an hour for the whole of
+    it."""
 
     provider: str
     instance_or_flavor: str
@@ -60,7 +62,8 @@ def _by_the_card() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Rent:
-    """One offer for a run: USD for the whole instance, of which `used_gpus` work; `usd_per_month` at the hours a month given."""
+    """One offer for a run: USD for the whole instance, of which `used_gpus` work; `usd_per_month` at the hours a month
+    given."""
 
     offer: Offer
     used_gpus: int
@@ -79,12 +82,13 @@ class Rent:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run costs on one kind of card. `rents` are cheapest first; `break_even_hours` of use is where the purchase has cost as
-    much as the cheapest offer (electricity counted where its price was given), `break_even_months` at the hours a month given.
+    """What a run costs on one kind of card. `rents` are cheapest first; `break_even_hours` of use is where the purchase
+    has cost as much as the cheapest offer (electricity counted where its price was given), `break_even_months` at the
+    hours a month given.
 
-    `electricity` is that of one's own boards at full power, where its price was given. `way` is the plain answer (WAYS): what is
-    owned already, else what costs least for this run; `answer` says it in sentences, by the `hours` of the run and the `kwh` of the
-    boards.
+    `electricity` is that of one's own boards at full power, where its price was given. `way` is the plain answer
+    (WAYS): what is owned already, else what costs least for this run; `answer` says it in sentences, by the `hours` of
+    the run and the `kwh` of the boards.
     """
 
     rents: tuple[Rent, ...]
@@ -114,7 +118,8 @@ class Cost:
 
     @property
     def run_usd(self) -> Range | None:
-        """What the run costs: on one's own card its electricity, else the rent of the cheapest offer; None where that is unknown."""
+        """What the run costs: on one's own card its electricity, else the rent of the cheapest offer; None where that
+        is unknown."""
         if self.way == "own":
             return self.electricity
         return self.cheapest.usd if self.cheapest else None
@@ -142,8 +147,8 @@ def cost(
     own: Sequence[Offer] = (),
     owned: bool = False,
 ) -> Cost:
-    """What `hours` of `devices` such cards cost. `hours` and `tokens_per_second` are the throughput's; prices on demand, and of the
-    user's `own`. `owned` says that the user has these cards."""
+    """What `hours` of `devices` such cards cost. `hours` and `tokens_per_second` are the throughput's; prices on
+    demand, and of the user's `own`. `owned` says that the user has these cards."""
     rents = sorted(
         (_rent(offer, devices, hours, tokens_per_second, hours_per_month) for offer in (*own, *_usable(gpu, devices))),
         key=lambda rent: rent.offer.usd_per_hour,
@@ -256,7 +261,8 @@ def _usable(gpu: Gpu, devices: int) -> Sequence[Offer]:
 
 
 def _for_devices(offer: Offer, devices: int) -> Offer | None:
-    """The offer where it has enough cards; of one card, by a provider who rents by the card, as many times its price."""
+    """The offer where it has enough cards; of one card, by a provider who rents by the card, as many times its
+    price."""
     if offer.gpu_count >= devices:
         return offer
     if offer.gpu_count > 1 or devices > _by_the_card().get(offer.provider, 0):

@@ -1,4 +1,5 @@
-"""A card or a price of one's own beside the catalogue: what a user states is checked, and nothing else is made up. No torch."""
+"""A card or a price of one's own beside the catalogue: what a user states is checked, and nothing else is made up. No
+torch."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ MOST_NAME = 80
 
 @dataclass(frozen=True)
 class OwnCard:
-    """A card to rank with the catalogue's, in the place of the one with its name; `offer` is the user's own price of an hour."""
+    """A card to rank with the catalogue's, in the place of the one with its name; `offer` is the user's own price of an
+    hour."""
 
     gpu: Gpu
     offer: Offer | None
@@ -36,7 +38,8 @@ class OwnCard:
 
 
 def own_card(stated: Mapping[str, Any]) -> OwnCard:
-    """From `name` and any of LIMITS. A name that the catalogue knows keeps its data but for what is stated. Raises `Problem`."""
+    """From `name` and any of LIMITS. A name that the catalogue knows keeps its data but for what is stated. Raises
+    `Problem`."""
     name = " ".join(str(stated.get("name") or "").split())
     if not name or len(name) > MOST_NAME or not name.isprintable():
         raise Problem("recipe.missing", field="own_name", allowed=f"a name of at most {MOST_NAME} characters")

@@ -1,8 +1,9 @@
-"""How long a card would take at its rated arithmetic and memory speed: operations and bytes of a law, in seconds. No torch.
+"""How long a card would take at its rated arithmetic and memory speed: operations and bytes of a law, in seconds. No
+torch.
 
-Kernels of a step run one after another. Those that multiply matrices wait for whichever is slower, arithmetic or memory; the
-rest wait for memory. Products with the rank as a side are a group of their own, and so is each type. What a real run
-takes is this over an efficiency (`estimator.cost.efficiency`), which the table of measured runs states.
+Kernels of a step run one after another. Those that multiply matrices wait for whichever is slower, arithmetic or
+memory; the rest wait for memory. Products with the rank as a side are a group of their own, and so is each type. What a
+real run takes is this over an efficiency (`estimator.cost.efficiency`), which the table of measured runs states.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def amounts(law: Law, phi: Sequence[float]) -> Amounts | None:
 
 
 def step_bytes(recipe: Recipe, parts: Parts) -> float:
-    """Bytes that one optimizer step moves: gradients clipped, weights and states read and written (`recipe.optimizers.Passes`)."""
+    """Bytes that one optimizer step moves: gradients clipped, weights and states read and written
+    (`recipe.optimizers.Passes`)."""
     training, numel = parts.training, parts.trained.parameters
     gradients = training.gradients_bytes  # of the type of the weights that train
     states = training.optimizer_states_bytes + training.paged_bytes
@@ -93,7 +95,8 @@ def unrated(gpu: Gpu, dtypes: Sequence[str]) -> Problem | None:
 
 
 def seconds(work: Amounts, gpu: Gpu, share_bytes: float = 0.0) -> tuple[float, float]:
-    """(seconds at the rated speed, those of them that wait for arithmetic); `share_bytes` is moved beside. Ask `unrated` first."""
+    """(seconds at the rated speed, those of them that wait for arithmetic); `share_bytes` is moved beside. Ask
+    `unrated` first."""
     bandwidth = gpu.bandwidth_gbs * GIGA
     waits = [(group.flops / (_tflops(gpu, group.dtype) * TERA), group.moved_bytes / bandwidth) for group in work.groups]
     arithmetic = sum(compute for compute, memory in waits if compute >= memory)
@@ -104,8 +107,9 @@ def seconds(work: Amounts, gpu: Gpu, share_bytes: float = 0.0) -> tuple[float, f
 def _tflops(gpu: Gpu, dtype: str) -> float | None:
     """torch multiplies fp32 without the tensor cores' TF32 unless asked to (torch.backends.cuda.matmul.allow_tf32).
 
-    LLM.int8's products count as fast as those in 16 bits: the units are faster (NVIDIA's from Turing on, which bitsandbytes asks for), but
-    the method was measured 15 to 23 % slower than 16 bits as a whole (huggingface.co/blog/hf-bitsandbytes-integration).
+    LLM.int8's products count as fast as those in 16 bits: the units are faster (NVIDIA's from Turing on, which
+    bitsandbytes asks for), but the method was measured 15 to 23 % slower than 16 bits as a whole
+    (huggingface.co/blog/hf-bitsandbytes-integration).
     """
     if dtype == "int8":
         return (

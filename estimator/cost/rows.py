@@ -1,7 +1,8 @@
 """A dataset's rows in batches: steps of an epoch, padding and packing, by the rows' real lengths. No torch.
 
-A batch is padded to its longest row (TRL's DataCollatorForLanguageModeling); the order is random as Transformers' sampler's, or by
-length. What a batch computes is linear in `phi` of its size (`estimator.law.law`), so an epoch is a sum of them.
+A batch is padded to its longest row (TRL's DataCollatorForLanguageModeling); the order is random as Transformers'
+sampler's, or by length. What a batch computes is linear in `phi` of its size (`estimator.law.law`), so an epoch is a
+sum of them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ ORDERS = ("random", "length")
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the data. `batches` gives how often each size (rows, padded length) occurs; `tokens` are those of the
-    rows, `padded_tokens` those computed."""
+    """One pass over the data. `batches` gives how often each size (rows, padded length) occurs; `tokens` are those of
+    the rows, `padded_tokens` those computed."""
 
     rows: int
     dropped_rows: int
@@ -40,8 +41,8 @@ class Epoch:
         return 1 - self.tokens / self.padded_tokens
 
     def shared_by(self, devices: int, recipe: Recipe) -> Epoch:
-        """What each of `devices` has to do, or wait for. They take random batches at the same time and all wait for the longest,
-        so that `batches` are the expected longest of `devices`."""
+        """What each of `devices` has to do, or wait for. They take random batches at the same time and all wait for the
+        longest, so that `batches` are the expected longest of `devices`."""
         count = round(sum(self.batches.values()))
         turns = -(-count // devices)
         longest, below, drawn = {}, 0.0, 0
@@ -63,16 +64,16 @@ class Epoch:
 
 
 def _none_longer(shorter: int, count: int, devices: int) -> float:
-    """The chance that `devices` of `count` batches, drawn at random, are all among the `shorter` ones; with less than one for
-    each device the last are drawn again (DistributedSampler)."""
+    """The chance that `devices` of `count` batches, drawn at random, are all among the `shorter` ones; with less than
+    one for each device the last are drawn again (DistributedSampler)."""
     if count < devices:
         return (shorter / count) ** devices
     return math.prod((shorter - n) / (count - n) for n in range(devices)) if shorter >= devices else 0.0
 
 
 def epoch(lengths: Sequence[int], recipe: Recipe, order: str = "random") -> Epoch:
-    """The batches of `recipe` on rows of these lengths (tokens), packed where it packs. Longer rows than `max_length` are
-    dropped and counted. Raises `Problem` where no row is left.
+    """The batches of `recipe` on rows of these lengths (tokens), packed where it packs. Longer rows than `max_length`
+    are dropped and counted. Raises `Problem` where no row is left.
     """
     if recipe.packing:
         return packed(lengths, recipe)
@@ -118,7 +119,8 @@ def _full_batches(rows: int, length: int, recipe: Recipe) -> dict[tuple[int, int
 def packed(lengths: Sequence[int], recipe: Recipe) -> Epoch:
     """The same rows packed to `max_length`, longest first into the fullest row that has room (TRL's `bfd`).
 
-    Attention counts over the whole packed row: an upper bound where the kernel keeps rows apart (padding-free flash attention).
+    Attention counts over the whole packed row: an upper bound where the kernel keeps rows apart (padding-free flash
+    attention).
     """
     kept = sorted((length for length in lengths if length <= recipe.max_length), reverse=True)
     if not kept:

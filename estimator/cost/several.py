@@ -1,7 +1,7 @@
 """How long several devices take together, by the way they divide the work. No torch.
 
-Data parallel (DDP, ZeRO, FSDP2): every device does the whole step on rows of its own. Tensor parallel: each does its part of every
-product, all on the same rows. Pipeline parallel: each has some of the layers.
+Data parallel (DDP, ZeRO, FSDP2): every device does the whole step on rows of its own. Tensor parallel: each does its
+part of every product, all on the same rows. Pipeline parallel: each has some of the layers.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ MODEL_PARALLEL = ("tp", "pp")
 def loads_of(
     recipe: Recipe, parts: Parts, sharded: Sharded, epoch: Epoch | None, single: Law | None
 ) -> tuple[Load, ...]:
-    """What one device of `recipe.num_processes` does: one load, or under tensor parallel the least and the most it may be, since whether
-    what multiplies no matrices is divided too is not known. `parts` and `single` are those of one device alone."""
+    """What one device of `recipe.num_processes` does: one load, or under tensor parallel the least and the most it may
+    be, since whether what multiplies no matrices is divided too is not known. `parts` and `single` are those of one
+    device alone."""
     devices, kind = recipe.num_processes, recipe.distributed_type
     if kind in MODEL_PARALLEL:
         load = load_of(recipe, parts, epoch, single)
@@ -66,8 +67,8 @@ def _divided(load: Load, devices: int, other: bool) -> Load:
 
 
 def throughput_together(recipe: Recipe, gpu: Gpu, loads: tuple[Load, ...], sharded: Sharded, layers: int) -> Throughput:
-    """`recipe` on `recipe.num_processes` of `gpu` in one machine, of which each has `loads` (`loads_of`). Where weights or states are kept
-    on the host or a disk the way there is not known, and no time is given."""
+    """`recipe` on `recipe.num_processes` of `gpu` in one machine, of which each has `loads` (`loads_of`). Where weights
+    or states are kept on the host or a disk the way there is not known, and no time is given."""
     devices, kind = recipe.num_processes, recipe.distributed_type
     sent = sum(sharded.plan.communication_bytes_per_step.values())
     for name in ("offload_param_device", "offload_optimizer_device"):
@@ -109,8 +110,9 @@ def _between(times: Iterable[Range]) -> Range:
 
 
 def _pipeline(recipe: Recipe, layers: int) -> tuple[Range, tuple[Problem, ...]]:
-    """Of the time of one device, what stages take under one-forward-one-backward (torch.distributed.pipelining): each micro-batch, and the
-    filling and emptying of the pipe, on the stage with most layers. Least: the layers evenly; most: one stage after another."""
+    """Of the time of one device, what stages take under one-forward-one-backward (torch.distributed.pipelining): each
+    micro-batch, and the filling and emptying of the pipe, on the stage with most layers. Least: the layers evenly;
+    most: one stage after another."""
     stages, batches = recipe.num_processes, recipe.gradient_accumulation_steps
     turns = (batches + stages - 1) / batches
     largest = max(stage_layers(layers, stages)) / layers

@@ -1,4 +1,5 @@
-"""Seconds a step, tokens a second, hours and energy of a run on a card: rated speed over efficiency, with a range. No torch."""
+"""Seconds a step, tokens a second, hours and energy of a run on a card: rated speed over efficiency, with a range. No
+torch."""
 
 from __future__ import annotations
 
@@ -45,11 +46,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast one card trains a recipe. Figures are None where a rate of the card or the law's work is unknown; `why` says which.
+    """How fast one card trains a recipe. Figures are None where a rate of the card or the law's work is unknown; `why`
+    says which.
 
-    Of full rows: `flops` and `moved_bytes` an optimizer step, `arithmetic_share` the part of the rated time that waits for
-    arithmetic and not for memory. Of a stated dataset: `steps`, `hours` and `energy_kwh`, what the boards draw at their full power for
-    those hours (the computer around them is not counted). `place` says where in its range the likely figure lies, and why there.
+    Of full rows: `flops` and `moved_bytes` an optimizer step, `arithmetic_share` the part of the rated time that waits
+    for arithmetic and not for memory. Of a stated dataset: `steps`, `hours` and `energy_kwh`, what the boards draw at
+    their full power for those hours (the computer around them is not counted). `place` says where in its range the
+    likely figure lies, and why there.
     """
 
     flops: float | None
@@ -124,8 +127,8 @@ ADDED_PASSES = 3
 def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None, single: Law | None = None) -> Load:
     """The work of `recipe`'s step and, with an `epoch`, of all its epochs (or `max_steps`).
 
-    `single` is the law without gradient accumulation, which answers where that of the recipe knows no work: all but the first
-    pass add their gradients to the first's.
+    `single` is the law without gradient accumulation, which answers where that of the recipe knows no work: all but the
+    first pass add their gradients to the first's.
     """
     law, passes = parts.law, recipe.gradient_accumulation_steps
     batch, length = shape(recipe)
@@ -143,8 +146,8 @@ def load_of(recipe: Recipe, parts: Parts, epoch: Epoch | None = None, single: La
 
 @dataclass(frozen=True)
 class Spread:
-    """The same recipe on several cards, each with rows of its own: the `load` of one of them, and the bytes it sends in an optimizer step
-    (`ParallelPlan.communication_bytes_per_step`)."""
+    """The same recipe on several cards, each with rows of its own: the `load` of one of them, and the bytes it sends in
+    an optimizer step (`ParallelPlan.communication_bytes_per_step`)."""
 
     devices: int
     load: Load
@@ -152,8 +155,8 @@ class Spread:
 
 
 def throughput_of_several(spread: Spread, gpu: Gpu) -> Throughput:
-    """`spread` on as many of `gpu` in one machine. Collectives may run beside the arithmetic, as FSDP gathers ahead: wholly at the
-    low end, not at all in the rest."""
+    """`spread` on as many of `gpu` in one machine. Collectives may run beside the arithmetic, as FSDP gathers ahead:
+    wholly at the low end, not at all in the rest."""
     one, link = throughput(spread.load, gpu), link_of(gpu, spread.devices)
     if one.seconds_per_step is None:
         return one

@@ -1,5 +1,5 @@
-"""What people write for accelerators, taken apart: how many, which words, how much memory. `两张4090`, `8×H100`, `4060ti 16g`,
-`NVIDIA A100-SXM4-80GB`. No catalogue is asked here."""
+"""What people write for accelerators, taken apart: how many, which words, how much memory. `两张4090`, `8×H100`,
+`4060ti 16g`, `NVIDIA A100-SXM4-80GB`. No catalogue is asked here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 MAX_NAME_CHARS = 200
 """What is read of a name."""
 _NUMBERS = {
-    "one": 1, "single": 1, "two": 2, "dual": 2, "double": 2, "pair of": 2, "three": 3, "triple": 3, "four": 4, "quad": 4, "six": 6,
-    "eight": 8, "sixteen": 16, "单": 1, "一": 1, "两": 2, "二": 2, "双": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "十六": 16,
+    "one": 1, "single": 1, "two": 2, "dual": 2, "double": 2, "pair of": 2, "three": 3, "triple": 3, "four": 4,
+    "quad": 4, "six": 6,
+    "eight": 8, "sixteen": 16, "单": 1, "一": 1, "两": 2, "二": 2, "双": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7,
+    "八": 8, "十六": 16,
     "十": 10,
 }  # fmt: skip
 _NUMBER = rf"(?:\d{{1,3}}|{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})"
@@ -31,8 +33,10 @@ _COUNTS = tuple(
 )
 _MEMORY = re.compile(r"(?<![a-z0-9.])(\d{1,4}(?:\.\d+)?)\s*(?:gi?b?|g)(?![a-z0-9.])")
 NOISE = {
-    "nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "intel", "apple", "huawei", "ascend", "gpu", "gpus", "card", "graphics",
-    "desktop", "vram", "memory", "of", "founders", "oc", "显卡", "显存", "卡", "的", "英伟达", "英偉達", "輝達", "老黄", "华为", "華為", "昇腾",
+    "nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "intel", "apple", "huawei", "ascend", "gpu", "gpus",
+    "card", "graphics",
+    "desktop", "vram", "memory", "of", "founders", "oc", "显卡", "显存", "卡", "的", "英伟达", "英偉達", "輝達", "老黄",
+    "华为", "華為", "昇腾",
     "升腾", "昇騰", "英特尔", "苹果", "超威",
 }  # fmt: skip
 """Words that tell no card from another."""

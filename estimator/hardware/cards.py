@@ -1,5 +1,5 @@
-"""Accelerators as typed records (`presets/gpus.csv`), what a process may use of one, and how one is found by name. Read lazily; an empty cell
-stays unknown (None)."""
+"""Accelerators as typed records (`presets/gpus.csv`), what a process may use of one, and how one is found by name. Read
+lazily; an empty cell stays unknown (None)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class Usable:
 
 
 def _share_left(gpu: Gpu, size: float) -> float | None:
-    """GiB that torch sees of a card's nominal `size` in GiB, by the rule in presets/README.md (lowest values of the table)."""
+    """GiB that torch sees of a card's nominal `size` in GiB, by the rule in presets/README.md (lowest values of the
+    table)."""
     if gpu.mem_type.startswith("HBM"):
         return 0.98 * size
     if not gpu.mem_type.startswith("GDDR"):
@@ -139,7 +140,8 @@ def _gpu(row: dict[str, str]) -> Gpu:
 
 
 _BESIDE = {
-    "rtx", "gtx", "rx", "arc", "quadro", "pcie", "sxm", "sxm2", "sxm4", "sxm5", "nvl", "ada", "generation", "blackwell", "edition",
+    "rtx", "gtx", "rx", "arc", "quadro", "pcie", "sxm", "sxm2", "sxm4", "sxm5", "nvl", "ada", "generation", "blackwell",
+    "edition",
     "workstation", "server", "per", "hgx", "dgx", "nvl72",
 }  # fmt: skip
 """Words of a card's name that may be left out beside its number; `Ti`, `SUPER`, `D` or `Laptop` may not."""
@@ -147,12 +149,12 @@ _BESIDE = {
 
 @functools.lru_cache(maxsize=512)
 def find_gpu(name: str, memory_gib: float | None = None) -> Gpu:
-    """A card by its exact name, or by words that tell which it is: its name without the maker, `4060ti 16g`, `A100-SXM4-80GB`.
-    `memory_gib` chooses among sizes where the name says none.
+    """A card by its exact name, or by words that tell which it is: its name without the maker, `4060ti 16g`,
+    `A100-SXM4-80GB`. `memory_gib` chooses among sizes where the name says none.
 
-    Cards that share the words and the memory count as one: the one that offers least answers (`read_as` says so). Raises
-    `Problem` gpu.ambiguous with candidates that differ in memory, gpu.other_size, gpu.several for a name that says several cards
-    (`cards_named`), or gpu.unknown with the closest names.
+    Cards that share the words and the memory count as one: the one that offers least answers (`read_as` says so).
+    Raises `Problem` gpu.ambiguous with candidates that differ in memory, gpu.other_size, gpu.several for a name that
+    says several cards (`cards_named`), or gpu.unknown with the closest names.
     """
     if name in gpus():
         return gpus()[name]
@@ -203,7 +205,8 @@ def _common_first(found: list[Gpu]) -> list[Gpu]:
 
 
 def cards_named(name: str) -> tuple[Gpu, int]:
-    """The card and how many of it a name says: `2x4090`, `8×H100 80GB`, `两张4090`; one where it says nothing. Raises `Problem`."""
+    """The card and how many of it a name says: `2x4090`, `8×H100 80GB`, `两张4090`; one where it says nothing. Raises
+    `Problem`."""
     if name in gpus():
         return gpus()[name], 1
     count, one = counted(name)
@@ -224,8 +227,9 @@ def read_as(name: str, memory_gib: float | None = None) -> Problem | None:
 
 
 def _meant(name: str) -> tuple[list[Gpu], float | None]:
-    """(the cards of a name, the memory that it states): by its words, else with a number beside the card's taken for its size (`3060 12`),
-    else with its letters mended (`rxt 4090`), else those whose number goes on as the name ends (`910B`)."""
+    """(the cards of a name, the memory that it states): by its words, else with a number beside the card's taken for
+    its size (`3060 12`), else with its letters mended (`rxt 4090`), else those whose number goes on as the name ends
+    (`910B`)."""
     words, memory = typed(name).words, typed(name).memory_gib
     if found := _candidates(words):
         return found, memory
@@ -279,7 +283,7 @@ def _has_digit(word: str) -> bool:
     return any(character.isdecimal() for character in word)
 
 
-def _of_size(gpu: Gpu, memory_gib: float) -> Gpu | None:
+def _of_size(gpu: Gpu, memory_gib: float | None) -> Gpu | None:
     """The card where it is sold with this memory."""
     if gpu.memory_gib == memory_gib:
         return gpu
@@ -303,7 +307,8 @@ _DRIVERS = ("nvidia ", "tesla ", "quadro ")
 
 
 def _close(name: str) -> list[str]:
-    """Names that are close: those with the same number first, whatever else is written, then those with nearly that number."""
+    """Names that are close: those with the same number first, whatever else is written, then those with nearly that
+    number."""
     words = typed(counted(name)[1]).words
     numbers = {word for word in words if _has_digit(word)}
     shared = [gpu.name for gpu in gpus().values() if numbers & typed(gpu.name).words]
@@ -338,8 +343,8 @@ def _most_offered() -> list[str]:
 def known_gpu(name: str) -> Gpu | None:
     """The catalog's card for torch's name of it; None where that name does not tell which it is.
 
-    The driver names boards for SXM sockets by chip and memory alone: "NVIDIA H200" beside "NVIDIA H200 NVL", "NVIDIA H100
-    80GB HBM3" beside "NVIDIA H100 PCIe".
+    The driver names boards for SXM sockets by chip and memory alone: "NVIDIA H200" beside "NVIDIA H200 NVL", "NVIDIA
+    H100 80GB HBM3" beside "NVIDIA H100 PCIe".
     """
     for spelling in (name, f"{name} SXM", f"{name} SXM5"):
         memory = typed(spelling).memory_gib
@@ -373,6 +378,7 @@ def default_context() -> Context:
 
 @functools.cache
 def communicators() -> tuple[Context, Context]:
-    """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of tensor parallel."""
+    """What NCCL holds beside torch in each process (`presets/communicators.csv`): of data and pipeline parallel, and of
+    tensor parallel."""
     made = {r["distributed_type"]: _context(r) for r in rows("communicators.csv")}
     return made["*"], made["tp"]

@@ -1,8 +1,8 @@
 """How fast cards of one machine send each other data: `presets/links.csv`, by what joins them. No torch.
 
 Speeds are what each card sends in one direction while all do, GB/s (10^9 bytes): nccl-tests' bus bandwidth. A published
-measurement or NCCL's own figure of the link is the central one, its rated speed the highest. What the board between the cards allows is
-not known, so the low end is far.
+measurement or NCCL's own figure of the link is the central one, its rated speed the highest. What the board between the
+cards allows is not known, so the low end is far.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Link:
 
 @functools.cache
 def link_of(gpu: Gpu, devices: int) -> Link | None:
-    """The link between `devices` of `gpu` in one machine; None where no row says. A bridge between two moves the high end only."""
+    """The link between `devices` of `gpu` in one machine; None where no row says. A bridge between two moves the high
+    end only."""
     name, *bridges = gpu.interconnect.split("; ")
     row = _row_for(gpu, name, devices)
     if row is None or (devices > MACHINE_CARDS and "NVL72" not in name):

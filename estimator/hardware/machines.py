@@ -1,6 +1,8 @@
-"""What a run may use of a card on the machine it is in: Windows, a screen on the card, unified memory, slices of a card.
+"""What a run may use of a card on the machine it is in: Windows, a screen on the card, unified memory, slices of a
+card.
 
-Every figure is a row of `presets/systems.csv` or `presets/mig.csv` with its source; what no row states is unknown. No torch.
+Every figure is a row of `presets/systems.csv` or `presets/mig.csv` with its source; what no row states is unknown. No
+torch.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ FRAMEWORK_BYTES = GIB
 
 @dataclass(frozen=True)
 class Machine:
-    """A card, or a slice of one, under a system. `usable` is the central figure; low and high are the ends of its range, None
-    all three where the memory is not known."""
+    """A card, or a slice of one, under a system. `usable` is the central figure; low and high are the ends of its
+    range, None all three where the memory is not known."""
 
     gpu: Gpu
     system: str | None
@@ -53,9 +55,12 @@ class Machine:
         gpu = self.gpu
         if gpu.vendor in CUDA_LIKE:
             return None
-        rated = (gpu.memory_gib and f"{gpu.memory_gib:g} GB", gpu.bandwidth_gbs and f"{gpu.bandwidth_gbs:,.0f} GB/s")
-        tflops = gpu.fp16_bf16_dense_tflops and f"{gpu.fp16_bf16_dense_tflops:,.0f} TFLOPS"
-        known = ", ".join(filter(None, (*rated, tflops))) or "-"
+        rates = (
+            (gpu.memory_gib, "{:g} GB"),
+            (gpu.bandwidth_gbs, "{:,.0f} GB/s"),
+            (gpu.fp16_bf16_dense_tflops, "{:,.0f} TFLOPS"),
+        )
+        known = ", ".join(text.format(rate) for rate, text in rates if rate) or "-"
         return Problem("gpu.foreign", field="gpu", value=gpu.name, vendor=gpu.vendor, known=known)
 
 
@@ -63,8 +68,8 @@ class Machine:
 def machine(
     name: str | Gpu, system: str | None = None, mig: str | None = None, memory_gib: float | None = None
 ) -> Machine:
-    """The machine that is meant. `mig` may also end the name: `A100 SXM4 80GB MIG 3g.40gb`. Without a `system` the card has
-    nothing else to do: native Linux, no screen.
+    """The machine that is meant. `mig` may also end the name: `A100 SXM4 80GB MIG 3g.40gb`. Without a `system` the card
+    has nothing else to do: native Linux, no screen.
 
     Raises `Problem`: gpu.*, recipe.choice for a system, a profile or a memory size that is not there.
     """
@@ -89,8 +94,8 @@ def machine(
 
 
 def on_cards(recipe: Recipe, name: str) -> tuple[Recipe, str]:
-    """The recipe on as many devices as a card's name says (`2x4090`), and the name of one. Raises `Problem` recipe.conflict where
-    the recipe says another number."""
+    """The recipe on as many devices as a card's name says (`2x4090`), and the name of one. Raises `Problem`
+    recipe.conflict where the recipe says another number."""
     count, one = (1, name) if name in gpus() else counted(name)
     if count == 1 or count == recipe.num_processes:
         return recipe, one
@@ -101,7 +106,8 @@ def on_cards(recipe: Recipe, name: str) -> tuple[Recipe, str]:
 
 
 def check_system(recipe: Recipe, system: str | None) -> None:
-    """Refuse what has no kernels on Apple's GPUs: bitsandbytes, flash attention, fp16 autocast. Raises machine.unsupported."""
+    """Refuse what has no kernels on Apple's GPUs: bitsandbytes, flash attention, fp16 autocast. Raises
+    machine.unsupported."""
     if system == "macos":
         check_machine(recipe, "mps")
 

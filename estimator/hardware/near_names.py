@@ -1,5 +1,5 @@
-"""What a mistyped name of a card may mean: words mended by like spelling, and the closest names. No number is ever mended, only listed:
-4060 and 4090 are one key apart. No catalogue is asked here."""
+"""What a mistyped name of a card may mean: words mended by like spelling, and the closest names. No number is ever
+mended, only listed: 4060 and 4090 are one key apart. No catalogue is asked here."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ SHORTEST_LEFT_OUT = 3
 
 
 def mended(words: Iterable[str], known: Collection[str], silent: Collection[str]) -> frozenset[str]:
-    """The words with those of letters that no card has read as what they nearly are, or left out: `rxt 4090`, `nvida 4090`, `msi 4090`.
+    """The words with those of letters that no card has read as what they nearly are, or left out: `rxt 4090`, `nvida
+    4090`, `msi 4090`.
 
-    `known` are the words of cards, `silent` those that tell no card from another. Numbers, and words of one or two letters, stay."""
+    `known` are the words of cards, `silent` those that tell no card from another. Numbers, and words of one or two
+    letters, stay."""
     kept = set()
     for word in words:
         if word in known or len(word) < SHORTEST_LEFT_OUT or any(character.isdecimal() for character in word):
@@ -30,8 +32,8 @@ def mended(words: Iterable[str], known: Collection[str], silent: Collection[str]
 
 
 def numbers_like(words: Iterable[str], known: Collection[str]) -> list[str]:
-    """The known words with digits that are most like those typed, the likeliest first: two keys in the wrong order (`4009`), a beginning
-    (`910b`), then like spelling."""
+    """The known words with digits that are most like those typed, the likeliest first: two keys in the wrong order
+    (`4009`), a beginning (`910b`), then like spelling."""
     numbered = [word for word in known if any(character.isdecimal() for character in word)]
     found: dict[str, None] = {}
     for typed in (word for word in words if any(character.isdecimal() for character in word)):

@@ -15,7 +15,8 @@ class Platform:
     """Which attention kernels there are. `capability` is CUDA's (8.9), `torch` a version (2.13).
 
     ATen/native/transformers/cuda/sdp_utils.cpp: flash takes half types from capability 8.0, grouped heads too; the
-    memory-efficient kernel takes every type, grouped heads only from torch 2.14; what no kernel takes, the math path does.
+    memory-efficient kernel takes every type, grouped heads only from torch 2.14; what no kernel takes, the math path
+    does.
     """
 
     capability: float = 8.0

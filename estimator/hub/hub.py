@@ -64,8 +64,8 @@ def fetch(
 ) -> Fetched:
     """Config and headers of a hub id, from `cache_dir` where they were kept within a day.
 
-    `token` is huggingface_hub's: None sends this machine's login, False sends none and sees nothing that was fetched with
-    one; a page asks with False. Raises `Problem`: model.unknown for what is no hub id, `hub.*`, and what
+    `token` is huggingface_hub's: None sends this machine's login, False sends none and sees nothing that was fetched
+    with one; a page asks with False. Raises `Problem`: model.unknown for what is no hub id, `hub.*`, and what
     `ModelSpec.from_config` refuses.
     """
     hub = parse(name)
@@ -153,7 +153,8 @@ def _read_headers(reader: Reader, urls: list[str]) -> headers.Tensors:
 
 
 def _within(seconds: float, work: Callable[[Callable[[Fetched], None]], Fetched]) -> Fetched:
-    """`work` in a thread that is left behind when it is late (the system's name lookup knows no deadline), with what it had."""
+    """`work` in a thread that is left behind when it is late (the system's name lookup knows no deadline), with what it
+    had."""
     so_far: list[Fetched] = []
     answers: queue.SimpleQueue[Fetched | BaseException] = queue.SimpleQueue()
 

@@ -1,4 +1,5 @@
-"""How Hugging Face and ModelScope are asked: where a repository's files are listed, where one lies, what a refusal means."""
+"""How Hugging Face and ModelScope are asked: where a repository's files are listed, where one lies, what a refusal
+means."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def local_folder(name: str) -> Path | None:
 def open_source(
     name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, folders: bool = True
 ) -> Source:
-    """The config and the headers of a folder or a hub id; a folder goes first, where `folders` are allowed. `token` as in
-    `hub.fetch`. Raises `Problem`."""
+    """The config and the headers of a folder or a hub id; a folder goes first, where `folders` are allowed. `token` as
+    in `hub.fetch`. Raises `Problem`."""
     if folders and (folder := local_folder(name)):
         config = read_config(folder)
         ModelSpec.from_config(config)  # what is wrong with the config goes before what is wrong with the weights
@@ -108,9 +108,9 @@ CLOSED = ("hub.gated", "hub.private")
 def by_name(name: str, refusal: Problem | None = None) -> Model | None:
     """The preset that answers for a name (`estimator.model.names`), or None.
 
-    An id of the table, and a name without owner, are answered without asking a hub; whatever else a name may tell counts only
-    where the hub could not say (`refusal`), since the repository itself knows better. Raises `model.ambiguous`,
-    `model.other_structure`.
+    An id of the table, and a name without owner, are answered without asking a hub; whatever else a name may tell
+    counts only where the hub could not say (`refusal`), since the repository itself knows better. Raises
+    `model.ambiguous`, `model.other_structure`.
     """
     meaning = names.meant(name)
     if meaning is None:

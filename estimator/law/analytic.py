@@ -1,7 +1,7 @@
 """Rows of the memory law written down by hand for dense decoders, until a traced law is at hand.
 
-The moments of a step are put together from the bytes of a layer (`estimator.law.layer_bytes`, which names its letters) and those
-of head and loss, with their sources; `V` is the vocabulary. No constant is fitted.
+The moments of a step are put together from the bytes of a layer (`estimator.law.layer_bytes`, which names its letters)
+and those of head and loss, with their sources; `V` is the vocabulary. No constant is fitted.
 
 What is left out, and why the bar is wide: layers that are not attention + MLP (state space, convolutions), routing of
 experts (counted as their active share), attention masks of padded batches, composite activation functions.
@@ -33,9 +33,9 @@ TRL_TILE_VOCABULARY = 32768
 IDS_BYTES = 5 * 8
 """int64 a token: ids, labels, shifted labels, mask, positions."""
 ERROR_CHECKPOINTED, ERROR_KEPT, ERROR_OTHER = 0.15, 0.3, 0.5
-"""Half width of the error bar on the dynamic bytes. The first two hold for every published row of a dense decoder that says
-what it ran (tests/estimator/test_measured.py; the worst, -12 and -28 % of the dynamic bytes, are not explained); the last is a judgement: no
-published row is of another architecture, or of tensor or pipeline parallel."""
+"""Half width of the error bar on the dynamic bytes. The first two hold for every published row of a dense decoder that
+says what it ran (tests/estimator/test_measured.py; the worst, -12 and -28 % of the dynamic bytes, are not explained);
+the last is a judgement: no published row is of another architecture, or of tensor or pipeline parallel."""
 
 
 def analytic_law(
@@ -53,8 +53,8 @@ def analytic_law(
 ) -> Law:
     """The law of `recipe` on a dense decoder; other architectures get the same rows and a wider bar.
 
-    A stage of a pipeline keeps `layers_kept` layers' activations (its layers times the micro-batches under way), and only the
-    last one has the loss.
+    A stage of a pipeline keeps `layers_kept` layers' activations (its layers times the micro-batches under way), and
+    only the last one has the loss.
     """
     widths = stream_widths(recipe, loop)
     masked = is_flat(recipe) or batches.pads(recipe)
@@ -131,16 +131,17 @@ def _held_gradients(recipe: Recipe, inventory: Inventory) -> dict[str, float]:
 
 
 def _mask(recipe: Recipe, widths: Widths, masked: bool) -> dict[str, float]:
-    """Eager attention adds a mask of numbers, one for all heads and layers; sdpa gets a boolean one where rows are padded or
-    packed, and none for full rows; flash never gets one of pairs."""
+    """Eager attention adds a mask of numbers, one for all heads and layers; sdpa gets a boolean one where rows are
+    padded or packed, and none for full rows; flash never gets one of pairs."""
     if recipe.attn_implementation == "eager":
         return {"BSS": float(widths.e)}
     return {"BSS": 1.0} if masked and recipe.attn_implementation == "sdpa" else {}
 
 
 def _held_by_int8(recipe: Recipe, spec: ModelSpec) -> int:
-    """Width of what LLM.int8 holds of a layer in spite of checkpointing: bitsandbytes keeps each projection's input as an attribute
-    (autograd/_functions.py MatMul8bitLt.forward, `ctx.tensors`), where torch's non-reentrant checkpointing does not see it."""
+    """Width of what LLM.int8 holds of a layer in spite of checkpointing: bitsandbytes keeps each projection's input as
+    an attribute (autograd/_functions.py MatMul8bitLt.forward, `ctx.tensors`), where torch's non-reentrant checkpointing
+    does not see it."""
     if (
         not recipe.is_quantized
         or recipe.quantization != "int8"
@@ -152,7 +153,8 @@ def _held_by_int8(recipe: Recipe, spec: ModelSpec) -> int:
 
 
 def _dora_temporary(trained: Trainables, widths: Widths) -> int:
-    """DoRA multiplies A and B out and norms the sum with the weight (peft/tuners/lora/dora.py get_lora_weight, get_weight_norm)."""
+    """DoRA multiplies A and B out and norms the sum with the weight (peft/tuners/lora/dora.py get_lora_weight,
+    get_weight_norm)."""
     return max(
         (widths.f * (g.in_features**2 + 3 * g.in_features * g.out_features) for g in trained.adapters), default=0
     )
@@ -169,9 +171,9 @@ def _losses(
     """Bytes of head and loss at the moments of its backward that can be the highest.
 
     TRL (kernels/chunked_logprob.py): one tile in the compute type, the gathered rows, their fp32 gradient and its cast,
-    ten fp32 vectors; a trained head adds its fp32 gradient. Where some tokens have no label, the rows are those that do, and
-    their gradient is then put back among all. Without Triton, on the CPU, `_backward_tile` holds 29 bytes
-    a logit beside the tile (of which only the pages of real columns become resident), and `_addmm_fp32` then fp32 copies
+    ten fp32 vectors; a trained head adds its fp32 gradient. Where some tokens have no label, the rows are those that
+    do, and their gradient is then put back among all. Without Triton, on the CPU, `_backward_tile` holds 29 bytes a
+    logit beside the tile (of which only the pages of real columns become resident), and `_addmm_fp32` then fp32 copies
     of tile and head. Otherwise torch's cross entropy: fp32 log-softmax, its gradient and the gradient before it (12
     bytes a logit), and the logits themselves while the loop keeps them.
     """

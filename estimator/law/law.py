@@ -5,9 +5,10 @@ same whatever the sizes, so the live bytes at each moment k are linear in
 
     phi = (1, B, S, B*S, B*S^2, B*S*r, r, S^2, min(N, tile), N, B*ceil(S/chunk))
 
-with B rows, S tokens a row, r the rank, N the tokens that train (B*(S-1) where all do), and chunks only where layers have them. `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component,
-so the breakdown is the row's own and sums to the peak. Bytes that do not depend on the batch (weights, adapters,
-gradients, states) come exact from `estimator.memory.states`; a row says which share of them is alive at its moment.
+with B rows, S tokens a row, r the rank, N the tokens that train (B*(S-1) where all do), and chunks only where layers
+have them. `peak(B, S, r) = max_k <c_k, phi>`; each row c_k keeps its split by component, so the breakdown is the row's
+own and sums to the peak. Bytes that do not depend on the batch (weights, adapters, gradients, states) come exact from
+`estimator.memory.states`; a row says which share of them is alive at its moment.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class Row:
 class Law:
     """The rows of one structure. `tile_tokens` bounds the tiled loss; `engine` is `analytic` or `traced`.
 
-    `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows. `fused`: whether
-    the model has fused attention by SDPA. The law holds from `from_tokens` a row on and below `below_tokens` (0: for all), the
-    windows of local attention, at which SDPA begins to take a mask. `chunk_tokens`: into what layers cut a row (0: they do not).
-    `flops` and `moved_bytes` are coefficients over PHI of what one forward and backward computes and moves (`estimator.trace.work`), by
-    phase (forward, backward, recompute), kind (matrix, adapter: products with the rank as a side, other: no product) and
-    type; None where the law was made without them.
+    `relative_error` is the half width of the error bar on the dynamic bytes, stated by whoever made the rows. `fused`:
+    whether the model has fused attention by SDPA. The law holds from `from_tokens` a row on and below `below_tokens`
+    (0: for all), the windows of local attention, at which SDPA begins to take a mask. `chunk_tokens`: into what layers
+    cut a row (0: they do not). `flops` and `moved_bytes` are coefficients over PHI of what one forward and backward
+    computes and moves (`estimator.trace.work`), by phase (forward, backward, recompute), kind (matrix, adapter:
+    products with the rank as a side, other: no product) and type; None where the law was made without them.
     """
 
     rows: tuple[Row, ...]
@@ -111,7 +112,8 @@ class Law:
 
     @functools.cached_property
     def _totals(self) -> list[tuple[tuple[float, ...], list[tuple[str, float]]]]:
-        """Each row's coefficients summed over its components, and which share of a static component is not there beside them."""
+        """Each row's coefficients summed over its components, and which share of a static component is not there beside
+        them."""
         none = (0.0,) * len(PHI)
         totals: list[tuple[tuple[float, ...], list[tuple[str, float]]]] = []
         for row in self.rows:
@@ -121,7 +123,8 @@ class Law:
         return totals
 
     def dynamic_bytes(self, batch: int, sequence: int, rank: int, moment: str | None = None) -> int:
-        """Activations, logits and temporaries at their highest, in all rows or in those of one moment (0 if there is none)."""
+        """Activations, logits and temporaries at their highest, in all rows or in those of one moment (0 if there is
+        none)."""
         phi = self.phi(batch, sequence, rank)
         return round(
             max((sum(map(mul, terms, phi)) for name, terms in self._dynamic if moment in (None, name)), default=0)
@@ -195,8 +198,8 @@ class Law:
 
 @dataclass(frozen=True)
 class Point:
-    """A law and all that it is evaluated for. `static` gives bytes of the STATIC components; `adjust` changes a row's bytes in place
-    (`estimator.parallel.parallel`)."""
+    """A law and all that it is evaluated for. `static` gives bytes of the STATIC components; `adjust` changes a row's
+    bytes in place (`estimator.parallel.parallel`)."""
 
     law: Law
     batch: int
@@ -233,7 +236,8 @@ class Point:
 
     @property
     def _highest(self) -> list[Row]:
-        """The rows that can be the highest, in order: rounding the components of a row moves its sum by less than their number."""
+        """The rows that can be the highest, in order: rounding the components of a row moves its sum by less than their
+        number."""
         phi, static, temporary = self.phi, self.static, (0, self.step_temporary_bytes)
         everything = sum(static[name] for name in STATIC)
         sums = [

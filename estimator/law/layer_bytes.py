@@ -1,4 +1,5 @@
-"""What one layer of a dense decoder saves for its backward, and what that backward holds beside it, written down by hand.
+"""What one layer of a dense decoder saves for its backward, and what that backward holds beside it, written down by
+hand.
 
 Each term names what autograd saves or a kernel allocates, in bytes per token (T = B*S), with its source in the code
 that allocates it. No constant is fitted. Widths: `w` weights' type, `e` type of the activations between layers, `f`
@@ -28,7 +29,8 @@ class Widths:
 
 @dataclass(frozen=True)
 class Layer:
-    """Bytes of one decoder layer as coefficients of PHI by name: `BS` a token, `BSr` a token and rank, `BSS` a score, `1`.
+    """Bytes of one decoder layer as coefficients of PHI by name: `BS` a token, `BSr` a token and rank, `BSS` a score,
+    `1`.
 
     `attention` and `mlp` are what each half saves for its backward; `in_mlp` and `in_attention` what the backward of
     each half holds beside that, at its worst.
@@ -55,7 +57,8 @@ def is_gated(inventory: Inventory) -> bool:
 
 
 def stream_widths(recipe: Recipe, loop: Loop) -> Widths:
-    """`Linear4bit` returns its input's type: after an upcast of the norms the whole stream is fp32 (bitsandbytes nn/modules.py)."""
+    """`Linear4bit` returns its input's type: after an upcast of the norms the whole stream is fp32 (bitsandbytes
+    nn/modules.py)."""
     w = width_bytes(recipe.dtype)
     return Widths(
         w, 4 if recipe.is_quantized and loop.upcasts != "none" else w, width_bytes(adapter_dtype(recipe, loop))
@@ -63,8 +66,9 @@ def stream_widths(recipe: Recipe, loop: Loop) -> Widths:
 
 
 def adapter_dtype(recipe: Recipe, loop: Loop) -> str:
-    """PEFT makes adapters fp32 (`autocast_adapter_dtype`), or of the weights' type, unless that is an integer; TRL casts
-    those on quantized weights to bf16, which `program.keep_adapters_in_float32` undoes for a recipe in float32."""
+    """PEFT makes adapters fp32 (`autocast_adapter_dtype`), or of the weights' type, unless that is an integer; TRL
+    casts those on quantized weights to bf16, which `program.keep_adapters_in_float32` undoes for a recipe in
+    float32."""
     if recipe.is_quantized:
         return "bfloat16" if loop.half_adapters and recipe.dtype != "float32" else "float32"
     return "float32" if recipe.autocast_adapter_dtype else recipe.dtype
@@ -98,11 +102,11 @@ def layer_bytes(
 
 
 def _attention_saved(recipe: Recipe, spec: ModelSpec, widths: Widths, masked: bool) -> tuple[float, float]:
-    """(bytes a token, bytes a score). Fused kernels save q, k, v, the output and a log-sum-exp a head; with a mask, sdpa saves
-    k and v repeated to the query heads, and the mask in numbers (`estimator.trace.attention`).
+    """(bytes a token, bytes a score). Fused kernels save q, k, v, the output and a log-sum-exp a head; with a mask,
+    sdpa saves k and v repeated to the query heads, and the mask in numbers (`estimator.trace.attention`).
 
-    Eager attention repeats k and v to the query heads and saves the scores: softmax in fp32 and its copy in the stream's
-    type where that is narrower (transformers modeling_llama eager_attention_forward).
+    Eager attention repeats k and v to the query heads and saves the scores: softmax in fp32 and its copy in the
+    stream's type where that is narrower (transformers modeling_llama eager_attention_forward).
     """
     a, k = spec.num_attention_heads * spec.head_dim, spec.num_key_value_heads * spec.head_dim
     if recipe.attn_implementation == "eager":

@@ -1,7 +1,7 @@
 """What it takes that the rows of a batch differ in length: sdpa then gets a mask. No torch.
 
-Transformers makes one boolean mask of every pair of tokens for all layers; each layer's sdpa makes numbers of it, and runs the
-memory-efficient kernel on k and v repeated to the query heads (`estimator.trace.attention`, with the sources).
+Transformers makes one boolean mask of every pair of tokens for all layers; each layer's sdpa makes numbers of it, and
+runs the memory-efficient kernel on k and v repeated to the query heads (`estimator.trace.attention`, with the sources).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ ERROR_PADDED = 0.03
 
 
 def adds_masks(recipe: Recipe, spec: ModelSpec, platform: Platform) -> bool:
-    """Whether padding adds to what full rows take: eager attention has a mask anyway, flash none of pairs, and where full rows
-    fall to the math path, which keeps every score, padded ones take less."""
+    """Whether padding adds to what full rows take: eager attention has a mask anyway, flash none of pairs, and where
+    full rows fall to the math path, which keeps every score, padded ones take less."""
     grouped = spec.num_key_value_heads < spec.num_attention_heads
     return recipe.attn_implementation == "sdpa" and platform.sdpa(recipe.dtype, grouped, spec.head_dim) != "math"
 
@@ -36,7 +36,8 @@ def padding_bytes(recipe: Recipe, spec: ModelSpec, platform: Platform) -> int:
 
 
 def _padding(recipe: Recipe, spec: ModelSpec, layers: int) -> dict[str, float]:
-    """A boolean mask for all; a mask of numbers, and k and v repeated to the query heads, for each of `layers` at work."""
+    """A boolean mask for all; a mask of numbers, and k and v repeated to the query heads, for each of `layers` at
+    work."""
     width = width_bytes(recipe.dtype)
     return {
         "BSS": 1.0 + layers * width,

@@ -1,4 +1,5 @@
-"""Why a step could not be traced, as something to say: which library stopped, what stands in for it, what to do. No torch.
+"""Why a step could not be traced, as something to say: which library stopped, what stands in for it, what to do. No
+torch.
 
 What the library said goes along as `reason`, for whoever mends it; no sentence shows it.
 """

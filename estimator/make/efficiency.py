@@ -1,7 +1,7 @@
 """Make `presets/efficiency.csv`: `python -m estimator.make.efficiency`, with the train extra. Minutes.
 
-Traces the step of each published run, lets it run at the card's rated speed (`estimator.cost.roofline`) and divides by what was
-measured; runs of `make gpu-proof` join the table by the same rule.
+Traces the step of each published run, lets it run at the card's rated speed (`estimator.cost.roofline`) and divides by
+what was measured; runs of `make gpu-proof` join the table by the same rule.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def main() -> int:
         share = float(line["tokens_per_second"]) / rated
         line |= {"roofline_tokens_per_second": f"{rated:.1f}", "efficiency": f"{share:.3f}"}
         print(
-            f"{line['id']:<28} {line['gpu']:<18} rated {rated:>8.0f} tokens/s, measured {line['tokens_per_second']:>8}: {share:.3f}",
+            f"{line['id']:<28} {line['gpu']:<18} rated {rated:>8.0f} tokens/s, measured "
+            f"{line['tokens_per_second']:>8}: {share:.3f}",
             flush=True,
         )
     with table().open("w", encoding="utf-8", newline="") as file:

@@ -1,8 +1,9 @@
 """Make the model presets: `python -m estimator.make.shipped [SOURCE | --renew]`, with transformers installed.
 
-SOURCE holds models.csv (columns as in presets/models.csv, and `verified`, `file`) and the config.json files it names. Every verified row is built on the meta device, its count
-compared with the row's, and its config and folded inventory written to `presets/`. The bundled base is added from
-`assets/base`, also without a SOURCE. `--renew` derives every inventory again from the configs that ship. A row whose count differs stops the run: a preset is exact or absent.
+SOURCE holds models.csv (columns as in presets/models.csv, and `verified`, `file`) and the config.json files it names.
+Every verified row is built on the meta device, its count compared with the row's, and its config and folded inventory
+written to `presets/`. The bundled base is added from `assets/base`, also without a SOURCE. `--renew` derives every
+inventory again from the configs that ship. A row whose count differs stops the run: a preset is exact or absent.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ COLUMNS = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Add or renew the rows of SOURCE, if one is named, and the bundled base; other presets stay as they are, but for `--renew`."""
+    """Add or renew the rows of SOURCE, if one is named, and the bundled base; other presets stay as they are, but for
+    `--renew`."""
     arguments = sys.argv[1:] if argv is None else argv
     folders = [argument for argument in arguments if argument != "--renew"]
     rows = {row["hf_id"]: row for row in _listed(presets_dir())}
@@ -68,8 +70,10 @@ def _bundled() -> list[dict[str, str]]:
     config = json.loads((folder / "config.json").read_text("utf-8"))
     row = dict.fromkeys(COLUMNS, "") | {
         "hf_id": TINY_BASE, "family": "lora-studio", "license": "apache-2.0", "gated": "no", "chinese_friendly": "yes",
-        "model_type": config["model_type"], "params_class": "LlamaForCausalLM", "source_of_config": "assets/base/config.json",
-        "context_length": str(config["max_position_embeddings"]), "tied": str(bool(config.get("tie_word_embeddings"))).lower(),
+        "model_type": config["model_type"], "params_class": "LlamaForCausalLM",
+        "source_of_config": "assets/base/config.json",
+        "context_length": str(config["max_position_embeddings"]),
+        "tied": str(bool(config.get("tie_word_embeddings"))).lower(),
         "notes": "comes with the program; trained from scratch by the script beside it",
     }  # fmt: skip
     _ship(row, config)

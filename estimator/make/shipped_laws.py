@@ -1,9 +1,11 @@
-"""Make the laws that ship: `python -m estimator.make.shipped_laws [--again] [ID ...]`, for every causal preset or the named ones.
+"""Make the laws that ship: `python -m estimator.make.shipped_laws [--again] [ID ...]`, for every causal preset or the
+named ones.
 
-For each the studio's loop on a card with flash attention, bf16: full (gradients accumulated or not), LoRA and QLoRA; adapters on {q, v}, {q, k, v, o} and all
-linear layers, by the architecture's own names; with and without checkpointing; one row and more; each range of lengths where
-attention has windows. A law that cannot be traced is left out, and said. What is there for the installed versions is
-kept, so a run that was stopped goes on where it was; `--again` begins anew. About a minute a model on one core.
+For each the studio's loop on a card with flash attention, bf16: full (gradients accumulated or not), LoRA and QLoRA;
+adapters on {q, v}, {q, k, v, o} and all linear layers, by the architecture's own names; with and without checkpointing;
+one row and more; each range of lengths where attention has windows. A law that cannot be traced is left out, and said.
+What is there for the installed versions is kept, so a run that was stopped goes on where it was; `--again` begins anew.
+About a minute a model on one core.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A recipe's real training loop over made-up rows, step by step under a meter: TRL's, Transformers' and a plain one.
 
-The names are those of `estimator.recipe.loop.LOOPS`. TRL's is built by the functions that build the studio's (`estimator.program.program`);
-the other two do what is published as "Trainer" and as a hand-written loop. Imports torch inside the functions.
+The names are those of `estimator.recipe.loop.LOOPS`. TRL's is built by the functions that build the studio's
+(`estimator.program.program`); the other two do what is published as "Trainer" and as a hand-written loop. Imports torch
+inside the functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A recipe's real step on this machine's GPU, beside its estimate (`lora-studio measure`: `estimator.cli.measure_command`).
+"""A recipe's real step on this machine's GPU, beside its estimate (`lora-studio measure`:
+`estimator.cli.measure_command`).
 
 The weights are random and the rows made up; architecture, sizes, loop and kernels are the real ones, so memory and time
 are too. Torch is imported inside the functions.
@@ -36,7 +37,8 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate
 class Measurement:
     """One run. Bytes of the GPU are None on a CPU, where only the growth of resident memory is known.
 
-    Peaks are those of the measured steps and the evaluations between them; after `out_of_memory` those reached until then.
+    Peaks are those of the measured steps and the evaluations between them; after `out_of_memory` those reached until
+    then.
     """
 
     status: str
@@ -96,7 +98,8 @@ def measure(
 
 @functools.cache
 def driver_before(device: str) -> Driver:
-    """What the driver says before this process has a context of its own; asked once, by the first that looks for a GPU."""
+    """What the driver says before this process has a context of its own; asked once, by the first that looks for a
+    GPU."""
     torch = sys.modules.get("torch")
     if device == "cpu":
         return Driver()
@@ -178,7 +181,8 @@ def this_platform(device: str) -> Platform | None:
 
 
 def check_device(device: str) -> None:
-    """Keep this process to one card. Raises `Problem("measure.no_gpu")` where torch is missing or finds no CUDA device."""
+    """Keep this process to one card. Raises `Problem("measure.no_gpu")` where torch is missing or finds no CUDA
+    device."""
     # Transformers' Trainer would spread a batch over every card it sees. Read by CUDA when it is first asked.
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     driver_before(device)

@@ -57,7 +57,8 @@ class Driver:
 
 @dataclass
 class Meter:
-    """Counts from its creation, before the model is loaded. The loop calls `begin` and `end` around each optimizer step.
+    """Counts from its creation, before the model is loaded. The loop calls `begin` and `end` around each optimizer
+    step.
 
     Peaks are those after `warm_up` steps: by then the optimizer's states, the workspaces and the kernels are there.
     Reserved memory never falls while nothing empties the cache, so its peak covers loading and warm-up too.

@@ -44,7 +44,8 @@ class Unread:
 
 
 def random_base(recipe: Recipe, model: Model, *, device: str) -> PreTrainedModel:
-    """What `loading.load_base` gives for training, without files. Raises `Problem` where Transformers cannot build it."""
+    """What `loading.load_base` gives for training, without files. Raises `Problem` where Transformers cannot build
+    it."""
     import transformers
 
     from estimator.model.spec import without_code

@@ -1,8 +1,8 @@
 """`make gpu-proof`: many recipes on this machine's GPU, into `presets/measurements/<gpu>.csv`.
 
-One process a model measures its rows in turn, each with a model of its own, built and dropped again; what one row leaves
-behind ends the process. The next model's process imports its libraries meanwhile. Rows with a result are not run again,
-so an interrupted sweep goes on where it was.
+One process a model measures its rows in turn, each with a model of its own, built and dropped again; what one row
+leaves behind ends the process. The next model's process imports its libraries meanwhile. Rows with a result are not run
+again, so an interrupted sweep goes on where it was.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ class Sweep:
         figures = [human_bytes(allocated)] if allocated else []
         figures += [f"{speed:.2f} steps/s"] if speed else []
         print(
-            f"{time.monotonic() - self.began:6.1f} s  {row.id:44} {status:14} {', '.join(figures) or answer.get('reason', '')}",
+            f"{time.monotonic() - self.began:6.1f} s  {row.id:44} {status:14} "
+            f"{', '.join(figures) or answer.get('reason', '')}",
             flush=True,
         )
 
@@ -222,7 +223,9 @@ def listing(rows: list[SweepRow]) -> Iterator[str]:
         r = row.recipe
         checkpointing = "checkpointing" if r.gradient_checkpointing else "-"
         evaluates = "evaluation" if r.eval_steps else "-"
-        yield f"{row.id:44} {r.model:26} {r.method:5} B{r.per_device_train_batch_size} S{r.max_length:<5} {checkpointing:13} {r.attn_implementation:5} {r.optim:17} {evaluates:10} {row.loop}"
+        shape = f"B{r.per_device_train_batch_size} S{r.max_length:<5}"
+        loop = f"{checkpointing:13} {r.attn_implementation:5} {r.optim:17} {evaluates:10} {row.loop}"
+        yield f"{row.id:44} {r.model:26} {r.method:5} {shape} {loop}"
 
 
 def build_parser() -> argparse.ArgumentParser:

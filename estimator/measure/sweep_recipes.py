@@ -17,11 +17,14 @@ MODELS: dict[str, str] = {
         qlora b8 s2048 eval | qlora b2 s1024 eager nockpt | qlora b4 s1024 int8 | dora b4 s1024""",
     "meta-llama/Llama-3.2-1B": """
         full b1 s1024 | full b4 s2048 | full b2 s1024 nockpt | full b2 s1024 lion | full b8 s8192 eager nockpt
-        lora b2 s4096 | lora b1 s8192 | lora b2 s2048 nockpt | lora b4 s1024 eager | lora b2 s1024 qv | lora b4 s1024 plain
-        qlora b4 s2048 | qlora b1 s8192 | qlora b2 s1024 fp4 single | qlora b2 s1024 paged8 | dora b2 s2048 | qdora b2 s1024""",
+        lora b2 s4096 | lora b1 s8192 | lora b2 s2048 nockpt | lora b4 s1024 eager | lora b2 s1024 qv
+        lora b4 s1024 plain
+        qlora b4 s2048 | qlora b1 s8192 | qlora b2 s1024 fp4 single | qlora b2 s1024 paged8 | dora b2 s2048
+        qdora b2 s1024""",
     "meta-llama/Llama-3.1-8B": """
         full b1 s1024 adam8 | full b1 s1024 | lora b1 s2048 | lora b2 s2048 | lora b1 s1024 nockpt | lora b1 s8192
-        qlora b2 s2048 | qlora b1 s4096 | qlora b2 s1024 trainer | qlora b2 s1024 eval | dora b1 s1024 | qdora b1 s512""",
+        qlora b2 s2048 | qlora b1 s4096 | qlora b2 s1024 trainer | qlora b2 s1024 eval | dora b1 s1024
+        qdora b1 s512""",
     "Qwen/Qwen2.5-14B-Instruct": """
         lora b1 s512 | lora b1 s2048 | lora b2 s1024 eval | lora b1 s1024 nockpt | qlora b1 s2048 | qlora b2 s1024
         qlora b1 s512 plain | dora b1 s512 | full b1 s512 sgd | full b1 s512 adafactor""",
@@ -29,13 +32,15 @@ MODELS: dict[str, str] = {
         full b2 s1024 | full b1 s4096 adam8 | full b2 s1024 adafactor eval | lora b4 s1024 | lora b2 s2048 nockpt
         lora b1 s4096 eager | qlora b2 s4096 | qlora b4 s1024 nockpt | qlora b8 s1024 eval | dora b2 s1024 nockpt""",
     "meta-llama/Llama-3.2-3B": """
-        full b1 s1024 | full b2 s2048 adam8 | lora b2 s2048 | lora b4 s1024 nockpt | lora b1 s8192 | lora b2 s1024 qv plain
+        full b1 s1024 | full b2 s2048 adam8 | lora b2 s2048 | lora b4 s1024 nockpt | lora b1 s8192
+        lora b2 s1024 qv plain
         qlora b2 s2048 | qlora b8 s512 | qlora b2 s1024 eager nockpt | dora b2 s1024""",
     "google/gemma-2-2b": "lora b2 s1024 eager | lora b2 s2048 | qlora b2 s1024 nockpt | full b1 s1024 adafactor",
     "mistralai/Mistral-7B-v0.3": "lora b4 s1024 | lora b1 s4096 eager | qlora b1 s512 | qlora b4 s1024 plain",
 }
-"""Rows apart by `|` or a line's end, in words of `WORDS`, `b` rows, `s` tokens, `r` rank. Loop and evaluation are `LOOP_WORDS`
-and `eval`. One is meant to run out of memory on any card: eager attention over 8 x 8192 tokens keeps terabytes of scores."""
+"""Rows apart by `|` or a line's end, in words of `WORDS`, `b` rows, `s` tokens, `r` rank. Loop and evaluation are
+`LOOP_WORDS` and `eval`. One is meant to run out of memory on any card: eager attention over 8 x 8192 tokens keeps
+terabytes of scores."""
 
 DRY_RUN = {
     TINY_BASE: """full b2 s32 float32 | lora b2 s32 float32 eval | qlora b1 s32 float32 plain

@@ -78,8 +78,8 @@ def append(path: Path, line: dict[str, str]) -> None:
 
 
 def resume(path: Path, rows: list[SweepRow], versions: dict[str, str]) -> set[str]:
-    """Ids of `rows` that have a result with these versions. Their other lines are taken out, and a torn last line too, so
-    that what is appended stands alone; lines of other rows and of other versions stay."""
+    """Ids of `rows` that have a result with these versions. Their other lines are taken out, and a torn last line too,
+    so that what is appended stands alone; lines of other rows and of other versions stay."""
     if not path.exists():
         return set()
     asked = {row.id for row in rows}

@@ -1,21 +1,25 @@
-"""The CUDA caching allocator of PyTorch, replayed: a stream of allocations in, reserved and allocated bytes out. No torch.
+"""The CUDA caching allocator of PyTorch, replayed: a stream of allocations in, reserved and allocated bytes out. No
+torch.
 
-The rules are those of `c10/cuda/CUDACachingAllocator.cpp` with default settings on one stream (no expandable segments, no
-`garbage_collection_threshold`, `max_split_size`, `roundup_power2_divisions` or memory fraction), named as they are there:
+The rules are those of `c10/cuda/CUDACachingAllocator.cpp` with default settings on one stream (no expandable segments,
+no `garbage_collection_threshold`, `max_split_size`, `roundup_power2_divisions` or memory fraction), named as they are
+there:
 
 * `round_size`: a request takes a multiple of kMinBlockSize.
 * `get_pool`: blocks up to kSmallSize come from the small pool, others from the large one; the pools never mix.
 * `get_free_block`: the smallest cached block that fits, the lowest address among equals.
 * `get_allocation_size`: where none fits, a new segment: kSmallBuffer for the small pool, kLargeBuffer below
   kMinLargeAlloc, else the request rounded up to kRoundLarge.
-* `should_split`: what is left of a block becomes a block of its own if it is at least kMinBlockSize in the small pool, more
+* `should_split`: what is left of a block becomes a block of its own if it is at least kMinBlockSize in the small pool,
+  more
   than kSmallSize in the large one; otherwise it stays with the request and counts as allocated.
 * `free_block`: a freed block merges with the free neighbours of its segment; segments are kept.
-* `release_cached_blocks`: where the device refuses a segment, all that are wholly free go back, and it is asked once more.
+* `release_cached_blocks`: where the device refuses a segment, all that are wholly free go back, and it is asked once
+  more.
 
-Where segments lie is the driver's choice, and decides between free blocks of one size. Here each lies below the one before,
-as Linux places mappings (mm/mmap.c, arch_get_unmapped_area_topdown): every published eager LoRA run then comes out to the MiB,
-and none of those of large scores does with rising addresses.
+Where segments lie is the driver's choice, and decides between free blocks of one size. Here each lies below the one
+before, as Linux places mappings (mm/mmap.c, arch_get_unmapped_area_topdown): every published eager LoRA run then comes
+out to the MiB, and none of those of large scores does with rising addresses.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ ROUND_LARGE_BYTES = 2 << 20  # kRoundLarge
 
 FREE = -1
 Event = tuple[Hashable, int]
-"""(id of a storage, its bytes) where it is allocated, (id, FREE) where it is freed; an id may come back once it is freed."""
+"""(id of a storage, its bytes) where it is allocated, (id, FREE) where it is freed; an id may come back once it is
+freed."""
 
 
 class OutOfMemory(Exception):

@@ -1,8 +1,8 @@
 """What a model keeps between the tokens it generates: keys and values, latent vectors, recurrent states. No torch.
 
-A `KvCache` is read off the real cache of Transformers on the meta device (`estimator.trace.cache_trace`), so sliding windows,
-latent attention, shared layers and states of linear attention are as the model's own code keeps them. How a model's is found:
-`estimator.shelf.caches`.
+A `KvCache` is read off the real cache of Transformers on the meta device (`estimator.trace.cache_trace`), so sliding
+windows, latent attention, shared layers and states of linear attention are as the model's own code keeps them. How a
+model's is found: `estimator.shelf.caches`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ FORMAT = 1
 class CacheGroup:
     """`layers` equal layers. Elements of one row: a token's, and those of states whose size no length changes.
 
-    `half` elements take the model's dtype, `fp32` ones are fp32 whatever it is. A `window` keeps the last `window - 1` tokens.
+    `half` elements take the model's dtype, `fp32` ones are fp32 whatever it is. A `window` keeps the last `window - 1`
+    tokens.
     """
 
     layers: int
@@ -32,8 +33,8 @@ class CacheGroup:
     def bytes(self, tokens: int, width: int, while_reading: bool) -> int:
         """Bytes of one row of `tokens` tokens.
 
-        `DynamicSlidingWindowLayer.update` (transformers cache_utils.py) concatenates what it keeps with what came and keeps a
-        view: after a prompt the storage of the whole prompt, after a token that of `window` tokens.
+        `DynamicSlidingWindowLayer.update` (transformers cache_utils.py) concatenates what it keeps with what came and
+        keeps a view: after a prompt the storage of the whole prompt, after a token that of `window` tokens.
         """
         kept = tokens if while_reading or self.window is None else min(tokens, self.window)
         return self.layers * (
@@ -48,7 +49,8 @@ class KvCache:
     groups: tuple[CacheGroup, ...]
 
     def bytes(self, rows: int, tokens: int, dtype: str, *, while_reading: bool = False) -> int:
-        """Bytes that `rows` rows of `tokens` tokens hold: while they generate, or while their prompts are read (`while_reading`)."""
+        """Bytes that `rows` rows of `tokens` tokens hold: while they generate, or while their prompts are read
+        (`while_reading`)."""
         width = width_bytes(dtype)
         return rows * sum(group.bytes(tokens, width, while_reading) for group in self.groups)
 

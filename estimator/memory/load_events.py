@@ -1,7 +1,7 @@
 """How the weights of a model come to the card: what the allocator holds when training begins. No torch.
 
-Transformers' warm-up block, then tensor by tensor, packed on the device; casts; the adapters. Versions that read ahead with
-threads while the weights are packed (`Loop.reads_ahead`) make it a race, of which a seed draws one course.
+Transformers' warm-up block, then tensor by tensor, packed on the device; casts; the adapters. Versions that read ahead
+with threads while the weights are packed (`Loop.reads_ahead`) make it a race, of which a seed draws one course.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def play(allocator: CachingAllocator, events: Iterable[Event]) -> None:
 
 
 def load(allocator: CachingAllocator, kept: list[Static], loop: Loop, quantized: bool, seed: int = 0) -> None:
-    """Weights straight to the card in the order of their names, or moved there module by module; casts; adapters, cast too.
+    """Weights straight to the card in the order of their names, or moved there module by module; casts; adapters, cast
+    too.
 
     `seed` draws the course of a race (`_raced`)."""
     base, new = [static for static in kept if not static.is_new], [static for static in kept if static.is_new]
@@ -164,12 +165,13 @@ def _loaded(static: Static) -> Iterator[Event]:
 
 
 def _raced(ordered: list[Static], threads: int, chance: random.Random) -> Iterator[Event]:
-    """Transformers 5.0 to 5.3, core_model_loading.py: `threads` copy weights to the device, each the next in the order of names,
-    while the main thread waits for the first that is not packed yet and packs it, which takes no time beside a copy.
+    """Transformers 5.0 to 5.3, core_model_loading.py: `threads` copy weights to the device, each the next in the order
+    of names, while the main thread waits for the first that is not packed yet and packs it, which takes no time beside
+    a copy.
 
-    How long a copy takes nobody records: in the mean as its bytes, of which the exponential draw supposes nothing more; those
-    under way at once go on at one speed. So weights pile up in 16 bits behind a large one (the embedding, which comes first), and
-    packed ones come to lie between them.
+    How long a copy takes nobody records: in the mean as its bytes, of which the exponential draw supposes nothing more;
+    those under way at once go on at one speed. So weights pile up in 16 bits behind a large one (the embedding, which
+    comes first), and packed ones come to lie between them.
     """
     under_way: dict[int, float] = {}
     there: set[int] = set()
@@ -193,7 +195,8 @@ def _raced(ordered: list[Static], threads: int, chance: random.Random) -> Iterat
 
 
 def _packed(static: Static) -> Iterator[Event]:
-    """bitsandbytes functional.quantize_4bit: the scales in fp32 are made first, and go where they are quantized themselves."""
+    """bitsandbytes functional.quantize_4bit: the scales in fp32 are made first, and go where they are quantized
+    themselves."""
     packed, scales, *rest = static.parts_bytes
     nested = len(rest) > 1
     if nested:
@@ -209,7 +212,8 @@ def _packed(static: Static) -> Iterator[Event]:
 
 
 def _casts(statics: list[Static]) -> Iterator[Event]:
-    """What is kept in another type than it was loaded in: `tensor.data = tensor.data.to(dtype)`, one after the other."""
+    """What is kept in another type than it was loaded in: `tensor.data = tensor.data.to(dtype)`, one after the
+    other."""
     for static in statics:
         if not static.is_packed and static.parts_bytes[0] != static.loaded_bytes:
             yield ("static", static.name, 0), static.parts_bytes[0]

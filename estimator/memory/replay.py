@@ -1,7 +1,7 @@
 """A run's first two steps through the CUDA caching allocator: what it counts as allocated, and what it reserves.
 
-The stream is the program's own: the weights and adapters as they come to the card (`estimator.memory.load_events`), a first step that
-leaves the optimizer's states behind, and the second step, which holds them.
+The stream is the program's own: the weights and adapters as they come to the card (`estimator.memory.load_events`), a
+first step that leaves the optimizer's states behind, and the second step, which holds them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _states(recipe: Recipe, kept: list[Static]) -> Iterator[Event]:
 
 
 def _step_temporaries(recipe: Recipe, kept: list[Static], step_temporary_bytes: int) -> Iterator[Event]:
-    """What the optimizer's step holds: torch's multi-tensor AdamW a tensor beside each trained one, others one at a time."""
+    """What the optimizer's step holds: torch's multi-tensor AdamW a tensor beside each trained one, others one at a
+    time."""
     sizes = (
         [static.parts_bytes[0] for static in kept if static.trained]
         if temporary_of_all(recipe.optim)

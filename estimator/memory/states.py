@@ -51,7 +51,8 @@ class Weights:
 def base_weights(
     inventory: Inventory, dtype: str, quantization: str | None, double_quant: bool, upcast: str
 ) -> Weights:
-    """Bytes of the base model. `upcast` says what becomes fp32 before training on quantized weights (`Loop.upcasts`)."""
+    """Bytes of the base model. `upcast` says what becomes fp32 before training on quantized weights
+    (`Loop.upcasts`)."""
     weights = state = quantized = largest = 0
     for group in inventory.groups:
         weight = group.parameter("weight")
@@ -85,7 +86,8 @@ def quantized_bytes(
 def quantized_parts(
     shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear"
 ) -> tuple[int, ...]:
-    """Bytes of each tensor that stores one layer's weight: the packed weight, its scales, their scales, mean and tables."""
+    """Bytes of each tensor that stores one layer's weight: the packed weight, its scales, their scales, mean and
+    tables."""
     numel = math.prod(shape)
     if quantization == "int8":
         return numel, 4 * (shape[1] if kind == "Conv1D" else shape[0])
@@ -118,7 +120,8 @@ def parameter_dtype(group: Module, dtype: str, is_quantized: bool, upcast: str) 
 
 @dataclass(frozen=True)
 class Training:
-    """Bytes that come with the trained tensors. `paged_bytes` of the states lie in managed memory, outside torch's view."""
+    """Bytes that come with the trained tensors. `paged_bytes` of the states lie in managed memory, outside torch's
+    view."""
 
     adapters_bytes: int
     gradients_bytes: int
@@ -131,8 +134,9 @@ class Training:
 def training_bytes(recipe: Recipe, trained: Trainables, *, adapter_dtype: str, device: str = "cuda") -> Training:
     """Bytes of the adapters (with the copies of modules_to_save), their gradients and the optimizer's states.
 
-    `adapter_dtype` is that of A, B and the trained rows (peft `cast_adapter_dtype`); on a quantized base TRL gives it to
-    everything that trains but DoRA's magnitudes. PEFT keeps the rows' first values too, in the type that it made them in.
+    `adapter_dtype` is that of A, B and the trained rows (peft `cast_adapter_dtype`); on a quantized base TRL gives it
+    to everything that trains but DoRA's magnitudes. PEFT keeps the rows' first values too, in the type that it made
+    them in.
     """
     own_dtype = adapter_dtype if recipe.is_quantized else recipe.dtype
     kept_dtype = "float32" if recipe.autocast_adapter_dtype else recipe.dtype
@@ -168,10 +172,11 @@ def _training_bytes(
 
 
 def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str = "cuda") -> tuple[int, int]:
-    """(resident, paged) bytes of one tensor's states under Transformers' optimizer `optim` (`estimator.recipe.optimizers`).
+    """(resident, paged) bytes of one tensor's states under Transformers' optimizer `optim`
+    (`estimator.recipe.optimizers`).
 
-    What lies on the host beside a device is not counted: on the CPU it is. Of paged states the large tensors' values are paged,
-    their scales never.
+    What lies on the host beside a device is not counted: on the CPU it is. Of paged states the large tensors' values
+    are paged, their scales never.
     """
     record, numel = optimizer(optim), math.prod(shape)
     resident = paged = 0
@@ -208,15 +213,16 @@ def qmap_bytes(optim: str) -> int:
 
 
 def temporary_of_all(optim: str, device: str = "cuda") -> bool:
-    """Whether its step holds something beside every trained tensor at once: a multi-tensor AdamW the square roots of all second
-    moments (torch.optim.adam, CUDA's default)."""
+    """Whether its step holds something beside every trained tensor at once: a multi-tensor AdamW the square roots of
+    all second moments (torch.optim.adam, CUDA's default)."""
     record = optimizer(optim)
     return record.temporary == "second_moments" and (device != "cpu" or record.multi_tensor_on_cpu)
 
 
 def _clip_bytes(clips: bool, parts: list[tuple[Tensors, str]], device: str) -> int:
-    """What clipping holds before the optimizer's step: `torch._foreach_norm` a partial sum in fp32 for each chunk of the longest
-    tensor, for every tensor (ATen/native/cuda/ForeachReduceOp.cu foreach_tensor_norm_cuda); the gradients are scaled in place."""
+    """What clipping holds before the optimizer's step: `torch._foreach_norm` a partial sum in fp32 for each chunk of
+    the longest tensor, for every tensor (ATen/native/cuda/ForeachReduceOp.cu foreach_tensor_norm_cuda); the gradients
+    are scaled in place."""
     if not clips or device == "cpu":
         return 0
     shapes = [(math.prod(shape), count) for tensors, _ in parts for shape, count in tensors]

@@ -1,8 +1,9 @@
 """How a repository stores its weights, read off its config.json, and what of it can be trained.
 
-Transformers follows a repository's own quantization record whatever the caller asks for (`get_hf_quantizer`, 5.23): bitsandbytes'
-packed layers stay as they are, FP8 and MXFP4 weights can be dequantized as they are loaded, everything else needs kernels and
-packages that train nothing here. So the record decides what is counted, and what is refused before anything starts.
+Transformers follows a repository's own quantization record whatever the caller asks for (`get_hf_quantizer`, 5.23):
+bitsandbytes' packed layers stay as they are, FP8 and MXFP4 weights can be dequantized as they are loaded, everything
+else needs kernels and packages that train nothing here. So the record decides what is counted, and what is refused
+before anything starts.
 """
 
 from __future__ import annotations
@@ -25,23 +26,28 @@ BITSANDBYTES = "bitsandbytes"
 DEQUANTIZED = {"fp8": "FP8", "mxfp8": "MXFP8", "mxfp4": "MXFP4"}
 """Methods whose quantizer can load 16-bit weights (`dequantize=True` of FineGrainedFP8Config and Mxfp4Config)."""
 TITLES = {
-    "aqlm": "AQLM", "auto-round": "AutoRound", "awq": "AWQ", "bitnet": "BitNet", "eetq": "EETQ", "exl2": "EXL2", "exl3": "EXL3",
-    "fbgemm_fp8": "FBGEMM FP8", "fouroversix": "Four Over Six", "fp_quant": "FP-Quant", "gguf": "GGUF", "gptq": "GPTQ", "higgs": "HIGGS",
-    "hqq": "HQQ", "mlx": "MLX", "modelopt": "ModelOpt", "nvfp4": "NVFP4", "quanto": "Quanto", "quark": "Quark", "sinq": "SINQ",
+    "aqlm": "AQLM", "auto-round": "AutoRound", "awq": "AWQ", "bitnet": "BitNet", "eetq": "EETQ", "exl2": "EXL2",
+    "exl3": "EXL3",
+    "fbgemm_fp8": "FBGEMM FP8", "fouroversix": "Four Over Six", "fp_quant": "FP-Quant", "gguf": "GGUF", "gptq": "GPTQ",
+    "higgs": "HIGGS",
+    "hqq": "HQQ", "mlx": "MLX", "modelopt": "ModelOpt", "nvfp4": "NVFP4", "quanto": "Quanto", "quark": "Quark",
+    "sinq": "SINQ",
     "spqr": "SpQR", "torchao": "torchao", "vptq": "VPTQ",
 }  # fmt: skip
 """How a method is written in a sentence; any other as its record writes it."""
 _SKIPPED = re.compile(r"[\w.\-]+(?:\*[\w.\-]*){0,2}", re.ASCII)
-"""A module that a record leaves alone: Transformers reads it as an expression, and one of a stranger may take forever."""
+"""A module that a record leaves alone: Transformers reads it as an expression, and one of a stranger may take
+forever."""
 MAX_SKIPPED = 4_096
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A repository whose weights are quantized. `method` is Transformers' `quant_method`, or what else names the format.
+    """A repository whose weights are quantized. `method` is Transformers' `quant_method`, or what else names the
+    format.
 
-    The rest is told by bitsandbytes alone: `quantization`, `double_quant` and `quant_storage` as `Recipe` has them, and `skipped`,
-    patterns of the linear layers left in 16 bits (None: those that Transformers leaves by itself).
+    The rest is told by bitsandbytes alone: `quantization`, `double_quant` and `quant_storage` as `Recipe` has them, and
+    `skipped`, patterns of the linear layers left in 16 bits (None: those that Transformers leaves by itself).
     """
 
     method: str
@@ -70,8 +76,8 @@ class Storage:
 
 
 def storage_of(config: dict[str, Any]) -> Storage | None:
-    """How the repository of this config.json stores its weights; None for plain 16 or 32 bits. Raises `Problem` (`model.stored_broken`)
-    for a record that Transformers cannot read.
+    """How the repository of this config.json stores its weights; None for plain 16 or 32 bits. Raises `Problem`
+    (`model.stored_broken`) for a record that Transformers cannot read.
 
     The record is the config's own, or that of its language model; that of old compressed-tensors repositories is called
     `compression_config`, and MLX writes `quantization` without a method.
@@ -99,8 +105,9 @@ def storage_of(config: dict[str, Any]) -> Storage | None:
 
 
 def as_loaded(recipe: Recipe, config: dict[str, Any] | None, name: str | None = None) -> Recipe:
-    """The recipe as it will run on this repository: what a bitsandbytes record says of double quantization and of storage goes before
-    what the recipe says. Raises `Problem` (`model.stored_*`) for what cannot be trained, naming the repository in 16 bits.
+    """The recipe as it will run on this repository: what a bitsandbytes record says of double quantization and of
+    storage goes before what the recipe says. Raises `Problem` (`model.stored_*`) for what cannot be trained, naming the
+    repository in 16 bits.
 
     `name` is the repository, where it is not `recipe.model`.
     """
@@ -123,8 +130,8 @@ def as_loaded(recipe: Recipe, config: dict[str, Any] | None, name: str | None = 
 def left_alone(inventory: Inventory, config: dict[str, Any]) -> Inventory:
     """The inventory with the linear layers that the repository's bitsandbytes record keeps in 16 bits.
 
-    Such a list stands in the place of Transformers' own (the head, tied weights), but for the modules that a model class keeps
-    in fp32 (`HfQuantizer.get_modules_to_not_convert`).
+    Such a list stands in the place of Transformers' own (the head, tied weights), but for the modules that a model
+    class keeps in fp32 (`HfQuantizer.get_modules_to_not_convert`).
     """
     storage = storage_of(config)
     if storage is None or storage.skipped is None:

@@ -1,8 +1,10 @@
-"""A training step as a stream of allocations and frees at any depth and sizes, written down from a shallow trace. No torch.
+"""A training step as a stream of allocations and frees at any depth and sizes, written down from a shallow trace. No
+torch.
 
-A law keeps the moments that can be the peak; reserved memory depends on the whole course. Here each allocation is terms of
-the law's PHI, and the middle layers are repeated as often as the model has them: what is freed in a layer is found by where it was
-made (the layer before, the same one forward), so the repeated step is the traced one (`estimator.trace.stream_trace` compares them).
+A law keeps the moments that can be the peak; reserved memory depends on the whole course. Here each allocation is terms
+of the law's PHI, and the middle layers are repeated as often as the model has them: what is freed in a layer is found
+by where it was made (the layer before, the same one forward), so the repeated step is the traced one
+(`estimator.trace.stream_trace` compares them).
 """
 
 from __future__ import annotations
@@ -52,9 +54,10 @@ class StaticTerms:
 
 @dataclass(frozen=True)
 class Stream:
-    """`events` in order: a number from 0 is an allocation of `sizes[number]` (terms of PHI), one below frees what was made so many
-    events before; `runs` says where: (phase, layer, how many events). Layers from `start` to `start + period` repeat until there are
-    `total` instead of `layers`. `gradients` are the numbers of allocations that hold gradients at the end.
+    """`events` in order: a number from 0 is an allocation of `sizes[number]` (terms of PHI), one below frees what was
+    made so many events before; `runs` says where: (phase, layer, how many events). Layers from `start` to `start +
+    period` repeat until there are `total` instead of `layers`. `gradients` are the numbers of allocations that hold
+    gradients at the end.
     """
 
     sizes: tuple[tuple[float, ...], ...]
@@ -140,7 +143,8 @@ class Stream:
         return made
 
     def _seen_from(self, layer: int, actual: int, there: int) -> int:
-        """The whole model's number of the template's layer `there`, for what happens in `layer`, which is `actual`'s."""
+        """The whole model's number of the template's layer `there`, for what happens in `layer`, which is
+        `actual`'s."""
         if not 0 <= there < HEAD:
             return there
         if 0 <= layer < HEAD:

@@ -1,4 +1,5 @@
-"""Presets as typed records: tables and models; accelerators are `estimator.hardware.cards`. Files in `presets/`, read lazily; an empty cell stays unknown (None)."""
+"""Presets as typed records: tables and models; accelerators are `estimator.hardware.cards`. Files in `presets/`, read
+lazily; an empty cell stays unknown (None)."""
 
 from __future__ import annotations
 
@@ -97,7 +98,8 @@ def _model(row: dict[str, str]) -> ModelPreset:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What an estimate needs of a model: its tensors, its sizes, and its name. `notes` are warnings about how it was counted."""
+    """What an estimate needs of a model: its tensors, its sizes, and its name. `notes` are warnings about how it was
+    counted."""
 
     id: str
     inventory: Inventory
@@ -106,7 +108,8 @@ class Model:
     config: dict[str, Any] | None = None
     """The content of config.json, which a trace is made from."""
     repository: str = ""
-    """The repository that is meant, where a preset of the same structure, `id`, answers for it (`estimator.model.names`)."""
+    """The repository that is meant, where a preset of the same structure, `id`, answers for it
+    (`estimator.model.names`)."""
     stored_fields: dict[str, Any] | None = None
     """Fields of that repository's config.json about how it stores its weights, as far as its name tells them."""
 
@@ -156,8 +159,8 @@ MAX_NAME_CHARS = 200
 
 
 def close_names(id: str) -> str:
-    """Presets whose ids look like `id`, closest first, for a sentence: those that have all its words (`llama 3.1`), then those of
-    like spelling. A model and its instruct version count the same."""
+    """Presets whose ids look like `id`, closest first, for a sentence: those that have all its words (`llama 3.1`),
+    then those of like spelling. A model and its instruct version count the same."""
     words = _words(id[:MAX_NAME_CHARS])
     whole = [name for name in models() if words and words <= _words(name)]
     known: dict[str, list[str]] = {}

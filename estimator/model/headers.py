@@ -1,7 +1,9 @@
-"""Safetensors headers: the names, types and shapes of a checkpoint without its weights, and what can be counted from them.
+"""Safetensors headers: the names, types and shapes of a checkpoint without its weights, and what can be counted from
+them.
 
-A file begins with 8 bytes, the length n of its header (little-endian), and n bytes of JSON: name -> dtype, shape, offsets
-(safetensors README, "Format"). A header is a stranger's text: sizes, names and shapes are checked before anything is made of them.
+A file begins with 8 bytes, the length n of its header (little-endian), and n bytes of JSON: name -> dtype, shape,
+offsets (safetensors README, "Format"). A header is a stranger's text: sizes, names and shapes are checked before
+anything is made of them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from estimator.model.spec import MAX_PARAMETERS, ModelSpec
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
-"""Of all files of a model together; safetensors itself refuses a longer one (MAX_HEADER_SIZE in safetensors' tensor.rs)."""
+"""Of all files of a model together; safetensors itself refuses a longer one (MAX_HEADER_SIZE in safetensors'
+tensor.rs)."""
 MAX_TENSORS = 400_000
 """Kimi K2, 384 experts in each of 60 layers, has about 140,000 with their scales."""
 MAX_SHARDS = 1_000
@@ -32,7 +35,8 @@ FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I8"})
 _BUFFERS = frozenset(
     {"inv_freq", "position_ids", "token_type_ids", "masked_bias", "num_batches_tracked", "running_mean", "running_var",
      "relative_position_index", "attn_mask", "causal_mask",
-     "weight_scale_inv", "weight_scale", "input_scale", "activation_scale", "k_scale", "v_scale", "SCB", "weight_format"}
+     "weight_scale_inv", "weight_scale", "input_scale", "activation_scale", "k_scale", "v_scale", "SCB",
+     "weight_format"}
 )  # fmt: skip
 _WEIGHT_SCALES = frozenset({"weight_scale_inv", "weight_scale", "SCB", "weight_format"})
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-]{1,512}", re.ASCII)
@@ -41,7 +45,8 @@ _EMBEDDING = re.compile(r"embed|(^|_)(emb|wte|wpe)")
 _HEAD = re.compile(r"^(lm_head|output_layer|embed_out|output|head|score|classifier)$")
 _DECODER_LAYER = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d+)\.")
 CLASS_NAME = "SafetensorsHeaders"
-"""`Inventory.class_name` of what was counted from headers: no class of Transformers, so no law takes it for a dense decoder."""
+"""`Inventory.class_name` of what was counted from headers: no class of Transformers, so no law takes it for a dense
+decoder."""
 
 
 class BadHeader(ValueError):
@@ -50,7 +55,8 @@ class BadHeader(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a checkpoint holds: its tensors as an inventory, and the types that pack several parameters into an element."""
+    """What a checkpoint holds: its tensors as an inventory, and the types that pack several parameters into an
+    element."""
 
     inventory: Inventory
     packed: tuple[str, ...] = ()
@@ -173,8 +179,8 @@ def _is_buffer(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def is_table(name: str) -> bool:
-    """Whether a tensor's name is that of a table a model makes itself or of a scale that only 8-bit kernels read; a weight's own scale
-    is neither: without it the weight is noise."""
+    """Whether a tensor's name is that of a table a model makes itself or of a scale that only 8-bit kernels read; a
+    weight's own scale is neither: without it the weight is noise."""
     return name.rpartition(".")[2] in _BUFFERS - _WEIGHT_SCALES or ".rotary_emb." in name
 
 
@@ -252,6 +258,7 @@ def _prediction_layers(held: Inventory, layers: int) -> int:
 
 
 def is_prediction_layer(name: str, layers: int) -> bool:
-    """Whether a tensor lies under `mtp.` or in a decoder layer beyond the last of `layers` that the config states (DeepSeek-V3, GLM-4.5)."""
+    """Whether a tensor lies under `mtp.` or in a decoder layer beyond the last of `layers` that the config states
+    (DeepSeek-V3, GLM-4.5)."""
     layer = _DECODER_LAYER.match(name)
     return "mtp" in name.split(".") or bool(layer and int(layer[1]) >= layers)

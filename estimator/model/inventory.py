@@ -1,7 +1,7 @@
 """Every tensor of a model: name, shape, kind. All counts of the estimator are sums over this one list.
 
-An inventory comes from a meta-device build (`estimator.trace.meta_model`) and is stored as JSON with repeated layers folded:
-`model.layers.{0-31}.self_attn.q_proj`. Reading one needs no torch.
+An inventory comes from a meta-device build (`estimator.trace.meta_model`) and is stored as JSON with repeated layers
+folded: `model.layers.{0-31}.self_attn.q_proj`. Reading one needs no torch.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Module:
 
     @cached_property
     def in_out(self) -> tuple[int, int]:
-        """(in, out) features as PEFT reads them; Conv1D stores its weight transposed, a Conv folds its kernel into in."""
+        """(in, out) features as PEFT reads them; Conv1D stores its weight transposed, a Conv folds its kernel into
+        in."""
         shape = self.shape("weight")
         if self.kind == "Conv1D":
             return shape[0], shape[1]
@@ -88,7 +89,8 @@ class Inventory:
     buffer_bytes: int = 0
     supports_checkpointing: bool = True
     bare: tuple[str, ...] = ()
-    """Names, folded, of modules without parameters (activations, rotary embeddings): PEFT refuses a target that meets one."""
+    """Names, folded, of modules without parameters (activations, rotary embeddings): PEFT refuses a target that meets
+    one."""
     lists: tuple[str, ...] = ()
     """Names, folded, of lists and tables of modules, which have no forward: PEFT saves none of them whole."""
     versions: dict[str, str] = field(default_factory=dict, compare=False)
@@ -140,7 +142,8 @@ class Inventory:
 
     @cached_property
     def tied_to_input(self) -> tuple[str, ...]:
-        """Modules whose weight is the input embedding's, as PEFT's `_get_module_names_tied_with_embedding` lists them."""
+        """Modules whose weight is the input embedding's, as PEFT's `_get_module_names_tied_with_embedding` lists
+        them."""
         if self.output_embedding is not None and not self.is_tied:
             return ()  # tie_word_embeddings is off
         source = f"{self.input_embedding}."

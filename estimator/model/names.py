@@ -1,8 +1,9 @@
 """Names that people type for models, and the preset whose structure answers each.
 
-`meta-llama/Llama-3.1-8B-Instruct`, `unsloth/llama-3-8b-bnb-4bit`, `LLM-Research/Meta-Llama-3.1-8B`, `qwen2.5 7b`, `llama3.1:8b`: an
-instruct version has the tensors of its base, a mirror those of what it mirrors. Which ids do is `presets/names.csv`, whose copies are
-mirrors is `presets/mirrors.csv`; the rest is spelling. A name that says more than a known one is not known: nothing is asked of a hub.
+`meta-llama/Llama-3.1-8B-Instruct`, `unsloth/llama-3-8b-bnb-4bit`, `LLM-Research/Meta-Llama-3.1-8B`, `qwen2.5 7b`,
+`llama3.1:8b`: an instruct version has the tensors of its base, a mirror those of what it mirrors. Which ids do is
+`presets/names.csv`, whose copies are mirrors is `presets/mirrors.csv`; the rest is spelling. A name that says more than
+a known one is not known: nothing is asked of a hub.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def meant(name: str) -> Meant | None:
 
 
 def _is_told(endings: str, known: Known, owner: str, id: str) -> bool:
-    """Whether the name tells how a copy is stored. Of strangers' copies only what cannot be trained whatever they hold; how
-    stacked experts are packed no name tells."""
+    """Whether the name tells how a copy is stored. Of strangers' copies only what cannot be trained whatever they hold;
+    how stacked experts are packed no name tells."""
     record = record_of(endings, known.owner, id)
     if record is None:
         return False
@@ -115,14 +116,16 @@ def plain_id(name: str) -> str:
 
 
 def repository(name: str) -> str:
-    """The repository that holds what is meant; the name itself where it is one, or nothing is known of it. Raises `model.ambiguous`."""
+    """The repository that holds what is meant; the name itself where it is one, or nothing is known of it. Raises
+    `model.ambiguous`."""
     found = None if name in catalog.models() else meant(name)
     return found.id if found else plain_id(name)
 
 
 @functools.lru_cache(maxsize=64)
 def model(meaning: Meant) -> Model:
-    """The preset's tensors under the name that was asked for, with what has to be said of it. Raises `model.other_structure`.
+    """The preset's tensors under the name that was asked for, with what has to be said of it. Raises
+    `model.other_structure`.
 
     The same record each time: what is computed of a model is kept by it.
     """
@@ -157,7 +160,8 @@ def _repository(prefix: str, owner: str, tail: str, known: Known) -> str:
 
 
 def _owned(owner: str, tail: str, is_packed: bool) -> tuple[Known, bool] | None:
-    """Of an id: its row; a mirror's copy of a row, or anyone's packed one; or the owner's own under a spelling that no row has."""
+    """Of an id: its row; a mirror's copy of a row, or anyone's packed one; or the owner's own under a spelling that no
+    row has."""
     row = _by_id().get(f"{owner}/{tail}".casefold())
     if row:
         return row, True

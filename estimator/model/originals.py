@@ -1,5 +1,5 @@
-"""Which repositories hold in 16 bits what another one holds quantized: by its name, by what its config says of its origin, and by
-presets of the same sizes. Names for a sentence; nothing is asked of a hub."""
+"""Which repositories hold in 16 bits what another one holds quantized: by its name, by what its config says of its
+origin, and by presets of the same sizes. Names for a sentence; nothing is asked of a hub."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def _same_sizes(config: dict[str, Any]) -> dict[str, bool]:
 
 @functools.cache
 def _presets_by_sizes() -> dict[tuple[str | int | None, ...], dict[str, int | None]]:
-    """Presets in 16 bits, and their contexts, by what their configs state. Reads all of them, once, when a repository was refused."""
+    """Presets in 16 bits, and their contexts, by what their configs state. Reads all of them, once, when a repository
+    was refused."""
     found: dict[tuple[str | int | None, ...], dict[str, int | None]] = {}
     for id, preset in catalog.models().items():
         config = catalog.preset_config(id)

@@ -1,9 +1,10 @@
 """Layers with a state (linear attention, state spaces, short convolutions) on packed rows that reach the model as one.
 
-Attention keeps the examples of such a row apart by their positions, in most types. A state does not know them: Transformers 5.23 hands some models'
-kernels the number of each example (`seq_idx`), which only the packages below understand, and raises without them
-(integrations/hub_kernels.py `use_kernel_func_from_hub_with_fallback`); other models pass nothing on, and the state of one example
-runs into the next. Tried on small models of each type in tests/estimator/test_recurrent.py.
+Attention keeps the examples of such a row apart by their positions, in most types. A state does not know them:
+Transformers 5.23 hands some models' kernels the number of each example (`seq_idx`), which only the packages below
+understand, and raises without them (integrations/hub_kernels.py `use_kernel_func_from_hub_with_fallback`); other models
+pass nothing on, and the state of one example runs into the next. Tried on small models of each type in
+tests/estimator/test_recurrent.py.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ MIXED = (
 )
 """Model types that let the state of one example run into the next."""
 ATTENDING = ("afmoe", "biogpt", "bloom", "falcon", "gpt_oss", "granitemoehybrid", "mpt", "opt", "xglm")
-"""Model types that do not hand the positions to their mask (5.23): under sdpa and eager an example attends to those before it."""
+"""Model types that do not hand the positions to their mask (5.23): under sdpa and eager an example attends to those
+before it."""
 DISTRIBUTIONS = {"causal_conv1d": "causal-conv1d", "fla": "flash-linear-attention", "mamba_ssm": "mamba-ssm"}
 
 

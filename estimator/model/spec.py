@@ -18,7 +18,8 @@ from estimator.core.field_text import whole
 from estimator.core.fields import is_number
 from estimator.core.problems import Problem
 
-# Never read here and never run: code and kernels from a repository, and how its weights are stored (`estimator.memory.stored`).
+# Never read here and never run: code and kernels from a repository, and how its weights are stored
+# (`estimator.memory.stored`).
 IGNORED_KEYS = frozenset(
     {"auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "experts_implementation",
      "kernel_config", "use_kernels", "custom_pipelines", "trust_remote_code", "_name_or_path", "architectures",
@@ -28,15 +29,18 @@ SAID_KEYS = ("auto_map", "custom_pipelines", "kernel_config", "use_kernels", "tr
 """Said when they were ignored; so is an implementation that names a repository (`org/kernel`)."""
 _IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 
-# Families spell the same size differently (Transformers' own `attribute_map`s, and ChatGLM's own code). First found wins.
+# Families spell the same size differently (Transformers' own `attribute_map`s, and ChatGLM's own code). First found
+# wins.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim"),
     "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
     "num_attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
     "num_key_value_heads": ("num_key_value_heads", "multi_query_group_num"),
-    "intermediate_size": ("intermediate_size", "ffn_dim", "n_inner", "d_ff", "encoder_ffn_dim", "ffn_hidden_size", "hidden_dim"),
+    "intermediate_size": ("intermediate_size", "ffn_dim", "n_inner", "d_ff", "encoder_ffn_dim", "ffn_hidden_size",
+        "hidden_dim"),
     "vocab_size": ("vocab_size", "padded_vocab_size"),
-    "max_position_embeddings": ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length"),
+    "max_position_embeddings": ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len",
+        "max_sequence_length"),
     "head_dim": ("head_dim", "d_kv", "kv_channels"),
     "num_experts": ("num_experts", "num_local_experts", "n_routed_experts"),
     "num_experts_per_tok": ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"),
@@ -71,7 +75,8 @@ _REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_s
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Sizes of one model, in elements. None means that the architecture has no such size or the config leaves it out."""
+    """Sizes of one model, in elements. None means that the architecture has no such size or the config leaves it
+    out."""
 
     model_type: str
     hidden_size: int
@@ -110,7 +115,8 @@ class ModelSpec:
 
 
 def _stated(config: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """(model type, the part of a config that describes the text model, its sizes as far as stated). Raises `Problem`."""
+    """(model type, the part of a config that describes the text model, its sizes as far as stated). Raises
+    `Problem`."""
     if not isinstance(config, dict):
         raise Problem("model.not_object", field="config.json", value=type(config).__name__)
     model_type = config.get("model_type")
@@ -170,7 +176,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def parse_config(content: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in `content`, the bytes of a config.json that `name` tells apart. Raises `Problem` (`model.*`)."""
+    """The JSON object in `content`, the bytes of a config.json that `name` tells apart. Raises `Problem`
+    (`model.*`)."""
     if len(content) > MAX_CONFIG_BYTES:
         raise Problem("model.config_too_large", field="model", value=name, allowed=f"{MAX_CONFIG_BYTES:,} bytes")
     try:
@@ -273,8 +280,8 @@ def _size(config: dict[str, Any], name: str) -> int | None:
 
 
 def _context(text: dict[str, Any], stated: int | None) -> int | None:
-    """Tokens that the positions were made for: what is stated, or the original context times its scaling where that is more (Qwen's
-    YaRN leaves `max_position_embeddings` as it was; Llama 3.1 states the scaled one)."""
+    """Tokens that the positions were made for: what is stated, or the original context times its scaling where that is
+    more (Qwen's YaRN leaves `max_position_embeddings` as it was; Llama 3.1 states the scaled one)."""
     scaling = text.get("rope_scaling") or text.get("rope_parameters")
     if not isinstance(scaling, dict):
         return stated

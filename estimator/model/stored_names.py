@@ -45,7 +45,8 @@ def sixteen_bits(name: str) -> tuple[str, str]:
 
 
 def record_of(endings: str, owner: str, id: str) -> dict[str, Any] | None:
-    """The record that `endings` tell of in a copy `id` of a model of `owner`; `{}` for 16 bits, None where they tell no format."""
+    """The record that `endings` tell of in a copy `id` of a model of `owner`; `{}` for 16 bits, None where they tell no
+    format."""
     text, held_by = endings.casefold(), id.rpartition("/")[0].casefold()
     if _SIXTEEN.fullmatch(text):
         return {}

@@ -1,7 +1,7 @@
 """DDP and FSDP2: every device runs the same step on rows of its own. Bytes a rank holds, adds and sends.
 
-DDP: torch/csrc/distributed/c10d/reducer.cpp. FSDP2: torch/distributed/fsdp/_fully_shard (torch 2.13) as Accelerate 1.15 wraps
-a model (utils/fsdp_utils.py fsdp2_prepare_model).
+DDP: torch/csrc/distributed/c10d/reducer.cpp. FSDP2: torch/distributed/fsdp/_fully_shard (torch 2.13) as Accelerate 1.15
+wraps a model (utils/fsdp_utils.py fsdp2_prepare_model).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from estimator.recipe.recipe import Recipe
 
 
 def ddp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
-    """Everything whole on every device. The reducer's buckets are one more copy of the gradients from the first step on,
-    whatever their size, unless the gradients are views into them."""
+    """Everything whole on every device. The reducer's buckets are one more copy of the gradients from the first step
+    on, whatever their size, unless the gradients are views into them."""
     t, base = parts.training, parts.base
     view = recipe.ddp_gradient_as_bucket_view
     weights = base.weights_bytes + parts.rounding_bytes
@@ -133,8 +133,8 @@ class Fsdp:
 
 
 def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
-    """FSDP2. A unit at work holds its gathered tensors, and the flat buffer they are copied out of (of the next unit, in
-    the backward pass, where it is gathered ahead); gradients pass through a whole unit's buffer."""
+    """FSDP2. A unit at work holds its gathered tensors, and the flat buffer they are copied out of (of the next unit,
+    in the backward pass, where it is gathered ahead); gradients pass through a whole unit's buffer."""
     made = Fsdp(recipe, all_tensors(recipe, parts, loop_name))
     rank, n = made.rank(0, device), recipe.num_processes
     units = by_unit(made.all, made.whole_bytes)
@@ -176,8 +176,9 @@ def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
 
 
 def _gathering(made: Fsdp, units: dict[str, int]) -> int:
-    """What the stream of the gathered buffers reserves in a forward pass: each is made while the one before is still there
-    (`FSDPParamGroup.wait_for_unshard`), with a copy of the rank's part where that is stored in another type. The backward pass has one at a time."""
+    """What the stream of the gathered buffers reserves in a forward pass: each is made while the one before is still
+    there (`FSDPParamGroup.wait_for_unshard`), with a copy of the rank's part where that is stored in another type. The
+    backward pass has one at a time."""
     casts = by_unit((t for t in made.all if made.is_cut(t) and made.stored(t) != made.gathered(t)), made.whole_bytes)
     allocator, before = CachingAllocator(), None
     for unit in (EMBEDDING, *(name for name in units if name not in (EMBEDDING, TAIL)), TAIL):
@@ -191,7 +192,8 @@ def _gathering(made: Fsdp, units: dict[str, int]) -> int:
 
 
 def arriving(recipe: Recipe, made: Fsdp) -> int:
-    """Accelerate sends tensor after tensor; packed weights come with their whole unit (`fully_shard`'s `_move_states_to_device`)."""
+    """Accelerate sends tensor after tensor; packed weights come with their whole unit (`fully_shard`'s
+    `_move_states_to_device`)."""
     sizes = by_unit(made.all, lambda t: t.numel * width_bytes(made.stored(t)) if made.is_cut(t) else 0)
     return (
         max(sizes.values())

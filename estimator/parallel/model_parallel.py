@@ -30,8 +30,9 @@ INPUTS = ("rowwise", "rowwise_split_input", "packed_rowwise")
 
 
 def tp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
-    """Transformers' plan (`base_model_tp_plan`, the embedding and the head): column-wise layers give each device some outputs, row-wise ones take its share
-    of the inputs. Norms and the stream between layers stay whole on every device; heads and the MLP's width are divided.
+    """Transformers' plan (`base_model_tp_plan`, the embedding and the head): column-wise layers give each device some
+    outputs, row-wise ones take its share of the inputs. Norms and the stream between layers stay whole on every device;
+    heads and the MLP's width are divided.
 
     Raises `Problem` where Transformers has no plan for the model, or the heads cannot be divided.
     """
@@ -64,7 +65,8 @@ def tp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
         largest_linear=0,
         batches=parts.batches,
     )
-    # an all-reduce after each half of a layer, one for its input's gradient, and the first once more where it is computed again
+    # an all-reduce after each half of a layer, one for its input's gradient, and the first once more where it is
+    # computed again
     stream = (
         recipe.per_device_train_batch_size
         * recipe.max_length
@@ -93,7 +95,8 @@ def _refusal(recipe: Recipe, field: str, other: str, allowed: str) -> Problem:
 
 
 def tp_rank(recipe: Recipe, all: Iterable[Tensor], inventory: Inventory, rank: int, device: str) -> RankBytes:
-    """What `rank` holds: DTensor's own rows, without padding. Raises `Problem` where PEFT has no adapter for a split layer."""
+    """What `rank` holds: DTensor's own rows, without padding. Raises `Problem` where PEFT has no adapter for a split
+    layer."""
     plan, n = tp_plans()[inventory.model_type], recipe.num_processes
     sizes = {"weights": 0, "adapters": 0, "gradients": 0, "optimizer_states": 0}
     for tensor in all:
@@ -102,7 +105,8 @@ def tp_rank(recipe: Recipe, all: Iterable[Tensor], inventory: Inventory, rank: i
         size = tensor.count * math.prod(shape) * width_bytes(tensor.dtype)
         sizes["adapters" if tensor.is_new else "weights"] += size
         if tensor.trains:
-            # the backward pass of a lookup leaves the table's gradient whole, a sum still to be made (DTensor's Partial)
+            # the backward pass of a lookup leaves the table's gradient whole, a sum still to be made (DTensor's
+            # Partial)
             whole = not tensor.is_new and _style(plan, tensor.name.rpartition(".")[0]) == "embedding_rowwise"
             sizes["gradients"] += tensor.count * tensor.nbytes if whole else size
             sizes["optimizer_states"] += tensor.count * sum(optimizer_bytes(recipe.optim, shape, tensor.dtype, device))
@@ -114,8 +118,9 @@ def _style(plan: dict[str, str], name: str) -> str | None:
 
 
 def _split(plan: dict[str, str], tensor: Tensor) -> int | None:
-    """The axis a tensor is cut along; None where every device holds it whole (transformers/distributed/tensor_parallel.py
-    shard_param; peft/tuners/lora/model.py add_lora_tp_hooks_dtensor: B under a column-wise layer, A under a row-wise one)."""
+    """The axis a tensor is cut along; None where every device holds it whole
+    (transformers/distributed/tensor_parallel.py shard_param; peft/tuners/lora/model.py add_lora_tp_hooks_dtensor: B
+    under a column-wise layer, A under a row-wise one)."""
     module, _, last = tensor.name.rpartition(".")
     if tensor.is_new:
         style, is_b = _style(plan, module.removesuffix(".lora_B")), "lora_B" in tensor.name
@@ -139,7 +144,8 @@ def _split(plan: dict[str, str], tensor: Tensor) -> int | None:
 
 
 def _narrow(spec: ModelSpec, n: int) -> ModelSpec:
-    """The model a device computes: its heads, its share of the MLP's width; the stream and the gathered logits whole."""
+    """The model a device computes: its heads, its share of the MLP's width; the stream and the gathered logits
+    whole."""
     return replace(
         spec,
         num_attention_heads=spec.num_attention_heads // n,
@@ -161,9 +167,9 @@ def _narrow_adapters(trained: Trainables, plan: dict[str, str], n: int) -> Train
 
 def pp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     """Contiguous layers, the embedding on the first stage, the head on the last, which also takes the layers left over
-    (transformers/distributed/pipeline_parallel.py). Under one-forward-one-backward (torch.distributed.pipelining) stage i
-    holds up to stages - i micro-batches, of which `gradient_accumulation_steps` make a step. The answer is of the stage that
-    needs most.
+    (transformers/distributed/pipeline_parallel.py). Under one-forward-one-backward (torch.distributed.pipelining) stage
+    i holds up to stages - i micro-batches, of which `gradient_accumulation_steps` make a step. The answer is of the
+    stage that needs most.
     """
     inventory, spec, n = parts.model.inventory, parts.model.spec, recipe.num_processes
     if n > spec.num_hidden_layers:
@@ -214,7 +220,8 @@ def _stage(recipe: Recipe, parts: Any, loop_name: str, device: str, all: tuple[T
 
 
 def pp_rank(recipe: Recipe, all: Iterable[Tensor], inventory: Inventory, stage: int, device: str) -> RankBytes:
-    """What a stage holds: its layers whole. A tied embedding stands on the first stage and, as the head, on the last."""
+    """What a stage holds: its layers whole. A tied embedding stands on the first stage and, as the head, on the
+    last."""
     n = recipe.num_processes
     all = tuple(all)
     numbered = list(dict.fromkeys(unit for t in all for unit, _ in t.units if unit not in (EMBEDDING, TAIL)))

@@ -1,5 +1,5 @@
-"""The device that holds most of a recipe: `estimator.parallel.data_parallel` says it for DDP and FSDP2, `estimator.parallel.zero` for
-DeepSpeed, `estimator.parallel.model_parallel` for tensor and pipeline parallel.
+"""The device that holds most of a recipe: `estimator.parallel.data_parallel` says it for DDP and FSDP2,
+`estimator.parallel.zero` for DeepSpeed, `estimator.parallel.model_parallel` for tensor and pipeline parallel.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from estimator.recipe.recipe import Recipe
 
 
 def shard(recipe: Recipe, parts: Any, loop_name: str, device: str = "cuda") -> Sharded:
-    """The device that holds most of `recipe` (`Parts` in `parts`, made for `on_device(recipe)`). Raises `Problem` where the
-    model cannot be split as asked."""
+    """The device that holds most of `recipe` (`Parts` in `parts`, made for `on_device(recipe)`). Raises `Problem` where
+    the model cannot be split as asked."""
     makers = {"ddp": data_parallel.ddp, "fsdp": data_parallel.fsdp, "tp": model_parallel.tp, "pp": model_parallel.pp}
     made = makers.get(recipe.distributed_type, zero.zero)(recipe, parts, loop_name, device)
     communicator = communicators()[recipe.distributed_type == "tp"]

@@ -23,7 +23,8 @@ HALF = {"bf16": "bfloat16", "fp16": "float16"}
 
 @dataclass(frozen=True)
 class RankBytes:
-    """Bytes one rank holds throughout, by component of the law; `host_bytes` and `disk_bytes` are what it keeps elsewhere.
+    """Bytes one rank holds throughout, by component of the law; `host_bytes` and `disk_bytes` are what it keeps
+    elsewhere.
 
     `paged_bytes` of the states lie in managed memory.
     """
@@ -68,8 +69,8 @@ class ParallelPlan:
 class Sharded:
     """One device of several, ready for the law.
 
-    `added_bytes` by moment is what sharding holds for a while; `slack_bytes` how much of it is a bound rather than a count.
-    `gradient_share` scales the traced gradients of a moment (None: the rank's own, at every moment);
+    `added_bytes` by moment is what sharding holds for a while; `slack_bytes` how much of it is a bound rather than a
+    count. `gradient_share` scales the traced gradients of a moment (None: the rank's own, at every moment);
     `backward_gradients_bytes` replaces them until the optimizer's step.
     """
 
@@ -85,8 +86,8 @@ class Sharded:
     backward_gradients_bytes: int | None = None
     slack_bytes: int = 0
     gathering_bytes: int = 0
-    """What the allocator reserves for the stream on which weights are gathered: it hands no block of one stream to another
-    (c10/cuda/CUDACachingAllocator.cpp), so this comes beside what the step's own stream reserves."""
+    """What the allocator reserves for the stream on which weights are gathered: it hands no block of one stream to
+    another (c10/cuda/CUDACachingAllocator.cpp), so this comes beside what the step's own stream reserves."""
     gathering_added: Mapping[str, int] = field(default_factory=dict)
     """How much of `added_bytes` lies on that stream."""
     own_components: Mapping[str, int] | None = None
@@ -130,8 +131,9 @@ class Sharded:
 
 
 def on_device(recipe: Recipe) -> Recipe:
-    """The recipe as a device computes it. DeepSpeed's engine casts the whole model to its type (`mixed_precision`'s, else
-    the weights' own) and runs without autocast; FSDP2 gathers in the mixed type, whatever the shards are stored in."""
+    """The recipe as a device computes it. DeepSpeed's engine casts the whole model to its type (`mixed_precision`'s,
+    else the weights' own) and runs without autocast; FSDP2 gathers in the mixed type, whatever the shards are stored
+    in."""
     if recipe.num_processes == 1 or recipe.mixed_precision == "no":
         return recipe
     half = HALF[recipe.mixed_precision]

@@ -1,7 +1,8 @@
 """Shard arithmetic: the tensors of a run in the units they are gathered in, and what a rank holds of each. No torch.
 
-Restates torch's `fully_shard` and DTensor (torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_param.py) and DeepSpeed's
-flat groups (deepspeed/runtime/zero/stage_1_and_2.py, stage3.py); compared with real shards in tests/estimator/test_parallel.py.
+Restates torch's `fully_shard` and DTensor (torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_param.py) and
+DeepSpeed's flat groups (deepspeed/runtime/zero/stage_1_and_2.py, stage3.py); compared with real shards in
+tests/estimator/test_parallel.py.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from estimator.recipe.loop import Loop
 from estimator.recipe.recipe import Recipe
 
 EMBEDDING, TAIL = "embedding", "tail"
-"""Units that are no layer: the input embedding, and the final norm with the head (all else that is in no layer goes with it)."""
+"""Units that are no layer: the input embedding, and the final norm with the head (all else that is in no layer goes
+with it)."""
 NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
 """Trainer.get_decay_parameter_names: what goes into the optimizer's second group, beside every nn.LayerNorm."""
 
@@ -31,8 +33,8 @@ NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.
 class Tensor:
     """Equal tensors of a run: how many stand in each unit (a layer's name, EMBEDDING or TAIL).
 
-    `state_bytes` is what bitsandbytes keeps beside a packed weight, which is no parameter and is never sharded; `is_new`
-    marks what PEFT adds. `name` is the first one's.
+    `state_bytes` is what bitsandbytes keeps beside a packed weight, which is no parameter and is never sharded;
+    `is_new` marks what PEFT adds. `name` is the first one's.
     """
 
     name: str
@@ -63,12 +65,14 @@ class Tensor:
 
 
 def padded(shape: Shape, ranks: int, dim: int = 0) -> Shape:
-    """A rank's share of a tensor cut along `dim`, padded to the first rank's: what `fully_shard` stores on every rank."""
+    """A rank's share of a tensor cut along `dim`, padded to the first rank's: what `fully_shard` stores on every
+    rank."""
     return (*shape[:dim], -(-shape[dim] // ranks), *shape[dim + 1 :])
 
 
 def local(shape: Shape, ranks: int, rank: int, dim: int = 0) -> Shape:
-    """A rank's own rows without padding (torch.chunk): what DTensor's local tensor shows, and optimizers make states for."""
+    """A rank's own rows without padding (torch.chunk): what DTensor's local tensor shows, and optimizers make states
+    for."""
     rows = -(-shape[dim] // ranks)
     return (*shape[:dim], max(0, min(rows, shape[dim] - rank * rows)), *shape[dim + 1 :])
 
@@ -143,8 +147,8 @@ def _units(inventory: Inventory, names: tuple[str, ...]) -> tuple[tuple[str, int
 
 
 def _unit(inventory: Inventory, name: str) -> str:
-    """The layer a module stands in, by the first number of its name; Accelerate gives the embedding and the tail units of
-    their own (utils/fsdp_utils.py fsdp2_prepare_model), with a tied embedding in the tail."""
+    """The layer a module stands in, by the first number of its name; Accelerate gives the embedding and the tail units
+    of their own (utils/fsdp_utils.py fsdp2_prepare_model), with a tied embedding in the tail."""
     if found := re.match(r"(.*?\.\d+)(?:\.|$)", name):
         return found[1]
     embedding = inventory.input_embedding or ""

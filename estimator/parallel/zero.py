@@ -27,7 +27,8 @@ PREFETCH = 50_000_000
 SUB_GROUP = 1_000_000_000
 """Elements ZeRO-3 steps at once (sub_group_size)."""
 SWAP_BUFFERS, PARAM_BUFFERS, PARAM_BUFFER = 4, 5, 100_000_000
-"""Host buffers of NVMe offload (runtime/zero/offload_config.py: buffer_count of the optimizer; count and elements of the weights')."""
+"""Host buffers of NVMe offload (runtime/zero/offload_config.py: buffer_count of the optimizer; count and elements of
+the weights')."""
 ALIGNMENT = 2
 """nccl_start_alignment_factor of the flat groups of stages 1 and 2."""
 
@@ -118,7 +119,8 @@ class Zero:
 
 
 def zero(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
-    """DeepSpeed. Its gradient buffer is allocated whole, however little trains: for the backward pass at stages 1 and 2."""
+    """DeepSpeed. Its gradient buffer is allocated whole, however little trains: for the backward pass at stages 1 and
+    2."""
     recipe = on_device(recipe)
     made = Zero(recipe, all_tensors(recipe, parts, loop_name))
     rank, n, w = made.rank(device), recipe.num_processes, made.width
@@ -151,8 +153,8 @@ def zero(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
 
 
 def _stage_3(made: Zero, parts: Any, rank: RankBytes, step: int, gradients: int) -> Sharded:
-    """Buffers of the whole run, and gathered weights: at most MAX_LIVE elements, at least a unit and what is gathered ahead;
-    between the two lies the slack."""
+    """Buffers of the whole run, and gathered weights: at most MAX_LIVE elements, at least a unit and what is gathered
+    ahead; between the two lies the slack."""
     recipe, w, n = made.recipe, made.width, made.recipe.num_processes
     passes = recipe.gradient_accumulation_steps
     cut = [t for t in made.all if not t.is_buffer]

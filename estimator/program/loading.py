@@ -1,8 +1,9 @@
 """A base model from its folder: the weights that are stored there and no others, in the way the recipe stores them.
 
-What a repository says of its own storage is followed. FP8 and MXFP4 are unpacked to the recipe's type, and quantized from there
-where the recipe says so; bitsandbytes' weights stay as they are. A tensor that is missing, that has no place or another shape is a
-`Problem`: Transformers draws what is missing at random and says so in a log. Imports torch inside the functions.
+What a repository says of its own storage is followed. FP8 and MXFP4 are unpacked to the recipe's type, and quantized
+from there where the recipe says so; bitsandbytes' weights stay as they are. A tensor that is missing, that has no place
+or another shape is a `Problem`: Transformers draws what is missing at random and says so in a log. Imports torch inside
+the functions.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _TOWER = re.compile(
 
 
 def load_base(recipe: Recipe, folder: Path, *, training: bool, device: str = "cpu") -> PreTrainedModel:
-    """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository. Raises `Problem`
-    `base.other_tensors` and `base.broken` where the folder's weights are not those of its config, `model.stored_*` for what cannot be
-    trained as it is stored; out of memory as torch says it.
+    """The base model of `folder` as the recipe stores it, on `device`; safetensors only, no code from the repository.
+    Raises `Problem` `base.other_tensors` and `base.broken` where the folder's weights are not those of its config,
+    `model.stored_*` for what cannot be trained as it is stored; out of memory as torch says it.
 
     With `training`, quantized layers keep to kernels that have a gradient (see `program.keep_gradients`).
     """
@@ -96,10 +97,12 @@ def _class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
 
 
 def _check_tensors(name: str, model: PreTrainedModel, config: PretrainedConfig, info: dict[str, Any]) -> None:
-    """Refuse weights that are not those of the model: `info` is Transformers' own account, with its own exceptions taken out.
+    """Refuse weights that are not those of the model: `info` is Transformers' own account, with its own exceptions
+    taken out.
 
-    No fault are tables that a model makes itself, scales of activations and caches (they belong to 8-bit kernels), layers for
-    multi-token prediction that the config states, and towers for images or sound where the text model alone was built.
+    No fault are tables that a model makes itself, scales of activations and caches (they belong to 8-bit kernels),
+    layers for multi-token prediction that the config states, and towers for images or sound where the text model alone
+    was built.
     """
     text = config.get_text_config()
     layers = getattr(text, "num_hidden_layers", 0) or 0
@@ -121,8 +124,8 @@ def _check_tensors(name: str, model: PreTrainedModel, config: PretrainedConfig, 
 
 
 def _of_another_shape(model: PreTrainedModel) -> Iterator[str]:
-    """Layers of bitsandbytes whose packed weight is not as wide and tall as the layer: Transformers compares shapes before packing
-    only where a tensor is not packed (5.23)."""
+    """Layers of bitsandbytes whose packed weight is not as wide and tall as the layer: Transformers compares shapes
+    before packing only where a tensor is not packed (5.23)."""
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if weight is None:
@@ -144,8 +147,8 @@ def other_tensors(
 
 
 def _unpacked(recipe: Recipe, folder: Path, storage: Storage, device: str) -> PreTrainedModel:
-    """A repository in 8 or 4 bits that have no gradient, in the recipe's type; quantized by bitsandbytes from there, as the same
-    weights published in 16 bits would be. What is quantized waits on the host meanwhile."""
+    """A repository in 8 or 4 bits that have no gradient, in the recipe's type; quantized by bitsandbytes from there, as
+    the same weights published in 16 bits would be. What is quantized waits on the host meanwhile."""
     from transformers import FineGrainedFP8Config, Mxfp4Config
 
     settings = (
@@ -175,9 +178,9 @@ def _unpacked(recipe: Recipe, folder: Path, storage: Storage, device: str) -> Pr
 def _whole_blocks() -> Iterator[None]:
     """Let Transformers unpack FP8 weights whose sides are no multiple of the block.
 
-    It takes a block's size for side / number of scales (5.23, `Fp8Dequantize._dequantize_one`): a side of 192 with two scales for
-    blocks of 128 comes out as two blocks of 96, silently wrong, and DeepSeek's 576 with five scales raises. Filled up to whole
-    blocks, the division is right.
+    It takes a block's size for side / number of scales (5.23, `Fp8Dequantize._dequantize_one`): a side of 192 with two
+    scales for blocks of 128 comes out as two blocks of 96, silently wrong, and DeepSeek's 576 with five scales raises.
+    Filled up to whole blocks, the division is right.
     """
     import torch
     from transformers.integrations.finegrained_fp8 import Fp8Dequantize
@@ -207,8 +210,9 @@ def _whole_blocks() -> Iterator[None]:
 
 
 def _with_types(model: PreTrainedModel, recipe: Recipe) -> PreTrainedModel:
-    """Of a repository that was saved quantized, Transformers leaves the other weights in the type they were saved in, and computes
-    in the type of the repository's record; both become the recipe's. Packed weights and what is kept in fp32 stay."""
+    """Of a repository that was saved quantized, Transformers leaves the other weights in the type they were saved in,
+    and computes in the type of the repository's record; both become the recipe's. Packed weights and what is kept in
+    fp32 stay."""
     plan, wanted = model._get_dtype_plan(program.dtype(recipe)), program.dtype(recipe)
     kept = [re.compile(pattern) for pattern in plan]
     for name, parameter in model.named_parameters():

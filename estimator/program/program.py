@@ -76,7 +76,8 @@ _LORA_FIELDS = (
 
 
 def attention(recipe: Recipe, model_class: type[PreTrainedModel]) -> str:
-    """The kernel that a class runs: one without the fused kernel asked for computes eagerly, where Transformers would raise."""
+    """The kernel that a class runs: one without the fused kernel asked for computes eagerly, where Transformers would
+    raise."""
     fused = {"sdpa": "_supports_sdpa", "flash_attention_2": "_supports_flash_attn"}
     asked = recipe.attn_implementation
     return asked if getattr(model_class, fused.get(asked, ""), True) else "eager"

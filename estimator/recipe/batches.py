@@ -1,4 +1,5 @@
-"""What a batch looks like to the model: TRL's packing of it, and what only the data decide (padding, trained tokens). No torch."""
+"""What a batch looks like to the model: TRL's packing of it, and what only the data decide (padding, trained tokens).
+No torch."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ FLAT_PACKING = ("bfd", "bfd_split")
 class Batches:
     """What the data decide about memory. Raises `Problem("recipe.range")`.
 
-    `trained_share`: tokens whose label is not -100, of all tokens of a batch with its padding; TRL's fused head runs over
-    these alone. `padded`: rows of one batch differ in length, so that attention gets a mask.
+    `trained_share`: tokens whose label is not -100, of all tokens of a batch with its padding; TRL's fused head runs
+    over these alone. `padded`: rows of one batch differ in length, so that attention gets a mask.
     """
 
     trained_share: float = 1.0

@@ -1,7 +1,8 @@
-"""Recipes that other tools write, in this program's fields: LLaMA-Factory's YAML or JSON, and the names that Unsloth's scripts use.
+"""Recipes that other tools write, in this program's fields: LLaMA-Factory's YAML or JSON, and the names that Unsloth's
+scripts use.
 
-Sources: LLaMA-Factory 0.9 (src/llamafactory/hparams, model/adapter.py, model/model_utils), Unsloth's `FastLanguageModel` and its
-command line. What is left out stands at the other tool's default, not at ours. No torch.
+Sources: LLaMA-Factory 0.9 (src/llamafactory/hparams, model/adapter.py, model/model_utils), Unsloth's
+`FastLanguageModel` and its command line. What is left out stands at the other tool's default, not at ours. No torch.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from estimator.recipe.recipe import FIELDS
 LLAMA_FACTORY, UNSLOTH = "LLaMA-Factory", "Unsloth"
 _SAME = (
     "lora_alpha", "lora_dropout", "use_dora", "use_rslora", "per_device_train_batch_size", "per_device_eval_batch_size",
-    "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
-    "num_train_epochs", "max_steps", "optim", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit", "packing",
+    "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
+    "max_grad_norm",
+    "num_train_epochs", "max_steps", "optim", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit",
+    "packing",
 )  # fmt: skip
 """Fields of the same name and meaning."""
 _FACTORY = {
@@ -27,11 +30,13 @@ _FACTORY = {
     "double_quantization": "bnb_4bit_use_double_quant", "additional_target": "modules_to_save",
 }  # fmt: skip
 _FACTORY_DEFAULTS = {
-    "r": 8, "max_length": 2048, "per_device_train_batch_size": 8, "learning_rate": 5e-5, "logging_steps": 500, "save_steps": 500,
+    "r": 8, "max_length": 2048, "per_device_train_batch_size": 8, "learning_rate": 5e-5, "logging_steps": 500,
+    "save_steps": 500,
     "use_reentrant": True, "target_modules": "all-linear",
 }  # fmt: skip
 _UNSLOTH = {
-    "model_name": "model", "max_seq_length": "max_length", "random_state": "seed", "r": "r", "lora_r": "r", "bias": "bias",
+    "model_name": "model", "max_seq_length": "max_length", "random_state": "seed", "r": "r", "lora_r": "r",
+    "bias": "bias",
     "target_modules": "target_modules", "warmup_ratio": "warmup_steps", "modules_to_save": "modules_to_save",
 }  # fmt: skip
 _UNSLOTH_DEFAULTS = {
@@ -57,7 +62,8 @@ class Brought:
 
 
 def brought(found: dict[str, Any]) -> Brought | None:
-    """What another tool's file says, or None where it is one of ours. Raises `Problem` (`recipe.choice`) for what is not trained here."""
+    """What another tool's file says, or None where it is one of ours. Raises `Problem` (`recipe.choice`) for what is
+    not trained here."""
     if {"model_name_or_path", "finetuning_type"} & found.keys():
         return _read(LLAMA_FACTORY, found, _FACTORY, _FACTORY_DEFAULTS, _factory)
     if {"model_name", "max_seq_length", "load_in_4bit"} & found.keys():
@@ -118,14 +124,16 @@ def _factory(found: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         made["assistant_only_loss"] = False
     made["loop"] = "trainer-no-upcast"
     read = {
-        "stage", "finetuning_type", "quantization_bit", "quantization_method", "quantization_type", "lora_target", "pissa_init", "bf16",
+        "stage", "finetuning_type", "quantization_bit", "quantization_method", "quantization_type", "lora_target",
+        "pissa_init", "bf16",
         "fp16", "pure_bf16", "flash_attn", "disable_gradient_checkpointing",
     }  # fmt: skip
     return made, read
 
 
 def _precision(found: dict[str, Any], full: bool) -> dict[str, Any]:
-    """Weights in the type of the compute, those that train in fp32 under autocast (`_setup_full_tuning`), unless `pure_bf16`."""
+    """Weights in the type of the compute, those that train in fp32 under autocast (`_setup_full_tuning`), unless
+    `pure_bf16`."""
     if found.get("pure_bf16"):
         return {"dtype": "bfloat16"}
     for flag, dtype in (("bf16", "bfloat16"), ("fp16", "float16")):

@@ -1,4 +1,5 @@
-"""What is asked of a run's time and money beside the recipe: the data, how many cards, whose they are, what power costs. No torch."""
+"""What is asked of a run's time and money beside the recipe: the data, how many cards, whose they are, what power
+costs. No torch."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ class Costing:
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """The cards of a list as one writes it: parted by commas or semicolons, of any language, but not inside brackets."""
+    """The cards of a list as one writes it: parted by commas or semicolons, of any language, but not inside
+    brackets."""
     parts = re.split(r"[,;，、；\n]+(?![^()]*\))", text)
     return tuple(part.strip() for part in parts if part.strip())
 

@@ -18,10 +18,12 @@ QUANT_STORAGES = ("uint8", "bfloat16", "float16", "float32")
 SHARDED_OPTIMIZERS = {
     kind: [name for name, record in RECORDS.items() if kind in record.shards] for kind in ("fsdp", "tp")
 }
-"""torch's own take DTensors. bitsandbytes hands its kernels a pointer to one (bitsandbytes issues 89 and 1633); Transformers'
-Adafactor mixes one with plain tensors, as schedulefree's do where only some tensors are cut (tests/estimator/test_parallel.py)."""
+"""torch's own take DTensors. bitsandbytes hands its kernels a pointer to one (bitsandbytes issues 89 and 1633);
+Transformers' Adafactor mixes one with plain tensors, as schedulefree's do where only some tensors are cut
+(tests/estimator/test_parallel.py)."""
 OFFLOADED_OPTIMIZERS = tuple(name for name, record in RECORDS.items() if record.offloads)
-"""Accelerate replaces these by DeepSpeedCPUAdam (utils/deepspeed.py map_pytorch_optim_to_deepspeed); DeepSpeed takes no other."""
+"""Accelerate replaces these by DeepSpeedCPUAdam (utils/deepspeed.py map_pytorch_optim_to_deepspeed); DeepSpeed takes no
+other."""
 
 
 def is_zero(distributed_type: str) -> bool:

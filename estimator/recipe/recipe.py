@@ -1,8 +1,8 @@
 """`Recipe`: the one description of a fine-tune.
 
 The same frozen, validated record drives the estimate, the training worker, the run history and the command line. Field
-names are PEFT's (`LoraConfig`) and Transformers' / TRL's (`SFTConfig`) own wherever they have one. Each default and each
-limit is stated once, here: forms, flags and tests read them through `field_info`.
+names are PEFT's (`LoraConfig`) and Transformers' / TRL's (`SFTConfig`) own wherever they have one. Each default and
+each limit is stated once, here: forms, flags and tests read them through `field_info`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ PISSA_NITER = r"pissa_niter_\d{1,2}"
 
 
 def _field(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
-    """A dataclass field with its limits: `choices` (a `pattern` for more, `aliases` for other names of them, `nearest` to name one), or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
+    """A dataclass field with its limits: `choices` (a `pattern` for more, `aliases` for other names of them, `nearest`
+    to name one), or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -67,10 +68,11 @@ class Recipe:
     lora_dropout: float = _field(0.0, low=0.0, high=0.9)
     """Dropout on the adapter's input; above zero it keeps a mask for each layer."""
     target_modules: str | tuple[str, ...] | None = _field("all-linear", may_be_empty=True)
-    """Names or suffixes of modules, one regular expression, or `all-linear`. Nothing, or the word `default`: PEFT's table
-    by architecture. An empty list: no module, where `target_parameters` says what is adapted."""
+    """Names or suffixes of modules, one regular expression, or `all-linear`. Nothing, or the word `default`: PEFT's
+    table by architecture. An empty list: no module, where `target_parameters` says what is adapted."""
     target_parameters: tuple[str, ...] | None = _field(None)
-    """Names or suffixes of single tensors, such as `experts.gate_up_proj`: stacked experts get a pair of matrices each."""
+    """Names or suffixes of single tensors, such as `experts.gate_up_proj`: stacked experts get a pair of matrices
+    each."""
     exclude_modules: str | tuple[str, ...] | None = _field(None)
     """Names, suffixes or a regular expression of modules left out."""
     layers_to_transform: tuple[int, ...] | None = _field(None)
@@ -105,8 +107,8 @@ class Recipe:
     packing: bool = _field(False)
     """Fill rows of `max_length` with several examples each."""
     packing_strategy: str = _field("bfd", choices=PACKING_STRATEGIES)
-    """How they are filled; read only with `packing`. `bfd` and `bfd_split` also lay a batch out as one row, and keep its
-    examples apart by their positions; `wrapped` cuts wherever a row is full, and leaves the last one shorter."""
+    """How they are filled; read only with `packing`. `bfd` and `bfd_split` also lay a batch out as one row, and keep
+    its examples apart by their positions; `wrapped` cuts wherever a row is full, and leaves the last one shorter."""
     per_device_train_batch_size: int = _field(2, low=1, high=4096, unit="rows")
     """Rows in one forward pass."""
     per_device_eval_batch_size: int | None = _field(None, low=1, high=4096, unit="rows")
@@ -140,7 +142,8 @@ class Recipe:
     assistant_only_loss: bool = _field(True)
     """Train on the assistant's turns only; rows of plain text train whole."""
     excess_length_strategy: str = _field("drop", choices=EXCESS_LENGTH_STRATEGIES)
-    """What becomes of rows longer than `max_length` (Axolotl's name): left out, cut at their end, or split into several examples."""
+    """What becomes of rows longer than `max_length` (Axolotl's name): left out, cut at their end, or split into several
+    examples."""
     seed: int = _field(42, low=0, high=2**32 - 1)
     """Seeds initialisation, data order and dropout."""
 
@@ -148,8 +151,8 @@ class Recipe:
     num_processes: int = _field(1, low=1, high=1024, unit="devices")
     """Devices, one process each, on one machine."""
     distributed_type: str = _field("ddp", choices=DISTRIBUTED_TYPES)
-    """What they share. `ddp`: nothing; `zero1`, `zero2`, `zero3` (DeepSpeed) and `fsdp` (FSDP2): more and more of the states,
-    gradients and weights; `tp`: each layer; `pp`: the layers."""
+    """What they share. `ddp`: nothing; `zero1`, `zero2`, `zero3` (DeepSpeed) and `fsdp` (FSDP2): more and more of the
+    states, gradients and weights; `tp`: each layer; `pp`: the layers."""
     offload_optimizer_device: str = _field("none", choices=OFFLOAD_DEVICES)
     """Where DeepSpeed keeps the optimizer's states and steps them."""
     offload_param_device: str = _field("none", choices=OFFLOAD_DEVICES)
@@ -159,7 +162,8 @@ class Recipe:
     ddp_gradient_as_bucket_view: bool = _field(False)
     """Gradients lie in DDP's buckets (DistributedDataParallelKwargs.gradient_as_bucket_view), not beside them."""
     bnb_4bit_quant_storage: str = _field("uint8", choices=QUANT_STORAGES)
-    """Type that packed 4-bit weights are stored as. FSDP2 and ZeRO-3 cut them only if it is that of the other weights."""
+    """Type that packed 4-bit weights are stored as. FSDP2 and ZeRO-3 cut them only if it is that of the other
+    weights."""
 
     # What is written down
     logging_steps: int = _field(1, low=1, high=1_000_000)

@@ -1,4 +1,5 @@
-"""A recipe as a file, TOML or (a run's `recipe.json`) JSON, or another tool's YAML (`estimator.recipe.brought`): the fields of `Recipe`, and `gpu`, `loop` and those of `Costing` beside them."""
+"""A recipe as a file, TOML or (a run's `recipe.json`) JSON, or another tool's YAML (`estimator.recipe.brought`): the
+fields of `Recipe`, and `gpu`, `loop` and those of `Costing` beside them."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ KINDS = {".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
 
 
 def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dict[str, Any]:
-    """The keys of the file at `path`; values of recipe fields are left for `Recipe` to check. `tell` hears what was made of another
-    tool's file.
+    """The keys of the file at `path`; values of recipe fields are left for `Recipe` to check. `tell` hears what was
+    made of another tool's file.
 
     Raises `Problem` (codes `recipe.file_*`, `record.format`, and `recipe.in_file` around what is wrong with a key).
     """

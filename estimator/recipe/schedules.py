@@ -1,6 +1,8 @@
-"""What becomes of `warmup_steps`: which schedules and optimizers take them, and which pass over them without a word. No torch.
+"""What becomes of `warmup_steps`: which schedules and optimizers take them, and which pass over them without a word. No
+torch.
 
-Sources: Transformers 5.23 (optimization.py get_scheduler, trainer_optimizer.py), schedulefree 1.4 (the optimizers' `step`).
+Sources: Transformers 5.23 (optimization.py get_scheduler, trainer_optimizer.py), schedulefree 1.4 (the optimizers'
+`step`).
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ WITHOUT_WARMUP = "constant"
 def conflicts(recipe: Recipe) -> tuple[tuple[bool, tuple[str, str, str]], ...]:
     """(refused, (field, what it cannot be combined with, what to do)) for `recipe._check_together`.
 
-    Transformers hands `warmup_steps` on to an optimizer that warms up itself as it is. A share is no number of steps: the first
-    step's rate would be the peak divided by it, ten times the peak at 0.1.
+    Transformers hands `warmup_steps` on to an optimizer that warms up itself as it is. A share is no number of steps:
+    the first step's rate would be the peak divided by it, ten times the peak at 0.1.
     """
     share = 0 < recipe.warmup_steps < 1 and optimizer(recipe.optim).warmup == "steps"
     return ((share, ("warmup_steps", f"optim {recipe.optim}", "Give a number of steps, 1 or more, or 0")),)

@@ -1,4 +1,5 @@
-"""The generation cache of a model: shipped with its preset (`presets/caches.json`), traced earlier, or traced now. No torch but there."""
+"""The generation cache of a model: shipped with its preset (`presets/caches.json`), traced earlier, or traced now. No
+torch but there."""
 
 from __future__ import annotations
 

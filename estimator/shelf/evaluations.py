@@ -1,9 +1,10 @@
-"""The peak of an evaluation: the Trainer's forward and loss in eval mode, as a law of its own. Only `derive` imports torch.
+"""The peak of an evaluation: the Trainer's forward and loss in eval mode, as a law of its own. Only `derive` imports
+torch.
 
-Nothing is kept for gradients and nothing is recomputed, so checkpointing, accumulation and dropout make no difference, and
-one law serves every batch. The studio computes no metrics, so `Trainer.evaluation_loop` accumulates losses alone (4 bytes a
-row); TRL's fused head makes no logits in evaluation either (`SFTTrainer.compute_loss`). Laws of the presets ship in
-`presets/evaluations.json.gz` (`python -m estimator.shelf.evaluations [ID ...]`, needs the train extra).
+Nothing is kept for gradients and nothing is recomputed, so checkpointing, accumulation and dropout make no difference,
+and one law serves every batch. The studio computes no metrics, so `Trainer.evaluation_loop` accumulates losses alone (4
+bytes a row); TRL's fused head makes no logits in evaluation either (`SFTTrainer.compute_loss`). Laws of the presets
+ship in `presets/evaluations.json.gz` (`python -m estimator.shelf.evaluations [ID ...]`, needs the train extra).
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def traced(recipe: Recipe, model: Model, loop: str, platform: Platform, batches:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Trace the evaluation of every causal preset, or only of the named ones anew: full, LoRA and QLoRA on the studio's loop."""
+    """Trace the evaluation of every causal preset, or only of the named ones anew: full, LoRA and QLoRA on the studio's
+    loop."""
     named = sys.argv[1:] if argv is None else argv
     made = dict(_file()) if named else {}
     for id in named or [id for id, preset in models().items() if preset.is_causal]:

@@ -25,15 +25,16 @@ from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 
 ADAPTER_FIELDS = (
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save", "bias",
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save",
+    "bias",
     "lora_bias", "use_dora", "target_parameters", "trainable_token_indices",
 )  # fmt: skip
 """Fields of PEFT's LoraConfig that change which tensors there are; the rank is a variable of the law."""
 
 
 def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> dict[str, Any]:
-    """What a law is made for, beside the model. A field that came later is named only where it is not the default, so that
-    the laws made before it keep their keys."""
+    """What a law is made for, beside the model. A field that came later is named only where it is not the default, so
+    that the laws made before it keep their keys."""
     return dict(_structure(Same(recipe), loop, platform, batches))
 
 
@@ -130,7 +131,8 @@ def find(
 
 
 def place_of(law: Law, recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
-    """The key under which `find` looks for `law` of `recipe`: laws of longer rows, and of flash where SDPA is none, stand apart."""
+    """The key under which `find` looks for `law` of `recipe`: laws of longer rows, and of flash where SDPA is none,
+    stand apart."""
     key = key_of(recipe, loop, platform, batches)
     if law.from_tokens:
         return f"{key}-{law.from_tokens}"

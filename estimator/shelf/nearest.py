@@ -1,11 +1,12 @@
-"""A structure whose law is not at hand, by the nearest law that is: the same model with milder settings, changed by what the closed
-form says the settings change. No torch.
+"""A structure whose law is not at hand, by the nearest law that is: the same model with milder settings, changed by
+what the closed form says the settings change. No torch.
 
-Dropout, biases, other targets and the reentrant way of checkpointing change what is beside a layer's own tensors, which the closed form
-knows to the byte; so its mistakes, large on anything but dense decoders, are the same on both sides and fall out. Against exact traces of
-11 models at 810 points (tests/estimator/test_nearest.py has six of the structures) it was at most 13 % off on the dynamic bytes, with the
-targets kept at most 7 %, where the closed form alone was up to 109 % off. DoRA, LLM.int8, eager attention and other types change the layer
-itself: there it was no nearer, and they keep the closed form.
+Dropout, biases, other targets and the reentrant way of checkpointing change what is beside a layer's own tensors, which
+the closed form knows to the byte; so its mistakes, large on anything but dense decoders, are the same on both sides and
+fall out. Against exact traces of 11 models at 810 points (tests/estimator/test_nearest.py has six of the structures) it
+was at most 13 % off on the dynamic bytes, with the targets kept at most 7 %, where the closed form alone was up to 109
+% off. DoRA, LLM.int8, eager attention and other types change the layer itself: there it was no nearer, and they keep
+the closed form.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Side:
 def nearest(
     recipe: Recipe, model: Model, find: Callable[[Recipe], Law | None], side: Callable[[Recipe], Side]
 ) -> tuple[Law, str] | None:
-    """The law, and the settings of the one it stands on; None where no neighbour has a law. `find` looks for a law at hand, `side`
-    raises `Problem` for a recipe that the model does not take."""
+    """The law, and the settings of the one it stands on; None where no neighbour has a law. `find` looks for a law at
+    hand, `side` raises `Problem` for a recipe that the model does not take."""
     own = side(recipe)
     for other in _milder(recipe, model):
         law = find(other)

@@ -1,4 +1,5 @@
-"""Reserved memory of recipes that were traced and replayed on this machine: found again without torch, by structure and sizes."""
+"""Reserved memory of recipes that were traced and replayed on this machine: found again without torch, by structure and
+sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def find(
     cache_dir: Path | None = None,
     batches: Batches = Batches(),
 ) -> int | None:
-    """Peak reserved bytes of the replay of this very recipe, if one was kept; under 0.1 ms. `versions`: those of its law."""
+    """Peak reserved bytes of the replay of this very recipe, if one was kept; under 0.1 ms. `versions`: those of its
+    law."""
     path = _path(recipe, model, loop, platform, versions, cache_dir, batches)
     try:
         return _read(path, os.stat(path).st_mtime_ns).get(_sizes(recipe, platform, batches))

@@ -1,4 +1,5 @@
-"""Streams kept on this machine, and reserved memory by them: a replay of the very recipe in a fraction of a second, without torch."""
+"""Streams kept on this machine, and reserved memory by them: a replay of the very recipe in a fraction of a second,
+without torch."""
 
 from __future__ import annotations
 
@@ -30,10 +31,11 @@ def reserved_bytes(
     cache_dir: Path | None = None,
     batches: Batches = Batches(),
 ) -> int | None:
-    """Peak reserved bytes by the replay of the law's step, or None where its stream is not at hand or its layers do not repeat.
+    """Peak reserved bytes by the replay of the law's step, or None where its stream is not at hand or its layers do not
+    repeat.
 
-    With `derive` a stream that is not at hand is traced (about a second for a decoder) and kept, also that there is none; but not
-    beside a law that is shipped, whose answer takes no torch.
+    With `derive` a stream that is not at hand is traced (about a second for a decoder) and kept, also that there is
+    none; but not beside a law that is shipped, whose answer takes no torch.
     """
     if law.engine != "traced" or not model.config:
         return None

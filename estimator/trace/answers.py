@@ -1,8 +1,9 @@
 """What a step is told where a model's code asks for values, which a trace does not have.
 
-The rows of a trace have no padding, are valid, and end with their end token: checks of all hold, questions for any exception do
-not, a token that is looked for stands once a row. Where more than that decides which tensors there are (which expert a token
-goes to, how long a patch of bytes is) the trace fails, and says so. Imported where torch is, by `estimator.trace.recorder` only.
+The rows of a trace have no padding, are valid, and end with their end token: checks of all hold, questions for any
+exception do not, a token that is looked for stands once a row. Where more than that decides which tensors there are
+(which expert a token goes to, how long a patch of bytes is) the trace fails, and says so. Imported where torch is, by
+`estimator.trace.recorder` only.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Answers:
         self._maker: dict[int, str] = {}
 
     def made(self, func: Any, out: Any) -> None:
-        """Only a truth is worth remembering: numbers are not looked into. Views and copies keep their maker by storage."""
+        """Only a truth is worth remembering: numbers are not looked into. Views and copies keep their maker by
+        storage."""
         if isinstance(out, torch.Tensor) and out.device.type == "meta":
             key = out.untyped_storage()._cdata
             if out.dtype is torch.bool and not func.is_view:

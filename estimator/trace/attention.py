@@ -32,8 +32,8 @@ class FusedAttention(torch.autograd.Function):
         causal: bool = True,
         bias: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d). `bias` is
-        the mask as numbers, saved as the rest is (derivatives.yaml _scaled_dot_product_efficient_attention)."""
+        """(B, heads, S, d) and (B, kv heads, S, d) in; (B, S, heads, d) in memory out, seen as (B, heads, S, d). `bias`
+        is the mask as numbers, saved as the rest is (derivatives.yaml _scaled_dot_product_efficient_attention)."""
         batch, heads, length, _ = query.shape
         out = query.new_empty((batch, length, heads, value.shape[-1])).transpose(1, 2)
         logsumexp = query.new_empty((batch, heads, length), dtype=torch.float32)
@@ -80,11 +80,12 @@ class Gathered(torch.autograd.Function):
 
 
 def attention_on(platform: Platform) -> Callable[..., torch.Tensor]:
-    """`scaled_dot_product_attention` as `platform` runs it. Transformers' own function around it, and whatever a model's
-    code asks of the name `sdpa`, stay theirs."""
+    """`scaled_dot_product_attention` as `platform` runs it. Transformers' own function around it, and whatever a
+    model's code asks of the name `sdpa`, stay theirs."""
 
     def attention(
-        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None, dropout_p: float = 0.0,
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
         is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
     ) -> torch.Tensor:  # fmt: skip
         if torch.is_autocast_enabled("cuda"):

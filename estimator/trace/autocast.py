@@ -1,7 +1,7 @@
 """CUDA's autocast for tensors without memory, which torch's own leaves alone (it goes by the device of a tensor).
 
-The lists are ATen/autocast_mode.h's for CUDA (torch 2.13). Casts of trained leaves are kept until the forward pass ends, as
-torch's weight cache keeps them.
+The lists are ATen/autocast_mode.h's for CUDA (torch 2.13). Casts of trained leaves are kept until the forward pass
+ends, as torch's weight cache keeps them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,26 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 LOWER = frozenset(
-    "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d convolution prelu addmm addmv addr matmul "
-    "__matmul__ __rmatmul__ einsum mm mv linear addbmm baddbmm bmm chain_matmul multi_dot vecdot scaled_dot_product_attention".split()
+    "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d convolution prelu addmm addmv "
+    "addr matmul "
+    "__matmul__ __rmatmul__ einsum mm mv linear addbmm baddbmm bmm chain_matmul multi_dot vecdot "
+    "scaled_dot_product_attention".split()
 )
 FLOAT32 = frozenset(
-    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow __pow__ __rpow__ softplus layer_norm "
-    "native_layer_norm group_norm cosine_similarity nll_loss cross_entropy cross_entropy_loss kl_div l1_loss smooth_l1_loss "
-    "huber_loss mse_loss binary_cross_entropy_with_logits dist cdist renorm logsumexp prod softmax log_softmax cumprod cumsum "
+    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow __pow__ __rpow__ softplus "
+    "layer_norm "
+    "native_layer_norm group_norm cosine_similarity nll_loss cross_entropy cross_entropy_loss kl_div l1_loss "
+    "smooth_l1_loss "
+    "huber_loss mse_loss binary_cross_entropy_with_logits dist cdist renorm logsumexp prod softmax log_softmax cumprod "
+    "cumsum "
     "norm sum".split()
 )
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Autocast(TorchFunctionMode):
-    """Casts the inputs of listed functions. Around the forward pass and, given to checkpointing, around recomputation."""
+    """Casts the inputs of listed functions. Around the forward pass and, given to checkpointing, around
+    recomputation."""
 
     def __init__(self, mixed_precision: str) -> None:
         super().__init__()

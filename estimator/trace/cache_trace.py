@@ -1,7 +1,8 @@
-"""Reads a model's generation cache off Transformers itself, on the meta device: `python -m estimator.trace.cache_trace` for the presets.
+"""Reads a model's generation cache off Transformers itself, on the meta device: `python -m estimator.trace.cache_trace`
+for the presets.
 
-Two prompts of different lengths are read by the real model with the cache that `generate` makes; what grows is a token's, the
-rest is a state. Imported where torch is.
+Two prompts of different lengths are read by the real model with the cache that `generate` makes; what grows is a
+token's, the rest is a state. Imported where torch is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ LENGTHS = (8, 12)
 
 
 def derive(config: dict[str, Any], class_name: str | None = None) -> KvCache:
-    """The cache of the model of `config`, or what its code raises without data. Raises ValueError where it keeps none."""
+    """The cache of the model of `config`, or what its code raises without data. Raises ValueError where it keeps
+    none."""
     with quiet():
         short, long = _read(config, class_name)
     groups = Counter(_group(few, many, window) for (few, window), (many, _) in zip(short, long, strict=True))
@@ -71,7 +73,8 @@ def _elements(layer: Any) -> Counter[str]:
 
 
 def _group(few: Counter[str], many: Counter[str], window: int | None) -> tuple[Any, ...]:
-    """(token_half, token_fp32, state_half, state_fp32, window). A token's elements are whole: anything else is refused."""
+    """(token_half, token_fp32, state_half, state_fp32, window). A token's elements are whole: anything else is
+    refused."""
     token, state = {}, {}
     for kind in ("half", "fp32"):
         token[kind], rest = divmod(many[kind] - few[kind], LENGTHS[1] - LENGTHS[0])

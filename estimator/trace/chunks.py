@@ -1,8 +1,9 @@
 """Layers that cut a row into chunks, and go through them in turn: how their bytes grow with the number of chunks.
 
-A recorded step of such a layer has one turn of a loop a chunk, so two lengths give two numbers of events. Their events are laid
-side by side: before, in and after each loop they are the same, and the longer step has whole turns more. What is live at the
-first turns (counted from the start of a loop) and at the last ones (from its end) is linear in the number of chunks.
+A recorded step of such a layer has one turn of a loop a chunk, so two lengths give two numbers of events. Their events
+are laid side by side: before, in and after each loop they are the same, and the longer step has whole turns more. What
+is live at the first turns (counted from the start of a loop) and at the last ones (from its end) is linear in the
+number of chunks.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Unlike(Exception):
 
 
 def tokens_of(model: Any) -> int:
-    """Tokens a chunk of the gated delta rule as Transformers runs it without other kernels (`torch_chunk_gated_delta_rule`), or
-    0 for a model that has none."""
+    """Tokens a chunk of the gated delta rule as Transformers runs it without other kernels
+    (`torch_chunk_gated_delta_rule`), or 0 for a model that has none."""
     for code in {type(module).__module__ for module in model.modules()}:
         rule = getattr(sys.modules[code], "torch_chunk_gated_delta_rule", None)
         if rule is not None:
@@ -39,8 +40,8 @@ def tokens_of(model: Any) -> int:
 def joined(
     live: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray], counts: tuple[int, ...]
 ) -> np.ndarray:
-    """Rows of any number of chunks from those of two: what is live after each allocation, and what that allocation made, as
-    (events, COMPONENTS, PHI) at either number. Raises `Unlike`."""
+    """Rows of any number of chunks from those of two: what is live after each allocation, and what that allocation
+    made, as (events, COMPONENTS, PHI) at either number. Raises `Unlike`."""
     pairs = np.array(aligned(_marks(made[0]), _marks(made[1]), counts))
     return between(live[0][pairs[:, 0]], live[1][pairs[:, 1]], counts)
 
@@ -70,8 +71,9 @@ def _marks(made: np.ndarray) -> list[tuple[tuple[int, ...], float]]:
 
 
 def aligned(first: list[Any], second: list[Any], counts: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Numbers of events that stand for each other: those outside of loops, of a loop's first turns by their place from its start and
-    of its last ones by their place from its end. What lies between is between them in bytes too. Raises `Unlike`."""
+    """Numbers of events that stand for each other: those outside of loops, of a loop's first turns by their place from
+    its start and of its last ones by their place from its end. What lies between is between them in bytes too. Raises
+    `Unlike`."""
 
     def same(i: int, j: int) -> bool:
         (own, size), (other, size_there) = first[i], second[j]

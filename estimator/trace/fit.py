@@ -1,7 +1,8 @@
 """From recorded steps to a law: sizes are read off one trace, depth off two.
 
-Layers repeat, so the live bytes at the first and the last layers of a model are linear in the number of layers: two shallow
-models (`estimator.trace.plans`) give the law of any depth. Sizes are factored by `estimator.trace.terms`, chunks told by `estimator.trace.chunks`.
+Layers repeat, so the live bytes at the first and the last layers of a model are linear in the number of layers: two
+shallow models (`estimator.trace.plans`) give the law of any depth. Sizes are factored by `estimator.trace.terms`,
+chunks told by `estimator.trace.chunks`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from estimator.trace.step import HEAD, Sizes, Step, trace_step
 from estimator.trace.terms import SIZES, live_bytes, summed
 
 RELATIVE_ERROR = 0.02
-"""Half width of the error bar on the dynamic bytes of a traced law (`make accuracy` prints what published rows show)."""
+"""Half width of the error bar on the dynamic bytes of a traced law (`make accuracy` prints what published rows
+show)."""
 GRID = tuple(
     (b, s, r)
     for b in (1, 2, 3, 8, 64, 1024)
@@ -56,7 +58,8 @@ def derive_law(
     batches: Batches = Batches(),
     evaluates: bool = False,
 ) -> Law:
-    """The law of `recipe`'s structure on the model of `config`, or of its evaluation. About 0.5 s for an 8B decoder on one core.
+    """The law of `recipe`'s structure on the model of `config`, or of its evaluation. About 0.5 s for an 8B decoder on
+    one core.
 
     Raises `NotLinear`, or what the libraries raise where the model cannot run on the meta device.
     """
@@ -173,13 +176,14 @@ def _check_chunks(
     expected = max(float(row.sum(axis=0) @ phi) for _, row in rows)
     if abs(expected - there) > 1e-6 * there:
         raise NotLinear(
-            f"chunks of {plan.chunk_tokens} tokens: {expected:,.0f} bytes expected of {sizes.sequence} tokens, {there:,} taken"
+            f"chunks of {plan.chunk_tokens} tokens: {expected:,.0f} bytes expected of {sizes.sequence} tokens, "
+            f"{there:,} taken"
         )
 
 
 def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float, ...]] | None:
-    """What the whole model computes or moves, each amount factored on its own; None where one is no term of the law, so that the
-    memory of a model stays known where its time does not."""
+    """What the whole model computes or moves, each amount factored on its own; None where one is no term of the law, so
+    that the memory of a model stays known where its time does not."""
     try:
         tables = [_work_at_depth(one, name, plan.total) for one in traced]
         if len(tables) == 2:
@@ -236,7 +240,8 @@ def _whole(step: Step, table: np.ndarray) -> dict[Any, Part]:
 
 
 def _anchored(events: Events, layers: int, plan: Plan) -> dict[tuple[str, str, int], list[int]]:
-    """Numbers of the allocations (after no other event can a peak stand) by place, a layer counted from start and end."""
+    """Numbers of the allocations (after no other event can a peak stand) by place, a layer counted from start and
+    end."""
     parts: dict[tuple[str, str, int], list[int]] = {}
     for n, (phase, layer) in enumerate(events.place):
         if events.delta_bytes[n] < 0:

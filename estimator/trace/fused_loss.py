@@ -1,6 +1,7 @@
 """Head and loss as TRL runs them on CUDA, in tiles by Triton, and the loss of older versions of Transformers.
 
-What is restated is read off TRL's source; nothing here is fitted. Imported where torch is, by `estimator.trace.step` only.
+What is restated is read off TRL's source; nothing here is fitted. Imported where torch is, by `estimator.trace.step`
+only.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def fused_outputs(
     labels: torch.Tensor,
     **beside: Any,
 ) -> dict[str, torch.Tensor]:
-    """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, where `trained` tokens train (None: all)."""
+    """TRL 1.16 `add_fused_lm_head._fused_forward` and `SFTTrainer.compute_loss` on CUDA, where `trained` tokens train
+    (None: all)."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     backbone = base.base_model(input_ids=input_ids, use_cache=False, **beside)
     if not hasattr(
@@ -48,7 +50,8 @@ def fused_outputs(
 
 
 class MaskedRows(torch.autograd.Function):
-    """`hidden[mask]` of `trained` rows (None: all): a copy, the index of each row in both dimensions, zeros in the backward."""
+    """`hidden[mask]` of `trained` rows (None: all): a copy, the index of each row in both dimensions, zeros in the
+    backward."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, trained: int | None) -> torch.Tensor:
@@ -64,7 +67,8 @@ class MaskedRows(torch.autograd.Function):
 
 
 class Scattered(torch.autograd.Function):
-    """A value for each trained token, among all: in place, so no tensor of its own; the gradient is picked out again."""
+    """A value for each trained token, among all: in place, so no tensor of its own; the gradient is picked out
+    again."""
 
     @staticmethod
     def forward(ctx: Any, column: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -77,7 +81,8 @@ class Scattered(torch.autograd.Function):
 
 
 class FusedLoss(torch.autograd.Function):
-    """Allocations of trl/kernels/chunked_logprob.py ChunkedLogProbFunction on CUDA (Triton folds the tiles in place)."""
+    """Allocations of trl/kernels/chunked_logprob.py ChunkedLogProbFunction on CUDA (Triton folds the tiles in
+    place)."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, tile: int) -> Any:
@@ -109,8 +114,8 @@ class FusedLoss(torch.autograd.Function):
 
 
 def _note_tiles(hidden: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype, products: int) -> None:
-    """The logits of all tokens, and in the backward pass the products of their gradients, in tiles: the weight is read anew for
-    each tile of tokens, the buffer written and read, and summed gradients read and written in fp32."""
+    """The logits of all tokens, and in the backward pass the products of their gradients, in tiles: the weight is read
+    anew for each tile of tokens, the buffer written and read, and summed gradients read and written in fp32."""
     (tokens, width), vocabulary = hidden.shape, weight.shape[0]
     note((2 * tokens * vocabulary * width,) * products, (), dtype)
     chunks = -(-vocabulary // CHUNK_COLUMNS)

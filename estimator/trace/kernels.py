@@ -30,13 +30,14 @@ def hidden(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
 
 
 def _softmax_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
-    """ATen/native/cuda/SoftMax.cu softmax_backward_cuda_out: `tmp = grad * output`; a structured kernel has its output by then."""
+    """ATen/native/cuda/SoftMax.cu softmax_backward_cuda_out: `tmp = grad * output`; a structured kernel has its output
+    by then."""
     return Hidden((_bytes(args[0]),))
 
 
 def _gemm_4bit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
-    """bitsandbytes 0.50 backends/cuda/ops.py _dequant_linear_fallback: beyond a few tokens the weight is dequantized, to the
-    input's type, and multiplied by cuBLAS; the scales of double quantization are dequantized to fp32 first."""
+    """bitsandbytes 0.50 backends/cuda/ops.py _dequant_linear_fallback: beyond a few tokens the weight is dequantized,
+    to the input's type, and multiplied by cuBLAS; the scales of double quantization are dequantized to fp32 first."""
     states, shape = args[0], args[2]
     numel = math.prod(shape)
     scales = (4 * -(-numel // BLOCK_4BIT),) if kwargs.get("absmax_8bit") is not None else ()
@@ -46,8 +47,9 @@ def _gemm_4bit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
 def int8_quantized(
     hidden: torch.Tensor, threshold: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """bitsandbytes 0.50 backends/cuda/ops.py int8_vectorwise_quant: rows as int8 and their scales; with a threshold `A.abs()`
-    and what of it is over the threshold, at once. Its own stand-in cannot say how many columns are: none, here."""
+    """bitsandbytes 0.50 backends/cuda/ops.py int8_vectorwise_quant: rows as int8 and their scales; with a threshold
+    `A.abs()` and what of it is over the threshold, at once. Its own stand-in cannot say how many columns are: none,
+    here."""
     rows = torch.empty_like(hidden, dtype=torch.int8)
     scales = hidden.new_empty(hidden.numel() // hidden.shape[-1], dtype=torch.float32)
     note((), tuple(map(size_bytes, (hidden, rows, scales))), hidden.dtype, product=False)
@@ -69,8 +71,8 @@ def int8_mixed_scaled_mm(
     outliers: Any = None,
     bias: Any = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """bitsandbytes 0.50 backends/default/ops.py int8_mixed_scaled_mm without outliers: the int32 product, held until it is
-    scaled to fp16 (backends/cuda/ops.py int8_mm_dequant), and a copy in the input's type where that is another."""
+    """bitsandbytes 0.50 backends/default/ops.py int8_mixed_scaled_mm without outliers: the int32 product, held until it
+    is scaled to fp16 (backends/cuda/ops.py int8_mm_dequant), and a copy in the input's type where that is another."""
     product = hidden.new_empty((*rows.shape[:-1], weight.shape[0]), dtype=torch.int32)
     scaled = torch.empty_like(product, dtype=torch.float16)
     note((2 * rows.numel() * weight.shape[0],), tuple(map(size_bytes, (rows, weight, product))), rows.dtype)
@@ -81,7 +83,8 @@ def int8_mixed_scaled_mm(
 
 
 def _int8_dequantized(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hidden:
-    """bitsandbytes 0.50 _ops.py int8_vectorwise_dequant: the rows times their scales in fp32, and that once more by a number."""
+    """bitsandbytes 0.50 _ops.py int8_vectorwise_dequant: the rows times their scales in fp32, and that once more by a
+    number."""
     return Hidden((4 * args[0].numel(),), before_output=True)
 
 

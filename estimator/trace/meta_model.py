@@ -127,7 +127,8 @@ def _model_class(config: Any, class_name: str | None) -> Any:
 
 
 def _kind(module: nn.Module) -> str:
-    """As PEFT's and bitsandbytes' dispatch tell layers apart; `Linear+` is a subclass, which bitsandbytes leaves alone."""
+    """As PEFT's and bitsandbytes' dispatch tell layers apart; `Linear+` is a subclass, which bitsandbytes leaves
+    alone."""
     if isinstance(module, nn.Linear):
         return "Linear" if type(module) is nn.Linear else "Linear+"
     if isinstance(module, Conv1D):
@@ -176,14 +177,16 @@ def _name_of(model: nn.Module, wanted: Any) -> str | None:
 
 
 def _not_quantized(model: nn.Module) -> list[str]:
-    """Patterns of modules bitsandbytes skips: `HfQuantizer.get_modules_to_not_convert` of the installed Transformers."""
+    """Patterns of modules bitsandbytes skips: `HfQuantizer.get_modules_to_not_convert` of the installed
+    Transformers."""
     from transformers.quantizers.base import HfQuantizer
 
     return HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
 
 
 def _expert_names(model_type: str) -> dict[str, Any] | None:
-    """PEFT's renaming of expert targets (`w1` -> `gate_up_proj`), read off the installed PEFT; None where it has none."""
+    """PEFT's renaming of expert targets (`w1` -> `gate_up_proj`), read off the installed PEFT; None where it has
+    none."""
     from peft.utils import transformers_weight_conversion as conversion
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
@@ -199,7 +202,8 @@ def _expert_names(model_type: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def quiet():
-    """Transformers and torch warn about what a bare configuration lacks; that is no news to whoever asked for shapes."""
+    """Transformers and torch warn about what a bare configuration lacks; that is no news to whoever asked for
+    shapes."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:

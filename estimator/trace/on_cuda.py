@@ -1,7 +1,7 @@
 """The paths that Transformers, bitsandbytes and torch take on CUDA, taken on the meta device.
 
-Each function that asks for a device, or that only CUDA runs, is put in place for as long as a step is traced. Imported where
-torch is, by `estimator.trace.step` only.
+Each function that asks for a device, or that only CUDA runs, is put in place for as long as a step is traced. Imported
+where torch is, by `estimator.trace.step` only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: se
         mock.patch.object(torch, "autocast", _autocast),
         mock.patch.object(bitsandbytes.functional, "int8_vectorwise_quant", kernels.int8_quantized),
         mock.patch.object(torch.ops.bitsandbytes, "int8_mixed_scaled_mm", kernels.int8_mixed_scaled_mm),
-        # DoRA's first magnitudes are made from a copy of the layer (for FSDP), which bitsandbytes makes on the CPU alone
+        # DoRA's first magnitudes are made from a copy of the layer (for FSDP), which bitsandbytes makes on the CPU
+        # alone
         mock.patch.object(bitsandbytes.nn.Params4bit, "__deepcopy__", lambda weight, _: weight),
         # looks at the ids' values for a warning
         mock.patch.object(transformers.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
@@ -57,8 +58,8 @@ def as_on_cuda(platform: Platform, recipe: Recipe, batches: Batches, windows: se
 
 
 def _can_skip(name: str, recipe: Recipe, told_apart: bool, windows: set[int]) -> Callable[..., bool]:
-    """Whether SDPA goes without a mask: where rows are full, and shorter than a window (which is a matter of the recipe's length
-    and not of the traced one). Flash needs none for a window."""
+    """Whether SDPA goes without a mask: where rows are full, and shorter than a window (which is a matter of the
+    recipe's length and not of the traced one). Flash needs none for a window."""
     from transformers import masking_utils
 
     theirs = inspect.signature(getattr(masking_utils, name))

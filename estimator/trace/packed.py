@@ -16,8 +16,8 @@ from estimator.recipe.recipe import Recipe
 
 
 def quantized(model: nn.Module, recipe: Recipe, left: list[str] | None = None) -> nn.Module:
-    """bitsandbytes' own layers with packed weights of the right size, as Transformers puts them in; `left` are those that a
-    repository's own record leaves alone."""
+    """bitsandbytes' own layers with packed weights of the right size, as Transformers puts them in; `left` are those
+    that a repository's own record leaves alone."""
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from transformers.quantizers.base import HfQuantizer
 

@@ -41,8 +41,8 @@ def layer_kinds(
 
 @dataclass(frozen=True)
 class Plan:
-    """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end; the length of
-    the rows, or two where layers cut them into chunks."""
+    """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end; the
+    length of the rows, or two where layers cut them into chunks."""
 
     depths: tuple[int | None, ...]
     total: int
@@ -84,8 +84,8 @@ def planned(recipe: Recipe, config: dict[str, Any], platform: Platform, class_na
 def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
     """Two depths whose difference is what repeats, or the whole model.
 
-    After `first` layers of their own kinds the rest repeats with a period; the shallow models keep the same remainder, so
-    that they end as the whole one does.
+    After `first` layers of their own kinds the rest repeats with a period; the shallow models keep the same remainder,
+    so that they end as the whole one does.
     """
     total = len(kinds)
     for period in range(1, total // 3 + 1):
@@ -109,8 +109,8 @@ def check_lengths(
     short: int,
     long: int,
 ) -> None:
-    """A law reads one length. Raises `NotLinear` where a shorter row runs other operators, or tensors that are neither of one
-    size nor grow with the row: chunks, padding to their length, choices of so many tokens."""
+    """A law reads one length. Raises `NotLinear` where a shorter row runs other operators, or tensors that are neither
+    of one size nor grow with the row: chunks, padding to their length, choices of so many tokens."""
     programs = [layer_programs(recipe, config, platform, class_name, layers, length) for length in (short, long)]
     for number, (first, second) in enumerate(zip(*programs, strict=True)):
         if [func for func, _ in first] != [func for func, _ in second]:

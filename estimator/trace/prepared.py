@@ -1,6 +1,7 @@
 """The model that a recipe trains, built on the meta device: dtype, packed layers, adapters, checkpointing, depth.
 
-Transformers, PEFT and bitsandbytes build it; imported where torch is, by `estimator.trace.step` and `estimator.trace.fit` only.
+Transformers, PEFT and bitsandbytes build it; imported where torch is, by `estimator.trace.step` and
+`estimator.trace.fit` only.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def built(config_json: str, class_name: str | None, dtype: torch.dtype) -> nn.Mo
 
 
 def _copied(model: nn.Module, layers: int | None) -> nn.Module:
-    """A model of one's own, with the first `layers` layers (None: all); the configuration keeps its lists, of which only the first
-    entries are read."""
+    """A model of one's own, with the first `layers` layers (None: all); the configuration keeps its lists, of which
+    only the first entries are read."""
     stack = layer_stack(model)
     whole = stack._modules
     try:
@@ -71,7 +72,8 @@ def _copied(model: nn.Module, layers: int | None) -> nn.Module:
 
 
 def _checkpoint(model: nn.Module, recipe: Recipe) -> None:
-    """torch's own checkpointing; what it recomputes runs under the autocast it had, which torch restores on CUDA alone."""
+    """torch's own checkpointing; what it recomputes runs under the autocast it had, which torch restores on CUDA
+    alone."""
     if not recipe.use_reentrant:
         contexts = lambda: (contextlib.nullcontext(), recomputing(autocast.around(recipe.mixed_precision)))  # noqa: E731
         model.gradient_checkpointing_enable(
@@ -154,8 +156,8 @@ def _adapted(model: nn.Module, recipe: Recipe, loop: Loop) -> nn.Module:
 
 def _follow_the_weights(model: nn.Module, dtype: torch.dtype) -> None:
     """PEFT's adapters without `autocast_adapter_dtype`: of their layer's type, but float32 on packed weights, which are
-    integers (`BaseTunerLayer._move_adapter_to_device_of_base_layer`, which leaves the meta device alone); DoRA's magnitudes
-    are norms of unpacked weights."""
+    integers (`BaseTunerLayer._move_adapter_to_device_of_base_layer`, which leaves the meta device alone); DoRA's
+    magnitudes are norms of unpacked weights."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for module in model.modules():

@@ -1,7 +1,8 @@
 """Counts live storage, and the work done, while a step runs on tensors without memory.
 
-A dispatch mode sees every operator below autograd; each new storage is an allocation, its finalizer a free. Parameters and
-buffers are not events: their bytes come exact from `estimator.memory.states`. Imported where torch is, by `estimator.trace.step` only.
+A dispatch mode sees every operator below autograd; each new storage is an allocation, its finalizer a free. Parameters
+and buffers are not events: their bytes come exact from `estimator.memory.states`. Imported where torch is, by
+`estimator.trace.step` only.
 """
 
 from __future__ import annotations

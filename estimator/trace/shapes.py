@@ -1,7 +1,8 @@
 """What an operator gives for tensors without memory, remembered: layers repeat, and so do the laws of one model.
 
-Only operators that make new tensors out of their arguments' shapes, strides, types and numbers are remembered; views, operators
-in place and those that could read a value run each time. Imported where torch is, by `estimator.trace.recorder` only.
+Only operators that make new tensors out of their arguments' shapes, strides, types and numbers are remembered; views,
+operators in place and those that could read a value run each time. Imported where torch is, by
+`estimator.trace.recorder` only.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _known: dict[Any, tuple[torch.Size, tuple[int, ...], torch.dtype]] = {}
 
 
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """`func(*args, **kwargs)`, its result made anew where a call like it is remembered; and what calls like it have in common, None
-    where that is not known."""
+    """`func(*args, **kwargs)`, its result made anew where a call like it is remembered; and what calls like it have in
+    common, None where that is not known."""
     if not _makes_one(func):
         return func(*args, **kwargs), None
     try:
@@ -67,8 +68,8 @@ def _part(value: Any) -> Any:
 
 
 def _is_fresh(out: Any, args: tuple[Any, ...]) -> bool:
-    """Whether the tensor has a storage of its own (`_unsafe_view` does not say that it has none) and is all of it, so that one
-    of its shape and strides is the same."""
+    """Whether the tensor has a storage of its own (`_unsafe_view` does not say that it has none) and is all of it, so
+    that one of its shape and strides is the same."""
     if not isinstance(out, torch.Tensor) or out.device.type != "meta" or out.storage_offset():
         return False
     storage = out.untyped_storage()

@@ -1,8 +1,9 @@
 """One training step of a recipe on the meta device, recorded: the real Transformers, PEFT and bitsandbytes modules.
 
-What is restated and not run is what a machine without CUDA cannot run: the packed weights (their layout), the fused attention
-kernel and TRL's Triton loss (`estimator.trace.on_cuda`, `estimator.trace.fused_loss`). Everything else is the libraries' own code, so a new
-version of theirs is a new trace of ours. Imported by workers and by commands that find torch.
+What is restated and not run is what a machine without CUDA cannot run: the packed weights (their layout), the fused
+attention kernel and TRL's Triton loss (`estimator.trace.on_cuda`, `estimator.trace.fused_loss`). Everything else is the
+libraries' own code, so a new version of theirs is a new trace of ours. Imported by workers and by commands that find
+torch.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from estimator.trace.work import Work
 
 @dataclass(frozen=True)
 class Sizes:
-    """Where a step is traced. `tile` stands for `min(N, tile)` of a tiled loss, `rank` for `r`, `trained` for the tokens N
-    whose label is not -100, read where not all of them train."""
+    """Where a step is traced. `tile` stands for `min(N, tile)` of a tiled loss, `rank` for `r`, `trained` for the
+    tokens N whose label is not -100, read where not all of them train."""
 
     batch: int
     sequence: int
@@ -44,8 +45,8 @@ class Sizes:
 class Step:
     """A recorded step, how many layers its model had, the tensors that outlive it, and what it computed and moved.
 
-    `fused`: the model has fused attention by SDPA. `windows`: sizes of local attention that Transformers was asked a mask for;
-    SDPA takes one from that length on.
+    `fused`: the model has fused attention by SDPA. `windows`: sizes of local attention that Transformers was asked a
+    mask for; SDPA takes one from that length on.
     """
 
     events: Events
@@ -71,8 +72,9 @@ def trace_step(
 ) -> Step:
     """Build `recipe`'s model with `layers` layers (None: all) and record forward, loss and backward.
 
-    With `evaluates` a step of the Trainer's evaluation instead: forward and loss in eval mode, nothing kept for gradients.
-    Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has another way then.
+    With `evaluates` a step of the Trainer's evaluation instead: forward and loss in eval mode, nothing kept for
+    gradients. Raises whatever Transformers or PEFT raise where the model cannot run without data; the caller has
+    another way then.
     """
     recipe = recipe.replace(r=sizes.rank) if recipe.has_adapters else recipe
     windows: set[int] = set()
@@ -132,8 +134,8 @@ def layer_programs(
 
 
 def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
-    """What TRL's collator makes: a mask beside ids and labels, or for packed rows laid out as one their positions and the
-    number of each example (`DataCollatorForLanguageModeling.torch_call`)."""
+    """What TRL's collator makes: a mask beside ids and labels, or for packed rows laid out as one their positions and
+    the number of each example (`DataCollatorForLanguageModeling.torch_call`)."""
     make = lambda dtype=torch.int64: torch.zeros((sizes.batch, sizes.sequence), dtype=dtype, device="meta")  # noqa: E731
     beside = {"position_ids": make(), "seq_idx": make(torch.int32)} if flat else {"attention_mask": make()}
     return {"input_ids": make(), "labels": make(), **beside}
@@ -142,7 +144,8 @@ def _inputs(sizes: Sizes, flat: bool) -> dict[str, torch.Tensor]:
 def _forward(
     model: nn.Module, recipe: Recipe, loop: Loop, trained: int | None, sizes: Sizes, recorder: Recorder
 ) -> Any:
-    """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's `prepare_model`."""
+    """The loop's call of the model; under mixed precision the outputs become fp32, as in Accelerate's
+    `prepare_model`."""
     if loop.copies_logits:
         base_of(model).loss_function = fused_loss.shifted_loss
     if loop.fused_loss:
@@ -184,7 +187,8 @@ def _evaluate(
     sizes: Sizes,
     recorder: Recorder,
 ) -> Any:
-    """Trainer.evaluation_loop as the studio runs it, without metrics to compute: no logits are accumulated, only losses."""
+    """Trainer.evaluation_loop as the studio runs it, without metrics to compute: no logits are accumulated, only
+    losses."""
     model.eval()
     arguments = _arguments(model, inputs) | _told_apart(inputs, batches.pads(recipe))
     with torch.no_grad(), autocast.around(recipe.mixed_precision):
@@ -203,7 +207,8 @@ def _arguments(model: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, t
 
 
 def _told_apart(inputs: dict[str, torch.Tensor], padded: bool) -> dict[str, torch.Tensor]:
-    """Positions of packed rows, or the mask of padded ones. A mask of ones is left out, as Transformers leaves it out."""
+    """Positions of packed rows, or the mask of padded ones. A mask of ones is left out, as Transformers leaves it
+    out."""
     return {
         name: inputs[name]
         for name in ("position_ids", "attention_mask")
@@ -227,7 +232,8 @@ def _enter(recorder: Recorder, phase: str) -> None:
 
 
 def _mark(recorder: Recorder, model: nn.Module, stack: nn.ModuleList) -> list[Any]:
-    """Hooks that keep `recorder.place`: each layer's forward, the head, each layer's backward; and name the gradients."""
+    """Hooks that keep `recorder.place`: each layer's forward, the head, each layer's backward; and name the
+    gradients."""
     hooks: list[Any] = []
 
     def enter_layer(number: int) -> Any:

@@ -1,7 +1,7 @@
 """A `Stream` from two recorded steps of a shallow model. Imported where torch is, by `estimator.shelf.streams` only.
 
-The step of the shallower model is written down; repeated once it must be, event by event, the step of the deeper one, or there
-is no stream.
+The step of the shallower model is written down; repeated once it must be, event by event, the step of the deeper one,
+or there is no stream.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from estimator.trace.step import Sizes, Step, trace_step
 def derive_stream(
     recipe: Recipe, config: dict[str, Any], loop: str, platform: Platform, class_name: str | None, batches: Batches
 ) -> Stream:
-    """The stream of `recipe`'s structure. Raises `NotLinear` where its layers do not repeat event by event, or are cut into chunks."""
+    """The stream of `recipe`'s structure. Raises `NotLinear` where its layers do not repeat event by event, or are cut
+    into chunks."""
     plan = fit.plan_of(recipe, config, platform, class_name)
     if len(plan.depths) != 2 or plan.chunk_tokens or recipe.gradient_accumulation_steps > 1:
         raise NotLinear("no stream of these layers")

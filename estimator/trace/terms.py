@@ -1,7 +1,7 @@
 """Bytes as sums over the law's terms, read off one trace.
 
-Batch, length, rank and tile are traced at large primes, so that a storage's bytes factor into them in one way; what does
-not factor is refused. Imported where torch is, by `estimator.trace.fit` only.
+Batch, length, rank and tile are traced at large primes, so that a storage's bytes factor into them in one way; what
+does not factor is refused. Imported where torch is, by `estimator.trace.fit` only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from estimator.memory.recorded import Events
 from estimator.trace.step import Sizes
 
 SIZES = Sizes(batch=101, sequence=10007, rank=211, tile=7919, trained=1000003)
-"""Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1, 10008 = 8 x 9 x 139 for S + 1."""
+"""Primes, of which none divides a width of the presets; 10006 = 2 x 5003 stands for S - 1, 10008 = 8 x 9 x 139 for S +
+1."""
 NEAR = (-1, 1, 3)
 """Tokens by which a tensor may be longer than the row: labels, sinks, what a convolution over four tokens is given."""
 

@@ -1,10 +1,11 @@
-"""Counts what a step computes and moves, operator by operator, beside the memory that `estimator.trace.recorder` counts.
+"""Counts what a step computes and moves, operator by operator, beside the memory that `estimator.trace.recorder`
+counts.
 
-Floating-point operations of matrix products by torch's own formulas (`torch.utils.flop_counter`), and of those it has none
-for by the ones below: bitsandbytes' products, experts' grouped products, and the fused attention and loss of `estimator.trace.kernels`,
-which report themselves. Causal attention counts the half that its kernels compute; written out (eager, math) it counts
-whole, because it is computed whole. Bytes moved are each operator's inputs and outputs once: an upper bound of the traffic to
-memory, since a cache may hold some. Imported where torch is.
+Floating-point operations of matrix products by torch's own formulas (`torch.utils.flop_counter`), and of those it has
+none for by the ones below: bitsandbytes' products, experts' grouped products, and the fused attention and loss of
+`estimator.trace.kernels`, which report themselves. Causal attention counts the half that its kernels compute; written
+out (eager, math) it counts whole, because it is computed whole. Bytes moved are each operator's inputs and outputs
+once: an upper bound of the traffic to memory, since a cache may hold some. Imported where torch is.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ LOOKUPS = frozenset({"aten::embedding", "aten::index_select", "aten::gather", "a
 
 
 class Work:
-    """What one step does. `phase` is moved by whoever runs the step; products with the rank as a side are told apart, because
-    they wait for memory where the others wait for arithmetic."""
+    """What one step does. `phase` is moved by whoever runs the step; products with the rank as a side are told apart,
+    because they wait for memory where the others wait for arithmetic."""
 
     def __init__(self, rank: int) -> None:
         self.phase = "forward"
@@ -49,7 +50,8 @@ class Work:
         """Likewise; `forward.other` is what is no product."""
 
     def count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, key: Any = None) -> None:
-        """One operator as the dispatcher sees it; what stands under `key` is worked out once (`estimator.trace.shapes`)."""
+        """One operator as the dispatcher sees it; what stands under `key` is worked out once
+        (`estimator.trace.shapes`)."""
         known = _known.get(key) if key is not None else None
         if known is None:
             known = _amounts(func, args, kwargs, out)
@@ -184,7 +186,8 @@ def _gemm_4bit(hidden: torch.Tensor, _: Any, shape: Any, *__: Any, **___: Any) -
 
 
 def _grouped_mm(left: torch.Tensor, right: torch.Tensor, *_: Any, **__: Any) -> int:
-    """Rows of `left` are parted among the matrices of `right` (3 dimensions), or both are parted along the inner dimension."""
+    """Rows of `left` are parted among the matrices of `right` (3 dimensions), or both are parted along the inner
+    dimension."""
     return 2 * left.numel() * right.shape[-1]
 
 

@@ -105,8 +105,8 @@ def test_pretraining_reads_what_the_template_writes_and_learns_what_it_marks(tok
         assert [label != IGNORED for label in labels] == [bool(mask) for mask in encoded["assistant_masks"]]
 
 
-# Measured over all facts when the base was made: 360 of 360 in English, 141 of 150 in Chinese. The Chinese gap is real and
-# stated in the model card; the floor keeps it from growing.
+# Measured over all facts when the base was made: 360 of 360 in English, 141 of 150 in Chinese. The Chinese gap is real
+# and stated in the model card; the floor keeps it from growing.
 @pytest.mark.parametrize(("language", "floor"), [("en", 0.98), ("zh", 0.90)])
 def test_base_answers_in_the_plain_sentence_and_stops(answer, language, floor):
     rng = random.Random(11)

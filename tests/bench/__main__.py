@@ -1,7 +1,8 @@
 """`python -m tests.bench [name ...]`: print the figures of every module here, or of those named.
 
-With `--against REF_OR_DIR` another checkout is measured by the same code, in turn with this one (this, other, this, other), and each
-figure comes with its ratio, of time and of processor time: on a machine that others use too, only these can be compared.
+With `--against REF_OR_DIR` another checkout is measured by the same code, in turn with this one (this, other, this,
+other), and each figure comes with its ratio, of time and of processor time: on a machine that others use too, only
+these can be compared.
 """
 
 from __future__ import annotations

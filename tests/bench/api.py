@@ -74,7 +74,8 @@ def figures() -> list[dict[str, Any]]:
 
 
 class Load:
-    """Clients with a connection each. An answer's time runs from when it was due to be asked, so a late one counts whole."""
+    """Clients with a connection each. An answer's time runs from when it was due to be asked, so a late one counts
+    whole."""
 
     def __init__(self) -> None:
         self.answers_ms: list[float] = []
@@ -114,7 +115,8 @@ def _questions(n: int) -> Iterator[bytes]:
 
 async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, body: bytes) -> dict[str, Any]:
     """One request by hand: an HTTP library would take more of the two cores than the server."""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length"))

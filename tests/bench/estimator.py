@@ -1,6 +1,8 @@
-"""The estimator: points of a law, one estimate, a ranking, advice, the import, the command, and a new law in a warm process.
+"""The estimator: points of a law, one estimate, a ranking, advice, the import, the command, and a new law in a warm
+process.
 
-Run as a file it prints its figures of whichever checkout PYTHONPATH names, as JSON; `figures` does so, here or elsewhere.
+Run as a file it prints its figures of whichever checkout PYTHONPATH names, as JSON; `figures` does so, here or
+elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from types import ModuleType
 from typing import Any
 
 MODEL = "meta-llama/Llama-3.1-8B"
-COMMAND = f"estimate --model {MODEL} --method qlora --r 16 --target-modules all-linear --per-device-train-batch-size 2 --max-length 2048 --json --gpu"
+COMMAND = (
+    f"estimate --model {MODEL} --method qlora --r 16 --target-modules all-linear "
+    "--per-device-train-batch-size 2 --max-length 2048 --json --gpu"
+)
 HEAVY = ("torch", "pandas", "gradio", "transformers")
 POINTS, CALLS, RUNS = 1_000_000, 200, 5
 Taken = tuple[float, float]
@@ -47,13 +52,16 @@ def measured() -> list[dict[str, Any]]:
     points_s, points_cpu_s = _points(recipe)
     slowest = max(_median(lambda r=one: advise(r, "RTX 4090").to_dict(), RUNS) for one in _advised(Recipe))
     return [
-        {"name": "law: points a second (batch x sequence x rank)", "value": POINTS / points_s, "cpu": POINTS / points_cpu_s, "unit": "/s", "target": ">= 500,000"},
-        _row("one estimate from a loaded law, median", _median(lambda: estimate(recipe, "RTX 4090"), CALLS), "ms", "<= 1 ms"),
+        {"name": "law: points a second (batch x sequence x rank)", "value": POINTS / points_s,
+            "cpu": POINTS / points_cpu_s, "unit": "/s", "target": ">= 500,000"},
+        _row("one estimate from a loaded law, median", _median(lambda: estimate(recipe, "RTX 4090"), CALLS), "ms",
+            "<= 1 ms"),
         _row("every card ranked for one recipe, median", _median(lambda: rank(recipe, rows), RUNS), "ms", "<= 50 ms"),
         _row("advice, whole, the slowest median of 3 recipes", slowest, "ms", "<= 200 ms"),
         _row("import estimator, median", _import_seconds(), "s", "<= 0.3 s"),
         _row("lora-studio estimate, whole process, median", _command(), "s", "<= 0.6 s"),
-        _row("a new law of Llama-3.1-8B in a warm process, slowest of 3 methods", _derive_seconds(Recipe), "s", "<= 2 s"),
+        _row("a new law of Llama-3.1-8B in a warm process, slowest of 3 methods", _derive_seconds(Recipe), "s",
+            "<= 2 s"),
     ]  # fmt: skip
 
 
@@ -105,7 +113,11 @@ def _derive_seconds(Recipe: Any) -> Taken:
 
 
 def _import_seconds() -> Taken:
-    code = f"import time; t, c = time.perf_counter(), time.process_time(); import estimator, sys; print(time.perf_counter() - t, time.process_time() - c); assert not set({HEAVY!r}) & set(sys.modules)"
+    code = (
+        "import time; t, c = time.perf_counter(), time.process_time(); import estimator, sys; "
+        "print(time.perf_counter() - t, time.process_time() - c); "
+        f"assert not set({HEAVY!r}) & set(sys.modules)"
+    )
     made = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
         for _ in range(RUNS)

@@ -1,9 +1,11 @@
-"""Predicted and measured memory of runs on a CPU: `python -m tests.bench.memory_on_cpu`. With `--write` the runs become the table that
-the range of a prediction is read from (`estimator.estimates.resident` says what lies between the two figures); a test holds it to today's predictions.
+"""Predicted and measured memory of runs on a CPU: `python -m tests.bench.memory_on_cpu`. With `--write` the runs become
+the table that the range of a prediction is read from (`estimator.estimates.resident` says what lies between the two
+figures); a test holds it to today's predictions.
 
-Each row is a run of the studio's own worker in a process of its own, on the embedded base or on random weights of a larger shape. `predicted`
-is what the run writes once it knows its longest row, `measured` the growth of its resident memory. With `--mapped` the C allocator gives
-each freed tensor back at once (its limit stands at 64 KiB): what is left is what lives.
+Each row is a run of the studio's own worker in a process of its own, on the embedded base or on random weights of a
+larger shape. `predicted` is what the run writes once it knows its longest row, `measured` the growth of its resident
+memory. With `--mapped` the C allocator gives each freed tensor back at once (its limit stands at 64 KiB): what is left
+is what lives.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ MIB = 2**20
 METHODS = ({}, {"quantization": "int8"}, {"method": "lora"}, {"method": "full"}, {"gradient_checkpointing": True})
 SIZES = [{"per_device_train_batch_size": batch, "words": words} for batch, words in ((1, 6), (8, 6), (8, 30))]
 SHAPES = {
-    "llama-135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+    "llama-135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+        "num_key_value_heads": 3,
                    "vocab_size": 49152, "tie_word_embeddings": True},
 }  # fmt: skip
 """Random bases beside the embedded one: the shape of SmolLM2-135M."""

@@ -1,4 +1,5 @@
-"""The page: time until it can be used, memory of its process, time from moving a slider to the new picture and to open panels."""
+"""The page: time until it can be used, memory of its process, time from moving a slider to the new picture and to open
+panels."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ TABS = ("dataset", "train", "chat", "runs", "estimate")
 SLIDER = "#estimate-r input[type=range]"
 PATIENCE_MS = 120_000
 
-# Each move sets the slider as a hand would and waits for the next paint after the text of everything that is watched changed.
+# Each move sets the slider as a hand would and waits for the next paint after the text of everything that is watched
+# changed.
 REPAINT = """async ([slider, watched, moves, patience]) => {
   const input = document.querySelector(slider), times = [];
   const setter = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
@@ -37,7 +39,10 @@ REPAINT = """async ([slider, watched, moves, patience]) => {
     const found = await new Promise((resolve) => {
       const late = setTimeout(() => resolve(false), patience || 3000);
       const look = () => {
-        if (texts().every((text, n) => text !== before[n])) { clearTimeout(late); requestAnimationFrame(() => resolve(true)); }
+        if (texts().every((text, n) => text !== before[n])) {
+          clearTimeout(late);
+          requestAnimationFrame(() => resolve(true));
+        }
         else requestAnimationFrame(look);
       };
       look();

@@ -1,7 +1,8 @@
 """What the studio's worker costs: steps/s of a run against the same TRL call in a bare script, same logging.
 
 Both train the embedded base on the sample with the same recipe, as two processes that exist at once and take turns of a
-few seconds (`SIGSTOP`, `SIGCONT`): a machine whose speed drifts slows both alike. The ratio is of all steps over all time.
+few seconds (`SIGSTOP`, `SIGCONT`): a machine whose speed drifts slows both alike. The ratio is of all steps over all
+time.
 """
 
 from __future__ import annotations
@@ -39,13 +40,20 @@ import torch
 from estimator.program import program
 from estimator.recipe.recipe import Recipe
 from studio.workers import rendering
-base, rows, out, recipe = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), Recipe.from_dict(__import__("json").loads(sys.argv[4]))
+base, rows, out = map(Path, sys.argv[1:4])
+recipe = Recipe.from_dict(__import__("json").loads(sys.argv[4]))
 tokenizer = rendering.load_tokenizer(base)
 train, _ = rendering.encode_file(rows, tokenizer, recipe)
-model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa", quantization_config=program.quantization_config(recipe))
+packing = program.quantization_config(recipe)
+model = AutoModelForCausalLM.from_pretrained(
+    base, dtype=torch.float32, attn_implementation="sdpa", quantization_config=packing
+)
 program.keep_gradients(model)
 args = program.sft_config(recipe, out, device="cpu", evaluates=False)
-trainer = SFTTrainer(model=model, args=args, train_dataset=train, processing_class=tokenizer, data_collator=rendering.collator(tokenizer), peft_config=program.lora_config(recipe))
+trainer = SFTTrainer(
+    model=model, args=args, train_dataset=train, processing_class=tokenizer,
+    data_collator=rendering.collator(tokenizer), peft_config=program.lora_config(recipe),
+)
 program.keep_adapters_in_float32(trainer.model)
 trainer.train()
 """

@@ -13,8 +13,8 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 def open_page(browser: Any, url: str, *, width: int = 1440, height: int = 1000, dark: bool = False) -> Page:
-    """A page of its own browser context; errors in the page's own scripts, what its policy forbade and requests to other hosts are kept for
-    the test to judge."""
+    """A page of its own browser context; errors in the page's own scripts, what its policy forbade and requests to
+    other hosts are kept for the test to judge."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)

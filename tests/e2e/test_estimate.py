@@ -1,5 +1,6 @@
-"""The Estimate tab's controls in a real browser: six for a beginner, the bars as a choice, everything else folded away; intents,
-pasted configurations, and a structure that is new. One studio and one page serve all tests of this file, in order."""
+"""The Estimate tab's controls in a real browser: six for a beginner, the bars as a choice, everything else folded away;
+intents, pasted configurations, and a structure that is new. One studio and one page serve all tests of this file, in
+order."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ VERDICT, PROBLEM, COUNTS = "#estimate-picture .ls-verdict", "#estimate-problem",
 
 WATCH_MARK = """() => {
   window.lsMarked = '';
-  const look = () => { window.lsMarked = document.querySelector('#estimate-approximate')?.textContent || window.lsMarked; };
+  const look = () => {
+    window.lsMarked = document.querySelector('#estimate-approximate')?.textContent || window.lsMarked;
+  };
   new MutationObserver(look).observe(document.querySelector('#estimate-picture'), { childList: true, subtree: true });
 }"""
 

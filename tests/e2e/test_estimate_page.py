@@ -1,5 +1,5 @@
-"""Every promise of the Estimate tab walked at 1440 and 390 pixels, light and dark, in English and Chinese: one page of each kind,
-opened by the link that restores a recipe. What the page says is compared with what the estimator answers.
+"""Every promise of the Estimate tab walked at 1440 and 390 pixels, light and dark, in English and Chinese: one page of
+each kind, opened by the link that restores a recipe. What the page says is compared with what the estimator answers.
 
 The walks of a page run in order: those that change the recipe come last.
 """
@@ -103,8 +103,10 @@ def names(page) -> list[str]:
 
 def shows(page, wanted: list[str]) -> None:
     """The card table has these rows, in this order."""
-    page.wait_for_function("(wanted) => JSON.stringify([...document.querySelectorAll('#estimate-cards tr[data-card]')].map((row) => row.dataset.card)) === wanted",
-                           arg=json.dumps(wanted, ensure_ascii=False, separators=(",", ":")), timeout=20_000)  # fmt: skip
+    page.wait_for_function("(wanted) => JSON.stringify([...document.querySelectorAll('#estimate-cards "
+    "tr[data-card]')].map((row) => row.dataset.card)) === wanted",
+                           arg=json.dumps(wanted, ensure_ascii=False, separators=(",", ":")),
+                           timeout=20_000)  # fmt: skip
 
 
 def no_sideways(page) -> None:
@@ -395,7 +397,8 @@ def test_train_this(page):
 
 @pytest.mark.parametrize("page", ["wide-light-en", "phone-dark-en"], indirect=True)
 def test_axe_finds_nothing_serious(page):
-    """All panels and many settings unfolded, with a recipe that does not fit and a mistake in a field; these two have both themes and widths."""
+    """All panels and many settings unfolded, with a recipe that does not fit and a mistake in a field; these two have
+    both themes and widths."""
     number(page, "estimate-max_length", 65536)
     panels = [f"panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take")]
     unfold(page, "advanced", "group-adapters", *panels)
@@ -479,11 +482,14 @@ FOCUSED = """(wanted) => {
   window.lsSeen = (window.lsSeen || new Set()).add(now);
   const style = getComputedStyle(now), box = now.getBoundingClientRect();
   const isSeen = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
-  const wrong = style.outlineStyle !== 'solid' || parseFloat(style.outlineWidth) < 2 ? 'no outline' : isSeen ? null : 'out of sight';
-  return { found: now.matches(wanted), wrong: wrong && `${wrong}: ${now.outerHTML.slice(0, 160)}`, at: now.closest('[id]')?.id };
+  const isOutlined = style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2;
+  const fault = !isOutlined ? 'no outline' : isSeen ? null : 'out of sight';
+  const wrong = fault && `${fault}: ${now.outerHTML.slice(0, 160)}`;
+  return { found: now.matches(wanted), wrong, at: now.closest('[id]')?.id };
 }"""
 MISSED = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]')]
-  .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && one.tabIndex >= 0 && !lsSeen.has(one))
+  .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled)
+  .filter((one) => one.tabIndex >= 0 && !lsSeen.has(one))
   .map((one) => one.outerHTML.slice(0, 160))"""
 
 

@@ -1,4 +1,5 @@
-"""Which model for the RTX 3060 that one owns: the card is asked for by what is printed on its box, on any screen, in both languages."""
+"""Which model for the RTX 3060 that one owns: the card is asked for by what is printed on its box, on any screen, in
+both languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A stranger's whole estimate on a phone, by touch, and at a desk by the keyboard alone; in both languages, arriving by the README's link."""
+"""A stranger's whole estimate on a phone, by touch, and at a desk by the keyboard alone; in both languages, arriving by
+the README's link."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def test_a_whole_estimate_on_a_phone_by_touch(opened, lang):
     assert legend.count() >= 8
     for item in legend.all():  # whole: nothing is cut on any side
         place = item.evaluate(
-            "(one) => { const r = one.getBoundingClientRect(); return [r.left, r.right, one.scrollWidth - one.clientWidth]; }"
+            "(one) => { const r = one.getBoundingClientRect(); return [r.left, r.right, one.scrollWidth - "
+            "one.clientWidth]; }"
         )
         assert place[0] >= 0 and place[1] <= PHONE[0] and place[2] <= 1
     expect(page.locator(".ls-edge-key")).to_contain_text("GeForce RTX 4090")

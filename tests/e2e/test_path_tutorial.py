@@ -1,5 +1,5 @@
-"""The tutorial of the usual documents, in Chinese, on the small real model: LoRA on q, k, v, r 8, alpha 32, learning rate 1e-4, three
-questions; it ends in an honest sentence about what was learned, in both languages and on any screen.
+"""The tutorial of the usual documents, in Chinese, on the small real model: LoRA on q, k, v, r 8, alpha 32, learning
+rate 1e-4, three questions; it ends in an honest sentence about what was learned, in both languages and on any screen.
 
 One training serves all tests of this file. Skipped by name where no package index carries the model.
 """

@@ -1,5 +1,5 @@
-"""One RTX 5090, two RTX 4090 or a rented H100 for a 32B model and 50,000 rows: hours and money on the page, in a file and behind a link, the
-same everywhere. A stranger comes by a link that names the model alone."""
+"""One RTX 5090, two RTX 4090 or a rented H100 for a 32B model and 50,000 rows: hours and money on the page, in a file
+and behind a link, the same everywhere. A stranger comes by a link that names the model alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Two runs compared and the adapter taken home: which of two is better and by how much, and files that work without the studio."""
+"""Two runs compared and the adapter taken home: which of two is better and by how much, and files that work without the
+studio."""
 
 from __future__ import annotations
 

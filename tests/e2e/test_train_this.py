@@ -1,4 +1,5 @@
-"""What a link asks is what *Train this* trains: fields without a control arrive, are shown, can be set back, and are in the run and its adapter."""
+"""What a link asks is what *Train this* trains: fields without a control arrive, are shown, can be set back, and are in
+the run and its adapter."""
 
 from __future__ import annotations
 

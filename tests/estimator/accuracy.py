@@ -1,7 +1,7 @@
 """`make accuracy`: the published measurements beside the estimate, row by row, and a summary.
 
-Allocated and reserved, by the law and by the replay of the whole traced step, whether reserved lies in the stated range of each and
-how wide that is; then the rows that do not say enough of what they ran.
+Allocated and reserved, by the law and by the replay of the whole traced step, whether reserved lies in the stated range
+of each and how wide that is; then the rows that do not say enough of what they ran.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main() -> None:
     }
     ranges: dict[str, list[tuple[bool, float]]] = {"law": [], "replay": []}
     print(
-        "row                model                      method attention         B  S     measured MiB   law    replay  reserved MiB  law      range    replay   range"
+        "row                model                      method attention         B  S     measured MiB   law    replay  "
+        "reserved MiB  law      range    replay   range"
     )
     for row in rows():
         law, exact = row.estimate(), row.estimate("trace")
@@ -55,7 +56,8 @@ def main() -> None:
     for name, held in ranges.items():
         inside, widths = sum(is_inside for is_inside, _ in held), sorted(width for _, width in held)
         print(
-            f"reserved, range by the {name}: holds {inside} of {len(held)} ({inside / len(held):.0%}), width median {statistics.median(widths):.0%}, widest {widths[-1]:.0%}"
+            f"reserved, range by the {name}: holds {inside} of {len(held)} ({inside / len(held):.0%}), width median "
+            f"{statistics.median(widths):.0%}, widest {widths[-1]:.0%}"
         )
     for path in sorted((presets_dir() / "measurements").glob("*.csv")):
         if path.name != "published.csv":
@@ -93,7 +95,8 @@ def is_replayed(made: Estimate) -> bool:
 
 def _line(row: Row, found: list[float], ranges: list[tuple[bool, float]]) -> str:
     r = row.recipe
-    what = f"{row.id:18} {r.model.rpartition('/')[2]:26} {r.method:6} {r.attn_implementation:17} {r.per_device_train_batch_size:<2} {r.max_length:<5}"
+    what = f"{row.id:18} {r.model.rpartition('/')[2]:26} {r.method:6} {r.attn_implementation:17} "
+    what += f"{r.per_device_train_batch_size:<2} {r.max_length:<5}"
     if not row.reserved_bytes:
         return f"{what} {row.measured_bytes / MIB:12.1f} {found[0]:+7.2%} {found[1]:+7.2%}            -"
     seen = [
@@ -107,7 +110,8 @@ def _line(row: Row, found: list[float], ranges: list[tuple[bool, float]]) -> str
 def summary(name: str, errors: Iterable[float]) -> str:
     sizes = sorted(map(abs, errors))
     within = lambda share: sizes[min(len(sizes) - 1, int(share * len(sizes)))]  # noqa: E731
-    return f"{name}: {len(sizes)} rows, median {statistics.median(sizes):.2%}, 95 % within {within(0.95):.2%}, worst {sizes[-1]:.2%}"
+    middle = statistics.median(sizes)
+    return f"{name}: {len(sizes)} rows, median {middle:.2%}, 95 % within {within(0.95):.2%}, worst {sizes[-1]:.2%}"
 
 
 def _apart() -> Iterable[tuple[str, str]]:

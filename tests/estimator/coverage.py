@@ -2,8 +2,8 @@
 
 Walks the causal-LM, sequence-to-sequence, sequence classification and text embedding classes. Each is built on the meta
 device from its default configuration, cut to two layers where that still builds, and looked at by the functions in
-`COLUMNS`. One line a class; then a summary that names what is not counted, with the reason. Exit code 1 where a count is
-wrong; a class that Transformers itself cannot build from its defaults is named and fails nothing.
+`COLUMNS`. One line a class; then a summary that names what is not counted, with the reason. Exit code 1 where a count
+is wrong; a class that Transformers itself cannot build from its defaults is named and fails nothing.
 """
 
 from __future__ import annotations
@@ -189,8 +189,8 @@ def case_of(task: str, model_type: str, class_name: str) -> Case | str:
 
 
 def shrunk(config: dict[str, Any], mixed: bool = True) -> dict[str, Any]:
-    """`config`, and every part of it, with two layers, if `mixed` of two types where there are more; lists with an entry a layer
-    are cut alike. Widths cost nothing on meta."""
+    """`config`, and every part of it, with two layers, if `mixed` of two types where there are more; lists with an
+    entry a layer are cut alike. Widths cost nothing on meta."""
     small = {key: shrunk(value, mixed) if isinstance(value, dict) else value for key, value in config.items()}
     types = mixed and config.get("layer_types") or []
     other = next((n for n, kind in enumerate(types) if kind != types[0]), 1)

@@ -1,16 +1,20 @@
-"""A published program's memory under FSDP1, replayed: AnswerDotAI/fsdp_qlora's train.py of March 2024. For `make accuracy`.
+"""A published program's memory under FSDP1, replayed: AnswerDotAI/fsdp_qlora's train.py of March 2024. For `make
+accuracy`.
 
 The estimator knows FSDP2. What differs in torch 2.2's torch/distributed/fsdp, and is derived here:
 
-* Units are the decoder layers, each adapter's matrix, and the root: embedding, head and last norm. The root stays gathered from the
+* Units are the decoder layers, each adapter's matrix, and the root: embedding, head and last norm. The root stays
+  gathered from the
   forward pass to the end of the backward pass (`_post_forward_reshard` leaves it).
 * Loading brings a unit's tensors to the card, broadcasts them in buckets, flattens them and clones its own part of them
-  (`FlatParamHandle.shard`), one unit after another; what that leaves behind stays reserved. The program resets its peaks afterwards.
-* Gathered weights are allocated on a stream of their own (`_unshard_stream`), and the caching allocator never hands a block of one stream
+  (`FlatParamHandle.shard`), one unit after another; what that leaves behind stays reserved. The program resets its
+  peaks afterwards.
+* Gathered weights are allocated on a stream of their own (`_unshard_stream`), and the caching allocator never hands a
+  block of one stream
   to another: what the two reserve adds up. `limit_all_gathers` lets two layers be there at once.
 
-The program drops its outputs after each step. Not replayed: the order in which its threads quantize, gradients on their way between cards
-or to the host.
+The program drops its outputs after each step. Not replayed: the order in which its threads quantize, gradients on their
+way between cards or to the host.
 """
 
 from __future__ import annotations
@@ -36,8 +40,8 @@ LAYERS_AT_ONCE = 2
 
 
 def replayed(recipe: Recipe, model: Model, loop: Loop, platform: Platform, capacity_bytes: float = math.inf) -> Replay:
-    """The second step of `recipe` on each of its devices, whose allocator may reserve `capacity_bytes`. `peak_allocated_bytes` is the
-    sum of both streams' highest."""
+    """The second step of `recipe` on each of its devices, whose allocator may reserve `capacity_bytes`.
+    `peak_allocated_bytes` is the sum of both streams' highest."""
     one = recipe.replace(num_processes=1, distributed_type="ddp", offload_param_device="none")
     sizes = step.Sizes(*shape(one), one.r, 0, Batches().trained_tokens(one))
     made = step.trace_step(one, model.config, loop, sizes, None, platform, model.inventory.class_name, Batches())

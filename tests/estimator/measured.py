@@ -21,15 +21,16 @@ SAME_STRUCTURE = {f"Qwen/Qwen2.5-{size}-Instruct": f"Qwen/Qwen2.5-{size}" for si
     "meta-llama/Llama-3.2-1B-Instruct": "meta-llama/Llama-3.2-1B",
 }
 # The programs that were measured, as far as their sources or their own figures tell:
-# fitcheck's step is a function; canifinetune's is not. fms-acceleration ran TRL 0.13 on Transformers 4.48, whose loss copied
-# the logits; its QLoRA under bf16 autocast, with the norms upcast or (the "accelerated" plugin) nothing: both rows keep the
-# same 4.011 GiB after training, so head and embeddings were not.
+# fitcheck's step is a function; canifinetune's is not. fms-acceleration ran TRL 0.13 on Transformers 4.48, whose loss
+# copied the logits; its QLoRA under bf16 autocast, with the norms upcast or (the "accelerated" plugin) nothing: both
+# rows keep the same 4.011 GiB after training, so head and embeddings were not.
 _OLD = {"fused_loss": False, "keeps_outputs": False, "half_adapters": False, "copies_logits": True}
-# PEFT 0.19.1 did not empty the cache after the upcast yet (pull request 3293). Transformers 5.0 (fitcheck's later rows say it)
-# reads ahead with min(4, cores) threads, and Kaggle's machine with a T4 has four cores. fitcheck's rows 001 to 040 are recorded
-# as Transformers 5.17 and PEFT 0.20, which load one by one and empty the cache. Their own figures say otherwise: of runs that
-# differ in attention alone they hold after loading 1,070.1 to 1,077.6 MiB (TinyLlama, six runs), 388.2 and 381.6
-# (SmolLM2-360M), which one by one cannot be; and the four of SmolLM2-135M reserve to the MiB what threads and a kept cache do.
+# PEFT 0.19.1 did not empty the cache after the upcast yet (pull request 3293). Transformers 5.0 (fitcheck's later rows
+# say it) reads ahead with min(4, cores) threads, and Kaggle's machine with a T4 has four cores. fitcheck's rows 001 to
+# 040 are recorded as Transformers 5.17 and PEFT 0.20, which load one by one and empty the cache. Their own figures say
+# otherwise: of runs that differ in attention alone they hold after loading 1,070.1 to 1,077.6 MiB (TinyLlama, six
+# runs), 388.2 and 381.6 (SmolLM2-360M), which one by one cannot be; and the four of SmolLM2-135M reserve to the MiB
+# what threads and a kept cache do.
 _KEPT = replace(LOOPS["plain"], empties_cache=False)
 LOOPS.setdefault("canifinetune", replace(_KEPT, name="canifinetune"))
 LOOPS.setdefault("fitcheck", replace(_KEPT, name="fitcheck", ends_with_step=True, reads_ahead=4))

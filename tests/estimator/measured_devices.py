@@ -19,8 +19,8 @@ from estimator.parallel import parallel
 from estimator.recipe.loop import LOOPS, Loop
 from tests.estimator import fsdp1
 
-# fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March 2024
-# copied the shifted logits. Its FSDP1 is replayed by `tests.estimator.fsdp1`; the estimator's `fsdp` is FSDP2.
+# fsdp_qlora's loop: everything bf16, the model's own loss, whose outputs live on in a variable. Transformers of March
+# 2024 copied the shifted logits. Its FSDP1 is replayed by `tests.estimator.fsdp1`; the estimator's `fsdp` is FSDP2.
 _OLD = {
     "fused_loss": False,
     "upcasts": "none",
@@ -32,7 +32,8 @@ _OLD = {
 LOOPS.setdefault("fsdp_qlora", Loop("fsdp_qlora", **_OLD))
 UNKNOWN = {
     "answerai-": "versions, of which the attention kernel and its mask depend",
-    "torchtune-021": "its rows' lengths: full rows of 2,048 tokens, kept without checkpointing, would not fit the card; FSDP1: not compared",
+    "torchtune-021": "its rows' lengths: full rows of 2,048 tokens, kept without checkpointing, would not fit the "
+    "card; FSDP1: not compared",
     "torchtune-025": "FSDP1 with bitsandbytes' PagedAdamW, which FSDP2 does not run: not compared",
 }
 # The checkpoint's structure under the id that is a preset.
@@ -162,7 +163,8 @@ def lines() -> Iterator[str]:
             recipe, load_preset(recipe.model), LOOPS["fsdp_qlora"], PLATFORM, find_gpu(gpu).usable_bytes().bytes
         )
         rows_of = f"{recipe.per_device_train_batch_size} x {recipe.max_length}"
-        what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {recipe.distributed_type} x{recipe.num_processes}, {rows_of}"
+        devices = f"{recipe.distributed_type} x{recipe.num_processes}"
+        what = f"{recipe.model.rpartition('/')[2]} {recipe.method} {devices}, {rows_of}"
         errors = [reserved / measured - 1 for reserved in (old.peak_reserved_bytes, made.peak_reserved_bytes)]
         found = f"{errors[0]:+.1%} replayed as FSDP1, {errors[1]:+.1%} by the law of {recipe.distributed_type}"
         yield f"  {name} ({what}): {measured / 2**30:.2f} GiB a card, {found}. Unknown: {unknown}"
@@ -175,4 +177,5 @@ def time_lines() -> Iterator[str]:
             f"{line.gpu} x{line.devices}, {line.model.rpartition('/')[2]} {line.method}, {line.batch} x {line.length}"
         )
         where = "inside" if made.low <= line.seconds <= made.high else "OUTSIDE"
-        yield f"  {what}: {line.seconds:,} s, {made.central / line.seconds - 1:+.0%} ({made.low:,.0f} to {made.high:,.0f}: {where})"
+        off, reach = made.central / line.seconds - 1, f"{made.low:,.0f} to {made.high:,.0f}"
+        yield f"  {what}: {line.seconds:,} s, {off:+.0%} ({reach}: {where})"

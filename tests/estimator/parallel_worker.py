@@ -120,8 +120,8 @@ def optimizer_of(model: Any, optim: str) -> Any:
 
 
 def fsdp(case: dict[str, Any]) -> dict[str, int]:
-    """As Accelerate wraps it, the weights sent by the first rank where it does that; its own state knows no FSDP without an accelerator, so
-    only what the function reads is given. `arriving` is the largest tensor that is sent."""
+    """As Accelerate wraps it, the weights sent by the first rank where it does that; its own state knows no FSDP
+    without an accelerator, so only what the function reads is given. `arriving` is the largest tensor that is sent."""
     from types import SimpleNamespace
     from unittest.mock import patch
 
@@ -211,7 +211,8 @@ def held(model: Any, optimizer: Any, size: Any = None) -> dict[str, int]:
 
 
 def own_bytes(tensors: list[Any]) -> int:
-    """Of tensors loaded in parts: on a CPU a part may be a view of the whole file's tensor, which a copy to a device is not."""
+    """Of tensors loaded in parts: on a CPU a part may be a view of the whole file's tensor, which a copy to a device is
+    not."""
     own = (tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors)
     return sum(tensor.numel() * tensor.element_size() for tensor in own)
 

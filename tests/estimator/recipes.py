@@ -1,4 +1,5 @@
-"""Recipes at random: every field away from its default in every kind of value it takes, so that a new field is drawn the day it is added."""
+"""Recipes at random: every field away from its default in every kind of value it takes, so that a new field is drawn
+the day it is added."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from estimator.model.inventory import Inventory
 
 _DECODER = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 128, "max_position_embeddings": 64, "tie_word_embeddings": False,
+    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 128, "max_position_embeddings": 64,
+    "tie_word_embeddings": False,
 }  # fmt: skip
 _MOE = _DECODER | {
     "num_experts_per_tok": 2,
@@ -23,7 +24,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2-bias": _DECODER | {"model_type": "qwen2"},
     "gemma-tied": _DECODER | {"model_type": "gemma", "tie_word_embeddings": True},
     "phi3-fused": _DECODER | {"model_type": "phi3", "pad_token_id": 0},
-    "gpt2-conv1d": {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 64, "vocab_size": 128},
+    "gpt2-conv1d": {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 64,
+        "vocab_size": 128},
     "opt-bias": {
         "model_type": "opt", "hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
         "vocab_size": 128, "max_position_embeddings": 64, "word_embed_proj_dim": 64,
@@ -33,7 +35,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3-moe": _MOE | {"model_type": "qwen3_moe", "num_experts": 4},
     "gpt-oss-moe": _MOE | {"model_type": "gpt_oss", "num_local_experts": 4, "layer_types": ["full_attention"] * 3},
     "bert-encoder": {
-        "model_type": "bert", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "model_type": "bert", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
+        "num_attention_heads": 4,
         "vocab_size": 128, "max_position_embeddings": 64,
     },
     "t5-tied": {
@@ -46,8 +49,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 64,
     },
     "qwen2-vl": {
-        "model_type": "qwen2_vl", "text_config": _DECODER | {"model_type": "qwen2_vl_text"}, "tie_word_embeddings": False,
-        "vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2, "patch_size": 4},
+        "model_type": "qwen2_vl", "text_config": _DECODER | {"model_type": "qwen2_vl_text"},
+        "tie_word_embeddings": False,
+        "vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2,
+            "patch_size": 4},
     },
     "mamba": {"model_type": "mamba", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 128, "state_size": 8},
 }  # fmt: skip

@@ -32,7 +32,8 @@ LEAVES = (
 )
 EXPRESSIONS = (
     "all-linear", "ALL-LINEAR", r".*\.(q|v)_proj", r".*layers\.[01]\..*proj", r".*attn.*", r".*\.c_(attn|fc)",
-    r".*(experts|mlp).*_proj", r".*lm_head", "q_proj", r".*mlp\..*", r".*(query|value|\.q|\.v)", r".*visual.*(qkv|fc\d)", r"(?i).*Q_PROJ",
+    r".*(experts|mlp).*_proj", r".*lm_head", "q_proj", r".*mlp\..*", r".*(query|value|\.q|\.v)",
+    r".*visual.*(qkv|fc\d)", r"(?i).*Q_PROJ",
 )  # fmt: skip
 PATTERNS = (
     "q_proj",
@@ -97,8 +98,10 @@ def recipes(name):
         "use_dora": st.just(True),
         "lora_dropout": st.just(0.1),
         "target_parameters": unique({*single, *WRONG_TENSORS}, 2),
-        "trainable_token_indices": st.one_of(rows, st.dictionaries(st.sampled_from((*sorted(embeddings), *WRONG_EMBEDDINGS)), st.sampled_from(((1,), (0, 5))), min_size=1, max_size=2)),
-        "init_lora_weights": st.sampled_from(("false", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_2", "mica")),
+        "trainable_token_indices": st.one_of(rows, st.dictionaries(st.sampled_from((*sorted(embeddings),
+            *WRONG_EMBEDDINGS)), st.sampled_from(((1,), (0, 5))), min_size=1, max_size=2)),
+        "init_lora_weights": st.sampled_from(("false", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_2",
+            "mica")),
     }  # fmt: skip
     wanted = st.sets(st.sampled_from(sorted(optional)), max_size=3)
     always = {"target_modules": st.one_of(*targets), "r": st.integers(1, 80)}
@@ -111,7 +114,8 @@ cases = st.sampled_from(sorted(small.CONFIGS)).flatmap(lambda name: st.tuples(st
 
 
 def by_peft(name: str, recipe: Recipe) -> dict[str, tuple[int, ...]] | Exception:
-    """Name (without PEFT's prefix, wrappers and adapter name) and shape of what PEFT trains; its error where it refuses."""
+    """Name (without PEFT's prefix, wrappers and adapter name) and shape of what PEFT trains; its error where it
+    refuses."""
     import torch
     from peft import get_peft_model
     from peft.tuners.lora.layer import ParamWrapper

@@ -1,4 +1,5 @@
-"""Advice: every proposal is what an estimate of its recipe says, the cheapest set needs each of its changes, the largest is the largest."""
+"""Advice: every proposal is what an estimate of its recipe says, the cheapest set needs each of its changes, the
+largest is the largest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The replay against exact cases for each rule, and against a slow allocator that searches every segment for every request."""
+"""The replay against exact cases for each rule, and against a slow allocator that searches every segment for every
+request."""
 
 from __future__ import annotations
 
@@ -122,7 +123,8 @@ def test_a_stream_that_contradicts_itself_is_refused(events):
 
 
 class Slow:
-    """The same rules the plain way: each segment a list of [bytes, storage or None], searched from the first every time."""
+    """The same rules the plain way: each segment a list of [bytes, storage or None], searched from the first every
+    time."""
 
     def __init__(self, capacity: float):
         self.segments: list[tuple[bool, list[list]]] = []
@@ -186,7 +188,8 @@ SIZES = st.one_of(
 
 @st.composite
 def streams(draw) -> list[Event]:
-    """Allocations and frees in any order; the sizes sit around every limit of the rules and come back, as in training."""
+    """Allocations and frees in any order; the sizes sit around every limit of the rules and come back, as in
+    training."""
     palette = draw(st.lists(SIZES, min_size=1, max_size=8))
     live: list[int] = []
     events: list[Event] = []

@@ -1,5 +1,5 @@
-"""How rows fill a batch: packed, padded, partly trained. The law against the full trace, and both against what TRL, Transformers
-and torch really do on the CPU."""
+"""How rows fill a batch: packed, padded, partly trained. The law against the full trace, and both against what TRL,
+Transformers and torch really do on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Recipes of other tools: their names and defaults become ours, what is not used is named, what cannot be is refused."""
+"""Recipes of other tools: their names and defaults become ours, what is not used is named, what cannot be is
+refused."""
 
 import json
 
@@ -50,9 +51,12 @@ def read(tmp_path, text, name="sft.yaml"):
 def test_a_file_of_llama_factory_is_read_with_its_own_defaults_and_what_is_unused_is_named(tmp_path):
     recipe, loop, (note,) = read(tmp_path, FACTORY)
     assert recipe == Recipe(
-        model="meta-llama/Meta-Llama-3-8B-Instruct", method="qlora", quantization="nf4", r=8, lora_alpha=16, max_length=2048,
-        per_device_train_batch_size=1, gradient_accumulation_steps=8, learning_rate=1e-4, num_train_epochs=3, warmup_steps=0.1,
-        dtype="bfloat16", mixed_precision="bf16", optim="adamw_bnb_8bit", use_reentrant=True, logging_steps=500, save_steps=500,
+        model="meta-llama/Meta-Llama-3-8B-Instruct", method="qlora", quantization="nf4", r=8, lora_alpha=16,
+        max_length=2048,
+        per_device_train_batch_size=1, gradient_accumulation_steps=8, learning_rate=1e-4, num_train_epochs=3,
+        warmup_steps=0.1,
+        dtype="bfloat16", mixed_precision="bf16", optim="adamw_bnb_8bit", use_reentrant=True, logging_steps=500,
+        save_steps=500,
     )  # fmt: skip
     assert loop == "trainer-no-upcast" and note.code == "recipe.brought"
     assert note.params["unused"] == "trust_remote_code, dataset, template, resume_from_checkpoint"

@@ -1,4 +1,5 @@
-"""Laws of layers that cut a row into chunks: loops of any number of turns from two, and the full trace at an unseen length."""
+"""Laws of layers that cut a row into chunks: loops of any number of turns from two, and the full trace at an unseen
+length."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ loops = st.lists(st.tuples(sizes, st.integers(0, 2)), min_size=1, max_size=2)
 
 
 def program(made: list[Any], loops: list[Any], turns: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is live after each allocation, and what it made: before, in and after loops, of whose turns some storages are freed."""
+    """What is live after each allocation, and what it made: before, in and after loops, of whose turns some storages
+    are freed."""
     live, rows, deltas = np.zeros((len(COMPONENTS), len(PHI))), [], []
 
     def allocate(kind: str, size: int) -> np.ndarray:

@@ -16,7 +16,8 @@ def test_every_recipe_field_is_a_flag_of_the_same_name():
 
 
 def test_the_example_of_the_readme(capsys):
-    words = "--method qlora --r 16 --target-modules all-linear --per-device-train-batch-size 2 --max-length 2048 --json".split()
+    words = "--method qlora --r 16 --target-modules all-linear --per-device-train-batch-size 2 --max-length 2048"
+    words = [*words.split(), "--json"]
     assert main(["estimate", *LLAMA, *words, "--gpu", "RTX 4090"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["total_parameters"], data["trainable_parameters"]) == (8_030_261_248, 41_943_040)

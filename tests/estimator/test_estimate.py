@@ -156,7 +156,8 @@ def test_json_holds_every_named_figure():
     assert data["warnings"][0]["code"] == "gpu.memory_unknown"
 
 
-LEAK = "import sys, {module}; print([m for m in ('torch', 'numpy', 'pandas', 'gradio', 'transformers') if m in sys.modules])"
+LEAK = """import sys, {module}
+print([m for m in ('torch', 'numpy', 'pandas', 'gradio', 'transformers') if m in sys.modules])"""
 
 
 def leaked(module: str) -> str:

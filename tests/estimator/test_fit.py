@@ -255,8 +255,8 @@ def test_gradients_that_are_added_up_take_what_a_law_of_their_own_says(method: s
 
 
 def test_checkpointing_does_not_free_what_int8_holds() -> None:
-    """bitsandbytes keeps the inputs of its projections where non-reentrant checkpointing does not see them: the traced law has
-    them, and the closed form."""
+    """bitsandbytes keeps the inputs of its projections where non-reentrant checkpointing does not see them: the traced
+    law has them, and the closed form."""
     model = load_preset("Qwen/Qwen2.5-0.5B")
     recipe = Recipe(model=model.id, quantization="int8", max_length=2048)
     closed = parts_of(recipe, model, "trl", "cuda")
@@ -276,7 +276,8 @@ def test_ranks_in_another_order_are_another_structure() -> None:
 
 
 def test_a_start_that_trains_one_matrix_and_no_name_at_all_are_structures_of_their_own() -> None:
-    """`mica` keeps B as it is, in the trace too; an empty list of targets is not PEFT's table, which nothing stands for."""
+    """`mica` keeps B as it is, in the trace too; an empty list of targets is not PEFT's table, which nothing stands
+    for."""
     model, recipe = load_preset("Qwen/Qwen2.5-0.5B"), Recipe(model="Qwen/Qwen2.5-0.5B", method="lora", max_length=32)
     mica, rows = recipe.replace(init_lora_weights="mica"), recipe.replace(target_parameters=["a"], target_modules=[])
     keys = [laws.key_of(one, "trl", Platform()) for one in (recipe, mica, rows, rows.replace(target_modules=None))]

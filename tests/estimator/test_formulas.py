@@ -1,4 +1,5 @@
-"""An answer explains itself: what Why, the step, a table, a file or a notebook says of it are the answer's own figures, to the byte."""
+"""An answer explains itself: what Why, the step, a table, a file or a notebook says of it are the answer's own figures,
+to the byte."""
 
 from __future__ import annotations
 

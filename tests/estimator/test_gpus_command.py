@@ -1,4 +1,5 @@
-"""`lora-studio gpus`: all cards, equal to single estimates, in the order asked for; bad input is one line and exit code 2."""
+"""`lora-studio gpus`: all cards, equal to single estimates, in the order asked for; bad input is one line and exit code
+2."""
 
 from __future__ import annotations
 

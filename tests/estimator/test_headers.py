@@ -133,8 +133,10 @@ def test_t5_stores_its_head_where_it_is_not_tied():
 
 def test_tables_and_scales_are_no_parameters():
     more = {
-        "model.layers.0.self_attn.rotary_emb.inv_freq": ("F32", (8,)), "model.layers.0.self_attn.bias": ("U8", (1, 1, 64, 64)),
-        "model.embeddings.position_ids": ("I64", (1, 8192)), "model.layers.0.mlp.up_proj.weight_scale_inv": ("F32", (1, 1)),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": ("F32", (8,)),
+        "model.layers.0.self_attn.bias": ("U8", (1, 1, 64, 64)),
+        "model.embeddings.position_ids": ("I64", (1, 8192)), "model.layers.0.mlp.up_proj.weight_scale_inv": ("F32",
+            (1, 1)),
     }  # fmt: skip
     assert doubts("llama", **more) == [] and held("llama", **more).packed == ()
 
@@ -204,8 +206,10 @@ def test_an_absurd_length_is_refused(start):
     "entries",
     [
         {"a": 1}, {"a": {"dtype": "F32"}}, {"a": {"dtype": 1, "shape": [1]}}, {"a": {"dtype": "F32", "shape": [-1]}},
-        {"a": {"dtype": "F32", "shape": [True]}}, {"a": {"dtype": "F32", "shape": [10**30]}}, {"a": {"dtype": "F32", "shape": [1] * 9}},
-        {"layers.{0-999999999}.weight": {"dtype": "F32", "shape": [1]}}, {"": {"dtype": "F32", "shape": [1]}}, {"a\n": {"dtype": "F32", "shape": [1]}}, [], 3,
+        {"a": {"dtype": "F32", "shape": [True]}}, {"a": {"dtype": "F32", "shape": [10**30]}},
+        {"a": {"dtype": "F32", "shape": [1] * 9}},
+        {"layers.{0-999999999}.weight": {"dtype": "F32", "shape": [1]}}, {"": {"dtype": "F32", "shape": [1]}},
+        {"a\n": {"dtype": "F32", "shape": [1]}}, [], 3,
     ],
 )  # fmt: skip
 def test_a_hostile_header_is_refused(entries):

@@ -115,7 +115,8 @@ def test_a_mirror_without_ranges_is_left_after_the_header(tmp_path, name, servin
     ("repo", "scope", "code"),
     [
         ("gone", False, "hub.not_found"), ("gone", True, "hub.not_found"), ("private", False, "hub.not_found"),
-        ("private", True, "hub.private"), ("closed", False, "hub.private"), ("gated", False, "hub.gated"), ("broken", False, "hub.unreachable"),
+        ("private", True, "hub.private"), ("closed", False, "hub.private"), ("gated", False, "hub.gated"),
+        ("broken", False, "hub.unreachable"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_said_with_close_names(repo, scope, code, serving):

@@ -1,4 +1,5 @@
-"""A recipe's real step: every path of it on a CPU, its comparison with the estimate, and the sweep that survives what it meets."""
+"""A recipe's real step: every path of it on a CPU, its comparison with the estimate, and the sweep that survives what
+it meets."""
 
 from __future__ import annotations
 
@@ -251,7 +252,8 @@ def test_the_sweep_covers_what_a_proof_must():
 
 
 def test_the_list_needs_no_gpu_and_no_torch():
-    code = "import sys; from estimator.measure import sweep; sweep.main(['--list']); print('torch' in sys.modules, file=sys.stderr)"
+    code = "import sys; from estimator.measure import sweep; sweep.main(['--list']); "
+    code += "print('torch' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stderr.strip() == "False" and len(done.stdout.splitlines()) == len(sweep_rows())
 
@@ -283,7 +285,8 @@ for line in sys.stdin:
     elif request["loop"] == "plain":
         time.sleep(60)
     else:
-        answer = {"status": "out_of_memory" if request["recipe"]["method"] == "full" else "ok", "peak_allocated_bytes": 7, "steps_per_second": 2.0}
+        status = "out_of_memory" if request["recipe"]["method"] == "full" else "ok"
+        answer = {"status": status, "peak_allocated_bytes": 7, "steps_per_second": 2.0}
     print(json.dumps(answer), flush=True)
 """
 

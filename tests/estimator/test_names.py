@@ -1,4 +1,5 @@
-"""Names that people type for models: which preset answers, what is refused, and what must never be taken for another."""
+"""Names that people type for models: which preset answers, what is refused, and what must never be taken for
+another."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""One record an optimizer: every place that an optimizer changes is walked for each, and names that are none are refused."""
+"""One record an optimizer: every place that an optimizer changes is walked for each, and names that are none are
+refused."""
 
 import re
 from pathlib import Path
@@ -91,7 +92,8 @@ def test_bytes_follow_the_states(optim):
 @pytest.mark.parametrize("optim", RECORDS)
 @pytest.mark.parametrize("schedule", SCHEDULERS)
 def test_what_is_said_of_warmup_is_what_the_library_does(optim, schedule):
-    """The rate of the first step, by Transformers' schedule and the optimizer's own: below the peak, or a remark says why not."""
+    """The rate of the first step, by Transformers' schedule and the optimizer's own: below the peak, or a remark says
+    why not."""
     optimization, torch = pytest.importorskip("transformers.optimization"), pytest.importorskip("torch")
     record, asked = RECORDS[optim], recipe(optim, lr_scheduler_type=schedule, warmup_steps=10)
     made = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -47,7 +47,8 @@ def upward(found: dict[str, str]) -> list[str]:
 
 
 def circles(found: dict[str, str]) -> set[str]:
-    """Modules that import themselves by way of others: what is left when those that import nothing left are taken away."""
+    """Modules that import themselves by way of others: what is left when those that import nothing left are taken
+    away."""
     arrows = {}
     for module, text in found.items():
         targets = {f"{target}.{name}" for target, name, _ in imports(ast.parse(text))}

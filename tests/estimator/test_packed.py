@@ -67,7 +67,8 @@ def test_int8_weights_are_dequantized_by_way_of_a_copy() -> None:
 
 
 def test_an_8bit_layer_keeps_on_meta_what_it_keeps_on_the_cpu() -> None:
-    """`MatMul8bitLt` itself, which a CPU leaves aside while training: the bytes alive after forward, with the result."""
+    """`MatMul8bitLt` itself, which a CPU leaves aside while training: the bytes alive after forward, with the
+    result."""
 
     def kept(device: str) -> int:
         weight = torch.empty(96, 64, dtype=torch.int8, device=device).zero_()

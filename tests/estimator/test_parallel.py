@@ -1,5 +1,5 @@
-"""Several devices: bytes a rank holds against real FSDP2, DDP and tensor parallel on the CPU; ZeRO against DeepSpeed's own
-sources; the plan's own laws."""
+"""Several devices: bytes a rank holds against real FSDP2, DDP and tensor parallel on the CPU; ZeRO against DeepSpeed's
+own sources; the plan's own laws."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ from tests.estimator import small
 LLAMA, SMALL = "meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.2-1B"
 ODD = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 97, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 131, "max_position_embeddings": 64, "tie_word_embeddings": False,
+    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 131, "max_position_embeddings": 64,
+    "tie_word_embeddings": False,
 }  # fmt: skip
 """Sizes that two ranks cannot share evenly."""
 TIED = ODD | {"tie_word_embeddings": True}
@@ -184,8 +185,8 @@ def zero(kind: str, n: int, **fields: Any) -> Zero:
     return Zero(recipe, tensors(recipe, inventory, trainables(recipe, inventory), LOOPS["trl"]))
 
 
-# deepspeed 0.19.8 on two CPU ranks, torch's AdamW, bf16, the model ODD: the fp32 partition with the states after a step, the
-# partition's gradients after the backward pass, and at stage 3 the partitions of all weights.
+# deepspeed 0.19.8 on two CPU ranks, torch's AdamW, bf16, the model ODD: the fp32 partition with the states after a
+# step, the partition's gradients after the backward pass, and at stage 3 the partitions of all weights.
 RECORDED = {
     ("zero1", "full"): (219_904 + 439_816, 109_952, None),
     ("zero2", "full"): (219_904 + 439_816, 109_952, None),
@@ -226,7 +227,8 @@ def deepspeed_zero3(
 
 @pytest.mark.parametrize("ranks", [2, 8])
 def test_zero_2_beside_deepspeeds_own_formula(ranks):
-    """Theirs holds all gradients in 16 bits; stage 2 keeps a rank's share, and makes it fp32 for the step: 2P + 18P/n."""
+    """Theirs holds all gradients in 16 bits; stage 2 keeps a rank's share, and makes it fp32 for the step: 2P +
+    18P/n."""
     parameters, held = 8_030_261_248, zero("zero2", ranks, method="full").rank("cuda")
     static = held.weights + held.gradients + held.optimizer_states
     padding = 2 * 18 * ranks
@@ -241,8 +243,8 @@ def test_zero_2_beside_deepspeeds_own_formula(ranks):
 
 @pytest.mark.parametrize("ranks", [2, 8])
 def test_zero_3_beside_deepspeeds_own_formula(ranks):
-    """Theirs: 18 bytes a parameter and rank, and 4 of the largest layer; ours 20 (16-bit gradients stay beside their fp32
-    copy), the small tensors whole, and gathered what the configuration allows instead of one layer."""
+    """Theirs: 18 bytes a parameter and rank, and 4 of the largest layer; ours 20 (16-bit gradients stay beside their
+    fp32 copy), the small tensors whole, and gathered what the configuration allows instead of one layer."""
     parameters = 8_030_261_248
     whole = zero("zero3", ranks, method="full")
     held = whole.rank("cuda")

@@ -29,12 +29,16 @@ from tests.estimator.small import CONFIGS, inventory
 LLAMA = "meta-llama/Llama-3.1-8B"
 _SMALL = CONFIGS["llama"]
 _MLA = _SMALL | {
-    "model_type": "deepseek_v3", "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16,
-    "head_dim": 8, "v_head_dim": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "moe_intermediate_size": 32,
+    "model_type": "deepseek_v3", "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 24, "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 16,
+    "head_dim": 8, "v_head_dim": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+    "first_k_dense_replace": 1, "moe_intermediate_size": 32,
 }  # fmt: skip
 _HYBRID = _SMALL | {
-    "model_type": "qwen3_next", "num_hidden_layers": 4, "layer_types": ["linear_attention"] * 3 + ["full_attention"], "linear_conv_kernel_dim": 4,
-    "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "num_experts": 4,
+    "model_type": "qwen3_next", "num_hidden_layers": 4, "layer_types": ["linear_attention"] * 3 + ["full_attention"],
+    "linear_conv_kernel_dim": 4,
+    "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+    "num_experts": 4,
     "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
 }  # fmt: skip
 _SLIDING = {
@@ -75,7 +79,8 @@ def test_a_generated_answer_leaves_the_cache_that_was_counted(name, rows):
     from estimator.trace.cache_trace import cached_tensors
 
     made = real(FAMILIES[name]).generate(
-        torch.ones((rows, 32), dtype=torch.int64), attention_mask=torch.ones((rows, 32), dtype=torch.int64), return_dict_in_generate=True,
+        torch.ones((rows, 32), dtype=torch.int64), attention_mask=torch.ones((rows, 32), dtype=torch.int64),
+        return_dict_in_generate=True,
         generation_config=GenerationConfig(max_new_tokens=8, min_new_tokens=8, do_sample=False, pad_token_id=0),
     )  # fmt: skip
     cache = made.get("past_key_values") or made.cache_params
@@ -160,7 +165,8 @@ def test_a_whole_models_file_to_the_byte(name, tmp_path):
 
 
 def test_a_checkpoints_optimizer_is_its_states_and_the_wrapping_of_torch_save(tmp_path):
-    """`torch.save` adds a zip entry, 64-byte alignment and a pickle record to each tensor: under 700 bytes of it each."""
+    """`torch.save` adds a zip entry, 64-byte alignment and a pickle record to each tensor: under 700 bytes of it
+    each."""
     recipe, made = parts("llama", method="lora", dtype="float32")
     tensors = [torch.nn.Parameter(torch.zeros(shape)) for shape, count in made.trained.lora for _ in range(count)]
     optimizer = torch.optim.AdamW(tensors)
@@ -260,7 +266,8 @@ def test_every_moment_is_named_and_only_the_run_decides():
 @pytest.mark.parametrize("quantization", [None, "nf4", "int8"])
 def test_loading_holds_what_is_packed_and_one_layer_in_16_bits(quantization):
     """Tensor after tensor by name: what came before is packed, the one at hand is there in 16 bits and packed, with two
-    copies of its scales in fp32 while those are quantized themselves; or the warm-up block, as large as all packed weights."""
+    copies of its scales in fp32 while those are quantized themselves; or the warm-up block, as large as all packed
+    weights."""
     counted = load_preset("Qwen/Qwen3-8B").inventory
     held, tensors = loading(counted, "bfloat16", quantization, True, LOOPS["trl"])
     weights = base_weights(counted, "bfloat16", quantization, True, "none")

@@ -12,10 +12,12 @@ from estimator.recipe.recipe import METHODS, Recipe
 
 # Published totals that count something else than the model Transformers builds; models.csv says what, in its notes.
 EXPLAINED = {
-    "rotary buffers stored as weights": {"meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-13b-hf", "meta-llama/Llama-2-70b-hf", "moonshotai/Kimi-K2-Instruct", "MiniMaxAI/MiniMax-M2.5"},
+    "rotary buffers stored as weights": {"meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-13b-hf",
+        "meta-llama/Llama-2-70b-hf", "moonshotai/Kimi-K2-Instruct", "MiniMaxAI/MiniMax-M2.5"},
     "another vocabulary": {"codellama/CodeLlama-13b-hf"},
     "multi-token prediction or router buffers": {"Qwen/Qwen3.5-122B-A10B", "zai-org/GLM-4.7-Flash"},
-    "file size, not a count": {"google/gemma-4-31B-it", "microsoft/Phi-3-medium-4k-instruct", "microsoft/Phi-4-mini-instruct", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"},
+    "file size, not a count": {"google/gemma-4-31B-it", "microsoft/Phi-3-medium-4k-instruct",
+        "microsoft/Phi-4-mini-instruct", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"},
 }  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def test_what_has_no_answer_is_refused_by_name():
     assert made.throughput.hours is None and made.throughput.why[0].code == "time.offloaded"
     assert made.estimate.to_dict() == estimate(offloaded, "RTX 4090").to_dict()
     for costing, field in (({"devices": 9}, "devices"), ({"devices": 0}, "devices"), ({"rows": 0}, "rows"),
-                           ({"tokens_per_row": 5}, "rows"), ({"owned": ["no such"]}, "owned"), ({"owned": ["9 x RTX 4090"]}, "owned"),
+                           ({"tokens_per_row": 5}, "rows"), ({"owned": ["no such"]}, "owned"),
+                           ({"owned": ["9 x RTX 4090"]}, "owned"),
                            ({"compare": ["a", "b", "c", "d"]}, "compare")):  # fmt: skip
         with pytest.raises(Problem) as said:
             priced(RECIPE, "RTX 4090", Costing(**costing))
@@ -241,7 +242,8 @@ def test_an_estimate_with_rows_says_time_and_money(capsys, tmp_path):
     assert f"{made.throughput.hours.central:,.2f}" in capsys.readouterr().out
     file = tmp_path / "recipe.toml"
     file.write_text(
-        f'model = "{ID}"\nmax_length = 1024\nnum_train_epochs = 1\ngpu = "RTX 5090"\nrows = 50000\nusd_per_kwh = 0.3\nowned = ["RTX 5090"]\n'
+        f'model = "{ID}"\nmax_length = 1024\nnum_train_epochs = 1\ngpu = "RTX 5090"\nrows = 50000\nusd_per_kwh = '
+        f'0.3\nowned = ["RTX 5090"]\n'
     )
     assert told(capsys, cli.main, "estimate", "--recipe", str(file))["run"] == run
     assert cli.main(["estimate", *FLAGS, "--rows", "10"]) == 2

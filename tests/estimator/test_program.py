@@ -154,8 +154,10 @@ def test_a_start_that_rewrites_the_shared_base_is_estimated_but_not_trained_here
 
 def test_every_lora_field_of_the_recipe_reaches_peft():
     recipe = Recipe(
-        model="m", r=4, lora_alpha=7, lora_dropout=0.2, target_modules=("q_proj",), exclude_modules=("v_proj",), layers_to_transform=(0,),
-        layers_pattern="layers", rank_pattern={"q": 2}, alpha_pattern={"q": 3}, modules_to_save=("lm_head",), bias="all",
+        model="m", r=4, lora_alpha=7, lora_dropout=0.2, target_modules=("q_proj",), exclude_modules=("v_proj",),
+        layers_to_transform=(0,),
+        layers_pattern="layers", rank_pattern={"q": 2}, alpha_pattern={"q": 3}, modules_to_save=("lm_head",),
+        bias="all",
         use_dora=True, use_rslora=True, init_lora_weights="gaussian", target_parameters=("experts.down_proj",),
         trainable_token_indices={"embed_tokens": (1, 2)},
     )  # fmt: skip

@@ -90,8 +90,10 @@ def test_a_method_the_model_cannot_take_is_told():
 
 @pytest.mark.parametrize(
     ("wish", "field"),
-    [({}, "rows"), ({"rows": 1.5}, "rows"), ({"lengths": []}, "lengths"), ({"lengths": [0]}, "lengths"), ({"lengths": [5], "rows": 1}, "rows"),
-     ({"rows": 1, "plans": 0}, "plans"), ({"rows": 1, "budget_usd": math.nan}, "budget_usd"), ({"rows": 1, "buy": "no"}, "buy")],
+    [({}, "rows"), ({"rows": 1.5}, "rows"), ({"lengths": []}, "lengths"), ({"lengths": [0]}, "lengths"),
+        ({"lengths": [5], "rows": 1}, "rows"),
+     ({"rows": 1, "plans": 0}, "plans"), ({"rows": 1, "budget_usd": math.nan}, "budget_usd"),
+     ({"rows": 1, "buy": "no"}, "buy")],
 )  # fmt: skip
 def test_a_wish_names_the_field_at_fault(wish, field):
     with pytest.raises(Problem) as caught:

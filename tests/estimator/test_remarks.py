@@ -1,4 +1,5 @@
-"""What an answer says beside its figures, and what it refuses before a start: each case of `tests/estimator/cases` by its kind."""
+"""What an answer says beside its figures, and what it refuses before a start: each case of `tests/estimator/cases` by
+its kind."""
 
 import json
 import math

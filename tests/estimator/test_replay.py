@@ -1,4 +1,5 @@
-"""What the replay adds to the allocator: how weights come to the card, are packed and cast, and what an optimizer step holds."""
+"""What the replay adds to the allocator: how weights come to the card, are packed and cast, and what an optimizer step
+holds."""
 
 import random
 from dataclasses import replace
@@ -67,7 +68,8 @@ def test_multi_tensor_adamw_holds_one_small_block_a_tensor():
     run = lambda optim: replay_run(
         Recipe(model="x", optim=optim), PLAIN, kept, Events(), 0, step_temporary_bytes=8 * MIB
     )  # noqa: E731
-    # Weights, two moments and a temporary of 1 MiB each, in segments of 2 MiB; SGD here holds its 8 MiB in one large block.
+    # Weights, two moments and a temporary of 1 MiB each, in segments of 2 MiB; SGD here holds its 8 MiB in one large
+    # block.
     assert run("adamw_torch").peak_reserved_bytes == 4 * 8 * MIB
     assert run("sgd").peak_reserved_bytes == (8 + 20) * MIB
 
@@ -88,7 +90,8 @@ def loads(events):
 
 
 def test_threads_bring_weights_while_the_first_one_is_still_on_its_way():
-    # Two threads: while 8 MiB of embedding come, so do a, b, c and d of 2 each at the same speed; nothing is packed before.
+    # Two threads: while 8 MiB of embedding come, so do a, b, c and d of 2 each at the same speed; nothing is packed
+    # before.
     ordered = [tensor("embed", 8), *(packed(name, 2) for name in "abcde")]
     events = list(_raced(ordered, 2, Even()))
     first_freed = next(n for n, (_, size) in enumerate(events) if size == FREE)

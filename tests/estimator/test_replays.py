@@ -1,4 +1,5 @@
-"""Replays that were kept: found for the same recipe alone, harmless where the file is broken, and used by an estimate."""
+"""Replays that were kept: found for the same recipe alone, harmless where the file is broken, and used by an
+estimate."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Memory of runs on a CPU: the table of measured runs is of today's predictions, and the range that is read off it holds them."""
+"""Memory of runs on a CPU: the table of measured runs is of today's predictions, and the range that is read off it
+holds them."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def test_what_is_kept_is_read_off_the_rows(monkeypatch):
 
 
 def test_pages_of_a_file_are_counted_where_nothing_is_copied_and_something_is_packed():
-    """135 million parameters, of which 106,168,320 stand in linear layers: their pages stay where they are stored in the type they load in."""
+    """135 million parameters, of which 106,168,320 stand in linear layers: their pages stay where they are stored in
+    the type they load in."""
     ours = model_from_config(config("llama-135M"), "config:llama-135M")
     recipe = recipe_of({"per_device_train_batch_size": 2}, "llama-135M")
     mapped = lambda recipe, model=ours: resident.mapped_bytes(recipe, model)  # noqa: E731
@@ -79,9 +81,11 @@ def test_pages_of_a_file_are_counted_where_nothing_is_copied_and_something_is_pa
 
 
 def test_a_run_on_the_small_real_model_lies_in_the_range():
-    """24 steps of the studio's worker in 4 bits, batch 4, longest row 86 tokens: grown by 1,485.1 MiB; no row of the table."""
+    """24 steps of the studio's worker in 4 bits, batch 4, longest row 86 tokens: grown by 1,485.1 MiB; no row of the
+    table."""
     recipe = Recipe(
-        model="lora-studio/smollm2-135m", dtype="float32", r=16, lora_alpha=32, per_device_train_batch_size=4, max_length=86,
+        model="lora-studio/smollm2-135m", dtype="float32", r=16, lora_alpha=32, per_device_train_batch_size=4,
+        max_length=86,
         gradient_checkpointing=False,
     )  # fmt: skip
     made = cpu_growth(recipe, padded=True)

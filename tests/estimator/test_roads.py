@@ -1,4 +1,5 @@
-"""Every field survives every road: what leaves as a link, a file, JSON, a command or a program comes back as the same recipe."""
+"""Every field survives every road: what leaves as a link, a file, JSON, a command or a program comes back as the same
+recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a repository stores its weights: read off its record as Transformers reads it, counted as it is loaded, refused with the remedy."""
+"""How a repository stores its weights: read off its record as Transformers reads it, counted as it is loaded, refused
+with the remedy."""
 
 import json
 
@@ -85,7 +86,8 @@ def test_a_broken_record_is_named_with_its_key(record, key):
     [None, [], ["lm_head", "model.layers.1.mlp", "layers.0.self_attn.q_proj"], ["model.layers.*.self_attn", "k_proj"]],
 )
 def test_a_packed_repository_counts_what_transformers_loads_of_it(quantization, skipped, tmp_path):
-    """Saved and loaded by Transformers: its record goes before the caller's, and so does its list of layers left alone."""
+    """Saved and loaded by Transformers: its record goes before the caller's, and so does its list of layers left
+    alone."""
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     plain = (
@@ -169,7 +171,8 @@ def test_only_qlora_of_the_three_methods_answers_for_a_packed_repository(tmp_pat
 
 
 UNTRAINABLE = (
-    "aqlm", "auto-round", "awq", "bitnet", "compressed-tensors", "eetq", "exl2", "fbgemm_fp8", "fouroversix", "fp_quant", "gptq", "higgs", "hqq",
+    "aqlm", "auto-round", "awq", "bitnet", "compressed-tensors", "eetq", "exl2", "fbgemm_fp8", "fouroversix",
+    "fp_quant", "gptq", "higgs", "hqq",
     "modelopt", "nvfp4", "quanto", "quark", "sinq", "spqr", "torchao", "vptq", "never-heard-of",
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""A step written down from two shallow traces is, at any depth and sizes, the step that is traced whole; and reserved memory by it."""
+"""A step written down from two shallow traces is, at any depth and sizes, the step that is traced whole; and reserved
+memory by it."""
 
 import json
 
@@ -68,7 +69,8 @@ def test_layers_that_a_recipe_tells_apart_have_no_stream():
 
 
 def test_by_hand_a_layer_in_the_middle_is_repeated_and_frees_what_the_one_before_it_made():
-    # Three layers: each makes one block of 8 B bytes and frees the one before's; the head takes 1 byte and frees the last layer's.
+    # Three layers: each makes one block of 8 B bytes and frees the one before's; the head takes 1 byte and frees the
+    # last layer's.
     sizes = ((0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
     events = (0, 0, -2, 0, -3, 1, -3)
     runs = (("forward", 0, 1), ("forward", 1, 2), ("forward", 2, 2), ("loss", HEAD, 2))

@@ -1,4 +1,5 @@
-"""Fields as text: what a form shows of a recipe reads back as the same recipe; what is no such thing is refused by name."""
+"""Fields as text: what a form shows of a recipe reads back as the same recipe; what is no such thing is refused by
+name."""
 
 from __future__ import annotations
 

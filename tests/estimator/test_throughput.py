@@ -37,8 +37,10 @@ def row(**terms):
 
 
 def test_the_roofline_by_hand():
-    law = Law((), 0, "traced", 0.0, flops={"forward.matrix.bfloat16": row(BS=6e9), "recompute.matrix.bfloat16": row(BS=2e9), "backward.adapter.float32": row(BSr=1e6)},
-              moved_bytes={"forward.matrix.bfloat16": row(BS=1e6), "backward.adapter.float32": row(BS=1e6), "backward.other": row(BS=3e6)})  # fmt: skip
+    law = Law((), 0, "traced", 0.0, flops={"forward.matrix.bfloat16": row(BS=6e9),
+        "recompute.matrix.bfloat16": row(BS=2e9), "backward.adapter.float32": row(BSr=1e6)},
+              moved_bytes={"forward.matrix.bfloat16": row(BS=1e6), "backward.adapter.float32": row(BS=1e6),
+                  "backward.other": row(BS=3e6)})  # fmt: skip
     work = amounts(law, law.phi(2, 500, 16))
     assert work == Amounts((Group("bfloat16", 8e12, 1e9), Group("float32", 1.6e10, 1e9)), 3e9, 2e12)
     assert (work.flops, work.moved_bytes) == (8.016e12, 5e9)

@@ -13,7 +13,8 @@ from estimator.model.spec import ModelSpec, read_config
 from tests.estimator import small
 
 names = st.lists(
-    st.tuples(st.sampled_from(("layers", "experts", "block")), st.integers(0, 12), st.sampled_from(("q", "k.1.w", "norm"))),
+    st.tuples(st.sampled_from(("layers", "experts", "block")), st.integers(0, 12),
+        st.sampled_from(("q", "k.1.w", "norm"))),
     min_size=1, max_size=60, unique=True,
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Operations and bytes of the traced step: torch's own counter on real models, full traces on unseen sizes, and by hand."""
+"""Operations and bytes of the traced step: torch's own counter on real models, full traces on unseen sizes, and by
+hand."""
 
 from __future__ import annotations
 
@@ -116,7 +117,8 @@ def test_one_row_is_the_same_law_of_work():
 
 
 def test_frozen_weights_have_no_products_of_their_own():
-    """Of a linear layer's product, training takes two more backward, and a frozen layer one (the gradient of its input)."""
+    """Of a linear layer's product, training takes two more backward, and a frozen layer one (the gradient of its
+    input)."""
     sizes = (1, 0.001, 0)  # as good as no tokens, so that attention counts nothing; rank 0 leaves the adapters out
     full, lora = (law_of("trainer", method=method) for method in ("full", "lora"))
     forward = of_law(full, "flops", *sizes, "forward.matrix")

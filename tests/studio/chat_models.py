@@ -46,7 +46,8 @@ def make_base(
     attention_bias: bool = False,
     ends: bool = False,
 ) -> Path:
-    """A random Llama; `spread` is its weights' standard deviation. With `ends` false it never ends its turn, so that lengths are known."""
+    """A random Llama; `spread` is its weights' standard deviation. With `ends` false it never ends its turn, so that
+    lengths are known."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
     config = LlamaConfig(

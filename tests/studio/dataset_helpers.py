@@ -17,7 +17,8 @@ PLAIN_CHATML = CHATML.replace("{% generation %}", "").replace("{% endgeneration 
 OPEN_CHATML = CHATML.replace(" + '<|im_end|>' }}{% endgeneration %}", " }}{% endgeneration %}{{ '<|im_end|>' }}")
 CORPUS = [
     "The capital of the land of rivers is a town by the sea.", "What is the name of the town? It is called Arlen.",
-    "你好，请问这座城市叫什么名字？这座城市叫做阿伦。", "### User: ### Assistant: system user assistant", "row text 0123456789\n",
+    "你好，请问这座城市叫什么名字？这座城市叫做阿伦。", "### User: ### Assistant: system user assistant",
+    "row text 0123456789\n",
 ]  # fmt: skip
 
 

@@ -20,7 +20,8 @@ def asked_by(client: str, **headers: str) -> SimpleNamespace:
 
 
 def handlers_of(blocks: gr.Blocks) -> dict[tuple[str, str], Callable[..., Any]]:
-    """A page's handlers by tab and name. One that answers by component answers with a list instead, in the order of its outputs."""
+    """A page's handlers by tab and name. One that answers by component answers with a list instead, in the order of its
+    outputs."""
     return {
         (fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): _listed(fn.fn, fn.outputs)
         for fn in blocks.fns.values()

@@ -146,9 +146,12 @@ def test_a_mistake_leaves_no_traceback_in_the_servers_log(studio):
 
 @pytest.mark.parametrize(
     ("name", "data", "status"),
-    [("estimate", [{"model": MODEL, "rank": 8}], 422), ("estimate", ["{broken"], 422), ("estimate", [None] * 9, 422), ("estimate", [], 422), ("estimate", [[]], 422),
-     ("estimate", [RECIPE, "RTX 9999"], 422), ("estimate", [{"model": "\ud800"}], 422), ("estimate", ['{"model": "\\ud800"}'], 422), ("estimate", [{"model": "no-such/model"}], 503),
-     ("recommend", [MODEL], 422), ("recommend", [MODEL, 0], 422), ("recommend", [MODEL, "many"], 422), ("recommend", [5, 5], 422), ("nosuch", [], 404)],
+    [("estimate", [{"model": MODEL, "rank": 8}], 422), ("estimate", ["{broken"], 422), ("estimate", [None] * 9, 422),
+        ("estimate", [], 422), ("estimate", [[]], 422),
+     ("estimate", [RECIPE, "RTX 9999"], 422), ("estimate", [{"model": "\ud800"}], 422),
+     ("estimate", ['{"model": "\\ud800"}'], 422), ("estimate", [{"model": "no-such/model"}], 503),
+     ("recommend", [MODEL], 422), ("recommend", [MODEL, 0], 422), ("recommend", [MODEL, "many"], 422),
+     ("recommend", [5, 5], 422), ("nosuch", [], 404)],
 )  # fmt: skip
 def test_a_plain_request_is_told_whose_mistake_it_was(studio, name, data, status):
     said, answer = posted(studio, name, *data)
@@ -220,7 +223,8 @@ def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, request_, code)
 
 @pytest.mark.parametrize(
     ("recipe", "quick"),
-    [(RECIPE, True), ({**RECIPE, "target_modules": "all-linear"}, True), ({**RECIPE, "target_modules": "(a+)+$"}, False), ({**RECIPE, "rank_pattern": {"(a+)+$": 4}}, False),
+    [(RECIPE, True), ({**RECIPE, "target_modules": "all-linear"}, True),
+        ({**RECIPE, "target_modules": "(a+)+$"}, False), ({**RECIPE, "rank_pattern": {"(a+)+$": 4}}, False),
      ({"model": "org/name"}, False), ({"model": []}, False), ([], False)],
 )  # fmt: skip
 def test_what_may_take_long_is_not_answered_on_the_servers_own_thread(recipe, quick):

@@ -21,7 +21,8 @@ SCOPE = {"type": "http", "method": "POST", "path": "/gradio_api/run/estimate", "
 def sent(
     *chunks: bytes | None, path: str = SCOPE["path"], headers: tuple = (), reads: bool = True, **scope
 ) -> tuple[int, bytes, list[bytes]]:
-    """(status, answer, what reached the application) of one request that came in these chunks; None: the sender falls silent."""
+    """(status, answer, what reached the application) of one request that came in these chunks; None: the sender falls
+    silent."""
     came, answers = [], []
 
     async def receive():
@@ -153,8 +154,10 @@ BLOCKS = SimpleNamespace(blocks=SimpleNamespace(fns={3: None}))
 
 @pytest.mark.parametrize(
     ("asked", "status"),
-    [({"fn_index": 3}, 200), ({"fn_index": 4}, 404), ({"fn_index": True}, 404), ({"fn_index": "3"}, 404), ({"fn_index": 3.0}, 404), ({}, 404), ({"fn_index": -1}, 404), ({"fn_index": 10**400}, 404),
-     ({"fn_index": 3, "session_hash": "a" * 101}, 400), ({"fn_index": 3, "session_hash": ["a"]}, 400), ({"fn_index": 3, "event_id": {}}, 400)],
+    [({"fn_index": 3}, 200), ({"fn_index": 4}, 404), ({"fn_index": True}, 404), ({"fn_index": "3"}, 404),
+        ({"fn_index": 3.0}, 404), ({}, 404), ({"fn_index": -1}, 404), ({"fn_index": 10**400}, 404),
+     ({"fn_index": 3, "session_hash": "a" * 101}, 400), ({"fn_index": 3, "session_hash": ["a"]}, 400),
+     ({"fn_index": 3, "event_id": {}}, 400)],
 )  # fmt: skip
 def test_a_function_and_a_session_are_looked_at_before_gradio_looks_them_up(asked, status):
     assert sent(json.dumps({"data": [], **asked}).encode(), path=JOIN, app=BLOCKS)[0] == status

@@ -14,7 +14,8 @@ FORBIDDEN = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate
 # The processes that may import torch, and what only they import.
 WORKERS = "studio.workers."
 PAGE_SIDE = ("studio.workers.client", "studio.workers.bases")
-# What only a trace worker, a command that traces, or a measurement imports; two modules of it are torch-free at their top.
+# What only a trace worker, a command that traces, or a measurement imports; two modules of it are torch-free at their
+# top.
 TORCH_FREE = ("estimator.trace.chunks", "estimator.trace.exact")
 ESTIMATOR_TORCH = "estimator.trace."
 

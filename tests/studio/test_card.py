@@ -1,4 +1,5 @@
-"""What leaves the studio reads without it: a card that hub tools take, no path of this machine, and plain PEFT loads it as the card says."""
+"""What leaves the studio reads without it: a card that hub tools take, no path of this machine, and plain PEFT loads it
+as the card says."""
 
 from __future__ import annotations
 

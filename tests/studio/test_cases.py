@@ -1,4 +1,5 @@
-"""Small files as people bring them (`cases/`), each with what becomes of it (`cases/expected.json`): nothing is lost unsaid."""
+"""Small files as people bring them (`cases/`), each with what becomes of it (`cases/expected.json`): nothing is lost
+unsaid."""
 
 from __future__ import annotations
 

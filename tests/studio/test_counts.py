@@ -1,4 +1,5 @@
-"""Counts of rows add up wherever they are told: every row is kept, left out for one reason, or joined to one that is kept."""
+"""Counts of rows add up wherever they are told: every row is kept, left out for one reason, or joined to one that is
+kept."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ MARKED = st.builds(lambda row, label: {**row, "label": label}, ALPACA, st.sample
 PREFERRED = st.fixed_dictionaries({"prompt": WORDS, "chosen": WORDS, "rejected": WORDS})
 MESSAGE = st.builds(
     lambda id, parent, role, text: {"message_id": id, "parent_id": parent, "role": role, "text": text},
-    st.integers(0, 9).map(str), st.none() | st.integers(0, 9).map(str), st.sampled_from(["prompter", "assistant"]), WORDS,
+    st.integers(0, 9).map(str), st.none() | st.integers(0, 9).map(str), st.sampled_from(["prompter", "assistant"]),
+    WORDS,
 )  # fmt: skip
 ODD = st.one_of(st.just({"text": "word"}), st.just({"note": 1}), st.just([1]), st.just("x"))
 FILES = st.one_of(

@@ -1,4 +1,5 @@
-"""The data worker as the page uses it: a process that reads files in bounded memory and shows what the collator trains."""
+"""The data worker as the page uses it: a process that reads files in bounded memory and shows what the collator
+trains."""
 
 from __future__ import annotations
 

@@ -144,8 +144,10 @@ def test_drafts_of_a_killed_worker_are_swept_but_never_listed(store):
 
 
 DAMAGES = {
-    "empty": b"", "torn": b'{"name": "x', "a list": b"[]", "deep": b"[" * 100_000, "binary": bytes(range(256)), "zeros": b"\0" * 4096, "a part": b'{"name": "x"}',
-    "another version's shape": {"shape": "of_another_version"}, "another version's field": {"of_another_version": 1}, "a date": {"created": float("nan")},
+    "empty": b"", "torn": b'{"name": "x', "a list": b"[]", "deep": b"[" * 100_000, "binary": bytes(range(256)),
+        "zeros": b"\0" * 4096, "a part": b'{"name": "x"}',
+    "another version's shape": {"shape": "of_another_version"}, "another version's field": {"of_another_version": 1},
+    "a date": {"created": float("nan")},
     "a count": {"kept": "many"}, "reasons": {"reasons": []},
 }  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""A model as a wheel: what the fetch does when networks, indexes and disks do what they do; what the command and the page say."""
+"""A model as a wheel: what the fetch does when networks, indexes and disks do what they do; what the command and the
+page say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One page, many people, some of them hostile: whatever is sent to any function, and however long others wait, the rest answers."""
+"""One page, many people, some of them hostile: whatever is sent to any function, and however long others wait, the rest
+answers."""
 
 from __future__ import annotations
 
@@ -20,9 +21,12 @@ from studio.tabs import LONG
 from tests.serving import free_port
 
 PAYLOADS = {
-    "nothing": None, "a whole number": 7, "a truth value": True, "a word": "x", "a large text": "x" * 200_000, "a list": [], "lists in lists": [[[[[[]]]]]], "an object": {"a": 1}, "no number": float("nan"),
-    "below nothing": -1, "a huge number": 10**400, "a large number": 1e308, "half a pair": "a\ud800b", "half a pair, quoted": '"\\ud800"', "a way out": "../../../etc/passwd", "a path": "/etc/passwd",
-    "markup": "<img src=x onerror=alert(1)>", "a file elsewhere": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "an update": {"__type__": "update", "value": 1},
+    "nothing": None, "a whole number": 7, "a truth value": True, "a word": "x", "a large text": "x" * 200_000,
+    "a list": [], "lists in lists": [[[[[[]]]]]], "an object": {"a": 1}, "no number": float("nan"),
+    "below nothing": -1, "a huge number": 10**400, "a large number": 1e308, "half a pair": "a\ud800b",
+    "half a pair, quoted": '"\\ud800"', "a way out": "../../../etc/passwd", "a path": "/etc/passwd",
+    "markup": "<img src=x onerror=alert(1)>", "a file elsewhere": {"path": "/etc/passwd",
+        "meta": {"_type": "gradio.FileData"}}, "an update": {"__type__": "update", "value": 1},
 }  # fmt: skip
 
 
@@ -75,7 +79,8 @@ def request() -> gr.Request:
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 def test_every_function_answers_or_refuses_whatever_it_is_given(built, payload):
-    """A crash is neither: only `gr.Error` is a refusal. What is answered can be encoded, and holds nothing of a file outside."""
+    """A crash is neither: only `gr.Error` is a refusal. What is answered can be encoded, and holds nothing of a file
+    outside."""
     state, same, crashes = SessionState(built.page), {}, []
 
     async def ask(function) -> None:

@@ -126,7 +126,8 @@ def notes(found) -> dict[str, str]:
 
 
 def test_the_documents_tutorial_ends_in_what_it_is():
-    """r 8, lora_alpha 32, learning rate 1e-4, a dozen rows in a language the base hardly knows: measured on the embedded base."""
+    """r 8, lora_alpha 32, learning rate 1e-4, a dozen rows in a language the base hardly knows: measured on the
+    embedded base."""
     tutorial = Recipe(
         **GOOD | {"r": 8, "method": "lora", "learning_rate": 1e-4, "lora_alpha": 32, "gradient_accumulation_steps": 4}
     )

@@ -51,7 +51,8 @@ def test_the_wheel_carries_its_data_and_no_top_level_assets(site):
 
 
 def test_the_estimator_answers_without_torch(site):
-    code = "from estimator import Recipe, estimate; e = estimate(Recipe(model='meta-llama/Llama-3.1-8B'), 'RTX 4090'); print(e.total_parameters, e.trainable_parameters, e.fits)"
+    code = "from estimator import Recipe, estimate; e = estimate(Recipe(model='meta-llama/Llama-3.1-8B'), 'RTX 4090'); "
+    code += "print(e.total_parameters, e.trainable_parameters, e.fits)"
     done = light(site, "-c", code)
     assert done.stdout.split() == ["8030261248", "41943040", "True"], done.stderr
 

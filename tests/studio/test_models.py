@@ -1,4 +1,5 @@
-"""The page's way to a model that is no preset: the hub is asked as a visitor, the worker counts, refusals are remembered."""
+"""The page's way to a model that is no preset: the hub is asked as a visitor, the worker counts, refusals are
+remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A file's shape is that of its first rows; what comes later in another shape is noticed, counted and never trained unseen."""
+"""A file's shape is that of its first rows; what comes later in another shape is noticed, counted and never trained
+unseen."""
 
 from __future__ import annotations
 
@@ -32,8 +33,10 @@ def bring(home, tmp_path):
 
 
 LATER = [
-    (ALPACA, OPENAI, "openai"), (ALPACA, TEXT, "text"), (ALPACA, PREFERENCE, "preference"), (OPENAI, SHAREGPT, "sharegpt"),
-    (OPENAI, ALPACA, "alpaca"), (SHAREGPT, ALPACA, "alpaca"), (TEXT, OPENAI, "openai"), (TEXT, PREFERENCE, "preference"),
+    (ALPACA, OPENAI, "openai"), (ALPACA, TEXT, "text"), (ALPACA, PREFERENCE, "preference"),
+    (OPENAI, SHAREGPT, "sharegpt"),
+    (OPENAI, ALPACA, "alpaca"), (SHAREGPT, ALPACA, "alpaca"), (TEXT, OPENAI, "openai"),
+    (TEXT, PREFERENCE, "preference"),
     (ALPACA, BAD, "unpaired"), (ALPACA, BAD_TAG, "unpaired"), (OPENAI, BAD_TURNS, "unpaired"),
 ]  # fmt: skip
 
@@ -46,8 +49,10 @@ def test_later_rows_of_another_shape_are_left_out_and_counted(bring, first, late
     assert (info.kept, info.dropped, info.dropped_rows()[0]["row"]) == (PEEK_ROWS + 6, 7, PEEK_ROWS + 6)
 
 
-@pytest.mark.parametrize("first, later", [(ALPACA, {**ALPACA, "label": 3}), (ALPACA, {**ALPACA, "messages": ""}), (ALPACA, {**ALPACA, "text": "x"}),
-                                          (GOOD, ALPACA), (ALPACA, {"instruction": "a"}), (ALPACA, {"note": 1}), (PREFERENCE, ALPACA)])  # fmt: skip
+@pytest.mark.parametrize("first, later", [(ALPACA, {**ALPACA, "label": 3}), (ALPACA, {**ALPACA, "messages": ""}),
+    (ALPACA, {**ALPACA, "text": "x"}),
+                                          (GOOD, ALPACA), (ALPACA, {"instruction": "a"}), (ALPACA, {"note": 1}),
+                                          (PREFERENCE, ALPACA)])  # fmt: skip
 def test_what_is_read_as_before_is_no_other_shape(bring, first, later):
     assert bring([first] * (PEEK_ROWS + 1) + [later] * 3).other_shapes == {}
 

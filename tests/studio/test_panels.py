@@ -1,4 +1,5 @@
-"""What unfolds below the Estimate tab's picture: what each panel says, in both languages, and what it does with wrong input."""
+"""What unfolds below the Estimate tab's picture: what each panel says, in both languages, and what it does with wrong
+input."""
 
 from __future__ import annotations
 
@@ -344,8 +345,10 @@ def test_the_chosen_card_is_in_the_table_however_many_of_it_are_needed():
 
 
 QUESTION = {
-    "rows": "50,000", "tokens_per_row": "512", "usd_per_kwh": "0.3", "hours_per_month": "100", "devices": "2", "owned": "2 x RTX 3090",
-    "compare": "RTX 5090, 2 x RTX 4090, A16 (per GPU, 4 per board)", "search": "rtx", "least_gib": "20", "most_usd_per_hour": "5",
+    "rows": "50,000", "tokens_per_row": "512", "usd_per_kwh": "0.3", "hours_per_month": "100", "devices": "2",
+    "owned": "2 x RTX 3090",
+    "compare": "RTX 5090, 2 x RTX 4090, A16 (per GPU, 4 per board)", "search": "rtx", "least_gib": "20",
+    "most_usd_per_hour": "5",
     "sort": "hours", "way": "rent", "vendors": ["NVIDIA"], "kinds": ["consumer"], "whole": True,
     "own": [{"name": "mine, =1", "memory_gib": 48.0, "usd_per_hour": 0.5}],
 }  # fmt: skip
@@ -373,8 +376,10 @@ def test_every_field_of_which_gpu_goes_round_by_the_link():
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("rows", "many"), ("rows", "0"), ("devices", "9"), ("devices", "x"), ("owned", "no card"), ("compare", "RTX 4090,L4,T4,A30"),
-     ("sort", "luck"), ("way", "steal"), ("vendors", "5"), ("kinds", '["no"]'), ("whole", "perhaps"), ("usd_per_kwh", "-1")],
+    [("rows", "many"), ("rows", "0"), ("devices", "9"), ("devices", "x"), ("owned", "no card"),
+        ("compare", "RTX 4090,L4,T4,A30"),
+     ("sort", "luck"), ("way", "steal"), ("vendors", "5"), ("kinds", '["no"]'), ("whole", "perhaps"),
+     ("usd_per_kwh", "-1")],
 )  # fmt: skip
 def test_what_an_address_asks_wrong_is_named_and_the_rest_taken(name, text):
     said, refused = panel_options.of_address({"least_gib": "20", name: text})

@@ -89,7 +89,8 @@ def test_a_missing_package_of_an_optimizer_is_named_with_the_command(monkeypatch
 
 
 def test_an_optimizer_that_averages_leaves_its_average_in_what_is_saved():
-    """Accelerate's wrapper has `eval` for every optimizer; of schedulefree's the saved weights are the average, not the last point."""
+    """Accelerate's wrapper has `eval` for every optimizer; of schedulefree's the saved weights are the average, not the
+    last point."""
     schedulefree, torch = pytest.importorskip("schedulefree"), pytest.importorskip("torch")
     from accelerate import Accelerator
 

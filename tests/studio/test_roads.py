@@ -1,4 +1,5 @@
-"""Every field of a recipe survives every road of the page: a link, Estimate, *Train this*, the started run, its folder, *Train again*."""
+"""Every field of a recipe survives every road of the page: a link, Estimate, *Train this*, the started run, its folder,
+*Train again*."""
 
 from __future__ import annotations
 

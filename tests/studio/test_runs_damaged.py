@@ -1,4 +1,5 @@
-"""A damaged run is a row that says what is wrong; every other run, and every tab, goes on. What another version wrote is named."""
+"""A damaged run is a row that says what is wrong; every other run, and every tab, goes on. What another version wrote
+is named."""
 
 from __future__ import annotations
 
@@ -106,14 +107,18 @@ def with_field(name: str, field: str, value: object):
 
 
 CONTENTS = {
-    "empty": b"", "blanks": b" \n", "missing": None, "torn": b'{"id": "x", "na', "list": b"[1]", "null": b"null", "text": b'"x"', "number": b"7",
-    "deep": b"[" * 100_000, "zeros": b"\0" * 4096, "binary": bytes(range(256)), "half a surrogate": b'{"name": "\\ud800"}', "too large": b" " * (5 << 20),
+    "empty": b"", "blanks": b" \n", "missing": None, "torn": b'{"id": "x", "na', "list": b"[1]", "null": b"null",
+        "text": b'"x"', "number": b"7",
+    "deep": b"[" * 100_000, "zeros": b"\0" * 4096, "binary": bytes(range(256)),
+        "half a surrogate": b'{"name": "\\ud800"}', "too large": b" " * (5 << 20),
     "a number of 5,000 digits": b'{"id": ' + b"9" * 5000 + b"}",
 }  # fmt: skip
 FIELDS = {
-    "run.json": [("name", 5), ("name", None), ("created", "now"), ("created", float("nan")), ("created", 1e300), ("created", -1), ("created", True),
+    "run.json": [("name", 5), ("name", None), ("created", "now"), ("created", float("nan")), ("created", 1e300),
+        ("created", -1), ("created", True),
                  ("created", 10**400), ("predicted_bytes", "much"), ("versions", []), ("dataset_name", {})],
-    "recipe.json": [("method", "of another version"), ("r", -1), ("r", "x"), ("r", 10**400), ("r", float("inf")), ("model", None), ("model", ""), ("rank_pattern", {"q": []}),
+    "recipe.json": [("method", "of another version"), ("r", -1), ("r", "x"), ("r", 10**400), ("r", float("inf")),
+        ("model", None), ("model", ""), ("rank_pattern", {"q": []}),
                     ("trainable_token_indices", [-1]), ("target_modules", {}), ("use_dora", 1)],
 }  # fmt: skip
 DAMAGES = {f"{name}: {what}": (name, broken(name, content)) for name in FIELDS for what, content in CONTENTS.items()}
@@ -153,8 +158,10 @@ def test_a_damaged_run_is_a_row_that_says_what_is_wrong(page, name, damage):
     assert runs.restore("bad").damaged
 
 
-PIDS = [b"", b"[]", b'{"pid": "1"}', b'{"pid": -1, "start_ticks": 0}', b'{"pid": 1e400, "start_ticks": 5}', b'{"pid": 0, "start_ticks": 1}',
-        b'{"pid": 99999999999999999999, "start_ticks": 1}', b'{"pid": 1, "start_time": 5.0, "attempt": 1}', b"[" * 100_000, b"\xff\xfe"]  # fmt: skip
+PIDS = [b"", b"[]", b'{"pid": "1"}', b'{"pid": -1, "start_ticks": 0}', b'{"pid": 1e400, "start_ticks": 5}',
+    b'{"pid": 0, "start_ticks": 1}',
+        b'{"pid": 99999999999999999999, "start_ticks": 1}', b'{"pid": 1, "start_time": 5.0, "attempt": 1}',
+        b"[" * 100_000, b"\xff\xfe"]  # fmt: skip
 
 
 @pytest.mark.parametrize("content", PIDS)
@@ -166,14 +173,23 @@ def test_a_broken_record_of_the_process_takes_nothing_from_the_run(page, content
     assert (view.status, view.resumable, view.faults) == ("stopped", True, ())
 
 
-LINES = [b"[]", b"null", b"7", b'"x"', b"{}", b'{"kind": "metrics"}', b'{"time": 1, "kind": []}', b'{"time": 1, "kind": "metrics", "step": "x"}',
-         b'{"time": 1, "kind": "metrics", "step": 3, "loss": "low"}', b'{"time": 1, "kind": "metrics", "step": NaN}', b'{"time": 1, "kind": "metrics", "step": 3, "loss": Infinity}',
-         b'{"time": 1, "kind": "metrics", "step": -5}', b'{"time": 1, "kind": "metrics", "step": 1' + b"0" * 400 + b"}", b'{"time": "x", "kind": "ended", "status": "finished"}',
-         b'{"time": 1, "kind": "ended", "status": "of another version"}', b'{"time": 1, "kind": "ended", "status": "failed", "problem": "x"}',
-         b'{"time": 1, "kind": "ended", "status": "failed", "problem": {}}', b'{"time": 1, "kind": "phase", "name": "dreaming"}', b'{"time": 1, "kind": "phase", "name": ["training"]}',
-         b'{"time": 1, "kind": "phase", "name": "training", "total_steps": "many"}', b'{"time": 1, "kind": "data", "split": "train"}',
-         b'{"time": 1, "kind": "data", "split": "train", "kept": 1, "dropped": 1, "reasons": ["x"], "trained_tokens": 1}', b'{"time": 1, "kind": "memory", "measured_bytes": {}, "how": "guessed"}',
-         b'{"time": 1, "kind": "of_another_version"}', b'{"time": 1, "kind": "take"}', b"[" * 100_000, bytes(range(1, 10)) + bytes(range(11, 256)), b"\0" * 10_000, b"x" * (2 << 20),
+LINES = [b"[]", b"null", b"7", b'"x"', b"{}", b'{"kind": "metrics"}', b'{"time": 1, "kind": []}',
+    b'{"time": 1, "kind": "metrics", "step": "x"}',
+         b'{"time": 1, "kind": "metrics", "step": 3, "loss": "low"}', b'{"time": 1, "kind": "metrics", "step": NaN}',
+         b'{"time": 1, "kind": "metrics", "step": 3, "loss": Infinity}',
+         b'{"time": 1, "kind": "metrics", "step": -5}', b'{"time": 1, "kind": "metrics", "step": 1' + b"0" * 400 + b"}",
+         b'{"time": "x", "kind": "ended", "status": "finished"}',
+         b'{"time": 1, "kind": "ended", "status": "of another '
+         b'version"}', b'{"time": 1, "kind": "ended", "status": "failed", "problem": "x"}',
+         b'{"time": 1, "kind": "ended", "status": "failed", "problem": '
+         b'{}}', b'{"time": 1, "kind": "phase", "name": "dreaming"}', b'{"time": 1, "kind": "phase", "name": '
+         b'["training"]}',
+         b'{"time": 1, "kind": "phase", "name": "training", "total_steps": '
+         b'"many"}', b'{"time": 1, "kind": "data", "split": "train"}',
+         b'{"time": 1, "kind": "data", "split": "train", "kept": 1, "dropped": 1, "reasons": ["x"], '
+         b'"trained_tokens": 1}', b'{"time": 1, "kind": "memory", "measured_bytes": {}, "how": "guessed"}',
+         b'{"time": 1, "kind": "of_another_version"}', b'{"time": 1, "kind": "take"}', b"[" * 100_000,
+             bytes(range(1, 10)) + bytes(range(11, 256)), b"\0" * 10_000, b"x" * (2 << 20),
          b"x" * (20 << 20), b'{"time": 1, "kind": "phase", "name": "\\ud800"}']  # fmt: skip
 
 

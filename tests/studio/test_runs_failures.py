@@ -37,7 +37,8 @@ def prepared(recipe, dataset) -> RunFolder:
 
 
 def test_a_full_disk_is_said_the_last_whole_checkpoint_stays_and_no_half_one(base, tmp_path):
-    """After the first checkpoint the operating system refuses every file of the next one's size, and the log another byte."""
+    """After the first checkpoint the operating system refuses every file of the next one's size, and the log another
+    byte."""
     run = prepared(small_recipe(base, r=64, save_total_limit=5), make_dataset(tmp_path / "data"))
     most_bytes = 150_000  # below the optimizer's states
     code = f"""
@@ -66,7 +67,8 @@ sys.exit(attempt.main([{str(run.path)!r}], train.train))
 
 
 def test_a_disk_that_is_really_full_is_said_on_itself(tmp_path):
-    """A file system of 1 MB in a namespace of its own, with room for the reserve and for nothing else; the log lies on it too."""
+    """A file system of 1 MB in a namespace of its own, with room for the reserve and for nothing else; the log lies on
+    it too."""
     disk, out = tmp_path / "disk", tmp_path / "journal"
     disk.mkdir()
     code = """

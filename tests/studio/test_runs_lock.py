@@ -1,4 +1,5 @@
-"""A run at work is known as such, and stays the only one: whoever is killed when, whatever the clock says, from any page."""
+"""A run at work is known as such, and stays the only one: whoever is killed when, whatever the clock says, from any
+page."""
 
 from __future__ import annotations
 

@@ -37,8 +37,10 @@ def test_others_are_refused(host, origin, site):
 
 
 PIECES = st.sampled_from(
-    ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "[", "]", "[::1", "::1]", ":", ":7860", ":99999", "@", "user@", "user:pw@", "%25eth0", "[fe80::1%25eth0]", "/", "\\", "?", "#",
-     ".", ",", " ", "\n", "\0", "evil.example", "localho\u017ft", "\uff4c\uff4f", "0x7f.1", "2130706433", "[::ffff:127.0.0.1]", "http://", "https://", "null", "\ud800"]
+    ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "[", "]", "[::1", "::1]", ":", ":7860", ":99999", "@", "user@",
+        "user:pw@", "%25eth0", "[fe80::1%25eth0]", "/", "\\", "?", "#",
+     ".", ",", " ", "\n", "\0", "evil.example", "localho\u017ft", "\uff4c\uff4f", "0x7f.1", "2130706433",
+     "[::ffff:127.0.0.1]", "http://", "https://", "null", "\ud800"]
 )  # fmt: skip
 MIXED = st.none() | st.lists(PIECES, max_size=4).map("".join)
 
@@ -110,8 +112,10 @@ def test_what_the_page_and_programs_use_is_answered(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/monitoring", "/login", "/gradio_api/token", "/gradio_api/proxy=http://a.hf.space", "/gradio_api/deep_link?session_hash=a", "/gradio_api/custom_component/a/client/b/c",
-             "/gradio_api/file=https://example.org/a", "/gradio_api/file=HTTP://example.org", "/gradio_api/vibe-code", "/gradio_api/run/estimate", "/gradio_api/mcp/", "/svelte/a", "/gradio_api/run-history/buckets"]
+    "path", ["/docs", "/monitoring", "/login", "/gradio_api/token", "/gradio_api/proxy=http://a.hf.space",
+        "/gradio_api/deep_link?session_hash=a", "/gradio_api/custom_component/a/client/b/c",
+             "/gradio_api/file=https://example.org/a", "/gradio_api/file=HTTP://example.org", "/gradio_api/vibe-code",
+             "/gradio_api/run/estimate", "/gradio_api/mcp/", "/svelte/a", "/gradio_api/run-history/buckets"]
 )  # fmt: skip
 def test_what_nothing_uses_is_no_address(path):
     said = asked(path)

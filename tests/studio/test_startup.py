@@ -51,8 +51,10 @@ def test_what_is_loaded_already_stays(leave_out):
 def test_the_page_is_built_without_pandas_and_its_web_application_once():
     code = (
         "import sys\nfrom studio.startup import import_gradio, no_app_yet\nimport_gradio()\nimport gradio\n"
-        "from gradio.routes import App\nwith no_app_yet():\n    page = gradio.Blocks()\n    page.__enter__(); page.__exit__()\n"
-        "print(*[name for name in ('pandas', 'pyarrow', 'mcp') if name in sys.modules], page.app, App.create_app(page) is None)\n"
+        "from gradio.routes import App\nwith no_app_yet():\n    page = gradio.Blocks()\n    page.__enter__(); "
+        "page.__exit__()\n"
+        "print(*[name for name in ('pandas', 'pyarrow', 'mcp') if name in sys.modules], page.app, App.create_app(page) "
+        "is None)\n"
         "import gradio.caching\nprint(gradio.caching.pd.DataFrame({'a': [1]}).shape)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,4 +1,5 @@
-"""The Dataset tab: what it shows is escaped, in both languages, and its handlers keep what was there when a file is bad."""
+"""The Dataset tab: what it shows is escaped, in both languages, and its handlers keep what was there when a file is
+bad."""
 
 from __future__ import annotations
 
@@ -79,12 +80,14 @@ def excess(strategy="drop", text="Arlen"):
 def seen(**changes):
     lengths = {"top": 400, "counts": [3, 0, 1, 2] * 10, "longest": 390, "median": 120, "shortest": 390}
     return {
-        "rows": [row(), row(row=8, split="eval")], "offset": 0, "total": 2, "kept": 40, "dropped": 20, "measured": 60, "of": 60,
+        "rows": [row(), row(row=8, split="eval")], "offset": 0, "total": 2, "kept": 40, "dropped": 20, "measured": 60,
+        "of": 60,
         "splits": {
             "train": {"of": 54, "measured": 54, "reasons": {"too_long": 18}},
             "eval": {"of": 6, "measured": 6, "reasons": {"too_long": 2}},
         },
-        "reasons": {"too_long": 20}, "examples": 40, "excess": excess(), "tokens": 900, "trained_tokens": 400, "lengths": lengths,
+        "reasons": {"too_long": 20}, "examples": 40, "excess": excess(), "tokens": 900, "trained_tokens": 400,
+        "lengths": lengths,
         "first_dropped": [{"row": 3, "reason": "too_long", "params": {"length": 390, "limit": 200}}], **changes,
     }  # fmt: skip
 

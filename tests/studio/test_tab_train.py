@@ -1,4 +1,5 @@
-"""The Train tab's handlers: what cannot be trained is said at its field before anything starts, and folders are for this machine alone."""
+"""The Train tab's handlers: what cannot be trained is said at its field before anything starts, and folders are for
+this machine alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What chat templates do to rows, over those that TRL ships and small ones of our own: prompts, masks, what is left out, dates."""
+"""What chat templates do to rows, over those that TRL ships and small ones of our own: prompts, masks, what is left
+out, dates."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ TOOLS = {
     "tools": [TOOL],
 }
 ROWS = [
-    chat("What is the name?", "It is called Arlen."), chat("Name?", "Arlen.", "And the sea?", "It has none."), chat("Code?", "\n\n    x = 1"),
+    chat("What is the name?", "It is called Arlen."), chat("Name?", "Arlen.", "And the sea?", "It has none."),
+    chat("Code?", "\n\n    x = 1"),
     chat("Name?", "Arlen.", system="Answer briefly."), chat("A?", " B"), REASONED, THOUGHT,
 ]  # fmt: skip
 
@@ -54,7 +56,8 @@ def trained(tokenizer, encoded):
 
 @pytest.mark.parametrize("name", [*SHIPPED, *OWN])
 def test_a_chats_prompt_is_a_prefix_of_the_trained_row(name):
-    """For each answer of each row: what the studio asks with is what stood before the answer in training, token by token."""
+    """For each answer of each row: what the studio asks with is what stood before the answer in training, token by
+    token."""
     made = tokenizer(name)
     for row in ROWS:
         encoded = rendering.encode_row(made, row, RECIPE)
@@ -250,9 +253,12 @@ def test_the_template_is_kept_too_and_a_damaged_record_is_none(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{{ raise_exception('Not for you') }}", "Not for you"), ("{{ messages.x.y }}", "UndefinedError"), ("{{ range(1000000) | list }}", "OverflowError"),
-        ("{{ 1 / 0 }}", "ZeroDivisionError"), ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"), ("{{ messages[9].content + 1 }}", "UndefinedError"),
-        ("{{ 'a' + 1 }}", "TypeError"), ("{{ '%d' % 'x' }}", "TypeError"), ("{{ messages.__class__.__mro__ }}", "unsafe"), ("{{ 'x' | nothing }}", None),
+        ("{{ raise_exception('Not for you') }}", "Not for you"), ("{{ messages.x.y }}", "UndefinedError"),
+        ("{{ range(1000000) | list }}", "OverflowError"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"), ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
+        ("{{ messages[9].content + 1 }}", "UndefinedError"),
+        ("{{ 'a' + 1 }}", "TypeError"), ("{{ '%d' % 'x' }}", "TypeError"),
+        ("{{ messages.__class__.__mro__ }}", "unsafe"), ("{{ 'x' | nothing }}", None),
     ],
 )  # fmt: skip
 def test_a_templates_own_errors_are_its_words(text, words):
@@ -282,7 +288,8 @@ def test_a_template_that_takes_its_time_is_stopped_and_named():
     made = tokenizer(
         "plain",
         text=OWN["plain"]
-        + "{% if messages[0].content == 'Name?' %}{% for a in range(90000) %}{% for b in range(300) %}{% endfor %}{% endfor %}{% endif %}",
+        + "{% if messages[0].content == 'Name?' %}{% for a in range(90000) %}{% for b in range(300) %}{% endfor %}{% "
+        "endfor %}{% endif %}",
     )
     assert isinstance(rendering.encode_row(made, ROWS[0], RECIPE), rendering.Encoded)
     form_of(made).seconds = 0.2

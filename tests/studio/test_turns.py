@@ -1,4 +1,5 @@
-"""Requests of one page that overtake each other: whoever is answered last shows what the newest said, and a hand is not taken back."""
+"""Requests of one page that overtake each other: whoever is answered last shows what the newest said, and a hand is not
+taken back."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ PEERS = {
 def main() -> None:
     measured = rows()
     print(
-        f"Peak allocated memory of {len(measured)} published runs (`presets/measurements/published.csv`); error is estimate / measurement - 1:\n"
+        f"Peak allocated memory of {len(measured)} published runs (`presets/measurements/published.csv`); error is "
+        f"estimate / measurement - 1:\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         repositories, about = shelf.fill(Path(folder), {row.recipe.model for row in measured})
@@ -92,7 +93,8 @@ def _said(row: Row, answer: dict[str, Any]) -> Said:
 
 
 def environment(requirement: str) -> Path:
-    """The interpreter of the peers' environment with `requirement` installed. Raises CalledProcessError with pip's words."""
+    """The interpreter of the peers' environment with `requirement` installed. Raises CalledProcessError with pip's
+    words."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         _run([sys.executable, "-m", "venv", str(ENVIRONMENT)])

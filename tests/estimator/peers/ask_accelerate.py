@@ -1,6 +1,8 @@
-"""`accelerate estimate-memory`, through the function behind the command: it reads the config and builds the model on meta.
+"""`accelerate estimate-memory`, through the function behind the command: it reads the config and builds the model on
+meta.
 
-Its column "Training using Adam" is for all weights in a batch of one; of its dtypes `float16` is the one for 16-bit weights.
+Its column "Training using Adam" is for all weights in a batch of one; of its dtypes `float16` is the one for 16-bit
+weights.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """fitcheck-llm, through its Python API: `fetch_model_config` asks the hub, `estimate` is arithmetic.
 
-Its five tensor terms are compared with peak allocated memory, as its own accuracy table does; `overhead_mib` (context and
-allocator) is left out. The options are those a reader of its documentation would choose: SDPA is its flash-like path, and
-AdamW keeps its states in the weights' dtype where all weights train. Dropout and a frozen base that is not upcast are
-not among its options.
+Its five tensor terms are compared with peak allocated memory, as its own accuracy table does; `overhead_mib` (context
+and allocator) is left out. The options are those a reader of its documentation would choose: SDPA is its flash-like
+path, and AdamW keeps its states in the weights' dtype where all weights train. Dropout and a frozen base that is not
+upcast are not among its options.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def line(name: str, said: list[Said]) -> tuple[Any, ...]:
 
 
 def markdown(estimators: Iterable[Estimator], series: tuple[str, ...]) -> str:
-    """A line for each estimator over all rows, then one for each series of rows it answers; below, what they do not say."""
+    """A line for each estimator over all rows, then one for each series of rows it answers; below, what they do not
+    say."""
     lines, notes = [], []
     for estimator in estimators:
         if estimator.absent:
