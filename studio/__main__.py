@@ -62,10 +62,10 @@ def serve(options: argparse.Namespace) -> int:
     """Check everything that can be said in one line, then load the page."""
     from filelock import FileLock, Timeout
 
-    from studio import paths
-    from studio.security import is_loopback
-    from studio.startup import has_mcp, import_gradio
-    from studio.uploaded import keep_uploads_here
+    from studio.disk import paths
+    from studio.gate.security import is_loopback
+    from studio.gate.startup import has_mcp, import_gradio
+    from studio.gate.uploaded import keep_uploads_here
 
     if not is_loopback(options.host):
         raise Problem("server.address", value=options.host)
@@ -91,7 +91,7 @@ def serve(options: argparse.Namespace) -> int:
         os.chdir(neutral)
         keep_uploads_here()
         import_gradio(options.mcp)
-        from studio.app import launch
+        from studio.web.app import launch
 
         launch(options.host, options.port, options.mcp)
     return 0

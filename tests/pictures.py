@@ -14,7 +14,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from studio import paths
+from studio.disk import paths
 from tests.chromium import launch
 from tests.e2e.driving import choose, number, open_page, open_tab, unfold, wait_for_text
 from tests.serving import Studio

@@ -17,7 +17,7 @@ from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from estimator.core.problems import Problem
-from studio import paths
+from studio.disk import paths
 from studio.get import copy, job, known
 
 UNREACHED = ("get.unreachable", "get.not_found", "get.cut", "get.no_pip", "get.refused")

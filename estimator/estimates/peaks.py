@@ -24,7 +24,7 @@ from estimator.shelf import caches
 RUN = ("loading", "training_step", "evaluation", "saving")
 """Peaks of the run itself, which decide whether it fits; the others are judged apart."""
 CHAT_ROWS = 2
-"""The base's pane and the adapter's: one batch of two rows (studio/workers/mixing.py)."""
+"""The base's pane and the adapter's: one batch of two rows (studio/inference/mixing.py)."""
 
 
 @dataclass(frozen=True)

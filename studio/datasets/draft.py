@@ -6,10 +6,8 @@ import hashlib
 import itertools
 import json
 import random
-import re
 import shutil
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from json.encoder import encode_basestring
@@ -17,30 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from studio.datasets.language import LanguageGuess
-from studio.datasets.text import clean, cleaned
-from studio.storage import storage_problem, storage_problems, sync, write_json
+from studio.datasets.text import NAME_LIMIT_CHARACTERS, clean, cleaned, safe_name
+from studio.disk.storage import storage_problem, storage_problems, sync, write_json
 
-NAME_LIMIT_CHARACTERS = 120
 UNUSED_NAMES = 100
 OTHER_SHAPE = "other_shape"
 _PLAIN = {"role", "content"}
 _AS_IS = json.JSONEncoder(ensure_ascii=False).encode
 _SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
-
-
-def safe_name(name: str) -> str:
-    """A file's name without folders, control characters or what a file system or a page could take for its own.
-
-    `../../etc/<b>x</b>.json` becomes `b_.json`: what follows the last slash, each forbidden character replaced.
-    """
-    last = re.split(r"[\\/]", unicodedata.normalize("NFC", name))[-1]
-    clean = "".join("_" if c in "<>:\"|?*&'`" or unicodedata.category(c).startswith("C") else c for c in last)
-    clean = clean.strip(" .")
-    if len(clean) > NAME_LIMIT_CHARACTERS:
-        stem, dot, suffix = clean.rpartition(".")
-        keep = NAME_LIMIT_CHARACTERS - len(suffix) - 1
-        clean = f"{stem[:keep]}.{suffix}" if dot and len(suffix) <= 10 else clean[:NAME_LIMIT_CHARACTERS]
-    return clean or "dataset"
 
 
 class Draft:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.datasets.columns import COLUMNS, columns_of
 from studio.datasets.draft import OTHER_SHAPE, Draft
-from studio.datasets.formats import columns_read, label_is_class, normalise, recognise
-from studio.datasets.other_shapes import OtherShapes
-from studio.datasets.reading import RowError, Source, open_source, read
+from studio.datasets.files.reading import read
+from studio.datasets.shapes.columns import COLUMNS, columns_of
+from studio.datasets.shapes.formats import columns_read, label_is_class, normalise, recognise
+from studio.datasets.shapes.other_shapes import OtherShapes
+from studio.datasets.shapes.threads import JOINED_BY, Threads
+from studio.datasets.source import RowError, Source, open_source
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.text import cleaned
-from studio.datasets.threads import JOINED_BY, Threads
 from studio.datasets.values import is_blank, type_word
-from studio.storage import storage_problems
+from studio.disk.storage import storage_problems
 
 EVAL_SHARE_LIMITS = (0.0, 0.5)
 # Rows looked at to recognise the shape: a few odd ones at the top must not decide.

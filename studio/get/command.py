@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from estimator.core.problems import Problem
-from studio import paths
+from studio.disk import paths
 from studio.get import copy, job, known
 from studio.get.words import about, offline
 from studio.i18n import LANGUAGES, explain, t

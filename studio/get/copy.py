@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio import paths
+from studio.disk import paths
+from studio.disk.storage import write_json
 from studio.get.known import Wheel
 from studio.get.words import size
-from studio.storage import write_json
 
 RECORD = "copy.json"
 ABSENT, WHOLE, DAMAGED = "absent", "whole", "damaged"

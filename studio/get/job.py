@@ -20,12 +20,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from estimator.core.problems import Problem
-from studio import paths
+from studio.disk import paths
+from studio.disk.storage import storage_problems
 from studio.get import copy, wheel_file
 from studio.get.known import Wheel
 from studio.get.words import size
-from studio.storage import storage_problems
-from studio.workers.client import worker_environment
+from studio.protocol.client import worker_environment
 
 FETCHING, MAKING, DONE, FAILED = "fetching", "making", "done", "failed"
 CONVERTER = "studio.workers.convert"

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from estimator.core.problems import Problem
-from studio import paths
+from studio.disk import paths
 from studio.get.known import Wheel
 
 ATTEMPTS = 3

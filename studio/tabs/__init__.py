@@ -1,6 +1,6 @@
 """One module a tab. Each has `build(shared)`, called inside its `gr.Tab`, and keeps its handlers to itself.
 
-What tabs share is in `Shared`, and nothing else: stores and workers on the server, a few components in the page.
+What tabs share is in `studio.services.Shared`, and nothing else.
 """
 
 from __future__ import annotations
@@ -8,14 +8,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from studio.datasets.store import DatasetStore
-from studio.get.job import Jobs
-from studio.runs.supervisor import Supervisor
-from studio.workers.client import Worker
-from studio.workers.pool import Pool
+from studio.services import Shared
 
 LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 2}
 """How many calls of each kind that may take long are at work at a time; more wait in the queue of their kind, without a thread."""
@@ -28,34 +23,6 @@ FITTING = ("max_length", "excess_length_strategy")
 def long(kind: str) -> dict[str, Any]:
     """Options of a listener whose handler may take long. Functions of one kind share its limit."""
     return {"concurrency_id": kind, "concurrency_limit": LONG[kind]}
-
-
-@dataclass
-class Shared:
-    """Handed to every tab's `build`."""
-
-    datasets: DatasetStore
-    runs: Supervisor
-    data_worker: Worker | Pool
-    chat_worker: Worker
-    trace_worker: Worker
-    getting: Jobs = field(default_factory=Jobs)
-    """The fetch of a model from a package index, one for all pages."""
-    tabs: Any = None
-    """The `gr.Tabs`; only `open_tab` has it as an output."""
-    tab: dict[str, Any] = field(default_factory=dict)
-    """The `gr.Tab` of each id (`estimate`, `dataset`, `train`, `chat`, `runs`); its `.select` event refreshes lists."""
-    recipe: Any = None
-    """`gr.State` with a recipe as a dict, or None: Estimate writes it, Train loads it on change."""
-    gpu: Any = None
-    """`gr.State` with the name of the card that the recipe was estimated for, or None; Estimate writes it, Train names it."""
-    dataset: Any = None
-    """`gr.State` with the id of the dataset last opened: Dataset writes it, Train preselects it on change."""
-    fitting: Any = None
-    """`gr.State` with the recipe fields that say how rows are made to fit, once chosen: Dataset writes it, Train takes it over on
-    change."""
-    run: Any = None
-    """`gr.State` with the id of the run last opened: Train and Runs write it, Chat and Runs preselect it."""
 
 
 def open_tab(shared: Shared, event: Callable[..., Any], name: str, unless: Any = None) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.conversation import PANES, Turn, grow, new_answer
 from studio.i18n import t
+from studio.inference.conversation import PANES, Turn, grow, new_answer
+from studio.protocol.client import Worker
 from studio.tabs.streaming import with_ticks
 from studio.widgets.panes import short_name
-from studio.workers.client import Worker
 
 TICK_SECONDS = 0.25
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from studio.i18n import t
-from studio.models import EMBEDDED_START, STARTS
+from studio.models.find import EMBEDDED_START, STARTS
 from studio.tabs.controls import read
 from studio.tabs.estimate_form import first_recipe
 

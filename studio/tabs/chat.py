@@ -11,19 +11,20 @@ from typing import Any
 import gradio as gr
 
 from estimator.core.problems import Problem
-from studio import conversation
-from studio.conversation import Turn
+from studio.gate.security import from_this_machine
 from studio.get.known import SMOLLM2
 from studio.i18n import language, marker, t
-from studio.models import EMBEDDED_ID, base_name
-from studio.runs.supervisor import RunView
-from studio.security import from_this_machine
-from studio.tabs import Shared, can_train, long
+from studio.inference import conversation
+from studio.inference.conversation import Turn
+from studio.inference.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
+from studio.jobs.supervisor import RunView
+from studio.models.find import EMBEDDED_ID, base_name
+from studio.services import Shared
+from studio.tabs import can_train, long
 from studio.tabs.answering import Answering
 from studio.tabs.getting import GetPanel
 from studio.tabs.notices import explained, forget, needs_train
 from studio.widgets.panes import empty_html, panes_html, short_name
-from studio.workers.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
 
 BASE = "base:"
 """Begins a choice that is a base alone; any other choice is a run's id."""

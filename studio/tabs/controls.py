@@ -13,10 +13,10 @@ import gradio as gr
 
 from estimator.core.field_text import parsed_box, spelled
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio.gate.startup import no_stub_files
 from studio.get.known import SMOLLM2
 from studio.i18n import marker
-from studio.models import EMBEDDED_ID
-from studio.startup import no_stub_files
+from studio.models.find import EMBEDDED_ID
 from studio.tabs.parameters import GROUPS, INFOS, info
 
 # What one radio says for two fields: method and quantization.

@@ -15,13 +15,15 @@ import gradio as gr
 
 from estimator.core.problems import Problem
 from studio.datasets.ingest import EVAL_SHARE_LIMITS
-from studio.datasets.reading import too_big
 from studio.datasets.samples import sample, samples
+from studio.datasets.source import too_big
 from studio.datasets.words import problem_text
+from studio.gate.security import from_this_machine
+from studio.gate.uploaded import discard, sweep
 from studio.i18n import LANGUAGES, explain, language, marker, strings, t
-from studio.models import EMBEDDED_ID, base_name
-from studio.security import from_this_machine
-from studio.tabs import FITTING, Shared, can_train, long
+from studio.models.find import EMBEDDED_ID, base_name
+from studio.services import Shared
+from studio.tabs import FITTING, can_train, long
 from studio.tabs.controls import base_choices, control
 from studio.tabs.dataset_page import (
     ROWS_A_PAGE,
@@ -36,7 +38,6 @@ from studio.tabs.dataset_page import (
 )
 from studio.tabs.notices import needs_train, problem_html
 from studio.tabs.uploads import BEAT_SECONDS, OVERSIZE_JS, Reading
-from studio.uploaded import discard, sweep
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256

@@ -19,12 +19,13 @@ from estimator.hardware.cards import candidates, find_gpu
 from estimator.hardware.machines import on_cards
 from estimator.model.catalog import models
 from estimator.recipe.recipe import Recipe
-from studio import exact, pasted
+from studio.gate.page import told
+from studio.gate.security import from_this_machine
 from studio.i18n import explain, language, marker, t
-from studio.models import find_model
-from studio.page import told
-from studio.security import from_this_machine
-from studio.tabs import Shared, can_train, carried, open_tab
+from studio.models import exact, pasted
+from studio.models.find import find_model
+from studio.services import Shared
+from studio.tabs import can_train, carried, open_tab
 from studio.tabs.controls import METHODS, method_fields
 from studio.tabs.estimate_form import (
     START,

@@ -20,7 +20,7 @@ from estimator.hardware.cards import Gpu, gpus
 from estimator.model.catalog import load_preset, models
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
-from studio.models import STARTS
+from studio.models.find import STARTS
 from studio.tabs.controls import BOXES, base_choices, control, read, recipe_from, values_of
 from studio.tabs.parameters import ADVANCED, BASIC, FIRST, GROUPS, INFOS
 from studio.tabs.turns import NEWEST

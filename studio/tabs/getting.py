@@ -14,7 +14,7 @@ from studio.get import copy, job
 from studio.get.known import Wheel, wheel_of
 from studio.get.words import about, offline, size
 from studio.i18n import explain, language, marker, t
-from studio.tabs import Shared
+from studio.services import Shared
 from studio.tabs.notices import explained
 
 EVERY_S = 0.5

@@ -9,10 +9,11 @@ import gradio as gr
 
 from estimator.core.problems import Problem
 from studio.export.result import zip_folder, zip_result
+from studio.gate.page import told
 from studio.i18n import language, marker, t
-from studio.page import told
-from studio.runs.supervisor import RunView
-from studio.tabs import Shared, can_train, long, open_tab
+from studio.jobs.supervisor import RunView
+from studio.services import Shared
+from studio.tabs import can_train, long, open_tab
 from studio.tabs.notices import explained, forget, needs_train
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table, settings

@@ -17,14 +17,15 @@ import gradio as gr
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio.gate.page import told
+from studio.gate.security import from_this_machine
 from studio.i18n import explain, language, marker, t
-from studio.models import base_name
-from studio.page import told
-from studio.runs.outlook import Outlook, outlook
-from studio.runs.preflight import Prediction, one_device, preflight
-from studio.runs.supervisor import RunView
-from studio.security import from_this_machine
-from studio.tabs import FITTING, Shared, can_train, long, open_tab
+from studio.jobs.supervisor import RunView
+from studio.models.find import base_name
+from studio.outlook.outlook import Outlook, outlook
+from studio.outlook.preflight import Prediction, one_device, preflight
+from studio.services import Shared
+from studio.tabs import FITTING, can_train, long, open_tab
 from studio.tabs.controls import is_read, recipe_from, values_of
 from studio.tabs.notices import explained, forget, mark_field, needs_train
 from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_change_of_base, on_reset, recipe_column

@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from estimator.core.field_text import shown_in_box
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio.i18n import marker
-from studio.models import EMBEDDED_ID, STARTS
-from studio.tabs import Shared
+from studio.models.find import EMBEDDED_ID, STARTS
+from studio.services import Shared
 from studio.tabs.controls import base_choices, control, values_of, without_control
 from studio.tabs.getting import GetPanel
 from studio.widgets.also_set import ON_LOAD
+from studio.widgets.swapped import Swap
 
 BASIC = ["model", "method", "r", "lora_alpha", "target_modules", "per_device_train_batch_size", "max_length"]
 BASIC += ["num_train_epochs", "learning_rate", "optim", "gradient_checkpointing"]
@@ -102,34 +102,6 @@ def _field(name: str) -> Any:
 def fresh(model: str) -> Recipe:
     """The recipe that this page begins with for a base."""
     return Recipe(**{**STARTS.get(model, {}), "model": model})
-
-
-@dataclass(frozen=True)
-class Swap:
-    """Many settings changed at once: what the controls held and what they hold now, and the recipe under them, on both sides. `shown` is
-    the side that the form shows. Kept in the page's session as a dict."""
-
-    why: str
-    """`base`: another base was chosen; `reset`: all was reset."""
-    old_model: str
-    new_model: str
-    before: dict[str, Any]
-    after: dict[str, Any]
-    base_before: dict[str, Any]
-    base_after: dict[str, Any]
-    shown: str = "after"
-
-    @property
-    def changed(self) -> list[tuple[str, str, str]]:
-        """(field, before, after) as text, of controls and of what has none."""
-        pairs = [(name, self.before[name], self.after[name]) for name in self.before if name != "model"]
-        bare = [name for name in FIELDS if name not in self.before and name != "model"]
-        pairs += [(name, self.base_before.get(name), self.base_after.get(name)) for name in bare]
-        return [(name, _text(old), _text(new)) for name, old, new in pairs if old != new]
-
-
-def _text(value: Any) -> str:
-    return shown_in_box(value) or "–"
 
 
 def on_change_of_base(model: str, held: dict[str, Any], base: dict[str, Any]) -> Swap | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.datasets.reading import FILE_LIMIT_BYTES
+from studio.datasets.source import FILE_LIMIT_BYTES
 from studio.tabs.dataset_page import reading
 
 # Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.

@@ -6,8 +6,8 @@ from html import escape
 
 from estimator.core.problems import Problem
 from studio.i18n import explain, t
-from studio.runs.learned import FEWEST_ROWS, Learned, compare, number
-from studio.runs.supervisor import RunView
+from studio.jobs.learned import FEWEST_ROWS, Learned, compare, number
+from studio.jobs.supervisor import RunView
 
 LOOK = {"good": ("ls-good", "✓"), "bad": ("ls-problem", "✕"), "open": ("ls-warn", "!")}
 """Style and sign of each tone."""

@@ -7,9 +7,9 @@ from html import escape
 
 from estimator.core.problems import Problem
 from studio.i18n import explain, t
-from studio.machine import Machine
-from studio.runs.outlook import CANNOT_COME, Outlook
-from studio.runs.pace import Pace
+from studio.jobs.machine import Machine
+from studio.outlook.outlook import CANNOT_COME, Outlook
+from studio.outlook.pace import Pace
 from studio.widgets.run_view import duration
 
 DAY_S, YEAR_S = 86_400.0, 365 * 86_400.0

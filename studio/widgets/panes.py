@@ -6,8 +6,8 @@ import re
 from html import escape
 from typing import Any
 
-from studio.conversation import PANES, Turn
 from studio.i18n import t
+from studio.inference.conversation import PANES, Turn
 from studio.widgets.compare import marked_html, word_differences
 
 

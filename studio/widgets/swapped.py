@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
+from estimator.core.field_text import shown_in_box
+from estimator.recipe.recipe import FIELDS
 from studio.i18n import t
 from studio.widgets.runs_table import short_model
 
-if TYPE_CHECKING:
-    from studio.tabs.train_form import Swap
+
+@dataclass(frozen=True)
+class Swap:
+    """Many settings changed at once: what the controls held and what they hold now, and the recipe under them, on both sides. `shown` is
+    the side that the form shows. Kept in the page's session as a dict."""
+
+    why: str
+    """`base`: another base was chosen; `reset`: all was reset."""
+    old_model: str
+    new_model: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    base_before: dict[str, Any]
+    base_after: dict[str, Any]
+    shown: str = "after"
+
+    @property
+    def changed(self) -> list[tuple[str, str, str]]:
+        """(field, before, after) as text, of controls and of what has none."""
+        pairs = [(name, self.before[name], self.after[name]) for name in self.before if name != "model"]
+        bare = [name for name in FIELDS if name not in self.before and name != "model"]
+        pairs += [(name, self.base_before.get(name), self.base_after.get(name)) for name in bare]
+        return [(name, _text(old), _text(new)) for name, old, new in pairs if old != new]
+
+
+def _text(value: Any) -> str:
+    return shown_in_box(value) or "–"
 
 
 def swapped(lang: str, swap: Swap) -> str:

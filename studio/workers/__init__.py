@@ -1,1 +1,1 @@
-"""The processes that import torch. The web process talks to them through `studio.workers.client`, which does not."""
+"""The processes that import torch, an entry a module. The page talks to them through `studio.protocol`, which does not."""

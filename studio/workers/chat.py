@@ -24,13 +24,14 @@ import torch
 
 from estimator.core.problems import Problem
 from estimator.program import program
-from studio.workers import fingerprints, serve
-from studio.workers.choice import Choice
-from studio.workers.generation import Answer, answer_together, end_ids
-from studio.workers.messages import clean
-from studio.workers.rendering import Refused, load_tokenizer, prompt_ids
-from studio.workers.sampling import Sampling
-from studio.workers.weights import Weights, free
+from studio.inference.choice import Choice
+from studio.inference.generation import Answer, answer_together, end_ids
+from studio.inference.sampling import Sampling
+from studio.inference.weights import Weights, free
+from studio.models import fingerprints
+from studio.protocol import serve
+from studio.rendering.messages import clean
+from studio.rendering.rendering import Refused, load_tokenizer, prompt_ids
 
 EVENT_SECONDS = 1 / 30
 """Between two events: smooth to the eye, and no load for the page."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
-from studio import paths
 from studio.datasets.store import DatasetInfo, DatasetStore
-from studio.workers import preview as previews
-from studio.workers import rendering, untokenized
-from studio.workers.bases import open_tokenizer
+from studio.disk import paths
+from studio.models.bases import open_tokenizer
+from studio.protocol.serve import Request, serve
+from studio.rendering import preview as previews
+from studio.rendering import rendering, untokenized
 from studio.workers.read import ingest
-from studio.workers.serve import Request, serve
 
 ROWS_AT_ONCE = 50
 KEPT_MEASURES = 16

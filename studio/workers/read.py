@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from studio import paths
 from studio.datasets.ingest import ingest as ingest_file
 from studio.datasets.store import DatasetStore, as_json
-from studio.workers.serve import Request, serve
+from studio.disk import paths
+from studio.protocol.serve import Request, serve
 
 
 def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from estimator.core.problems import Problem
-from studio.workers.serve import Request, serve
+from studio.protocol.serve import Request, serve
 
 
 def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
 
 def check_base(params: dict[str, Any], request: Request) -> None:
     """`{"model": name}`: refuse a base that could not be loaded (`base.*`), before anything starts."""
-    from studio.workers.bases import open_base
+    from studio.models.bases import open_base
 
     open_base(params["model"])
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
-from studio.machine import this_machine
-from studio.runs.folder import RunFolder, checkpoint_step
-from studio.runs.journal import Journal, Reader
-from studio.runs.preflight import judge
-from studio.workers import attempt
+from studio.jobs import attempt
+from studio.jobs.folder import RunFolder, checkpoint_step
+from studio.jobs.journal import Journal, Reader
+from studio.jobs.machine import this_machine
+from studio.outlook.preflight import judge
 
 
 def train(run: RunFolder, journal: Journal) -> str:
@@ -45,8 +45,9 @@ class Training:
         from estimator.hardware import devices
         from estimator.measure import loops
         from estimator.program import loading, program
-        from studio.workers import memory, rendering
-        from studio.workers.bases import open_base
+        from studio.models.bases import open_base
+        from studio.rendering import rendering
+        from studio.training import memory
 
         device = program.device()
         devices.check_machine(self.recipe, device)
@@ -71,7 +72,7 @@ class Training:
 
     def _tokenizer(self, folder: Path) -> Any:
         """With the template and the date of the first attempt: another day or a newer template would make other rows."""
-        from studio.workers import chat_form, rendering
+        from studio.rendering import chat_form, rendering
 
         kept = chat_form.read(self.run.path)
         tokenizer = rendering.load_tokenizer(folder, self.recipe.model, kept or chat_form.now())
@@ -81,7 +82,7 @@ class Training:
 
     def _remember_base(self, folder: Path) -> None:
         """Keep which base this run trains; a checkpoint is not put on another one. Raises `Problem("run.other_base")`."""
-        from studio.workers import fingerprints
+        from studio.models import fingerprints
 
         self.fingerprint = fingerprints.of(folder)
         if self.checkpoint and self.recipe.has_adapters:
@@ -134,8 +135,8 @@ class Training:
         )
 
     def _trainer(self, program, model, tokenizer, train, evaluation, collator, meter, device) -> Any:
-        from studio.workers.heldout import Heldout
-        from studio.workers.reporting import Reporter
+        from studio.training.heldout import Heldout
+        from studio.training.reporting import Reporter
 
         args = program.sft_config(self.recipe, self.run.checkpoints, device=device, evaluates=evaluation is not None)
         reporter = Reporter(self.run, self.journal, self.recipe, meter)
@@ -167,7 +168,7 @@ class Training:
 
     def _note_learned(self) -> None:
         """What the run's record says of it afterwards, from its journal so far."""
-        from studio.runs.learned import learned
+        from studio.jobs.learned import learned
 
         course = Reader(self.run.path).course()
         course.ended = "finished"
@@ -178,7 +179,7 @@ class Training:
 
     def _check_checkpoint(self, model: Any) -> None:
         """The checkpoint's adapter is this recipe's, tensor by tensor, and no pickle. Raises `Problem`."""
-        from studio.workers import adapter_files
+        from studio.inference import adapter_files
 
         adapter_files.check_files(self.checkpoint, self.checkpoint.name)
         adapter_files.check_tensors("chat.adapter_tensors", model, "default", self.checkpoint, self.checkpoint.name)
@@ -202,7 +203,9 @@ class Training:
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""
         from studio.export import result
-        from studio.workers import adapter_files, chat_form, fingerprints
+        from studio.inference import adapter_files
+        from studio.models import fingerprints
+        from studio.rendering import chat_form
 
         target = self.run.adapter if self.recipe.has_adapters else self.run.model
         building = target.with_name(f".{target.name}")

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from studio import paths
-from studio.workers.client import worker_environment
+from studio.disk import paths
+from studio.protocol.client import worker_environment
 
 ROUNDS = 8
 TARGET = "<= 0.85 x"
@@ -58,11 +58,11 @@ def _base(folder: Path, shape: dict[str, int] | None) -> Path | None:
 
 
 def _figures(name: str, base: Path, folder: Path, fields: dict[str, Any], tokens: int) -> list[dict[str, Any]]:
-    from studio.runs.folder import RunFolder
-    from studio.workers.generation import Answer, answer_together
-    from studio.workers.rendering import load_tokenizer, prompt_ids
-    from studio.workers.sampling import Sampling
-    from studio.workers.weights import Weights, storage_bytes
+    from studio.inference.generation import Answer, answer_together
+    from studio.inference.sampling import Sampling
+    from studio.inference.weights import Weights, storage_bytes
+    from studio.jobs.folder import RunFolder
+    from studio.rendering.rendering import load_tokenizer, prompt_ids
     from tests.studio.chat_models import make_run
 
     run = make_run(folder, "run", base, r=16, **fields)

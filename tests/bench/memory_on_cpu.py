@@ -26,8 +26,8 @@ from estimator.estimates.resident import COLUMNS, TABLE
 from estimator.hub.sources import open_model
 from estimator.model.catalog import presets_dir
 from estimator.recipe.recipe import Recipe
-from studio import paths
-from studio.models import EMBEDDED_ID
+from studio.disk import paths
+from studio.models.find import EMBEDDED_ID
 
 MIB = 2**20
 METHODS = ({}, {"quantization": "int8"}, {"method": "lora"}, {"method": "full"}, {"gradient_checkpointing": True})
@@ -110,8 +110,8 @@ def run(recipe: dict[str, Any]) -> None:
     """One run in this process; prints its row as JSON."""
     home = Path(tempfile.mkdtemp())
     os.environ["LORA_STUDIO_HOME"] = str(home)
-    from studio.runs.folder import RunFolder, RunInfo
-    from studio.runs.journal import Journal, Reader
+    from studio.jobs.folder import RunFolder, RunInfo
+    from studio.jobs.journal import Journal, Reader
     from studio.workers import train
 
     paths.prepare()

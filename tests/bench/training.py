@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
-from studio import paths
-from studio.runs.process import Handle
-from studio.runs.supervisor import Supervisor
-from studio.workers.client import worker_environment
+from studio.disk import paths
+from studio.jobs.process import Handle
+from studio.jobs.supervisor import Supervisor
+from studio.protocol.client import worker_environment
 from tests.studio.run_helpers import PATIENCE_S, make_dataset
 
 TURNS = 40

@@ -9,9 +9,9 @@ import torch
 from peft import PeftModel
 
 from estimator.program import loading
-from studio.runs.folder import RunFolder
-from studio.workers import rendering
-from studio.workers.bases import open_base
+from studio.jobs.folder import RunFolder
+from studio.models.bases import open_base
+from studio.rendering import rendering
 
 
 def answers(run: RunFolder, prompts: list[str]) -> dict[str, list[str]]:

@@ -14,9 +14,9 @@ import pytest
 from playwright.sync_api import expect
 
 from assets.judge import judge, share_right
-from studio import paths
-from studio.runs.folder import RunFolder
-from studio.runs.journal import Reader
+from studio.disk import paths
+from studio.jobs.folder import RunFolder
+from studio.jobs.journal import Reader
 from tests.chromium import launch
 from tests.e2e.answering import answers
 from tests.e2e.driving import number, open_page, open_tab, upload, wait_for_text

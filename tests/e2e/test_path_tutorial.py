@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 
 from assets import pocket
 from studio.i18n import explain, t
-from studio.runs.folder import RunFolder
-from studio.runs.journal import Reader
-from studio.runs.learned import learned
+from studio.jobs.folder import RunFolder
+from studio.jobs.journal import Reader
+from studio.jobs.learned import learned
 from tests import smollm2
 from tests.chromium import launch
 from tests.e2e.driving import choose, number, open_page, open_tab, type_choice, upload, wait_for_text

@@ -13,10 +13,10 @@ from huggingface_hub import ModelCard
 from playwright.sync_api import expect
 
 from estimator.recipe.recipe import Recipe
-from studio import paths
+from studio.disk import paths
 from studio.i18n import explain, t
-from studio.models import EMBEDDED_ID, EMBEDDED_START
-from studio.runs.supervisor import RunView, Supervisor
+from studio.jobs.supervisor import RunView, Supervisor
+from studio.models.find import EMBEDDED_ID, EMBEDDED_START
 from tests.chromium import launch
 from tests.e2e.driving import choose, open_page
 from tests.studio.run_helpers import ended, make_dataset, until

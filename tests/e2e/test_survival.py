@@ -5,8 +5,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from studio.runs.process import Handle
-from studio.runs.supervisor import Supervisor
+from studio.jobs.process import Handle
+from studio.jobs.supervisor import Supervisor
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, open_tab, wait_for_text
 from tests.serving import Studio

@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 
 from estimator.estimates.take_away import query
 from estimator.recipe.recipe import Recipe
-from studio.models import EMBEDDED_ID
-from studio.runs.supervisor import Supervisor
+from studio.jobs.supervisor import Supervisor
+from studio.models.find import EMBEDDED_ID
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, open_tab, wait_for_text
 from tests.studio.run_helpers import ended, until

@@ -184,7 +184,7 @@ def first_batch(recipe: Recipe, base, folder) -> tuple[dict, torch.nn.Module]:
     """What the worker's trainer hands to the model in its first step, and the model after it."""
     from datasets import Dataset
 
-    from studio.workers import rendering
+    from studio.rendering import rendering
 
     tokenizer = rendering.load_tokenizer(base)
     rows = Dataset.from_list(

@@ -12,8 +12,8 @@ from typing import Any
 
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
-from studio.runs.process import Handle
-from studio.runs.supervisor import RunView, Supervisor
+from studio.jobs.process import Handle
+from studio.jobs.supervisor import RunView, Supervisor
 
 PATIENCE_S = 400
 

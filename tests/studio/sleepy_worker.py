@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from studio.workers.serve import serve
+from studio.protocol.serve import serve
 
 
 def echo(params, request):

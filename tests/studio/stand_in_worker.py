@@ -6,9 +6,9 @@ import os
 import sys
 import time
 
-from studio.runs.folder import RunFolder
-from studio.runs.journal import Journal
-from studio.workers import attempt
+from studio.jobs import attempt
+from studio.jobs.folder import RunFolder
+from studio.jobs.journal import Journal
 
 STEP_S = 0.005
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import trl
 
-from studio.workers import templates
+from studio.rendering import templates
 from tests.studio import dataset_helpers
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"

@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 from estimator.core.problems import Problem
 from estimator.program.program import lora_config
 from estimator.recipe.recipe import Recipe
-from studio.workers import adapter_files, fingerprints
-from studio.workers.choice import Choice
-from studio.workers.weights import Weights
+from studio.inference import adapter_files
+from studio.inference.choice import Choice
+from studio.inference.weights import Weights
+from studio.models import fingerprints
 from tests.packed_bases import tensors_of, write
 from tests.studio.chat_models import make_base, make_run
 

@@ -21,7 +21,8 @@ from estimator import Recipe, estimate
 from estimator.cli import cli
 from estimator.core.problems import Problem
 from studio import __main__ as command
-from studio import api, startup
+from studio.gate import startup
+from studio.web import api
 from tests.serving import Studio
 from tests.studio.requests import HERE, PROXIED, VISITOR
 

@@ -14,7 +14,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from estimator.core.problems import Problem
-from studio.workers.bases import open_base
+from studio.models.bases import open_base
 from tests import hub
 from tests.studio.chat_models import make_base
 
@@ -188,7 +188,7 @@ def test_code_of_a_repository_is_neither_needed_nor_run(base, tmp_path):
 ASK = """
 import sys
 from estimator.core.problems import Problem
-from studio.workers.bases import open_base
+from studio.models.bases import open_base
 try:
     print("opened", *sorted(path.name for path in open_base(sys.argv[1]).iterdir()))
 except Problem as problem:

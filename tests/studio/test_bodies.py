@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.formparsers import MultiPartException
 
-from studio import bodies
-from studio.bodies import BoundedBodies, checked
+from studio.gate import bodies
+from studio.gate.bodies import BoundedBodies, checked
 
 JOIN = "/gradio_api/queue/join"
 SCOPE = {"type": "http", "method": "POST", "path": "/gradio_api/run/estimate", "query_string": b"", "headers": []}

@@ -11,9 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate", "datasets")
-# The processes that may import torch, and what only they import.
-WORKERS = "studio.workers."
-PAGE_SIDE = ("studio.workers.client", "studio.workers.bases")
+# What only worker processes import; two modules of it are the page's too.
+WORKERS = tuple(f"studio.{room}." for room in WORKER_ROOMS)
+PAGE_SIDE = ("studio.inference.conversation", "studio.inference.sampling")
 # What only a trace worker, a command that traces, or a measurement imports; two modules of it are torch-free at their
 # top.
 TORCH_FREE = ("estimator.trace.chunks", "estimator.trace.exact")
@@ -40,12 +40,12 @@ def leaked(statements: str) -> str:
 
 
 def test_no_module_of_the_page_imports_torch():
-    assert "studio.app" in modules() and "estimator.estimates.estimate" in modules()
+    assert "studio.web.app" in modules() and "estimator.estimates.estimate" in modules()
     assert leaked("\n".join(f"import {name}" for name in modules())) == ""
 
 
 def test_the_built_page_has_not_imported_torch():
-    assert leaked("from studio import paths; paths.prepare()\nfrom studio.app import build; build()") == ""
+    assert leaked("from studio.disk import paths; paths.prepare()\nfrom studio.web.app import build; build()") == ""
 
 
 @pytest.mark.parametrize("name", ["torch", "datasets"])

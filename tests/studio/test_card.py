@@ -14,14 +14,14 @@ from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 
 from estimator.recipe.recipe import Recipe
-from studio import paths
+from studio.disk import paths
 from studio.export.base_names import hub_id, shared_name, without_paths
 from studio.export.card import model_card
 from studio.export.result import zip_result
 from studio.get.known import SMOLLM2
-from studio.models import EMBEDDED_ID
-from studio.runs.folder import RunFolder, RunInfo
-from studio.runs.journal import Course, Journal
+from studio.jobs.folder import RunFolder, RunInfo
+from studio.jobs.journal import Course, Journal
+from studio.models.find import EMBEDDED_ID
 from tests.studio.test_learned import course, heldout
 
 INFO = RunInfo("r1", "a run", 1.0, "d1", "keeper.en.alpaca.jsonl", "f" * 64)
@@ -154,7 +154,7 @@ def test_plain_peft_loads_it_as_the_card_says(adapter, tmp_path, monkeypatch, ca
         plain = AutoModelForCausalLM.from_pretrained(paths.embedded_base(), dtype="float32")
         import torch
 
-        from studio.workers.adapter_files import check_tensors
+        from studio.inference.adapter_files import check_tensors
 
         check_tensors("chat.adapter_tensors", made["model"], "default", target, "it")
         ids = made["inputs"]["input_ids"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from estimator.core.problems import Problem
-from studio import paths
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore, read_rows
 from studio.datasets.words import problem_text, reason_text, unused_text
+from studio.disk import paths
 from studio.i18n import LANGUAGES
 
 CASES = Path(__file__).parent / "cases"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.workers.generation import Answer, SharedNoise, end_ids, left_padded
-from studio.workers.sampling import Sampling
+from studio.inference.generation import Answer, SharedNoise, end_ids, left_padded
+from studio.inference.sampling import Sampling
 from tests.studio.chat_models import make_base, make_tokenizer
 
 MIXED = "你好，世界 the cat 🐈 naïve"

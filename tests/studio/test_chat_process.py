@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from estimator.core.problems import Problem
-from studio import paths
-from studio.workers.client import Worker
+from studio.disk import paths
+from studio.protocol.client import Worker
 from tests.studio.chat_models import make_base, make_run
 
 ASKED = {f"messages_{pane}": [{"role": "user", "content": "who are you"}] for pane in ("base", "adapter")}

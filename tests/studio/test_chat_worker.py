@@ -10,10 +10,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from estimator.core.problems import Problem
+from studio.inference.weights import storage_bytes
+from studio.protocol.serve import Request
 from studio.workers import chat as chat_worker
 from studio.workers.chat import Chat
-from studio.workers.serve import Request
-from studio.workers.weights import storage_bytes
 from tests import processors
 from tests.processors import processor  # noqa: F401  (a fixture)
 from tests.studio.chat_models import make_base, make_run, make_tokenizer

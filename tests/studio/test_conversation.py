@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio import conversation
+from studio.inference import conversation
 
 
 @pytest.mark.parametrize("text", ["a\ud800", "\udc00b", "\ud83d \ude00", "\ude00\ud83d"])

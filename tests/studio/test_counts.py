@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
-from studio import paths
 from studio.datasets.counts import of_file, of_preview, scaled
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore
-from studio.workers import data, preview, rendering
+from studio.disk import paths
+from studio.rendering import preview, rendering
+from studio.workers import data
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
 
 WORDS = st.integers(0, 60).map(lambda count: "word " * count)

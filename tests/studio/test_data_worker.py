@@ -13,10 +13,11 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio import paths
 from studio.datasets.store import DatasetStore, as_json
-from studio.workers import data, preview, rendering
-from studio.workers.client import Worker
+from studio.disk import paths
+from studio.protocol.client import Worker
+from studio.rendering import preview, rendering
+from studio.workers import data
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
 
 # Above what the worker holds after its first file: the buffers of one row and one batch, not the file.

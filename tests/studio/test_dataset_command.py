@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from studio import paths
 from studio.__main__ import main
+from studio.disk import paths
 
 CASES = Path(__file__).parent / "cases"
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
-from studio import paths
 from studio.datasets import draft
-from studio.datasets.draft import eval_rows, safe_name
+from studio.datasets.draft import eval_rows
 from studio.datasets.store import DatasetStore, read_rows
+from studio.datasets.text import safe_name
+from studio.disk import paths
 from tests.studio.dataset_helpers import chat
 
 

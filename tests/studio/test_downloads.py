@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import constants
 
 from estimator.core.problems import Problem
-from studio.workers import downloads
-from studio.workers.bases import open_base
+from studio.models import downloads
+from studio.models.bases import open_base
 from tests import hub as hubs
 from tests.packed_bases import tensors_of
 from tests.studio.chat_models import make_base

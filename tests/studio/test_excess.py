@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator.recipe.recipe import Recipe
-from studio.workers import excess, rendering
-from studio.workers.row_tokens import encode_whole
+from studio.rendering import excess, rendering
+from studio.rendering.row_tokens import encode_whole
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
 
 LENGTHS = st.integers(1, 400)
@@ -17,7 +17,7 @@ ENDS = st.lists(st.integers(1, 399), max_size=6).map(lambda found: tuple(sorted(
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    from studio import paths
+    from studio.disk import paths
 
     return rendering.load_tokenizer(paths.Path(base_folder(str(tmp_path_factory.mktemp("excess") / "base"), CHATML)))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.datasets.formats import normalise, recognise
-from studio.datasets.reading import RowError
+from studio.datasets.shapes.formats import normalise, recognise
+from studio.datasets.source import RowError
 from studio.datasets.values import Number
 from studio.datasets.words import reason_text
 from studio.i18n import LANGUAGES

@@ -12,11 +12,11 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.model.catalog import load_preset
-from studio import paths
+from studio.disk import paths
 from studio.get import command, copy, job, known, wheel_file
 from studio.i18n import LANGUAGES, explain, problem_sentences
-from studio.models import local_folder
-from studio.workers import bases
+from studio.models import bases
+from studio.models.find import local_folder
 from tests.package_index import Index, small_wheel
 
 

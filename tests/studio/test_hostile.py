@@ -16,8 +16,8 @@ from gradio.state_holder import SessionState
 from starlette.requests import Request
 
 from estimator.core.problems import Problem
-from studio import app
 from studio.tabs import LONG
+from studio.web import app
 from tests.serving import free_port
 
 PAYLOADS = {

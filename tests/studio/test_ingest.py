@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
-from studio import paths
-from studio.datasets import read_json, reading
+from studio.datasets import source as reading
+from studio.datasets.files import json_file as read_json
 from studio.datasets.ingest import ingest, run
 from studio.datasets.samples import samples
 from studio.datasets.store import DatasetStore, read_rows
 from studio.datasets.words import problem_text
+from studio.disk import paths
 from studio.i18n import LANGUAGES
 
 ALPACA = [

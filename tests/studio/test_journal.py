@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from studio.runs.journal import FILE_NAME, Course, Journal, Reader
+from studio.jobs.journal import FILE_NAME, Course, Journal, Reader
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -11,9 +11,9 @@ import pytest
 
 from estimator.recipe.recipe import Recipe
 from studio.i18n import LANGUAGES, explain
-from studio.models import EMBEDDED_ID
-from studio.runs.journal import Course
-from studio.runs.learned import compare, learned, number, student_t
+from studio.jobs.journal import Course
+from studio.jobs.learned import compare, learned, number, student_t
+from studio.models.find import EMBEDDED_ID
 
 GOOD = {"model": EMBEDDED_ID, "learning_rate": 2e-3, "r": 16, "lora_alpha": 32, "dtype": "float32"}
 

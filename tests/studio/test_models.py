@@ -11,11 +11,13 @@ import pytest
 from estimator.core.problems import Problem
 from estimator.hub import sources
 from estimator.recipe.recipe import Recipe
-from studio import models, pasted, paths
-from studio.models import find_model
-from studio.runs.preflight import preflight
-from studio.security import from_this_machine
-from studio.workers.client import Worker
+from studio.disk import paths
+from studio.gate.security import from_this_machine
+from studio.models import find as models
+from studio.models import pasted
+from studio.models.find import find_model
+from studio.outlook.preflight import preflight
+from studio.protocol.client import Worker
 from tests import hub as hubs
 from tests.estimator.repositories import REMOTE, repository
 from tests.estimator.small import CONFIGS, inventory

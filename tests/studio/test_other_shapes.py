@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from studio import paths
 from studio.datasets.command import main
 from studio.datasets.ingest import PEEK_ROWS, ingest, run
 from studio.datasets.store import DatasetStore
+from studio.disk import paths
 from tests.studio.dataset_helpers import chat
 
 ALPACA = {"instruction": "a", "output": "b"}

@@ -312,7 +312,7 @@ def test_filters_leave_what_they_say():
 
 
 def test_the_file_has_the_colours_of_the_page():
-    from studio import paths
+    from studio.disk import paths
 
     tokens = (paths.assets() / "theme" / "tokens.css").read_text()
     light = tokens.partition(".dark")[0]

@@ -7,8 +7,8 @@ import concurrent.futures
 import pytest
 
 from estimator.core.problems import Problem
-from studio.workers.client import Worker, last
-from studio.workers.pool import Pool
+from studio.protocol.client import Worker, last
+from studio.protocol.pool import Pool
 
 MODULE = "tests.studio.sleepy_worker"
 

@@ -10,9 +10,9 @@ from estimator.core.problems import Problem
 from estimator.hub.sources import model_from_config
 from estimator.recipe.recipe import Recipe
 from studio.i18n import explain
-from studio.machine import this_machine
-from studio.runs.outlook import outlook
-from studio.runs.preflight import judge, preflight
+from studio.jobs.machine import this_machine
+from studio.outlook.outlook import outlook
+from studio.outlook.preflight import judge, preflight
 from studio.widgets.outlook_view import outlook_view
 from tests.estimator.small import CONFIGS
 

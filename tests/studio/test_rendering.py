@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetStore
-from studio.runs.folder import RunFolder
-from studio.workers import chat_form, rendering, row_tokens, templates
-from studio.workers import tokenizers as tokenizers_module
+from studio.jobs.folder import RunFolder
+from studio.rendering import chat_form, rendering, row_tokens, templates
+from studio.rendering import tokenizers as tokenizers_module
 from studio.workers.train import Training
 from tests.studio.dataset_helpers import CHATML, OPEN_CHATML, PLAIN_CHATML, base_folder, chat
 

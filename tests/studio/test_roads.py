@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from estimator.core.problems import Problem
 from estimator.estimates.take_away import query
 from estimator.recipe.recipe import FIELDS, Recipe
-from studio import api, app, paths
+from studio.disk import paths
 from studio.i18n import LANGUAGES
-from studio.runs.supervisor import Supervisor
+from studio.jobs.supervisor import Supervisor
 from studio.tabs import train
 from studio.tabs.controls import recipe_from, values_of, without_control
 from studio.tabs.estimate_form import BASE, RECIPE_NAMES
 from studio.tabs.parameters import BASIC
+from studio.web import api, app
 from tests.estimator.recipes import MODEL, RECIPES, one_of_each
 from tests.studio.requests import HERE, handlers_of
 from tests.studio.run_helpers import make_dataset

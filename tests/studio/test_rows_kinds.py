@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 
 from estimator.core.problems import Problem
-from studio import paths
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore, read_rows
+from studio.disk import paths
 
 Q, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 BAD = {"role": "assistant", "content": "bad"}

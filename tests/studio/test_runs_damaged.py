@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio import app, paths
+from studio.disk import paths
 from studio.export.result import zip_folder
 from studio.i18n import LANGUAGES, explain
-from studio.runs.folder import RunFolder, RunInfo
-from studio.runs.journal import FILE_NAME, Course, Journal, Reader
-from studio.runs.supervisor import Supervisor
+from studio.inference.choice import Choice
+from studio.jobs.folder import RunFolder, RunInfo
+from studio.jobs.journal import FILE_NAME, Course, Journal, Reader
+from studio.jobs.supervisor import Supervisor
+from studio.web import app
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table
 from studio.widgets.runs_table import settings as settings_table
-from studio.workers.choice import Choice
 from tests.studio.requests import HERE
 
 RECIPE = Recipe(model="org/base")

@@ -11,12 +11,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from estimator.core.problems import Problem
-from studio import paths
-from studio.runs.folder import RunFolder, RunInfo
-from studio.runs.journal import RESERVE_NAME, Journal, Reader
-from studio.runs.process import Handle
-from studio.runs.supervisor import Supervisor, clean_name
-from studio.workers.client import worker_environment
+from studio.disk import paths
+from studio.jobs.folder import RunFolder, RunInfo
+from studio.jobs.journal import RESERVE_NAME, Journal, Reader
+from studio.jobs.process import Handle
+from studio.jobs.supervisor import Supervisor, clean_name
+from studio.protocol.client import worker_environment
 from tests.studio.chat_models import make_base
 from tests.studio.run_helpers import ended, make_dataset, small_recipe, until
 

@@ -18,13 +18,13 @@ import psutil
 import pytest
 
 from estimator.core.problems import Problem
-from studio import paths
-from studio.runs import supervisor
-from studio.runs.journal import FILE_NAME
-from studio.runs.lock import FolderLock, held
-from studio.runs.process import Handle, at_work
-from studio.runs.supervisor import Supervisor
-from studio.workers.client import worker_environment
+from studio.disk import paths
+from studio.jobs import supervisor
+from studio.jobs.journal import FILE_NAME
+from studio.jobs.lock import FolderLock, held
+from studio.jobs.process import Handle, at_work
+from studio.jobs.supervisor import Supervisor
+from studio.protocol.client import worker_environment
 from tests.studio import stand_in_worker
 from tests.studio.run_helpers import ended, kill, make_dataset, small_recipe, until
 
@@ -159,7 +159,7 @@ def test_children_of_a_killed_worker_do_not_hold_its_folder(tmp_path):
     code = f"""
 import os, time
 from pathlib import Path
-from studio.runs.lock import FolderLock
+from studio.jobs.lock import FolderLock
 lock = FolderLock.take(Path({str(tmp_path)!r}))
 if not os.fork():  # it speaks once it has left the lock to its parent: killed before, the parent would prove nothing
     print(os.getpid(), flush=True)
@@ -203,7 +203,7 @@ def test_a_copy_of_a_run_at_work_is_a_run_of_its_own(start):
 
 
 def test_where_a_file_system_has_no_locks_the_record_of_the_process_has_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr("studio.runs.lock.held", lambda folder: None)
+    monkeypatch.setattr("studio.jobs.lock.held", lambda folder: None)
     assert not at_work(tmp_path)
     Handle.of(os.getpid()).write(tmp_path)
     assert at_work(tmp_path)

@@ -7,9 +7,9 @@ import filecmp
 import pytest
 
 from estimator.estimates.calibration import CPU, RESIDENT_GROWTH, Calibration
-from studio import paths
-from studio.runs.folder import COMPLETE
-from studio.runs.supervisor import Supervisor
+from studio.disk import paths
+from studio.jobs.folder import COMPLETE
+from studio.jobs.supervisor import Supervisor
 from tests.studio.chat_models import make_base
 from tests.studio.run_helpers import ended, kill, losses, make_dataset, small_recipe, until
 
@@ -54,7 +54,7 @@ def test_the_first_measurement_is_the_base_alone(undisturbed, base):
     import torch
 
     from estimator.program import loading
-    from studio.workers import rendering
+    from studio.rendering import rendering
 
     model = loading.load_base(undisturbed.recipe, base, training=True).eval()
     tokenizer = rendering.load_tokenizer(base)

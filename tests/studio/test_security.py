@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from estimator.core.problems import Problem
-from studio import paths
-from studio.routes import KnownRoutes
-from studio.security import SameOrigin, is_loopback, refused
+from studio.disk import paths
+from studio.gate.routes import KnownRoutes
+from studio.gate.security import SameOrigin, is_loopback, refused
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860", "LOCALHOST"])

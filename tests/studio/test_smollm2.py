@@ -14,7 +14,8 @@ from estimator.model.catalog import load_preset
 from estimator.model.spec import ModelSpec
 from estimator.recipe.recipe import Recipe
 from studio.get import copy, job, known, wheel_file
-from studio.workers import bases, rendering, row_tokens
+from studio.models import bases
+from studio.rendering import rendering, row_tokens
 from tests.smollm2 import WHEEL, put_into, smollm2_folder
 
 BF16_SHIFT = 16

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from studio.startup import absent, late, no_app_yet
+from studio.gate.startup import absent, late, no_app_yet
 
 UNUSED = "colorsys"  # of the standard library, and of nothing here
 
@@ -50,7 +50,7 @@ def test_what_is_loaded_already_stays(leave_out):
 
 def test_the_page_is_built_without_pandas_and_its_web_application_once():
     code = (
-        "import sys\nfrom studio.startup import import_gradio, no_app_yet\nimport_gradio()\nimport gradio\n"
+        "import sys\nfrom studio.gate.startup import import_gradio, no_app_yet\nimport_gradio()\nimport gradio\n"
         "from gradio.routes import App\nwith no_app_yet():\n    page = gradio.Blocks()\n    page.__enter__(); "
         "page.__exit__()\n"
         "print(*[name for name in ('pandas', 'pyarrow', 'mcp') if name in sys.modules], page.app, App.create_app(page) "

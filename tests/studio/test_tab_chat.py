@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
-from studio import conversation
 from studio.i18n import LANGUAGES, explain, strings
+from studio.inference import conversation
 from studio.tabs.answering import Answering
 from studio.tabs.chat import BASE, Page, _request
 from studio.tabs.streaming import with_ticks

@@ -12,11 +12,13 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio import i18n, paths, theme
+from studio import i18n
+from studio.disk import paths
 from studio.get.job import Jobs
-from studio.runs.folder import RunInfo
-from studio.runs.supervisor import Supervisor
+from studio.jobs.folder import RunInfo
+from studio.jobs.supervisor import Supervisor
 from studio.tabs import chat
+from studio.web import theme
 from tests import chromium
 
 pytestmark = pytest.mark.browser

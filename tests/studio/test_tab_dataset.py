@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
-from studio import paths, uploaded
 from studio.datasets.ingest import ingest, run
 from studio.datasets.language import LANGUAGES as LETTERS
 from studio.datasets.store import SHAPES, DatasetStore, as_json
 from studio.datasets.words import numbers_text, recognised_text
+from studio.disk import paths
+from studio.gate import uploaded
 from studio.i18n import LANGUAGES, strings
-from studio.tabs import Shared, dataset
+from studio.services import Shared
+from studio.tabs import dataset
 from studio.tabs import dataset_page as page
 from studio.widgets.excess import excess as widget
 from studio.widgets.length_histogram import length_histogram

@@ -7,7 +7,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from studio.datasets.reading import FILE_LIMIT_BYTES
+from studio.datasets.source import FILE_LIMIT_BYTES
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, type_choice, upload, wait_for_text
 from tests.studio.dataset_helpers import CHATML, base_folder

@@ -11,11 +11,13 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio import pasted, paths
-from studio.machine import Machine
-from studio.models import EMBEDDED_ID
-from studio.runs.supervisor import Supervisor
-from studio.tabs import Shared, train
+from studio.disk import paths
+from studio.jobs.machine import Machine
+from studio.jobs.supervisor import Supervisor
+from studio.models import pasted
+from studio.models.find import EMBEDDED_ID
+from studio.services import Shared
+from studio.tabs import train
 from studio.tabs.controls import recipe_from, values_of
 from studio.tabs.notices import explained, is_gone
 from studio.tabs.train_form import fresh
@@ -94,9 +96,9 @@ CPU = Machine("cpu", "CPU", 64 * 2**30)
 @pytest.fixture
 def on(monkeypatch):
     def set_to(machine: Machine, flops: float = 1e11) -> None:
-        monkeypatch.setattr("studio.runs.outlook.this_machine", lambda: machine)
-        monkeypatch.setattr("studio.runs.preflight.this_machine", lambda: machine)
-        monkeypatch.setattr("studio.runs.pace.cpu_flops", lambda: flops)
+        monkeypatch.setattr("studio.outlook.outlook.this_machine", lambda: machine)
+        monkeypatch.setattr("studio.outlook.preflight.this_machine", lambda: machine)
+        monkeypatch.setattr("studio.outlook.pace.cpu_flops", lambda: flops)
 
     return set_to
 
@@ -128,8 +130,8 @@ def test_memory_that_does_not_suffice_is_said_there_too(page, on):
 
 def test_a_hopeless_start_waits_for_a_yes_that_names_it(page, on, monkeypatch):
     on(CPU, 1e9)
-    monkeypatch.setattr("studio.runs.outlook._is_offline", lambda name: False)
-    monkeypatch.setattr("studio.runs.outlook.shutil.disk_usage", lambda path: SimpleNamespace(free=2**50))
+    monkeypatch.setattr("studio.outlook.outlook._is_offline", lambda name: False)
+    monkeypatch.setattr("studio.outlook.outlook.shutil.disk_usage", lambda path: SimpleNamespace(free=2**50))
     trouble, button, agreed, run = page.begin(HERE, "data", "", *held(LARGE))
     assert run == gr.skip() and not page.shared.runs.list() and agreed == ["outlook.too_long"]
     assert (

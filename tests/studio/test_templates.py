@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio.workers import bounds, chat_form, rendering, template_runs
-from studio.workers.templates import Kept, Refused, form_of
+from studio.protocol import bounds
+from studio.rendering import chat_form, rendering, template_runs
+from studio.rendering.templates import Kept, Refused, form_of
 from tests.studio.dataset_helpers import chat
 from tests.studio.template_helpers import FOLDER, OWN, SHIPPED, source, tokenizer
 

@@ -12,7 +12,7 @@ from estimator import Problem, Recipe, estimate
 from estimator.hub import sources
 from estimator.hub.sources import load_model
 from estimator.model.inventory import Inventory
-from studio import exact
+from studio.models import exact
 from tests.estimator.small import CONFIGS
 
 

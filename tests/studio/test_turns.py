@@ -11,13 +11,14 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio import app, paths
+from studio.disk import paths
 from studio.tabs import estimate
 from studio.tabs.controls import values_of
 from studio.tabs.estimate_form import held_for
 from studio.tabs.panels import intents
 from studio.tabs.parameters import BASIC
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
+from studio.web import app
 from tests.studio.requests import HERE
 
 MODEL = "meta-llama/Llama-3.1-8B"

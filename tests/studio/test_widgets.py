@@ -12,7 +12,7 @@ from estimator.core.units import human_bytes
 from estimator.estimates.estimate import estimate
 from estimator.hardware.cards import find_gpu
 from estimator.recipe.recipe import Recipe
-from studio import paths
+from studio.disk import paths
 from studio.i18n import LANGUAGES, t
 from studio.widgets.bars_svg import HATCHES, bars_svg
 from studio.widgets.curves import MOST_POINTS, Line, loss_curve, nice_ticks, picture, smoothed, thinned

@@ -13,8 +13,8 @@ from estimator.estimates.estimate import Estimate
 from estimator.estimates.take_away import query
 from estimator.hardware.cards import Gpu
 from estimator.recipe.recipe import FIELDS, Recipe
-from studio import exact
 from studio.i18n import explain, strings, t
+from studio.models import exact
 from studio.tabs.controls import METHODS, method_fields, method_key
 from studio.tabs.estimate_form import START
 from studio.tabs.notices import INSTALL

@@ -1,0 +1,1 @@
+"""What a row means: its columns, messages and tools, and the shapes that people write."""

@@ -1,0 +1,305 @@
+"""Rows as the training will see them: tokens with their labels from the collator that trains, and lengths of all rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
+from studio.datasets.store import DatasetInfo, read_rows
+from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
+from studio.rendering.rendering import dates
+from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, collator, encode_whole
+
+# Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
+MEASURED_ROWS = 4_000
+MEASURED_BYTES = 4_000_000
+# A template may take its time: what was measured by then stands for the rest.
+MEASURING_SECONDS = 20.0
+# Tokens of one row sent to the page; the rest is counted.
+SHOWN_PIECES = 1_500
+BINS = 40
+TELL_SECONDS = 0.25
+# Of a row that is too long: examples shown, and characters at each of their ends.
+SAMPLE_PARTS, SAMPLE_CHARACTERS = 3, 120
+FIRST_DROPPED = 100
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measured rows, those for training first, whatever the limit. `of` is the number of all rows."""
+
+    rows: np.ndarray
+    """Row numbers in the user's file."""
+    lengths: np.ndarray
+    """Tokens a row; 0 where it cannot be encoded."""
+    trained: list[list[Range]]
+    """Trained tokens a row, as ranges."""
+    ends: list[tuple[int, ...]]
+    """Where a row can be split."""
+    unusable: dict[int, Dropped]
+    """Rows dropped for another reason than their length, by row number."""
+    train: int
+    """How many of the rows are for training."""
+    of: int
+    step: int
+    """1, or every how manieth row was measured."""
+    notes: dict[str, list[int]]
+    """Rows of which the template leaves something out, by what it is: `reasoning_left_out`, `system_left_out`, ..."""
+
+
+def measure(
+    info: DatasetInfo,
+    tokenizer: Any,
+    recipe: Recipe,
+    cancelled: Callable[[], bool] = lambda: False,
+    tell: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Measured:
+    """Encode all rows, or every k-th of a large dataset; `tell` hears how far that is.
+
+    Raises `Problem` `worker.cancelled` soon after `cancelled()`.
+    """
+    size = sum(file.stat().st_size for file in _files(info))
+    step = math.ceil(max(info.kept / MEASURED_ROWS, size / MEASURED_BYTES, 1))
+    planned = sum(math.ceil(rows / step) for rows in (info.train_rows, info.eval_rows))
+    numbers, lengths, trained, ends, unusable, notes = [], [], [], [], {}, defaultdict(list)
+    train, told, began = 0, 0.0, time.monotonic()
+    until = began + MEASURING_SECONDS
+    for file in _files(info):
+        # Each file has its share of the time, so that both are measured.
+        for row in read_rows(file, step=step):
+            if cancelled():
+                raise Problem("worker.cancelled")
+            if numbers and time.monotonic() > until:
+                break
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                share = max(len(numbers) / planned, (told - began) / MEASURING_SECONDS)  # whichever ends it first
+                tell({"phase": "tokenizing", "done": len(numbers), "of": planned, "share": min(1.0, share)})
+            result = encode_whole(tokenizer, row, recipe, cancelled)
+            is_dropped = isinstance(result, Dropped)
+            numbers.append(row["row"])
+            if is_dropped:
+                unusable[row["row"]] = result
+            lengths.append(0 if is_dropped else len(result.input_ids))
+            trained.append([] if is_dropped else trained_ranges(result.labels))
+            ends.append(() if is_dropped else result.ends)
+            for note in () if is_dropped else result.notes:
+                notes[note].append(row["row"])
+        train = train or len(numbers)
+        until += MEASURING_SECONDS / 4
+    return Measured(np.array(numbers), np.array(lengths), trained, ends, unusable, train, info.kept, step, dict(notes))
+
+
+def view(
+    info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured, offset: int, count: int
+) -> dict[str, Any]:
+    """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `splits` (of training
+    and validation rows the same), `lengths`, `excess` (what each way to treat rows that are too long would keep; None where there
+    are none); `notes` (row numbers by what the template leaves out of rows that are trained), `dates` (what it writes for today)."""
+    kept = _examples(measured, recipe, recipe.excess_length_strategy)
+    fits = np.array([bool(one) for one in kept], bool)
+    why = _reasons(measured, fits, recipe)
+    splits = {"train": (0, measured.train, info.train_rows), "eval": (measured.train, len(fits), info.eval_rows)}
+    ranges = [(index, *one) for index, found in enumerate(kept) for one in found]
+    return {
+        "rows": _shown(info, tokenizer, recipe, offset, count),
+        "offset": offset,
+        "total": info.kept,
+        "kept": int(fits.sum()),
+        "dropped": int((~fits).sum()),
+        "reasons": dict(Counter(one.reason for one in why if one)),
+        "first_dropped": [
+            {"row": int(number), **_as_json(one)} for number, one in zip(measured.rows, why, strict=True) if one
+        ][:FIRST_DROPPED],
+        "measured": len(measured.rows),
+        "of": measured.of,
+        "splits": {
+            name: {
+                "of": of,
+                "measured": last - first,
+                "reasons": dict(Counter(one.reason for one in why[first:last] if one)),
+            }
+            for name, (first, last, of) in splits.items()
+        },
+        "examples": len(ranges),
+        "tokens": sum(last - first for _, first, last in ranges),
+        "trained_tokens": sum(_overlap(measured.trained[index], first, last) for index, first, last in ranges),
+        "lengths": _histogram(measured.lengths[measured.lengths > 0], recipe.max_length),
+        "excess": _excess(info, tokenizer, recipe, measured),
+        "notes": _noted(measured, fits),
+        "dates": dates(tokenizer),
+    }
+
+
+def _examples(measured: Measured, recipe: Recipe, strategy: str) -> list[list[Range]]:
+    """What each row is trained as; nothing where it is not."""
+    return [
+        examples(int(length), ends, trained, recipe.max_length, strategy) if length else []
+        for length, ends, trained in zip(measured.lengths, measured.ends, measured.trained, strict=True)
+    ]
+
+
+def _overlap(trained: list[Range], first: int, last: int) -> int:
+    return sum(max(0, min(last, b) - max(first, a)) for a, b in trained)
+
+
+def _reasons(measured: Measured, fits: np.ndarray, recipe: Recipe) -> list[Dropped | None]:
+    """Why each row is left out."""
+    return [
+        None if fit else measured.unusable.get(int(number)) or without_examples(int(length), recipe)
+        for number, length, fit in zip(measured.rows, measured.lengths, fits, strict=True)
+    ]
+
+
+def _excess(info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured) -> dict[str, Any] | None:
+    """The measured rows that are too long: how many, of how many tokens, and what each strategy makes of them. And one of them,
+    with its text around the places where it would be cut."""
+    over = np.flatnonzero(measured.lengths > recipe.max_length)
+    if not len(over):
+        return None
+    choices = {}
+    for strategy in EXCESS_LENGTH_STRATEGIES:
+        kept = _examples(measured, recipe, strategy)
+        found = [one for index in over for one in kept[index]]
+        choices[strategy] = {
+            "rows": sum(bool(kept[index]) for index in over),
+            "examples": len(found),
+            "tokens": sum(last - first for first, last in found),
+        }
+    return {
+        "rows": len(over), "tokens": int(measured.lengths[over].sum()), "of_tokens": int(measured.lengths.sum()),
+        "strategy": recipe.excess_length_strategy, "choices": choices,
+        "sample": _sample(info, tokenizer, recipe, measured, int(over[0])),
+    }  # fmt: skip
+
+
+def _sample(info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured, index: int) -> dict[str, Any] | None:
+    """A measured row that is too long, and the text at the ends of what each strategy makes of it."""
+    is_train = index < measured.train
+    file, at = (info.train_file, index) if is_train else (info.eval_file, index - measured.train)
+    row = next(read_rows(file, at * measured.step, 1), None) if file else None
+    whole = encode_whole(tokenizer, row, recipe) if row else None
+    if not isinstance(whole, Encoded):
+        return None
+    trained, length = trained_ranges(whole.labels), len(whole.input_ids)
+    made = {}
+    for strategy in ("truncate", "split"):
+        found = examples(length, whole.ends, trained, recipe.max_length, strategy)
+        parts = [piece(whole, *one) for one in found[:SAMPLE_PARTS]]
+        made[strategy] = {"examples": len(found), "parts": [_ends_of(part) for part in parts]}
+    cut_off = piece(whole, recipe.max_length, length).text[:SAMPLE_CHARACTERS]
+    return {"row": row["row"], "length": length, "whole": _ends_of(whole), "cut_off": cut_off, **made}
+
+
+def _ends_of(encoded: Encoded) -> dict[str, Any]:
+    """The first and last characters of a text, `last` empty where it is short."""
+    text, reach = encoded.text, SAMPLE_CHARACTERS
+    is_short = len(text) <= 2 * reach
+    return {
+        "length": len(encoded.input_ids),
+        "first": text if is_short else text[:reach],
+        "last": "" if is_short else text[-reach:],
+    }
+
+
+def _noted(measured: Measured, fits: np.ndarray) -> dict[str, list[int]]:
+    kept = set(measured.rows[fits].tolist())
+    noted = {note: [row for row in rows if row in kept] for note, rows in measured.notes.items()}
+    return {note: rows for note, rows in noted.items() if rows}
+
+
+def _histogram(lengths: np.ndarray, limit: int) -> dict[str, Any]:
+    """Rows by length in `BINS` equal bins from 0; the axis reaches the limit where that is near."""
+    if not len(lengths):
+        return {"top": limit, "counts": [], "longest": 0, "median": 0, "shortest": 0}
+    longest = int(lengths.max())
+    reach = max(longest, limit) if limit <= 2 * longest else longest
+    width = math.ceil((reach + 1) / BINS)
+    counts, _ = np.histogram(lengths, bins=BINS, range=(0, width * BINS))
+    median, shortest = int(np.median(lengths)), int(lengths.min())
+    return {"top": width * BINS, "counts": counts.tolist(), "longest": longest, "median": median, "shortest": shortest}
+
+
+def _files(info: DatasetInfo) -> list[Any]:
+    return [file for file in (info.train_file, info.eval_file) if file]
+
+
+def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count: int) -> list[dict[str, Any]]:
+    """Rows `offset` to `offset + count`, those for training first; their labels come back from the collator."""
+    rows = list(read_rows(info.train_file, offset, count))
+    if info.eval_file and len(rows) < count:
+        rows += read_rows(info.eval_file, max(0, offset - info.train_rows), count - len(rows))
+    shown = []
+    for index, row in enumerate(rows):
+        split = "train" if offset + index < info.train_rows else "eval"
+        result = encode_whole(tokenizer, row, recipe)
+        if isinstance(result, Dropped):
+            length = result.params["length"] if result.reason == "too_long" else 0  # too long to be shown, too
+            one = {"length": length, "trained": 0, "pieces": [], "more": 0, "parts": [], "dropped": _as_json(result)}
+        else:
+            one = _tokens(tokenizer, result, recipe)
+        shown.append({"row": row["row"], "split": split, **one})
+    return shown
+
+
+def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
+    """A row's pieces, painted as trained where its examples are: what is left out, or cut off, is not. `parts` are the pieces with
+    which another example begins, or with which the cut begins."""
+    length = len(encoded.input_ids)
+    found = examples(
+        length, encoded.ends, trained_ranges(encoded.labels), recipe.max_length, recipe.excess_length_strategy
+    )
+    edges = sorted({0, length, *(edge for one in found for edge in one)})
+    shown, parts, trained = [], [], 0
+    for first, last in itertools.pairwise(edges):
+        part = piece(encoded, first, last)
+        labels = _collated(tokenizer, part) if (first, last) in found else [IGNORED] * (last - first)
+        trained += sum(label != IGNORED for label in labels)
+        if len(shown) < SHOWN_PIECES:
+            parts += [len(shown)] if first and found else []
+            shown += itertools.islice(pieces(tokenizer, part, labels), SHOWN_PIECES - len(shown))
+    return {
+        "length": length,
+        "trained": trained,
+        "pieces": shown,
+        "more": max(0, length - SHOWN_PIECES),
+        "parts": parts,
+        "dropped": None if found else _as_json(without_examples(length, recipe)),
+    }
+
+
+def _collated(tokenizer: Any, part: Encoded) -> list[int]:
+    """An example's labels as the collator that trains makes them."""
+    batch = collator(tokenizer)([{"input_ids": part.input_ids, "labels": part.labels}])
+    return batch["labels"][0].tolist()[: len(part.input_ids)]
+
+
+def _as_json(dropped: Dropped) -> dict[str, Any]:
+    return {"reason": dropped.reason, "params": dropped.params}
+
+
+def pieces(tokenizer: Any, encoded: Encoded, labels: list[int]) -> Iterator[tuple[str, bool, bool]]:
+    """The row's text cut at its tokens: `(text, trained, special)`. Joined, the pieces are the text.
+
+    Tokens that share one character (a byte each of an emoji, say) are one piece; a blank that a tokenizer leaves out of
+    its offsets belongs to the token after it.
+    """
+    special, at = set(tokenizer.all_special_ids), 0
+    special |= {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    last = len(encoded.input_ids) - 1
+    for index, (id, label, (_, end)) in enumerate(zip(encoded.input_ids, labels, encoded.offsets, strict=True)):
+        end = len(encoded.text) if index == last else end
+        following = encoded.offsets[index + 1][1] if index < last else None
+        if end <= at or following == end and label == labels[index + 1]:
+            continue
+        yield encoded.text[at:end], label != IGNORED, id in special
+        at = end

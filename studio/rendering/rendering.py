@@ -1,0 +1,139 @@
+"""From rows to the tokens that are trained: the one path that the preview, the training and the chat take.
+
+A chat template turns messages into text (`templates`); the tokenizer turns the text into ids with their places in it; the
+characters the assistant wrote (and the token that ends its turn) become labels, everything else is -100 (`row_tokens`). What
+the template leaves out is noticed (`seen`). What becomes of rows longer than `recipe.max_length` tokens is the recipe's to say
+(`excess`), and counted.
+
+For TRL: a dataset that has `input_ids` and `labels` counts as prepared. Pass it to `SFTTrainer` with
+`SFTConfig(max_length=None, assistant_only_loss=False)`: both have been done here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from estimator.core.problems import Problem
+from estimator.recipe.recipe import Recipe
+from studio.rendering import chat_form, tokenizers
+from studio.rendering.excess import fitted
+from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, collator, encode_row, prompt_ids
+from studio.rendering.templates import Kept, Refused, form_of, prepare, stop_ids
+
+__all__ = [
+    "IGNORED", "Dropped", "Encoded", "Refused", "collator", "dates", "encode_file", "encode_row", "load_tokenizer",
+    "prompt_ids", "stop_ids",
+]  # fmt: skip
+
+ROWS_A_CHUNK = 1000
+
+
+def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None) -> Any:
+    """The fast tokenizer of a local folder, with a chat template fit for training, a pad token and an end token.
+
+    `name` is what a reader calls the base. `kept` is the template and the date that a run began with; a run's result has it in
+    its folder. Without it a template that writes the date writes today's. Raises `Problem` (`base.*`). Never runs code of the folder.
+    """
+    tokenizer = tokenizers.open_tokenizer(base, name)
+    prepare(tokenizer, name or str(base), kept or chat_form.read(base))
+    return tokenizer
+
+
+def dates(tokenizer: Any) -> list[str]:
+    """What the template writes for the date; nothing where it does not ask."""
+    return sorted(set(form_of(tokenizer).dates.values()))
+
+
+def encode_file(
+    path: Path, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
+) -> tuple[Any, dict[str, Any]]:
+    """A `datasets.Dataset` with the columns `input_ids` and `labels`, in file order, and what became of the rows.
+
+    The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `examples` (that the kept rows became), `cut`, `split` (of the
+    kept rows those that were), `longest`, `tokens`, `trained_tokens` (tokens of
+    the kept rows), `first_dropped` (up to 20 of `{"row", "reason", "params"}`), `notes` (kept rows of which the template
+    leaves something out, by what it is), `first_noted` (up to 20 row numbers each), `dates` (what it wrote for today).
+    Raises `Problem` `worker.cancelled` soon after `cancelled()`.
+    """
+    from datasets import concatenate_datasets
+
+    tally = Tally()
+    kept = (
+        encoded
+        for row in _rows(path, cancelled)
+        for encoded in tally.count(row, fitted(tokenizer, row, recipe, cancelled))
+    )
+    chunks = [_chunk(rows) for rows in _in_chunks(kept)] or [_chunk([])]
+    return concatenate_datasets(chunks), {**tally.report(), "dates": dates(tokenizer)}
+
+
+class Tally:
+    """Counts kept and dropped rows."""
+
+    FIRST = 20
+
+    def __init__(self) -> None:
+        self.kept = self.examples = self.cut = self.split = self.longest = self.tokens = self.trained_tokens = 0
+        self.reasons: Counter[str] = Counter()
+        self.first: list[dict[str, Any]] = []
+        self.notes: dict[str, list[int]] = {}
+
+    def count(self, row: dict[str, Any], result: list[Encoded] | Dropped) -> list[Encoded]:
+        """Pass a row's examples on, or note why there is none."""
+        if isinstance(result, Dropped):
+            self.reasons[result.reason] += 1
+            if len(self.first) < self.FIRST:
+                self.first.append({"row": row.get("row"), "reason": result.reason, "params": result.params})
+            return []
+        self.kept += 1
+        self.examples += len(result)
+        self.split += len(result) > 1
+        self.cut += len(result) == 1 and result[0].part_of > 0
+        for one in result:
+            self.longest = max(self.longest, len(one.input_ids))
+            self.tokens += len(one.input_ids)
+            self.trained_tokens += one.trained_tokens
+        for note in result[0].notes:
+            self.notes.setdefault(note, []).append(row.get("row"))
+        return result
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "kept": self.kept, "dropped": sum(self.reasons.values()), "reasons": dict(self.reasons),
+            "examples": self.examples, "cut": self.cut, "split": self.split,
+            "longest": self.longest, "tokens": self.tokens, "trained_tokens": self.trained_tokens,
+            "first_dropped": self.first, "notes": {note: len(rows) for note, rows in self.notes.items()},
+            "first_noted": {note: rows[: self.FIRST] for note, rows in self.notes.items()},
+        }  # fmt: skip
+
+
+def _rows(path: Path, cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if cancelled():
+                raise Problem("worker.cancelled")
+            yield json.loads(line)
+
+
+def _in_chunks(rows: Iterable[Encoded]) -> Iterator[list[Encoded]]:
+    chunk: list[Encoded] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == ROWS_A_CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _chunk(rows: list[Encoded]) -> Any:
+    """Rows as an Arrow table of 32-bit ids: 4 bytes a token, where Python's lists would take 36."""
+    from datasets import Dataset, Features, List, Value
+
+    features = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
+    columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    return Dataset.from_dict(columns, features=features)

@@ -1,0 +1,79 @@
+"""A chat template is a program of the base's author: here it runs, within bounds (`studio.protocol.bounds`) and on a clock that a
+run can keep (`moment`). Whatever it raises is `Refused`, in its own words."""
+
+from __future__ import annotations
+
+import weakref
+from datetime import datetime
+from typing import Any
+
+import jinja2
+
+from estimator.core.problems import Problem
+from studio.protocol import bounds
+from studio.rendering.messages import Messages
+
+Span = tuple[int, int]
+"""First character and the one after the last."""
+
+
+class Refused(Exception):
+    """The template does not take this conversation; the words are its own."""
+
+
+class LeftOut(Refused):
+    """The template does not write answers."""
+
+
+class TemplateRun:
+    """One tokenizer's template, run on conversations."""
+
+    def __init__(self, tokenizer: Any, name: str, moment: datetime | None = None) -> None:
+        self.name, self.moment = name, moment
+        self.dates: dict[str, str] = {}
+        """What the template was told when it last asked for the date, by the format it asked for."""
+        self.seconds = bounds.RENDER_SECONDS
+        self._tokenizer = weakref.proxy(tokenizer)
+
+    def _ids(self, text: str) -> list[int]:
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _run(self, messages: Messages, tools: Any, prompt: bool = False) -> tuple[str, list[Span] | None]:
+        """The library's own renderer, with a clock of ours, within bounds. No spans where the template has no markers."""
+        from transformers.utils import chat_template_utils as library
+        from trl.chat_template_utils import has_generation_markers
+
+        template = self._tokenizer.get_chat_template(None, tools)
+        marked = has_generation_markers(template)
+        try:
+            with self.bounded():
+                # Arguments cannot replace `strftime_now` (5.23 hands functions over as the text "<function>"), globals can.
+                library._compile_jinja_template(template).globals["strftime_now"] = self._date
+                texts, spans = library.render_jinja_template(
+                    conversations=[messages], tools=tools or None, chat_template=template,
+                    return_assistant_tokens_mask=marked, add_generation_prompt=prompt, **self._tokenizer.special_tokens_map,
+                )  # fmt: skip
+        except Problem:
+            raise
+        except Exception as error:  # a template may divide by zero, recurse for ever, ask for too long a range
+            raise Refused(words_of(error)) from error
+        return texts[0], [tuple(span) for span in spans[0]] if marked else None
+
+    def bounded(self) -> Any:
+        """For whatever runs the template. Raises `Problem` `base.template_slow` or `base.template_large`."""
+        named = {"field": "model", "value": self.name}
+        slow = Problem("base.template_slow", **named, seconds=f"{self.seconds:g}")
+        return bounds.bounded(slow, Problem("base.template_large", **named), self.seconds)
+
+    def _date(self, format: str) -> str:
+        self.dates[format] = (self.moment or datetime.now()).strftime(format)
+        return self.dates[format]
+
+
+def words_of(error: Exception) -> str:
+    """What a template said, or what went wrong in it."""
+    own = isinstance(error, jinja2.TemplateError) and not isinstance(
+        error, (jinja2.TemplateSyntaxError, jinja2.UndefinedError)
+    )
+    words = " ".join(str(error).split()) or type(error).__name__
+    return (words if own else f"{type(error).__name__}: {words}")[:160]

@@ -1,0 +1,50 @@
+"""Rows without a tokenizer: their texts as stored and their lengths in characters, which is no verdict on what fits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from studio.datasets.store import DatasetInfo, read_rows
+from studio.rendering.preview import BINS, MEASURED_ROWS
+
+SHOWN_CHARACTERS = 4_000
+
+
+def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
+    """`rows` (`row`, `split`, `text` and its `characters`), `offset`, `total`, `measured`, `of`, `lengths` (characters)."""
+    files = [file for file in (info.train_file, info.eval_file) if file]
+    step = math.ceil(max(info.kept / MEASURED_ROWS, 1))
+    sample = itertools.chain.from_iterable(read_rows(file, step=step) for file in files)
+    lengths = np.array([len(_text(row)) for row in sample])
+    rows = itertools.islice(itertools.chain.from_iterable(map(read_rows, files)), offset, offset + count)
+    shown = [_shown(row, "train" if offset + index < info.train_rows else "eval") for index, row in enumerate(rows)]
+    return {
+        "rows": shown,
+        "offset": offset,
+        "total": info.kept,
+        "measured": len(lengths),
+        "of": info.kept,
+        "lengths": _histogram(lengths),
+    }
+
+
+def _shown(row: dict[str, Any], split: str) -> dict[str, Any]:
+    text = _text(row)
+    return {"row": row["row"], "split": split, "text": text[:SHOWN_CHARACTERS], "characters": len(text)}
+
+
+def _text(row: dict[str, Any]) -> str:
+    if "text" in row:
+        return row["text"]
+    return "\n\n".join(f"{message['role']}: {message.get('content') or ''}" for message in row["messages"])
+
+
+def _histogram(lengths: np.ndarray) -> dict[str, Any]:
+    longest = int(lengths.max())
+    width = math.ceil((longest + 1) / BINS)
+    counts, _ = np.histogram(lengths, bins=BINS, range=(0, width * BINS))
+    return {"top": width * BINS, "counts": counts.tolist(), "longest": longest, "median": int(np.median(lengths))}
