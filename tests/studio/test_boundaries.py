@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.studio.test_rooms import WORKER_ROOMS
+
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate", "datasets")
 # What only worker processes import; two modules of it are the page's too.
