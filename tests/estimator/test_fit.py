@@ -20,7 +20,7 @@ from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
 from estimator.trace.attention import FusedAttention
 from estimator.trace.exact import traced as traced_whole
-from estimator.trace.kernels import HalfSoftmax
+from estimator.trace.kernels import HIDDEN, HalfSoftmax
 from estimator.trace.plans import names_layers, plan_for
 from estimator.trace.step import Sizes, trace_step
 from estimator.trace.terms import SIZES, coefficients
@@ -131,6 +131,28 @@ def test_what_is_no_term_is_refused():
 )
 def test_depths_keep_what_repeats(kinds, depths):
     assert plan_for(list(kinds)).depths == depths
+
+
+def _meta(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+    return torch.empty(shape, device="meta", dtype=dtype)
+
+
+# Arguments of each operator that holds more than its inputs and outputs, and the bytes that the source says.
+HIDDEN_CASES = {
+    "aten::_softmax_backward_data": ((_meta(2, 3, 5), _meta(2, 3, 5), -1, torch.bfloat16), {}, (60,)),
+    "bitsandbytes::gemm_4bit": (
+        (_meta(7, 128), _meta(4096, 1, dtype=torch.uint8), (64, 128), _meta(128)),
+        {"absmax_8bit": _meta(128, dtype=torch.uint8)},
+        (4 * 128, 64 * 128 * 2),
+    ),
+    "bitsandbytes::int8_vectorwise_dequant": ((_meta(4, 6, dtype=torch.int8), _meta(4)), {}, (96,)),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN_CASES)
+def test_an_operator_holds_on_cuda_what_its_source_says(name):
+    arguments, options, sizes_bytes = HIDDEN_CASES[name]
+    assert HIDDEN[name](arguments, options).sizes_bytes == sizes_bytes
 
 
 def test_kernels_hold_what_they_say():

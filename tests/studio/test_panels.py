@@ -27,14 +27,14 @@ from estimator.recipe.costing import Costing
 from estimator.recipe.distributed import DISTRIBUTED_TYPES
 from studio.i18n import LANGUAGES, explain, t
 from studio.tabs.controls import METHODS
-from studio.tabs.panels import Asked, cards, change, fits, take, which_model, why
+from studio.tabs.estimate import PANELS
+from studio.tabs.panels import Asked, cards, change, fits, take, why
 from studio.tabs.panels import options as panel_options
 from studio.tabs.panels.picture import bars_of, picture
 from studio.widgets.bars_svg import COLOURS
 from studio.widgets.verdicts import SIGNS
 
 ID = "meta-llama/Llama-3.1-8B"
-PANELS = (why, change, fits, which_model, cards, take)
 RANKING = {"sort": "fits", "way": "any", "kinds": [], "whole": False}
 
 
