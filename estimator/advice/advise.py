@@ -3,7 +3,8 @@ is estimated, none is guessed.
 
 The search relies on one thing: a smaller batch, length or rank never takes more memory. Sets of changes are judged by
 the worst kind of cost in them, then by how many they are: all pairs are tried, and larger sets are made by leaving out
-of all what is not needed.
+of all what is not needed. What is lost most of is then given back as far as milder changes allow
+(`estimator.advice.relief`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from estimator.advice.changes import COSTS, Change
 from estimator.advice.largest import highest, largest_of, longest_tokens
 from estimator.advice.largest import newest_models as newest_of_families
 from estimator.advice.proposals import Advice, Largest, Proposal
+from estimator.advice.relief import SCALES, go_together, mildest, relieved
 from estimator.core.problems import Problem
 from estimator.core.same import Same
 from estimator.estimates.estimate import Estimate, check, estimate
@@ -28,13 +30,6 @@ from estimator.hub.sources import open_model
 from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
 
-SCALES = {
-    "batch": changes.smaller_batches,
-    "length": changes.shorter_lengths,
-    "rank": changes.lower_ranks,
-    "devices": changes.more_devices,
-}
-"""Levers with many steps."""
 MACHINE = ("system", "mig", "memory_gib")
 """What says which part of a card there is."""
 
@@ -144,7 +139,8 @@ def _singles(judge: Judge) -> Iterator[Proposal]:
 def _cheapest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
     """One change, or a set where its worst cost is milder than that of any change that does it alone."""
     alone = _gentlest(judge, singles)
-    return _cheapest_set(judge, singles, COSTS.index(alone.cost) if alone else len(COSTS)) or alone
+    found = _cheapest_set(judge, singles, COSTS.index(alone.cost) if alone else len(COSTS)) or alone
+    return relieved(judge, found, _levers(singles)) if found else None
 
 
 def _gentlest(judge: Judge, singles: Sequence[Proposal]) -> Proposal | None:
@@ -158,17 +154,7 @@ def _choices(judge: Judge) -> Iterator[Change]:
     yield from changes.fixed_changes(judge.recipe, judge.model, judge.card)
     for scale in SCALES.values():
         if steps := scale(judge.recipe):
-            yield _mildest(judge, steps)
-
-
-def _mildest(judge: Judge, steps: Sequence[Change], beside: tuple[Change, ...] = ()) -> Change:
-    """The first step that fits, `steps` taking ever less memory; the last where none does."""
-    low, high = 0, len(steps) - 1
-    while low < high:
-        middle = (low + high) // 2
-        proposal = judge.propose(*beside, steps[middle])
-        low, high = (low, middle) if proposal and judge.is_enough(proposal.estimate) else (middle + 1, high)
-    return steps[low]
+            yield mildest(judge, steps)
 
 
 def _cheapest_set(judge: Judge, singles: Sequence[Proposal], below: int) -> Proposal | None:
@@ -191,15 +177,9 @@ def _levers(singles: Sequence[Proposal]) -> list[Change]:
     return list(strongest.values())
 
 
-def _go_together(made: Sequence[Change]) -> bool:
-    """Whether no two of them set the same field."""
-    names = [name for change in made for name in change.values]
-    return len(set(names)) == len(names)
-
-
 def _pair(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
     """The two changes that fit together and leave most memory."""
-    pairs = [judge.propose(*made) for made in itertools.combinations(allowed, 2) if _go_together(made)]
+    pairs = [judge.propose(*made) for made in itertools.combinations(allowed, 2) if go_together(made)]
     return min(
         (p for p in pairs if p and judge.is_enough(p.estimate)),
         key=lambda p: (COSTS.index(p.cost), p.estimate.device_bytes),
@@ -212,7 +192,7 @@ def _many(judge: Judge, allowed: Sequence[Change]) -> Proposal | None:
     fit."""
     kept: list[Change] = []
     for change in sorted(allowed, key=lambda c: -COSTS.index(c.cost)):
-        kept += [change] if _go_together([*kept, change]) else []
+        kept += [change] if go_together([*kept, change]) else []
     found = judge.propose(*kept)
     if not found or not judge.is_enough(found.estimate):
         return None
@@ -228,7 +208,7 @@ def _softened(judge: Judge, found: Proposal, singles: Sequence[Proposal]) -> Pro
     for n, change in enumerate(made):
         beside = tuple(made[:n] + made[n + 1 :])
         if steps := SCALES.get(change.kind):
-            made[n] = _mildest(judge, steps(judge.recipe), beside)
+            made[n] = mildest(judge, steps(judge.recipe), beside)
             continue
         milder = [
             p.changes[0] for p in singles if p.changes[0].values.keys() == change.values.keys() and p.saved_bytes > 0

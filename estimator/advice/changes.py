@@ -24,6 +24,8 @@ LENGTH_STEP_TOKENS = 64
 """Lengths are proposed in these steps."""
 DEVICE_COUNTS = (2, 3, 4, 6, 8, 16)
 """Cards that machines and clouds come with."""
+CUTTING = ("fsdp", "zero3")
+"""What cuts a model's weights over the devices there are, the best known first."""
 ATTENTION_SETS = (
     (("q_proj", "k_proj", "v_proj", "o_proj"), ("q_proj", "v_proj")),
     (("query_key_value", "dense"), ("query_key_value",)),
@@ -67,6 +69,7 @@ def fixed_changes(recipe: Recipe, model: Model, gpu: Gpu | None) -> Iterator[Cha
         yield Change("attention", {"attn_implementation": "sdpa"}, "none")
     if not recipe.gradient_checkpointing:
         yield Change("checkpointing", {"gradient_checkpointing": True}, "time")
+    yield from _shared(recipe)
     yield from _optimizers(recipe)
     yield from _stored_weights(recipe, gpu)
     yield from _adapters(recipe, model)
@@ -163,9 +166,24 @@ def lower_ranks(recipe: Recipe) -> list[Change]:
 
 def more_devices(recipe: Recipe) -> list[Change]:
     """FSDP2 over ever more devices; packed weights are cut only where they are stored in a floating type."""
-    if recipe.num_processes > 1:
-        return []
-    stored = {"bnb_4bit_quant_storage": recipe.dtype} if recipe.is_quantized and recipe.quantization != "int8" else {}
     return [
-        Change("devices", {"num_processes": n, "distributed_type": "fsdp"} | stored, "devices") for n in DEVICE_COUNTS
+        Change("devices", {"num_processes": n, "distributed_type": "fsdp"} | _stored(recipe), "devices")
+        for n in DEVICE_COUNTS
+        if n > recipe.num_processes
     ]
+
+
+def _stored(recipe: Recipe) -> dict[str, Any]:
+    packed = recipe.is_quantized and recipe.quantization != "int8"
+    return {"bnb_4bit_quant_storage": recipe.dtype} if packed else {}
+
+
+def _shared(recipe: Recipe) -> Iterator[Change]:
+    """The devices that there are, each with a part of the weights in place of all of them."""
+    if recipe.num_processes == 1:
+        return
+    for kind in CUTTING:
+        whole = recipe.distributed_type in ("ddp", "zero1", "zero2")
+        if whole or (kind == recipe.distributed_type and _stored(recipe)):
+            values = {"distributed_type": kind} | _stored(recipe)
+            yield Change(f"shard_{kind}", values, "time")

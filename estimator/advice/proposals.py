@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from estimator.advice.changes import COSTS, Change
+from estimator.core.field_text import shown_in_box
 from estimator.core.problems import Problem
 from estimator.cost.throughput import Spread, load_of, throughput, throughput_of_several
 from estimator.estimates.estimate import Estimate
@@ -16,6 +18,19 @@ from estimator.recipe.recipe import Recipe
 
 TIMED = ("ddp", "fsdp")
 """What has every device do the whole step on rows of its own."""
+
+
+READ_FIRST = ("max_length", "r", "target_modules", "method", "optim")
+"""What a reader wants to keep."""
+ROWS_A_STEP = ("per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+def _rows_a_step(recipe: Recipe) -> int:
+    return math.prod(getattr(recipe, name) for name in ROWS_A_STEP)
+
+
+def _spelled(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else shown_in_box(value)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,21 @@ class Proposal:
     def values(self) -> dict[str, Any]:
         """What to set, all changes together."""
         return {name: value for change in self.changes for name, value in change.values.items()}
+
+    @property
+    def kept(self) -> Problem:
+        """What of a run stays as it was asked for, and how much less of the rest there is: "4,224 of 8,192 tokens"."""
+        asked, kept, less = self.before.source.recipe, [], []
+        for name in READ_FIRST:
+            old, new = getattr(asked, name), getattr(self.recipe, name)
+            if old == new:
+                kept.append(f"{name} {_spelled(new)}")
+            elif isinstance(old, int):
+                less.append(f"{name} {_spelled(new)} / {_spelled(old)}")
+        rows = _rows_a_step(asked)
+        if rows == _rows_a_step(self.recipe):
+            kept.append(f"{' x '.join(ROWS_A_STEP)} {rows:,}")
+        return Problem(f"advice.kept{'_less' if less else ''}", kept=", ".join(kept), less=", ".join(less))
 
     @property
     def cost(self) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 from estimator.advice.changes import more_devices
 from estimator.advice.together import Kernels, Together, goes_together
 from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from estimator.cost.money import Cost, cost
 from estimator.cost.own_cards import OwnCard
-from estimator.cost.rows import Epoch
+from estimator.cost.rows import Epoch, course
 from estimator.cost.throughput import Load, Throughput, load_of, throughput
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, check, composed
@@ -55,6 +56,8 @@ class Candidate:
     strategy: Problem | None = None
     owned: int = 0
     """How many of it the user has."""
+    course: Problem | None = None
+    """How the rows of the data come to the steps of the run."""
 
     @property
     def runs(self) -> Estimate:
@@ -86,6 +89,7 @@ class Candidate:
             "sharded": {name: getattr(self.sharded, name) for name in ("device_bytes", "headroom_bytes",
                 "is_close")} if self.sharded else None,
             "throughput": self.throughput.to_dict(), "cost": self.cost.to_dict(),
+            "course": self.course and self.course.to_dict() | {"text": str(self.course)},
         }  # fmt: skip
 
 
@@ -141,7 +145,8 @@ def rank(
         )
         fitting = count if running.fits else None
         sharded = None if running is estimate else running
-        made.append(Candidate(where.gpu, estimate, fitting, sharded, speed, money, count, strategy, has))
+        steps = course(running.source.recipe, epoch, speed.steps) if epoch and speed.steps else None
+        made.append(Candidate(where.gpu, estimate, fitting, sharded, speed, money, count, strategy, has, steps))
     return sorted(made, key=ORDERS[sort])
 
 
@@ -187,7 +192,12 @@ class _Asked:
                 if self.together.least_bytes(recipe, kernels) <= where.usable.bytes:
                     made = self.together.estimate(recipe, where, kernels)
                     if made.fits:
-                        return alone, made, _why(recipe), self.together.throughput(recipe, where.gpu, kernels)
+                        return (
+                            alone,
+                            made,
+                            _needed(recipe, where, alone),
+                            self.together.throughput(recipe, where.gpu, kernels),
+                        )
         speed = throughput(load, where.gpu)
         return alone, alone, None, _of_a_slice(speed) if _is_slice(where) else speed
 
@@ -222,6 +232,12 @@ def _why(recipe: Recipe, asked: bool = False) -> Problem:
     """How several cards divide the work, and why so."""
     kind = "asked" if asked else recipe.distributed_type
     return Problem(f"why.several_{kind}", count=recipe.num_processes, kind=recipe.distributed_type)
+
+
+def _needed(recipe: Recipe, where: Machine, alone: Estimate) -> Problem:
+    """Why several are counted that nobody asked for."""
+    sizes = {"needed": human_bytes(alone.largest_peak.device_bytes), "edge": human_bytes(alone.edge_bytes)}
+    return Problem("why.needs_several", gpu=where.gpu.name, count=recipe.num_processes, **sizes)
 
 
 def _machines(cards: Iterable[Gpu], conditions: Conditions) -> list[Machine]:

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from estimator.advice.advise import Advice, Proposal, advise
+from estimator.advice.proposals import Room
 from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
-from estimator.core.problems import Problem
+from estimator.cli.words import afterwards, cards_of, fits_word, padded, word
+from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
 from estimator.recipe.recipe import Recipe
 
@@ -52,41 +54,49 @@ def table(recipe: Recipe, advice: Advice) -> str:
 def _lines(recipe: Recipe, advice: Advice) -> Iterator[str]:
     made = advice.estimate
     room = human_bytes(abs(made.headroom_bytes))
-    verdict = (f"fits, {room} left" if made.fits else f"does not fit, {room} over") + (
-        ", within the error bar" if made.is_close else ""
-    )
-    yield f"{recipe.model}  {recipe.method} on {made.gpu}: {verdict}; takes {human_bytes(made.device_bytes)}"
+    verdict = say("cli.left" if made.fits else "cli.over", verdict=fits_word(made), room=room)
+    said = {"model": recipe.model, "method": recipe.method, "cards": cards_of(made)}
+    head = say("cli.advice_head", verdict=verdict, size=human_bytes(made.device_bytes), **said)
+    yield say("cli.semicolon").join(filter(None, (head, afterwards(made))))
     if advice.cheapest:
-        yield "  the mildest that makes it fit:" + ("" if len(advice.cheapest.changes) == 1 else " all of")
+        yield "  " + say("cli.mildest" if len(advice.cheapest.changes) == 1 else "cli.mildest_all")
         yield from _proposal(advice.cheapest)
+        yield f"      {advice.cheapest.kept}"
     elif not made.fits:
-        yield "  nothing known here makes it fit: take a larger card or a smaller model"
+        yield "  " + say("cli.nothing_fits_several" if made.parallel else "cli.nothing_fits")
     if advice.surest:
-        yield "  the mildest that makes it fit beyond doubt:" + ("" if len(advice.surest.changes) == 1 else " all of")
+        yield "  " + say("cli.surest" if len(advice.surest.changes) == 1 else "cli.surest_all")
         yield from _proposal(advice.surest)
-    yield "  single changes, mildest first:"
-    for proposal in advice.singles:
-        yield from _proposal(proposal)
-    yield "  the largest that fits beyond doubt, with the rest as it is:"
+        yield f"      {advice.surest.kept}"
+    enough = [proposal for proposal in advice.singles if proposal.estimate.fits]
+    for code, proposals in (("singles", enough), ("singles_short", [p for p in advice.singles if p not in enough])):
+        if proposals:
+            yield "  " + say(f"cli.{code}")
+        for proposal in proposals:
+            yield from _proposal(proposal)
+    yield "  " + say("cli.largest_is")
     for name, value in advice.largest.values.items():
-        room = advice.largest.room.get(name)
-        said = "none" if value is None else f"{value:,}" if isinstance(value, int) else value
-        takes = (
-            f"  takes {human_bytes(room.device_bytes)}, at most {human_bytes(room.high_bytes)} of "
-            f"{human_bytes(room.edge_bytes)}"
-            if room
-            else ""
-        )
-        yield f"    {name:<28} {said:<12}{takes}"
-    yield f"  note: {advice.largest.note}"
-    yield from (f"  note: {note}" for note in made.warnings if note.field == "model")
+        yield f"    {name:<28} {_largest(value, advice.largest.room.get(name))}"
+    yield f"  {say('cli.note', note=advice.largest.note)}"
+    yield from (f"  {say('cli.note', note=note)}" for note in made.warnings if note.field in ("model", "gpu"))
+
+
+def _largest(value: Any, room: Room | None) -> str:
+    if value is None:
+        return say("cli.not_even")
+    said = f"{value:,}" if isinstance(value, int) else value
+    if not room:
+        return said
+    sizes = {"size": room.device_bytes, "high": room.high_bytes, "edge": room.edge_bytes}
+    return f"{said:<12}  " + say("cli.takes", **{name: human_bytes(size) for name, size in sizes.items()})
 
 
 def _proposal(proposal: Proposal) -> Iterator[str]:
-    made = proposal.estimate
-    fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
-    time = f", {proposal.time_ratio:.2f} x the time" if proposal.time_ratio else ""
-    yield f"    saves {human_bytes(proposal.saved_bytes):>10}  {fits:<14}  costs: {proposal.cost}{time}"
+    fits = padded(fits_word(proposal.estimate), 14)
+    saves = say("cli.saves", size=f"{human_bytes(proposal.saved_bytes):>10}")
+    cost, ratio = word(proposal.cost), proposal.time_ratio
+    costs = say("cli.costs_time", cost=cost, ratio=f"{ratio:.2f}") if ratio else say("cli.costs", cost=cost)
+    yield f"    {saves}  {fits}  {costs}"
     for change in proposal.changes:
         yield f"      {change.note}"
 

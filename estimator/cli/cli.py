@@ -17,14 +17,16 @@ from typing import Any, NoReturn
 from estimator.advice.priced import priced
 from estimator.advice.ranking import Candidate
 from estimator.cli.costing_flags import add_costing, costing_of, run_lines
+from estimator.cli.words import padded, verdict_line, word
 from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
 from estimator.core.fields import FieldInfo
-from estimator.core.problems import Problem
+from estimator.core.problems import VOICES, Problem, say, spoken_in
 from estimator.core.units import human_bytes
 from estimator.estimates.calibration import Calibration
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import ENGINES, Estimate, check, estimate
 from estimator.estimates.peaks import Peak
+from estimator.estimates.take_away import query
 from estimator.hardware.machines import SYSTEMS, machine, on_cards
 from estimator.hub.sources import model_from_config, open_model
 from estimator.model.catalog import Model
@@ -36,6 +38,7 @@ from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.recipe.recipe_file import in_file, read_recipe
 
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
+ENGLISH = "en"
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,6 +73,7 @@ def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] 
         "through the allocator",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_language(parser)
     return parser
 
 
@@ -133,14 +137,26 @@ def run_command(
         options = vars(parser.parse_args(words[1:] if words[:1] == [command] else words))
     except SystemExit as stop:  # argparse has said what is wrong
         return int(stop.code or 0)
-    try:
-        return run(options)
-    except BrokenPipeError:  # whoever reads has seen enough, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FITS
-    except Problem as problem:
-        print(one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
-        return BAD_INPUT
+    with spoken_in(options.get("lang") or ENGLISH):
+        try:
+            _check_language(options.get("lang"))
+            return run(options)
+        except BrokenPipeError:  # whoever reads has seen enough, as `| head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FITS
+        except Problem as problem:
+            print(one_line(f"{parser.prog}: {problem}"), file=sys.stderr)
+            return BAD_INPUT
+
+
+def _check_language(given: str | None) -> None:
+    languages = (ENGLISH, *VOICES)
+    if given is not None and given not in languages:
+        raise Problem("recipe.choice", field="lang", value=given[:40], allowed=", ".join(languages))
+
+
+def add_language(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lang", help="language of the sentences: en (default) or zh-CN")
 
 
 def _run(options: dict[str, Any]) -> int:
@@ -176,7 +192,11 @@ def _run(options: dict[str, Any]) -> int:
             )
         else:
             print(table(recipe, made))
-            print("\n".join(map(one_line, ["", *run_lines(run)])) if run else "", end="\n" if run else "")
+            beside = ["", *run_lines(run)] if run else []
+            if not options["config"]:
+                conditions = Conditions(**_conditions(asked_of, options))
+                beside += ["", "  " + say("cli.link", query=query(recipe, gpu, conditions, costing))]
+            print("\n".join(map(one_line, beside)))
         return verdict(made) if options["check"] else FITS
 
 
@@ -190,13 +210,17 @@ def _priced(
     asked_of: dict[str, Any],
 ) -> Candidate:
     """Time and money on the card that was named, under the same conditions as its memory."""
-    where = {"gpu_memory" if name == "memory_gib" else name: value for name, value in asked_of.items()}
-    batches = _batches(options)
-    conditions = Conditions(**where, **batches)
-    card = machine(gpu).gpu if conditions.mig is None else machine(gpu.partition(" MIG ")[0]).gpu
+    conditions = Conditions(**_conditions(asked_of, options))
+    card = machine(gpu.partition(" MIG ")[0], memory_gib=conditions.gpu_memory).gpu
     return priced(
         recipe, card, costing, model=model, loop=loop, derive=True, batches=conditions.batches, conditions=conditions
     )
+
+
+def _conditions(asked_of: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """What is asked beside the recipe, by the fields of `Conditions`."""
+    where = {"gpu_memory" if name == "memory_gib" else name: value for name, value in asked_of.items()}
+    return where | _batches(options)
 
 
 def verdict(made: Any) -> int:
@@ -293,31 +317,32 @@ def _help(info: FieldInfo) -> str:
 def table(recipe: Recipe, made: Estimate) -> str:
     """The estimate for a reader."""
     trained = 100 * made.trainable_parameters / made.total_parameters
+    bar = say("cli.range", low=human_bytes(made.uncertainty.low_bytes), high=human_bytes(made.uncertainty.high_bytes))
+    disk = say(
+        "cli.disk", checkpoint=human_bytes(made.disk.checkpoint_bytes), weights=human_bytes(made.disk.weights_bytes)
+    )
     lines = [
         f"{recipe.model}  {recipe.method}" + (f" {recipe.quantization}" if recipe.is_quantized else ""),
-        f"  parameters         {made.total_parameters:>16,}",
-        f"  trainable          {made.trainable_parameters:>16,}  ({trained:.3f} %)",
+        _figure("parameters", f"{made.total_parameters:,}"),
+        _figure("trainable", f"{made.trainable_parameters:,}", f"({trained:.3f} %)"),
         "",
-        *(f"  {name:<18} {human_bytes(size):>16}" for name, size in made.components.items()),
-        f"  {'peak allocated':<18} {human_bytes(made.peak_allocated_bytes):>16}  at: "
-        f"{made.peak_moment.replace('_', ' ')}",
-        f"  {'peak reserved':<18} {human_bytes(made.peak_reserved_bytes):>16}",
-        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  "
-        f"({human_bytes(made.uncertainty.low_bytes)} to {human_bytes(made.uncertainty.high_bytes)})",
+        *(_figure(name, human_bytes(size)) for name, size in made.components.items()),
+        _figure("peak_allocated", human_bytes(made.peak_allocated_bytes), say("cli.at", when=word(made.peak_moment))),
+        _figure("peak_reserved", human_bytes(made.peak_reserved_bytes)),
+        _figure("on_the_device", human_bytes(made.device_bytes), f"({bar})"),
         "",
         *(_peak_line(peak, peak is made.largest_peak) for peak in made.peaks),
-        f"  {'on the disk':<18} {human_bytes(made.disk.total_bytes):>16}  a checkpoint "
-        f"{human_bytes(made.disk.checkpoint_bytes)}, the result {human_bytes(made.disk.weights_bytes)}",
+        _figure("on_the_disk", human_bytes(made.disk.total_bytes), disk),
     ]
     if made.parallel:
         lines += ["", *_parallel_lines(made.parallel)]
     if made.gpu and made.usable_bytes is not None:
-        fits = ("fits" if made.fits else "does not fit") + (", within the error bar" if made.is_close else "")
-        lines += [
-            "",
-            f"  {made.gpu}: {fits}; offers {human_bytes(made.edge_bytes)}, headroom {human_bytes(made.headroom_bytes)}",
-        ]
-    return "\n".join(map(one_line, lines + [f"  note: {warning}" for warning in made.warnings]))
+        lines += ["", f"  {verdict_line(made)}"]
+    return "\n".join(map(one_line, lines + [f"  {say('cli.note', note=warning)}" for warning in made.warnings]))
+
+
+def _figure(name: str, value: str, beside: str = "") -> str:
+    return f"  {padded(word(name), 18)} {value:>16}" + (f"  {beside}" if beside else "")
 
 
 def _parallel_lines(plan: ParallelPlan) -> list[str]:
@@ -333,17 +358,21 @@ def _parallel_lines(plan: ParallelPlan) -> list[str]:
         "saving, device": (plan.saving_device_bytes, "rank 0, gathering one tensor"),
         "saving, host": (plan.saving_host_bytes, "rank 0, the gathered weights"),
     }
-    lines = [f"  {plan.num_devices} devices, {plan.distributed_type}: the figures above are one device's{rank}"]
+    code = "cli.of_several_whole" if plan.distributed_type == "ddp" else "cli.of_several"
+    lines = ["  " + say(code, count=plan.num_devices, kind=plan.distributed_type, rank=rank)]
     return lines + [f"  {name:<18} {human_bytes(size):>16}  {words}" for name, (size, words) in sizes.items() if size]
 
 
 def _peak_line(peak: Peak, is_largest: bool) -> str:
     """One moment: the device, and the host where it takes something there."""
-    size = "unknown" if peak.device_bytes is None else ("<= " if peak.is_bound else "") + human_bytes(peak.device_bytes)
-    host = f"; host {human_bytes(peak.host_bytes)}" if peak.host_bytes else ""
-    name, when = (text.replace("_", " ") for text in (peak.name, peak.when))
-    largest = " (the largest of the run)" if is_largest else ""
-    return f"  {name:<18} {size:>16}  at: {when}{host}{largest}"
+    size = (
+        word("unknown")
+        if peak.device_bytes is None
+        else ("<= " if peak.is_bound else "") + human_bytes(peak.device_bytes)
+    )
+    host = say("cli.host", size=human_bytes(peak.host_bytes)) if peak.host_bytes else ""
+    beside = say("cli.semicolon").join(filter(None, (say("cli.at", when=word(peak.when)), host)))
+    return _figure(peak.name, padded(size, 16, right=True), beside + (" " + say("cli.largest") if is_largest else ""))
 
 
 if __name__ == "__main__":

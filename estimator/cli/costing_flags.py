@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from estimator.advice.ranking import Candidate
-from estimator.core.problems import Problem
+from estimator.cli.words import fits_word, padded, row, word
+from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
 from estimator.cost.throughput import Range
 from estimator.recipe.costing import COSTING, Costing
@@ -27,7 +28,8 @@ HELP = {
 }  # fmt: skip
 assert set(HELP) == set(COSTING)
 LISTS = ("owned", "compare")
-UNKNOWN = "unknown"
+MOST_NAMED = 3
+"""Cards named behind a note; the others are counted."""
 
 
 def add_costing(parser: argparse.ArgumentParser, *left_out: str) -> None:
@@ -73,21 +75,95 @@ def whole(name: str, text: str) -> int:
 
 def run_lines(one: Candidate) -> Iterator[str]:
     """Time and money of a run on one card, or on several, for a reader."""
-    speed, several = one.throughput, f"{one.count} x " if one.count > 1 else ""
-    yield f"  the run on {several}{one.gpu.name}" + ("" if one.runs.fits else ", which does not fit")
+    yield "  " + say("cli.run_on" if one.runs.fits else "cli.run_on_misses", cards=_cards(one))
     if one.strategy:
-        room = "" if one.runs.headroom_bytes is None else f", headroom {human_bytes(one.runs.headroom_bytes)}"
-        yield f"  {'each card':<18} {human_bytes(one.runs.device_bytes):>16}{room}"
-    yield f"  {'hours':<18} {spelled_range(speed.hours, 2)}"
-    yield f"  {'energy, kWh':<18} {spelled_range(speed.energy_kwh, 2)}"
-    yield f"  {'cost, USD':<18} {spelled_range(one.cost.run_usd, 2)}"
+        yield f"  {padded(word('each_card'), 18)} {_each(one)}"
+    if one.course:
+        yield f"  {one.course}"
+    for name, value in _spans(one).items():
+        yield f"  {padded(word(name), 18)} {spelled_range(value, 2)}"
     yield from (f"  {said}" for said in one.answer)
-    notes = [one.strategy, *speed.why, speed.place, *one.cost.why]
-    yield from (f"  note: {note}" for note in notes if note)
+    notes = [one.strategy, *one.throughput.why, one.throughput.place, *one.cost.why]
+    yield from (f"  {say('cli.note', note=note)}" for note in notes if note)
+    if one.course is None:
+        yield "  " + say("cli.give_rows")
+
+
+def _cards(one: Candidate) -> str:
+    return f"{one.count} x {one.gpu.name}" if one.count > 1 else one.gpu.name
+
+
+def _each(one: Candidate) -> str:
+    size = human_bytes(one.runs.device_bytes)
+    if one.runs.headroom_bytes is None:
+        return f"{size:>16}"
+    return say("cli.room", size=f"{size:>16}", room=human_bytes(one.runs.headroom_bytes))
+
+
+def _spans(one: Candidate) -> dict[str, Range | None]:
+    return {"hours": one.throughput.hours, "energy": one.throughput.energy_kwh, "cost": one.cost.run_usd}
+
+
+def beside_lines(options: Sequence[Candidate], said: Iterable[Problem]) -> Iterator[str]:
+    """Up to three options side by side, a column each, then in sentences what each costs; `said` is what has to be
+    said of their names."""
+    yield row(["", *map(_cards, options)], (18, *[28] * len(options)))
+    spans = {name: [short_range(_spans(one)[name], 2) for one in options] for name in ("hours", "energy", "cost")}
+    lines = {
+        "memory_each": [human_bytes(one.runs.device_bytes) for one in options],
+        "fits": [fits_word(one.runs) if one.runs.fits is not None else word("unknown") for one in options],
+        **spans,
+        "rent_hour": [_an_hour(one) for one in options],
+        "to_buy": [_price(one.cost.purchase_usd) for one in options],
+    }
+    for name, cells in lines.items():
+        yield row([word(name), *cells], (18, *[28] * len(options)))
+    yield ""
+    if courses := list(dict.fromkeys(str(one.course) for one in options if one.course)):
+        yield from courses if len(courses) == 1 else (f"{_cards(one)}: {one.course}" for one in options if one.course)
+    yield from (f"{_cards(one)}: {' '.join(map(str, one.answer))}" for one in options)
+    notes = {
+        id(one): [note for note in (one.strategy, *one.throughput.why, one.throughput.place, *one.cost.why) if note]
+        for one in options
+    }
+    yield from (say("cli.note", note=note) for note in said)
+    yield from noted(options, lambda one: notes[id(one)])
+    if all(one.course is None for one in options):
+        yield say("cli.give_rows")
+
+
+def _an_hour(one: Candidate) -> str:
+    offer = one.cost.cheapest and one.cost.cheapest.offer
+    return f"USD {offer.usd_per_hour:g}, {offer.provider}" if offer else word("no_offer")
+
+
+def _price(usd: float | None) -> str:
+    return word("unknown") if usd is None else f"{usd:,.0f}"
+
+
+def noted(shown: Sequence[Candidate], notes_of: Callable[[Candidate], Iterable[Problem]]) -> Iterator[str]:
+    """Each note once, with the cards it is about where it is not about all."""
+    about: dict[str, dict[str, None]] = {}
+    for one in shown:
+        for note in notes_of(one):
+            about.setdefault(str(note), {})[_cards(one)] = None
+    names = len({_cards(one) for one in shown})
+    for note, cards in about.items():
+        listed, more = list(cards)[:MOST_NAMED], len(cards) - MOST_NAMED
+        which = ", ".join(listed) + (f", +{more}" if more > 0 else "")
+        yield say("cli.note", note=note if len(cards) == names else say("cli.of_cards", note=note, cards=which))
 
 
 def spelled_range(value: Range | None, digits: int) -> str:
     """Likely, and from where to where."""
     if value is None:
-        return f"{UNKNOWN:>16}"
-    return f"{value.central:>16,.{digits}f}  ({value.low:,.{digits}f} to {value.high:,.{digits}f})"
+        return padded(word("unknown"), 16, right=True)
+    ends = say("cli.range", low=f"{value.low:,.{digits}f}", high=f"{value.high:,.{digits}f}")
+    return f"{value.central:>16,.{digits}f}  ({ends})"
+
+
+def short_range(value: Range | None, digits: int) -> str:
+    """The same in a cell of a table."""
+    if value is None:
+        return word("unknown")
+    return f"{value.central:,.{digits}f} ({value.low:,.{digits}f}-{value.high:,.{digits}f})"

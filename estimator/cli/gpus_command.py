@@ -14,12 +14,16 @@ from estimator.advice.priced import ranked as priced_all
 from estimator.advice.rank_table import Filter, to_csv, vendors
 from estimator.advice.ranking import RANKED_COUNTS, SORTS, Candidate, rent_usd
 from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
-from estimator.cli.costing_flags import add_costing, costing_of, number, run_lines
-from estimator.core.problems import Problem
+from estimator.cli.costing_flags import add_costing, beside_lines, costing_of, noted, number, short_range
+from estimator.cli.words import padded, row, word
+from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
 from estimator.cost.rows import Epoch, epoch, packed, read_lengths
 from estimator.cost.throughput import Range
 from estimator.estimates.conditions import Conditions
+from estimator.estimates.take_away import query
+from estimator.hardware import card_text
+from estimator.hardware.cards import read_as
 from estimator.recipe.batches import Batches
 from estimator.recipe.costing import Costing
 from estimator.recipe.recipe import Recipe
@@ -28,7 +32,6 @@ from estimator.recipe.recipe_file import read_recipe
 SHOWN = 15
 ABOUT_ALL = ("gpu.spills", "model.read_as", "model.same_structure", "model.stored_by_name")
 """Warnings of an estimate that are printed below the cards."""
-UNKNOWN = "unknown"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -81,14 +84,11 @@ def _run(options: dict[str, Any]) -> int:
             system=given_machine["system"], mig=given_machine["mig"], gpu_memory=given_machine["memory_gib"]
         )
         costing = costing_of(options)
-        if gpu and options["gpu"]:
-            raise Problem(
-                "recipe.conflict",
-                field="gpu",
-                value=gpu,
-                other="gpus",
-                allowed="All cards are ranked; ask estimate about one, or --compare up to three",
-            )
+        if gpu and options["gpu"]:  # one card is a comparison of one
+            if costing.compare:
+                words = {"value": gpu, "other": "compare", "allowed": "Name the cards in one of them"}
+                raise Problem("recipe.conflict", field="gpu", **words)
+            costing = replace(costing, compare=(gpu,))
         if recipe.num_processes > 1 and not _says_how(options):  # a count alone: the way is chosen, and said
             costing = replace(costing, devices=costing.devices or recipe.num_processes)
             recipe = recipe.replace(num_processes=1)
@@ -97,7 +97,7 @@ def _run(options: dict[str, Any]) -> int:
         batches = Batches(padded=data is not None and data.padded_tokens > data.tokens and not recipe.packing)
         made = {"model": model, "loop": loop, "derive": True, "batches": batches, "conditions": conditions}
         if costing.compare:
-            ranked = compared(recipe, costing, data, **made)
+            ranked, said = compared(recipe, costing, data, **made), [*names_read(costing, conditions.gpu_memory)]
         else:
             ranked = priced_all(recipe, costing, data, sort=options["sort"], **made)
     kept = ranked if costing.compare else [one for one in ranked if wanted.takes(one)]
@@ -114,7 +114,8 @@ def _run(options: dict[str, Any]) -> int:
         }
         print(json.dumps(told, indent=2, ensure_ascii=False))
     elif costing.compare:
-        print("\n".join(one_line(line) for one in kept for line in ("", *run_lines(one))))
+        link = say("cli.link", query=query(recipe, None, conditions, costing))
+        print("\n".join(map(one_line, (*beside_lines(kept, said), *([] if options["config"] else [link])))))
     else:
         print("\n".join(map(one_line, _lines(recipe, data, lengths, kept, options))))
     return FITS if any(one.devices for one in kept) else DOES_NOT_FIT
@@ -161,77 +162,88 @@ def _told(data: Epoch | None, recipe: Recipe, lengths: list[int] | None) -> dict
 def _lines(
     recipe: Recipe, data: Epoch | None, lengths: list[int] | None, kept: list[Candidate], options: dict[str, Any]
 ) -> Iterator[str]:
-    yield f"{recipe.model}  {recipe.method}, batch {recipe.per_device_train_batch_size}, {recipe.max_length:,} tokens"
+    size = {"batch": recipe.per_device_train_batch_size, "tokens": f"{recipe.max_length:,}"}
+    yield say("cli.gpus_head", model=recipe.model, method=recipe.method, **size)
     for way, told in (_told(data, recipe, lengths) or {}).items():
-        yield (
-            f"  {way.replace('_', ' '):<11} {told['rows']:,} rows, {told['tokens']:,} tokens, {told['wasted']:.1%} "
-            f"padding, "
-            f"{told['steps']:,} steps an epoch"
-            + (f"; {told['dropped_rows']:,} longer rows dropped" if told["dropped_rows"] else "")
-        )
+        counts = {name: f"{told[name]:,}" for name in ("rows", "tokens", "steps")}
+        said = say("cli.rows_told", wasted=f"{told['wasted']:.1%}", **counts)
+        if told["dropped_rows"]:
+            said = say("cli.rows_dropped", told=said, dropped=f"{told['dropped_rows']:,}")
+        yield f"  {padded(word(way), 11)} {said}"
     fitting = [one for one in kept if one.devices]
     shown = kept if options["all"] else fitting[:SHOWN]
-    price = "run, USD" if data else "USD/M tokens"
-    yield f"  {'card':<42} {'fits':<8} {'room':>10} {'tokens/s':>15} {'hours':>11} {price:>15}  " + (
-        f"{'cheapest offer, USD':<42} {'to buy, USD':>12}"
-    )
+    if shown and shown[0].course:
+        yield f"  {shown[0].course}"
+    head = ("card", "fits", "room", "tokens_s", "hours", "run_usd" if data else "usd_tokens", "offer", "to_buy")
+    yield "  " + row([*map(word, head)], COLUMNS)
     for one in shown:
-        yield "  " + _row(one)
+        yield "  " + row(_cells(one), COLUMNS)
     if not fitting:
-        yield "  no card here fits" + (" within the budget" if options["budget"] else "")
+        yield "  " + say("cli.no_card_within" if options["budget"] else "cli.no_card")
     elif not options["all"]:
         counts = ", ".join(map(str, RANKED_COUNTS))
-        yield f"  {len(fitting)} of {len(kept)} cards fit, alone or by FSDP2 over {counts}; --all prints every card"
-    for note in _notes(shown):
-        yield f"  note: {note}"
+        yield "  " + say("cli.cards_fit", fitting=len(fitting), all=len(kept), counts=counts)
+    if data is None:
+        yield "  " + say("cli.give_rows")
+    yield from (f"  {note}" for note in noted(shown, _notes))
 
 
-def _row(one: Candidate) -> str:
+COLUMNS = (42, 8, -10, -15, -16, -18, 42, -12)
+
+
+def _cells(one: Candidate) -> list[str]:
+    """Where several cards do what one cannot, the room is that of each."""
     made, rent = one.estimate, one.cost.cheapest
     fits = (
-        UNKNOWN
+        word("unknown")
         if made.fits is None
-        else ("close" if made.is_close else "yes")
+        else word("close" if made.is_close else "yes")
         if made.fits
-        else f"{one.devices} cards"
+        else say("cli.n_cards", count=one.devices)
         if one.devices
-        else "no"
+        else word("no")
     )
-    made = one.sharded or made
-    room = human_bytes(made.headroom_bytes) if made.headroom_bytes is not None else UNKNOWN
-    usd = UNKNOWN
+    held = one.sharded or made
+    room = word("unknown") if held.headroom_bytes is None else human_bytes(held.headroom_bytes)
+    usd = word("unknown")
     if rent and rent.usd_per_million_tokens is not None:
-        usd = _span(rent.usd, 2) if rent.usd else f"{rent.usd_per_million_tokens:.3f}"
+        usd = short_range(rent.usd, 2) if rent.usd else f"{rent.usd_per_million_tokens:.3f}"
     offer = (
         f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})"
         if rent
-        else "none known"
+        else word("no_offer")
     )
     if one.cost.way == "own":
-        usd, offer = (_span(one.cost.run_usd, 2) if one.cost.run_usd else usd), "owned: its electricity alone"
+        usd, offer = (short_range(one.cost.run_usd, 2) if one.cost.run_usd else usd), word("owned")
     buy = (
-        UNKNOWN
+        word("unknown")
         if one.cost.purchase_usd is None
         else ("~" if one.cost.purchase_is_estimate else "") + f"{one.cost.purchase_usd:,.0f}"
     )
-    speed, hours = _span(one.throughput.tokens_per_second, 0), _span(one.throughput.hours, 1)
-    return f"{one.gpu.name:<42} {fits:<8} {room:>10} {speed:>15} {hours:>11} {usd:>15}  {offer:<42} {buy:>12}"
+    speed, hours = _span(one.throughput.tokens_per_second, 0), short_range(one.throughput.hours, 1)
+    return [one.gpu.name, fits, room, speed, hours, usd, offer, buy]
 
 
 def _span(value: Range | None, digits: int) -> str:
-    return f"{value.low:,.{digits}f}-{value.high:,.{digits}f}" if value else UNKNOWN
+    return f"{value.low:,.{digits}f}-{value.high:,.{digits}f}" if value else word("unknown")
 
 
-def _notes(shown: list[Candidate]) -> Iterator[str]:
-    """What the ranges come from and what is not counted, each once."""
-    said = dict.fromkeys(
-        str(note) for one in shown for note in one.throughput.why if note.field != "gpu" or note.code == "time.slice"
-    )
-    said |= dict.fromkeys(str(note) for one in shown for note in one.estimate.warnings if note.code in ABOUT_ALL)
-    said |= dict.fromkeys(
-        str(note) for one in shown for note in one.cost.why if note.field != "gpu" and note.code != "money.as_of"
-    )
-    yield from said
+def _notes(one: Candidate) -> list[Problem]:
+    """What the ranges come from and what is not counted."""
+    return [
+        *(note for note in one.throughput.why if note.field != "gpu" or note.code == "time.slice"),
+        *(note for note in one.estimate.warnings if note.code in ABOUT_ALL),
+        *(note for note in one.cost.why if note.field != "gpu" and note.code != "money.as_of"),
+    ]
+
+
+def names_read(costing: Costing, memory_gib: float | None) -> Iterator[Problem]:
+    """What has to be said of the names of cards: which of several was taken, what was mended."""
+    for field in ("compare", "owned"):
+        for text in getattr(costing, field) or ():
+            _, name = card_text.counted(text)
+            if note := read_as(name, memory_gib):
+                yield Problem(note.code, **note.params | {"field": field})
 
 
 if __name__ == "__main__":

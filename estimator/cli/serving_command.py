@@ -9,7 +9,8 @@ from typing import Any
 
 from estimator.advice.serving import MAX_USERS, STORAGES, Serving, serving
 from estimator.cli import cli
-from estimator.core.problems import Problem
+from estimator.cli.words import padded, word
+from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
 from estimator.recipe.recipe import DTYPES, FIELDS
 
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu", help="name or unique alias of an accelerator, such as 'RTX 4090'")
     cli.add_machine(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    cli.add_language(parser)
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
 
@@ -69,26 +71,27 @@ def _whole_number(field: str, text: str) -> int:
 
 def table(made: Serving) -> str:
     """The sizing for a reader."""
+    stored = made.dtype if made.quantization == "none" else made.quantization
+    asked = {"users": f"{made.users:,}", "tokens": f"{made.context_tokens:,}"}
+    bar = say("cli.range", low=human_bytes(made.low_bytes), high=human_bytes(made.high_bytes))
+    sizes = {**made.components, "on_the_device": made.device_bytes, "a_token": made.token_bytes}
     lines = [
-        f"{made.model}  {made.dtype if made.quantization == 'none' else made.quantization}; {made.users:,} users at "
-        f"{made.context_tokens:,} tokens",
-        *(f"  {name.replace('_', ' '):<18} {human_bytes(size):>16}" for name, size in made.components.items()),
-        f"  {'on the device':<18} {human_bytes(made.device_bytes):>16}  ({human_bytes(made.low_bytes)} to "
-        f"{human_bytes(made.high_bytes)})",
-        f"  {'a token of cache':<18} {human_bytes(made.token_bytes):>16}",
+        say("cli.serving_head", model=made.model, stored=stored, **asked),
+        *(
+            f"  {padded(word(name), 18)} {human_bytes(size):>16}" + (f"  ({bar})" if name == "on_the_device" else "")
+            for name, size in sizes.items()
+        ),
     ]
     if made.gpu and made.usable_bytes is not None:
-        verdict = "fits" if made.fits else "does not fit"
+        verdict = say("cli.fits" if made.fits else "cli.misses")
+        edge, room = human_bytes(made.device_bytes + made.headroom_bytes), human_bytes(made.headroom_bytes)
+        most = {"max_users": f"{made.max_users:,}", "max_tokens": f"{made.max_context_tokens:,}"}
         lines += [
             "",
-            f"  {made.gpu}: {verdict}; offers {human_bytes(made.device_bytes + made.headroom_bytes)}, headroom "
-            f"{human_bytes(made.headroom_bytes)}",
+            f"  {say('cli.verdict', cards=made.gpu, verdict=verdict, edge=edge, room=room)}",
+            f"  {say('cli.serving_most', **asked, **most)}",
         ]
-        lines += [
-            f"  most users at {made.context_tokens:,} tokens: {made.max_users:,}; longest context for {made.users:,} "
-            f"users: {made.max_context_tokens:,} tokens"
-        ]
-    return "\n".join(map(cli.one_line, lines + [f"  note: {note}" for note in made.notes]))
+    return "\n".join(map(cli.one_line, lines + [f"  {say('cli.note', note=note)}" for note in made.notes]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ here; those of the studio come from `studio/i18n` through `register`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 TEMPLATES: dict[str, str] = {
@@ -171,6 +174,124 @@ TEMPLATES: dict[str, str] = {
     "advice.batch": "{values}: the same rows for each optimizer step in more passes; the same result, less work for the card at once.",
     "advice.length": "{values}: longer rows of the data are dropped.",
     "advice.devices": "{values}: FSDP2 spreads weights, gradients and states over several cards, which send them to each other at each layer.",
+    "advice.shard_fsdp": "{values}: FSDP2 cuts weights, gradients and states over the cards there are, which send them to each other at each layer; the same result.",
+    "advice.shard_zero3": "{values}: DeepSpeed ZeRO-3 cuts weights, gradients and states over the cards there are, which send them to each other at each layer; the same result.",
+    "advice.kept": "Kept as it was: {kept}.",
+    "advice.kept_less": "Kept as it was: {kept}. Less than asked: {less}.",
+    "word.weights": "weights",
+    "word.quantization_state": "quantization_state",
+    "word.adapters": "adapters",
+    "word.gradients": "gradients",
+    "word.optimizer_states": "optimizer_states",
+    "word.activations": "activations",
+    "word.logits_and_loss": "logits_and_loss",
+    "word.temporary": "temporary",
+    "word.workspace": "workspace",
+    "word.loading": "loading",
+    "word.training_step": "training step",
+    "word.evaluation": "evaluation",
+    "word.saving": "saving",
+    "word.generation": "generation",
+    "word.merging": "merging",
+    "word.chat": "chat",
+    "word.forward": "forward",
+    "word.loss": "loss",
+    "word.last_layer_backward": "last layer backward",
+    "word.first_layer_backward": "first layer backward",
+    "word.optimizer_step": "optimizer step",
+    "word.quantizing": "quantizing",
+    "word.checkpoint": "checkpoint",
+    "word.prompt": "prompt",
+    "word.largest_layer": "largest layer",
+    "word.parameters": "parameters",
+    "word.trainable": "trainable",
+    "word.peak_allocated": "peak allocated",
+    "word.peak_reserved": "peak reserved",
+    "word.on_the_device": "on the device",
+    "word.on_the_disk": "on the disk",
+    "word.unknown": "unknown",
+    "word.hours": "hours",
+    "word.energy": "energy, kWh",
+    "word.cost": "cost, USD",
+    "word.each_card": "each card",
+    "word.card": "card",
+    "word.run": "the run",
+    "word.none": "none",
+    "word.time": "time",
+    "word.precision": "precision",
+    "word.data": "data",
+    "word.quality": "quality",
+    "word.devices": "devices",
+    "cli.range": "{low} to {high}",
+    "cli.at": "at: {when}",
+    "cli.host": "host {size}",
+    "cli.largest": "(the largest of the run)",
+    "cli.disk": "a checkpoint {checkpoint}, the result {weights}",
+    "cli.note": "note: {note}",
+    "cli.fits": "fits",
+    "cli.fits_close": "fits, within the error bar",
+    "cli.misses": "does not fit",
+    "cli.misses_close": "does not fit, within the error bar",
+    "cli.verdict": "{cards}: {verdict}; offers {edge}, headroom {room}",
+    "cli.verdict_each": "{cards}: {verdict}; each offers {edge}, headroom {room}",
+    "cli.not_afterwards": "afterwards, {moments} does not fit: that can run on the CPU, which takes as much of the host's memory",
+    "cli.of_several": "{count} devices, {kind}: the figures above are one device's{rank}",
+    "cli.of_several_whole": "{count} devices, {kind}: each holds the whole model, and the figures above are one device's; fsdp and zero3 cut it (--distributed-type)",
+    "cli.run_on": "the run on {cards}",
+    "cli.run_on_misses": "the run on {cards}, which does not fit",
+    "cli.room": "{size}, headroom {room}",
+    "cli.give_rows": "for the hours and the cost of a run give --rows N (and --tokens-per-row T; without it every row has max_length)",
+    "cli.link": "the same on the page that lora-studio serves: http://127.0.0.1:7860/?tab=estimate&{query}",
+    "cli.of_cards": "{note} ({cards})",
+    "cli.no_card": "no card here fits",
+    "cli.serving_head": "{model}  {stored}; {users} users at {tokens} tokens",
+    "word.a_token": "a token of cache",
+    "word.cache": "cache",
+    "cli.serving_most": "most users at {tokens} tokens: {max_users}; longest context for {users} users: {max_tokens} tokens",
+    "cli.semicolon": "; ",
+    "cli.gpus_head": "{model}  {method}, batch {batch}, {tokens} tokens",
+    "cli.rows_told": "{rows} rows, {tokens} tokens, {wasted} padding, {steps} steps an epoch",
+    "cli.rows_dropped": "{told}; {dropped} longer rows dropped",
+    "word.as_trained": "as trained",
+    "word.by_length": "by length",
+    "word.packed": "packed",
+    "cli.n_cards": "{count} cards",
+    "cli.no_card_within": "no card here fits within the budget",
+    "cli.cards_fit": "{fitting} of {all} cards fit, alone or by FSDP2 over {counts}; --all prints every card",
+    "cli.sorted_by": "sorted by {by}; hours and cost: likely (lowest-highest)",
+    "word.memory_each": "each takes",
+    "word.room": "room",
+    "word.fits": "fits",
+    "word.tokens_s": "tokens/s",
+    "word.run_usd": "run, USD",
+    "word.usd_tokens": "USD/M tokens",
+    "word.offer": "cheapest offer, USD",
+    "word.to_buy": "to buy, USD",
+    "word.rent_hour": "rent an hour",
+    "word.plainly": "plainly",
+    "word.close": "close",
+    "word.yes": "yes",
+    "word.no": "no",
+    "word.owned": "owned: its electricity alone",
+    "word.no_offer": "none known",
+    "word.kept_as": "kept",
+    "cli.advice_head": "{model}  {method} on {cards}: {verdict}; takes {size}",
+    "cli.left": "{verdict}, {room} left",
+    "cli.over": "{verdict}, {room} over",
+    "cli.mildest": "the mildest that makes it fit:",
+    "cli.mildest_all": "the mildest that makes it fit: all of",
+    "cli.surest": "the mildest that makes it fit beyond doubt:",
+    "cli.surest_all": "the mildest that makes it fit beyond doubt: all of",
+    "cli.nothing_fits": "nothing known here makes it fit: take a larger card, more of them (--num-processes 2 --distributed-type fsdp) or a smaller model",
+    "cli.nothing_fits_several": "nothing known here makes it fit on these cards: take larger ones, more of them or a smaller model",
+    "cli.singles": "single changes, mildest first:",
+    "cli.singles_short": "not enough alone, but these save memory too, mildest first:",
+    "cli.largest_is": "the largest that fits beyond doubt, with the rest as it is:",
+    "cli.takes": "takes {size}, at most {high} of {edge}",
+    "cli.not_even": "none, not even the smallest",
+    "cli.saves": "saves {size}",
+    "cli.costs": "costs: {cost}",
+    "cli.costs_time": "costs: {cost}, {ratio} x the time",
     "advice.rank": "{values}: a lower rank, so less can be learned. lora_alpha stays, so the update's scale (alpha/r) rises.",
     "why.efficiency": "Speed: a share of the card's rated speed, {central} (from {low} to {high} in {runs} runs measured on {cards}). The time to launch kernels is not counted: small models on short rows take longer.",
     "why.place_card": "The likely time stands {place} of the way from the shortest to the longest: {runs} runs on this very card reached {central} of its rated speed in the middle; the ends of the range are {fastest} ({high}) and {slowest} ({low}).",
@@ -182,6 +303,7 @@ TEMPLATES: dict[str, str] = {
     "why.several_zero3": "{count} cards by DeepSpeed ZeRO-3: FSDP2 does not take this recipe (optimizer), ZeRO-3 cuts weights, gradients and states as it does; an optimizer step takes the rows of all cards.",
     "why.several_pp": "{count} cards by pipeline: what cuts the weights of each layer does not take this recipe, so each card has some of the layers.",
     "why.several_asked": "{count} cards by {kind}, as the recipe says.",
+    "why.needs_several": "One {gpu} does not hold it ({needed} of {edge}), so {count} are counted, the fewest that do: by FSDP2 weights, gradients and states are cut into {count} parts and sent at each layer; an optimizer step takes the rows of all cards. For one card write 1 x {gpu}.",
     "gpu.alone": "{field}: several {value} do not train one model together: no NCCL or RCCL joins laptop cards, slices, unified memory or cards under Windows.",
     "why.int8": "Products in 8 bits are counted as fast as in 16: the card is faster, LLM.int8 around them was measured slower, and no published run says how much.",
     "why.link": "Several cards: {link} carries {central} GB/s from each card ({low} to {high}, by the board and by how many send at once). The shorter time hides all of it behind the arithmetic.",
@@ -195,6 +317,10 @@ TEMPLATES: dict[str, str] = {
     "time.no_power": "{field}: the power of {value} is not known, so no energy is given.",
     "time.dropped": "{field}: {value} rows are longer than max_length and are dropped.",
     "time.no_rows": "{field}: {value} rows, and none that is not longer than max_length. Allowed: {allowed}.",
+    "time.course": "{rows} rows x {epochs} epochs (num_train_epochs) = {seen} rows: {steps} optimizer steps of {batch} rows.",
+    "time.course_steps": "max_steps {steps} x {batch} rows: {epochs} epochs of the {rows} rows; num_train_epochs is not read.",
+    "time.course_packed": "{rows} rows x {epochs} epochs (num_train_epochs) = {seen} rows: {steps} optimizer steps of {batch} packed rows.",
+    "time.course_steps_packed": "max_steps {steps} x {batch} packed rows: {epochs} epochs of the {rows} rows; num_train_epochs is not read.",
     "time.lengths_unread": "{field}: {value} cannot be read ({reason}). Give a text file with one number a line.",
     "time.lengths_line": "{field}: line {line} is {value}, not a whole number of tokens above 0. Give one number a line.",
     "money.as_of": "Prices of renting are those of the list of {date}, on demand, without storage, traffic and tax.",
@@ -230,6 +356,26 @@ def register(templates: dict[str, str]) -> None:
             raise ValueError(f"problem code {code!r} already has another sentence")
 
 
+VOICES: dict[str, Callable[[Problem], str]] = {}
+"""Languages a command may speak beside English, and how each says a `Problem`; whoever has the sentences adds them (`studio.i18n`)."""
+_VOICE: ContextVar[Callable[[Problem], str] | None] = ContextVar("voice", default=None)
+
+
+@contextmanager
+def spoken_in(language: str) -> Iterator[None]:
+    """Inside, `str(problem)` is in `language`, English where it is none of VOICES."""
+    token = _VOICE.set(VOICES.get(language))
+    try:
+        yield
+    finally:
+        _VOICE.reset(token)
+
+
+def say(code: str, /, **params: Any) -> str:
+    """A sentence or a word that is no error, in the language spoken."""
+    return str(Problem(code, **params))
+
+
 class Problem(Exception):
     """Something the user can mend.
 
@@ -254,7 +400,8 @@ class Problem(Exception):
         return template.format_map(_Missing(self.params))
 
     def __str__(self) -> str:
-        return self.sentence()
+        voice = _VOICE.get()
+        return voice(self) if voice else self.sentence()
 
     def to_dict(self) -> dict[str, Any]:
         return {"code": self.code, "params": self.params}

@@ -21,6 +21,8 @@ from estimator.recipe.costing import MAX_ROWS
 from estimator.recipe.recipe import Recipe
 
 ORDERS = ("random", "length")
+MODEL_PARALLEL = ("tp", "pp")
+"""What has all devices work on the same rows; under every other type each has rows of its own."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,19 @@ def _epoch(rows: int, dropped: int, tokens: int, sizes: dict[tuple[int, int], in
     return Epoch(
         rows, dropped, tokens, padded, sizes, math.ceil(sum(sizes.values()) / recipe.gradient_accumulation_steps)
     )
+
+
+def course(recipe: Recipe, data: Epoch, steps: int) -> Problem:
+    """How the rows of a run come to its `steps`: rows times epochs, or what `max_steps` makes of them."""
+    apart = 1 if recipe.distributed_type in MODEL_PARALLEL else recipe.num_processes
+    batch = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * apart
+    said = {"rows": f"{data.rows:,}", "steps": f"{steps:,}", "batch": f"{batch:,}"}
+    packed_ = "_packed" if recipe.packing else ""
+    if recipe.max_steps < 0:
+        epochs, seen = recipe.num_train_epochs, round(data.rows * recipe.num_train_epochs)
+        return Problem(f"time.course{packed_}", epochs=f"{epochs:g}", seen=f"{seen:,}", **said)
+    epochs = steps * batch / sum(rows * times for (rows, _), times in data.batches.items())
+    return Problem(f"time.course_steps{packed_}", epochs=f"{epochs:.3g}", **said)
 
 
 def read_lengths(path: str) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from estimator.core.problems import Problem
 from estimator.cost.roofline import Amounts
-from estimator.cost.rows import Epoch
+from estimator.cost.rows import MODEL_PARALLEL, Epoch
 from estimator.cost.throughput import (
     GIGA,
     SECONDS_PER_HOUR,
@@ -31,9 +31,6 @@ from estimator.law.law import Law
 from estimator.parallel.model_parallel import stage_layers
 from estimator.parallel.plan import Sharded
 from estimator.recipe.recipe import Recipe
-
-MODEL_PARALLEL = ("tp", "pp")
-"""What has all devices work on the same rows; under every other type each has rows of its own."""
 
 
 def loads_of(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +103,6 @@ def for_gradio(more: Callable[[str], dict[str, str]] = lambda lang: {}) -> Any:
     import gradio as gr
 
     return gr.I18n(**{lang: strings(lang) | more(lang) for lang in LANGUAGES})
+
+
+problems.VOICES |= {lang: partial(explain, lang) for lang in LANGUAGES if lang != "en"}

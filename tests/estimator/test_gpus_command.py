@@ -112,7 +112,7 @@ def test_a_recipe_file_is_what_for_reads(capsys, tmp_path):
         (["--usd-per-kwh", "nan"], ("usd_per_kwh:", "nan")),
         (["--rent", "--buy"], ("--buy", "--rent")),
         (["--sort", "colour"], ("--sort", "colour")),
-        (["--gpu", "RTX 4090"], ("gpu:", "RTX 4090")),
+        (["--gpu", "RTX 4090", "--compare", "RTX 5090"], ("gpu:", "RTX 4090")),
         (["--r", "0"], ("r:", "0")),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else None,
