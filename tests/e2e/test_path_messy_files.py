@@ -1,4 +1,5 @@
-"""The path of messy files: what a stranger brings is read and counted, what is too long is theirs to cut."""
+"""The path of messy files: what a stranger brings is read and counted, what is too long is theirs to cut; a big file can be
+cancelled and holds up nothing else."""
 
 from __future__ import annotations
 
@@ -9,14 +10,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from studio.datasets.store import DatasetStore
 from studio.i18n import strings
 from tests.chromium import launch
-from tests.e2e.driving import PATIENCE_MS, open_page, upload, wait_for_text
+from tests.e2e.driving import PATIENCE_MS, number, open_page, open_tab, upload, wait_for_text
 from tests.studio.dataset_helpers import chat
 
 pytestmark = pytest.mark.browser
 CASES = Path(__file__).parents[1] / "studio" / "cases"
-VARIANTS = [(1440, "en")]
+VARIANTS = [(width, lang) for width in (1440, 390) for lang in ("en", "zh-CN")]
+BIG_BYTES = 45_000_000
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,8 @@ def files(tmp_path_factory):
     other = [{"messages": chat("What else?", "Nothing.")["messages"]}] * 30
     rows = [long[0], short[0], {"instruction": "no answer"}, *short[1:], *long[1:], *other]
     (folder / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    line = json.dumps({"instruction": "What is the name?", "output": "It is called Arlen."}) + "\n"
+    (folder / "big.jsonl").write_text(line * (BIG_BYTES // len(line)), encoding="utf-8")
     return folder
 
 
@@ -81,4 +86,25 @@ def test_messy_files_are_counted_and_cut_by_choice(studio, files, width, lang):
         found = counts(page)
         assert add_up(found) and found["kept"] == 120 and first.locator("mark.ls-trained").count() > 0
         expect(page.locator("#dataset-excess .ls-chosen")).to_contain_text("100 %")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        open_tab(page, "train")
+        page.locator("#ls-tab-train").get_by_role("button", name=words["train.advanced"]).click()
+        expect(page.locator("#train-excess_length_strategy input[value=split]")).to_be_checked()  # handed over
+        assert page.script_errors == [] and page.other_hosts == []
+
+
+def test_a_big_file_is_cancelled_and_other_tabs_go_on_meanwhile(studio, files):
+    words, store = strings("en"), DatasetStore(studio.home / "datasets")
+    with launch() as browser:
+        page = open_page(browser, f"{studio.url}?tab=dataset&lang=en")
+        before = {info.id for info in store.list()}
+        upload(page, files / "big.jsonl")
+        page.locator("#dataset-progress progress[value]").wait_for(timeout=PATIENCE_MS)
+        open_tab(page, "estimate")
+        number(page, "estimate-r", 48)
+        wait_for_text(page, "#estimate-counts", "125,829,120 of 8,030,261,248")
+        open_tab(page, "dataset")
+        page.click("#dataset-cancel")
+        wait_for_text(page, "#dataset-problem", words["problem.dataset.cancelled"].format(file="big.jsonl"))
+        assert {info.id for info in store.list()} == before
         assert page.script_errors == [] and page.other_hosts == []
