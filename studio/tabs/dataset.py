@@ -362,15 +362,17 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
     clock.tick(tick, None, bar, queue=False, **QUIET)
     right["stop"].click(stop, None, None, queue=False, **QUIET)
     _page().load(first, **quick)
-    _page().load(is_addressed, None, opened, queue=False, **QUIET)
-    shared.tab["dataset"].select(lambda: True, None, opened, queue=False, **QUIET)
+    # Through the queue: past it, Gradio (6.31) does not tell the page that a state has changed.
+    _page().load(is_addressed, None, opened, **QUIET)
+    shared.tab["dataset"].select(lambda: True, None, opened, **QUIET)
     seen_after(opened.change(first, **quick).then)
     seen_after(left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then)
     seen_after(functools.partial(gr.on, [left[name].change for name in ("model", *READ_BY)]))
     seen_after(right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then)
     seen_after(right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then)
     fitting = [left[name] for name in FITTING]
-    left["excess_length_strategy"].input(fit, fitting, shared.fitting, queue=False, **QUIET)
+    chosen = [left[name].input for name in FITTING]
+    gr.on(chosen, fit, fitting, shared.fitting, trigger_mode="always_last", **QUIET)
 
 
 def _info(shared: Shared, id: str | None) -> Any:

@@ -49,7 +49,7 @@ def on_load(page: gr.Blocks, shared: Shared) -> None:
         active = shared.runs.active()
         return (run if run in known else active.id if active else None) or gr.skip()
 
-    page.load(open_run, None, shared.run, queue=False, show_progress="hidden", api_visibility="private")
+    page.load(open_run, None, shared.run, show_progress="hidden", api_visibility="private")
     asked = f"() => ({{__type__: 'update', ...({list(shared.tab)}.includes(lsStartTab) && {{selected: lsStartTab}})}})"
     page.load(None, None, shared.tabs, js=asked, api_visibility="private")
 

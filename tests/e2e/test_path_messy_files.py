@@ -1,5 +1,5 @@
-"""The path of messy files: what a stranger brings is read and counted, what is too long is theirs to cut; a big file can be
-cancelled and holds up nothing else."""
+"""The path of messy files: what a stranger brings is read and counted, what is too long is theirs to cut; a big file
+can be cancelled and holds up nothing else."""
 
 from __future__ import annotations
 

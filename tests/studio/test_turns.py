@@ -166,3 +166,15 @@ def test_a_handler_with_nothing_to_say_leaves_all_as_it_is(built, handlers):
     opens = [fn for fn in built.fns.values() if fn.fn and fn.fn.__name__ == "open_page"]
     beside = next(fn for fn in opens if fn.fn.__module__ != estimate.__name__)
     assert beside.fn(HERE) == gr.skip()
+
+
+def test_a_state_that_others_listen_to_is_set_through_the_queue(built):
+    """Past it, Gradio (6.31) does not tell the page that a state has changed, and who listens hears nothing."""
+    heard = {id for fn in built.fns.values() for id, event in fn.targets if event == "change"}
+    states = {id for id, block in built.blocks.items() if isinstance(block, gr.State)} & heard
+    deaf = {
+        f"{fn.fn.__module__}.{fn.fn.__qualname__}"
+        for fn in built.fns.values()
+        if fn.fn and not fn.queue and states & {part._id for part in fn.outputs}
+    }
+    assert states and not deaf
