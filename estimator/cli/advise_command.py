@@ -10,7 +10,18 @@ from typing import Any
 
 from estimator.advice.advise import Advice, Proposal, advise
 from estimator.advice.proposals import Room
-from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
+from estimator.cli.cli import (
+    DOES_NOT_FIT,
+    FITS,
+    add_batches,
+    add_machine,
+    asked,
+    batches_of,
+    machine_of,
+    one_line,
+    recipe_parser,
+    run_command,
+)
 from estimator.cli.words import afterwards, cards_of, fits_word, padded, word
 from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
@@ -20,9 +31,10 @@ from estimator.recipe.recipe import Recipe
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser(
         "advise",
-        "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML or JSON file; flags "
-        "go before it.",
+        "What to change so that a recipe fits a card, and the largest that fits. RECIPE is a TOML, YAML or JSON file; "
+        "flags go before it.",
     )
+    add_batches(parser)
     add_machine(parser)
     parser.add_argument("file", nargs="?", metavar="RECIPE", help="the same as --recipe")
     return parser
@@ -41,7 +53,9 @@ def _run(options: dict[str, Any]) -> int:
     with asked(options) as (recipe, model, gpu, loop):
         if not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, such as 'RTX 4090'")
-        advice = advise(recipe, gpu, model=model, loop=loop, **machine_of(options | {"gpu": gpu}))
+        advice = advise(
+            recipe, gpu, model=model, loop=loop, **machine_of(options | {"gpu": gpu}), **batches_of(options)
+        )
     print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(recipe, advice))
     return FITS if advice.estimate.fits else DOES_NOT_FIT
 

@@ -10,16 +10,17 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from estimator.advice.priced import priced
 from estimator.advice.ranking import Candidate
 from estimator.cli.costing_flags import add_costing, costing_of, run_lines
+from estimator.cli.near_flags import nearest
 from estimator.cli.words import padded, verdict_line, word
 from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
-from estimator.core.fields import FieldInfo
+from estimator.core.fields import FieldInfo, shown
 from estimator.core.problems import VOICES, Problem, say, spoken_in
 from estimator.core.units import human_bytes
 from estimator.estimates.calibration import Calibration
@@ -43,7 +44,12 @@ ENGLISH = "en"
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, without the usage text."""
+        """One line, without the usage text; of flags that there are not, what they may have meant."""
+        said, _, words = message.partition("unrecognized arguments: ")
+        flags = [word for word in words.split() if word.startswith("--")]
+        near = {word.partition("=")[0]: nearest(word, self._option_string_actions) for word in flags}
+        meant = ", ".join(f"{flag} for {word}" for word, flag in near.items() if flag)
+        message += f". Perhaps {meant}" if meant and not said else ""
         self.exit(BAD_INPUT, f"{self.prog}: {message}. See --help.\n")
 
 
@@ -58,7 +64,8 @@ def recipe_parser(command: str, description: str, recipe_flags: tuple[str, ...] 
         "--recipe",
         *recipe_flags,
         metavar="FILE",
-        help="file of these fields, and gpu and loop, as TOML (or .json); flags go before it",
+        help="file of these fields, and gpu and loop, as TOML, .yaml or .json; or LLaMA-Factory's, "
+        "Axolotl's or Unsloth's own; flags go before it",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="a config.json to count, - for standard input; --model then only names it"
@@ -104,6 +111,15 @@ def machine_of(options: dict[str, Any]) -> dict[str, Any]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = recipe_parser("estimate", "Memory of a fine-tune, by component.")
+    add_batches(parser)
+    add_machine(parser)
+    add_costing(parser, "compare")
+    parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
+    return parser
+
+
+def add_batches(parser: argparse.ArgumentParser) -> None:
+    """What the data do to a batch."""
     parser.add_argument(
         "--trained-share",
         metavar="SHARE",
@@ -117,10 +133,6 @@ def build_parser() -> argparse.ArgumentParser:
         default="false",
         help="true: rows of one batch differ in length, so attention gets a mask (default false)",
     )
-    add_machine(parser)
-    add_costing(parser, "compare")
-    parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -174,7 +186,7 @@ def _run(options: dict[str, Any]) -> int:
             derive=True,
             calibration=known,
             **asked_of,
-            **_batches(options),
+            **batches_of(options),
         )
         costing = costing_of(options)
         run = None
@@ -220,7 +232,7 @@ def _priced(
 def _conditions(asked_of: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """What is asked beside the recipe, by the fields of `Conditions`."""
     where = {"gpu_memory" if name == "memory_gib" else name: value for name, value in asked_of.items()}
-    return where | _batches(options)
+    return where | batches_of(options)
 
 
 def verdict(made: Any) -> int:
@@ -230,7 +242,7 @@ def verdict(made: Any) -> int:
     return FITS if made.fits else DOES_NOT_FIT
 
 
-def _batches(options: dict[str, Any]) -> dict[str, Any]:
+def batches_of(options: dict[str, Any]) -> dict[str, Any]:
     """What the user knows of his data. Raises `Problem`."""
     padded = SWITCH.get(options["padded"].lower())
     if padded is None:
@@ -256,6 +268,8 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
         stated.setdefault("model", "config.json")
     try:
         recipe = Recipe.from_dict({**{name: stated[name] for name in FIELDS if name in stated}, **flags})
+        for note in unread(recipe, flags):
+            _tell(note)
         recipe, gpu = on_cards(recipe, gpu) if gpu is not None else (recipe, gpu)
         model = _pasted(options["config"], recipe.model) if options["config"] else open_model(recipe.model)
         for problem in check(recipe, model=model, loop=loop):
@@ -270,6 +284,23 @@ def asked(options: dict[str, Any]) -> Iterator[tuple[Recipe, Model, str | None, 
         ):
             raise in_file(path, problem) from None
         raise
+
+
+READ_WITH: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
+    **dict.fromkeys(("quantization", "bnb_4bit_use_double_quant"), ("method", lambda recipe: recipe.is_quantized)),
+    **dict.fromkeys(("r", "lora_alpha", "target_modules", "use_dora"), ("method", lambda recipe: recipe.has_adapters)),
+    "packing_strategy": ("packing", lambda recipe: recipe.packing),
+}
+"""Fields that are read only beside what another one says: the other, and whether it says so."""
+
+
+def unread(recipe: Recipe, flags: Collection[str]) -> Iterator[Problem]:
+    """Flags that were given and say nothing beside the others."""
+    for name in flags:
+        other, is_read = READ_WITH.get(name, ("", bool))
+        if not is_read(recipe):
+            value, beside = shown(getattr(recipe, name)), f"{other} {shown(getattr(recipe, other))}"
+            yield Problem("recipe.unread", field=name, value=value, other=beside)
 
 
 def _tell(note: Problem) -> None:
@@ -311,7 +342,9 @@ def _arity(info: FieldInfo) -> dict[str, Any]:
 
 def _help(info: FieldInfo) -> str:
     default = "" if info.name == "model" else f" Default: {info.default}."
-    return f"{info.allowed}.{default}".replace("%", "%%")
+    others = ", ".join(f"{name} ({meant})" for name, meant in info.limits.get("aliases", {}).items())
+    also = f" Also: {others}." if others else ""
+    return f"{info.allowed}.{default}{also}".replace("%", "%%")
 
 
 def table(recipe: Recipe, made: Estimate) -> str:

@@ -51,6 +51,11 @@ class Formula:
     notes: tuple[Problem, ...]
     """In words, with the source."""
 
+    def to_dict(self) -> dict[str, Any]:
+        terms = [vars(term) | {"bytes": term.bytes} for term in self.terms]
+        notes = [note.to_dict() | {"text": str(note)} for note in self.notes]
+        return {"component": self.component, "bytes": self.bytes, "terms": terms, "notes": notes}
+
 
 def explained(source: Source, components: Mapping[str, int]) -> tuple[Formula, ...]:
     """Every component of an answer's peak that is not empty, in the order of COMPONENTS."""

@@ -134,6 +134,7 @@ class Estimate:
             "peaks": [vars(peak) for peak in self.peaks],
             "largest_peak": self.largest_peak.name,
             "disk": vars(self.disk),
+            "formulas": [formula.to_dict() for formula in self.formulas],
         }
         data["parallel"] = self.parallel.to_dict() if self.parallel else None
         bar = {"low_bytes": self.uncertainty.low_bytes, "high_bytes": self.uncertainty.high_bytes}

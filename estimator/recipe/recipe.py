@@ -25,6 +25,13 @@ METHODS = ("full", "lora", "qlora")
 QUANTIZATIONS = ("nf4", "fp4", "int8")
 DTYPES = ("bfloat16", "float16", "float32")
 MIXED_PRECISIONS = ("no", "bf16", "fp16")
+SPELLED_PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "none": "no"}
+SPELLED_ATTENTIONS = {"fa2": "flash_attention_2", "flash": "flash_attention_2", "flash_attention": "flash_attention_2"}
+SPELLED_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+SPELLED_QUANTIZATIONS = {
+    "4bit": "nf4", "4-bit": "nf4", "4": "nf4", "int4": "nf4", "8bit": "int8", "8-bit": "int8", "8": "int8",
+}  # fmt: skip
+"""Other names of the same choices, as people type them."""
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 BIASES = ("none", "all", "lora_only")
 OPTIMIZERS = tuple(RECORDS)
@@ -53,11 +60,11 @@ class Recipe:
     """A preset's id, a local folder, a hub id, or a name that people use for one (`qwen2.5 7b`)."""
     method: str = _field("qlora", choices=METHODS)
     """`full` trains every weight, `lora` adapters on 16/32-bit weights, `qlora` adapters on quantized weights."""
-    quantization: str = _field("nf4", choices=QUANTIZATIONS)
+    quantization: str = _field("nf4", choices=QUANTIZATIONS, aliases=SPELLED_QUANTIZATIONS)
     """bitsandbytes storage of the frozen weights; read only when `method` is `qlora`."""
     bnb_4bit_use_double_quant: bool = _field(True)
     """Quantize the quantization constants too (nf4 and fp4)."""
-    dtype: str = _field("bfloat16", choices=DTYPES)
+    dtype: str = _field("bfloat16", choices=DTYPES, aliases=SPELLED_DTYPES)
     """Type of the weights that are not quantized, and compute type of those that are."""
 
     # Adapters: PEFT's LoraConfig
@@ -119,9 +126,9 @@ class Recipe:
     """Keep only each layer's input and recompute the rest: less memory, about a third more time."""
     use_reentrant: bool = _field(False)
     """Checkpoint by torch's older, reentrant way (in TrainingArguments' gradient_checkpointing_kwargs)."""
-    attn_implementation: str = _field("sdpa", choices=ATTENTIONS)
+    attn_implementation: str = _field("sdpa", choices=ATTENTIONS, aliases=SPELLED_ATTENTIONS)
     """Attention kernel."""
-    mixed_precision: str = _field("no", choices=MIXED_PRECISIONS)
+    mixed_precision: str = _field("no", choices=MIXED_PRECISIONS, aliases=SPELLED_PRECISIONS)
     """Autocast of the forward pass (Accelerate's name)."""
     optim: str = _field("adamw_torch", choices=OPTIMIZERS, aliases=ALIASES, nearest=nearest)
     """Optimizer, by Transformers' name."""

@@ -24,6 +24,8 @@ MAX_BYTES = 2**20
 FORMAT = 1
 """Of the fields in a `recipe.json`: it rises when one of them gets another meaning, not when one is added."""
 
+WRITTEN = {"TOML": "r = 16", "YAML": "r: 16", "JSON": '{"r": 16}'}
+"""How each kind of file writes a field."""
 KINDS = {".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
 
 
@@ -48,9 +50,8 @@ def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dic
             "recipe.file_unread", field="recipe", value=path, reason=error.strerror or type(error).__name__
         ) from None
     except (ValueError, RecursionError) as error:
-        raise Problem(
-            "recipe.file_broken", field="recipe", value=path, kind=kind, reason=" ".join(str(error).split())[:200]
-        ) from None
+        said = {"value": path, "reason": " ".join(str(error).split())[:200], "kind": kind, "written": WRITTEN[kind]}
+        raise Problem("recipe.file_broken", field="recipe", **said) from None
     try:
         foreign = brought(found)
     except Problem as problem:
@@ -58,7 +59,8 @@ def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dic
     if foreign:
         found = foreign.fields
         if tell:
-            tell(foreign.note(path))
+            for note in (foreign.note(path), *foreign.uncounted):
+                tell(note)
     else:
         found = without_format(found, FORMAT, path)
     for key, value in found.items():

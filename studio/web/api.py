@@ -30,6 +30,7 @@ from estimator.estimates.calibration import Calibration
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, check
 from estimator.estimates.estimate import estimate as estimated
+from estimator.hardware.cards import find_gpu
 from estimator.hardware.machines import machine, on_cards
 from estimator.model.catalog import Model, models
 from estimator.recipe.costing import COSTING, Costing
@@ -51,6 +52,8 @@ FIELDS = {
     for info in (
         FieldInfo("gpu", str | None, None, {}),
         FieldInfo("system", str | None, None, {}),
+        FieldInfo("mig", str | None, None, {}),
+        FieldInfo("gpu_memory", float | None, None, {"above": 0.0, "high": 10_000}),
         FieldInfo("trained_share", float, 1.0, {"above": 0.0, "high": 1.0}),
         FieldInfo("padded", bool, False, {}),
     )
@@ -148,6 +151,8 @@ def register(shared: Shared) -> None:
         trained_share: float = 1.0,
         padded: bool = False,
         costing: dict | None = None,
+        mig: str | None = None,
+        gpu_memory: float | None = None,
         request: gr.Request = None,
     ) -> dict:
         """Memory of one fine-tune (full, LoRA or QLoRA) of a language model, by component, and whether it fits a GPU. All sizes in bytes. "engine" says what the figures stand on: traced, or approximately nearest (the law of "stands_on") or analytic; a new structure is traced first, which takes a second or two and at most 10, unless others wait for theirs.
@@ -159,8 +164,11 @@ def register(shared: Shared) -> None:
             trained_share: tokens that have a label, of all tokens of a batch: above 0, at most 1
             padded: true where rows of one batch differ in length
             costing: for time and money of the run too (in "run"), any of {"rows": 50000, "tokens_per_row": 512, "devices": 2, "usd_per_kwh": 0.3, "hours_per_month": 100, "owned": ["RTX 3060"]}; a gpu is then needed
+            mig: a slice of the gpu, such as "3g.40gb"
+            gpu_memory: which of the sizes in GiB the gpu is sold with, such as 12 of "RTX 3060"
         """
         asked = {"gpu": gpu, "system": system, "trained_share": trained_share, "padded": padded}
+        asked |= {"mig": mig, "gpu_memory": gpu_memory}
 
         async def made() -> dict[str, Any]:
             wanted = _costing(costing, gpu)
@@ -282,7 +290,8 @@ def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[
     recipe = Recipe.from_dict(fields)
     if given["gpu"]:
         recipe, given["gpu"] = on_cards(recipe, given["gpu"])
-    where = machine(given["gpu"], given["system"]) if given["gpu"] else None
+    given["memory_gib"] = given.pop("gpu_memory")
+    where = machine(given["gpu"], given["system"], given["mig"], given["memory_gib"]) if given["gpu"] else None
     model = _model(shared, request, recipe.model)
     for problem in check(recipe, model=model):
         raise problem
@@ -320,9 +329,11 @@ def _priced(
 ) -> dict[str, Any]:
     """Time and money on one kind of card, by the law at hand."""
     recipe = Recipe.from_dict(fields)
-    conditions = Conditions(**{name: asked[name] for name in ("system", "trained_share", "padded")})
+    recipe, gpu = on_cards(recipe, asked["gpu"])
+    conditions = Conditions(**{name: value for name, value in asked.items() if name != "gpu"})
     made = {"model": _model(shared, request, recipe.model), "conditions": conditions, "batches": conditions.batches}
-    return priced(recipe, asked["gpu"], costing, cache_dir=paths.cache(), **made).to_dict()
+    card = find_gpu(gpu, conditions.gpu_memory)
+    return priced(recipe, card, costing, cache_dir=paths.cache(), **made).to_dict()
 
 
 def _recommend(shared: Shared, request: Any, fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -113,3 +113,82 @@ def test_a_recipe_of_ours_is_read_as_before(tmp_path):
     recipe, _, said = read(tmp_path, 'model = "Qwen/Qwen3-8B"\nr = 4\n', "mine.toml")
     assert recipe.r == 4 and not said
     assert read(tmp_path, "model: Qwen/Qwen3-8B\nr: 4\n", "mine.yaml")[0] == recipe
+
+
+AXOLOTL = """
+base_model: NousResearch/Meta-Llama-3-8B
+load_in_4bit: true
+adapter: qlora
+sequence_len: 4096
+sample_packing: true
+lora_r: 32
+lora_target_linear: true
+micro_batch_size: 2
+num_epochs: 2
+optimizer: paged_adamw_32bit
+learning_rate: 0.0002
+bf16: auto
+gradient_checkpointing: true
+flash_attention: true
+warmup_steps:
+datasets:
+  - path: tatsu-lab/alpaca
+"""
+
+
+def test_a_file_of_axolotl_is_read_as_one(tmp_path):
+    recipe, loop, (note,) = read(tmp_path, AXOLOTL, "qlora.yml")
+    assert recipe == Recipe(
+        model="NousResearch/Meta-Llama-3-8B", method="qlora", max_length=4096, packing=True, r=32, lora_alpha=16,
+        per_device_train_batch_size=2, num_train_epochs=2, optim="paged_adamw_32bit", lr_scheduler_type="cosine",
+        use_reentrant=True, mixed_precision="bf16", attn_implementation="flash_attention_2",
+    )  # fmt: skip
+    assert note.params["tool"] == "Axolotl" and note.params["unused"] == "datasets" and loop == "trainer-no-upcast"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fields"),
+    [
+        (
+            "adapter: lora",
+            {"method": "lora", "target_modules": None, "max_length": 512, "gradient_checkpointing": False},
+        ),
+        ("adapter: lora\nload_in_8bit: true", {"method": "qlora", "quantization": "int8"}),
+        ("adapter:\nbf16: true", {"method": "full", "dtype": "bfloat16"}),
+        ("adapter: lora\nlora_target_modules: [q_proj, v_proj]", {"target_modules": ("q_proj", "v_proj")}),
+    ],
+)
+def test_a_setting_of_axolotl_is_the_field_that_means_it(lines, fields, tmp_path):
+    recipe, _, _ = read(tmp_path, f"base_model: Qwen/Qwen2.5-7B\n{lines}\n")
+    assert {name: getattr(recipe, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("model_name_or_path: Qwen/Qwen2.5-7B\ndeepspeed: ds_z2_config.json", "--distributed-type zero2"),
+        ("base_model: Qwen/Qwen2.5-7B\nfsdp: [full_shard]", "--distributed-type fsdp"),
+        ("base_model: Qwen/Qwen2.5-7B\ngradient_checkpointing: offload", "host memory"),
+        ("model_name_or_path: Qwen/Qwen2.5-7B\nuse_unsloth: true", "Unsloth's own kernels"),
+        ("model_name_or_path: Qwen/Qwen2.5-7B\nenable_liger_kernel: true", "--loop trl"),
+        ("model_name: Qwen/Qwen2.5-7B\nuse_gradient_checkpointing: unsloth", "host memory"),
+    ],
+)
+def test_what_changes_the_memory_and_is_not_counted_is_said_with_what_it_does(file, said, tmp_path):
+    _, _, notes = read(tmp_path, file + "\n")
+    assert len(notes) == 2 and said in str(notes[1])
+    assert not [note for note in read(tmp_path, file.partition("\n")[0] + "\n")[2][1:]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "written"),
+    [
+        ("a.yaml", "a: [", "in YAML a field is written as r: 16"),
+        ("a.toml", "r 16", "in TOML a field is written as r = 16"),
+        ("a.json", "{r", 'in JSON a field is written as {"r": 16}'),
+    ],
+)
+def test_a_broken_file_is_told_in_its_own_language(name, text, written, tmp_path):
+    with pytest.raises(Problem, match="not valid") as raised:
+        read(tmp_path, text, name)
+    assert written in str(raised.value)

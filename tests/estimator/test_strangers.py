@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from estimator import Recipe
+from estimator import Recipe, estimate
 from estimator.advice.advise import advise
 from estimator.estimates.take_away import conditions_in, costing_in, from_query
 from studio.__main__ import main
@@ -116,3 +116,53 @@ def test_commands_speak_chinese_where_they_are_asked_to(words, capsys):
     assert "lang: fr" in said(capsys, *words, *card, "--lang", "fr", code=2)
     assert "不是" in said(capsys, words[0], "--model", "no/such", "--lang", "zh-CN", *card, code=2)
     assert not re.findall("[\u4e00-\u9fff]", str(capsys.readouterr())), "English again"
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--lora-rank", "--r"),
+        ("--batch-size", "--per-device-train-batch-size"),
+        ("--lora_aplha", "--lora-alpha"),
+        ("--cutoff_len", "--max-length"),
+        ("--micro_batch_size=2", "--per-device-train-batch-size"),
+        ("--num-gpus", "--num-processes"),
+    ],
+)
+def test_a_flag_that_there_is_not_names_the_one_that_was_meant(flag, meant, capsys):
+    assert f"Perhaps {meant} for --" in said(capsys, "estimate", "--model", QWEN, flag, "8", code=2)
+    assert "Perhaps" not in said(capsys, "estimate", "--model", QWEN, "--foo", "8", code=2)
+
+
+def test_choices_are_known_by_the_names_that_people_type(capsys):
+    words = [
+        "--dtype",
+        "bf16",
+        "--quantization",
+        "4bit",
+        "--attn-implementation",
+        "fa2",
+        "--mixed-precision",
+        "bfloat16",
+    ]
+    fields = {
+        "dtype": "bfloat16",
+        "quantization": "nf4",
+        "attn_implementation": "flash_attention_2",
+        "mixed_precision": "bf16",
+    }
+    assert vars(Recipe(model=QWEN, **dict(zip(fields, words[1::2], strict=True)))) == vars(Recipe(model=QWEN, **fields))
+    shown = said(capsys, "estimate", "--model", QWEN, "--method", "lora", "--quantization", "4bit")
+    assert "quantization: nf4 says nothing with method lora" in shown
+    shown = said(capsys, "estimate", "--help")
+    assert "adamw_8bit (adamw_bnb_8bit)" in " ".join(shown.split()) and ".yaml" in shown
+
+
+def test_advice_asks_the_data_as_the_estimate_does(capsys):
+    asked = ["--model", QWEN, "--gpu", "4090", "--padded", "--trained-share", "0.4", "--json"]
+    advice, made = (json.loads(said(capsys, command, *asked)) for command in ("advise", "estimate"))
+    asked_of = {"trained_share": 0.4, "padded": True}
+    assert advice["estimate"]["device_bytes"] == estimate(Recipe(model=QWEN), "4090", **asked_of).device_bytes
+    assert {one["component"]: one["bytes"] for one in made["formulas"]} == {
+        k: v for k, v in made["components"].items() if v
+    }
