@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] in COMMANDS:
         importlib.import_module("studio.i18n")  # the sentences of --lang
-        return importlib.import_module(COMMANDS[arguments[0]]).main(arguments)
+        return int(importlib.import_module(COMMANDS[arguments[0]]).main(arguments))
     options = parser().parse_args(arguments)
     try:
         return serve(options)

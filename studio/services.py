@@ -53,7 +53,7 @@ class Shared:
 
 def build() -> Shared:
     """The stores of the data folder, and workers that start when they are first asked."""
-    workers = {f"{name}_worker": Worker(name, f"studio.workers.{name}") for name in ("chat", "trace")}
+    chat, trace = (Worker(name, f"studio.workers.{name}") for name in ("chat", "trace"))
     reading = Pool("read", "studio.workers.read", DATA_WORKERS)
-    workers["data_worker"] = Pool("data", "studio.workers.data", DATA_WORKERS, {"ingest": reading})
-    return Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), **workers)
+    data = Pool("data", "studio.workers.data", DATA_WORKERS, {"ingest": reading})
+    return Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), data, chat, trace)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from estimator.advice import changes
@@ -84,6 +84,11 @@ def _judge_of(recipe: Same, gpu: Gpu | str, model: Model, loop: str, where: tupl
     return Judge(recipe.value, gpu, model, loop, dict(where))
 
 
+def _asking(gpu: Gpu | str, loop: str, where: dict[str, Any]) -> Callable[..., Estimate]:
+    """`estimate` of this card and these conditions: a recipe and its model are still to be said."""
+    return functools.partial(estimate, gpu=gpu, loop=loop, **where)
+
+
 class Judge:
     """Estimates recipes near one recipe on one card, each once; says what is enough of a fit."""
 
@@ -91,7 +96,8 @@ class Judge:
 
     def __init__(self, recipe: Recipe, gpu: Gpu | str, model: Model, loop: str, where: dict[str, Any]) -> None:
         self.card = machine(gpu, **{name: where[name] for name in MACHINE if name in where}).gpu
-        self.recipe, self.model, self.estimate = recipe, model, functools.partial(estimate, gpu=gpu, loop=loop, **where)
+        self.recipe, self.model = recipe, model
+        self.estimate = _asking(gpu, loop, where)
         self._made: dict[str, Estimate | None] = {}
         self.start = self.estimate(recipe, model=model)
 

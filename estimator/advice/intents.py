@@ -42,7 +42,7 @@ def intents() -> dict[str, Intent]:
 def meet(intent: Intent, recipe: Recipe, gpu: Gpu, model: Model, conditions: Conditions = Conditions()) -> Recipe:
     """`recipe` with what the intent sets; of a full fine-tune, QLoRA where the intent says nothing of the method.
     Raises `Problem`."""
-    values = {} if recipe.has_adapters else {"method": "qlora", "quantization": "nf4"}
+    values: dict[str, Any] = {} if recipe.has_adapters else {"method": "qlora", "quantization": "nf4"}
     if intent.one_row:
         passes = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
         values |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": min(passes, 4096)}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from estimator.advice.proposals import Largest, Room
 from estimator.core.problems import Problem
+from estimator.core.units import width_bytes
 from estimator.estimates.estimate import Estimate, check
-from estimator.memory import states
 from estimator.model.catalog import ModelPreset, load_preset, models
 from estimator.recipe.recipe import FIELDS, Recipe
 
@@ -97,7 +97,7 @@ def _least_bytes(recipe: Recipe) -> float:
     """Bytes a parameter takes at the very least: its weight as stored, and its gradient where all train."""
     if recipe.is_quantized:
         return 0.5 if recipe.quantization != "int8" else 1.0
-    return states.width_bytes(recipe.dtype) * (2 if recipe.method == "full" else 1)
+    return width_bytes(recipe.dtype) * (2 if recipe.method == "full" else 1)
 
 
 def newest_models(judge: Judge, families: int) -> list[Estimate]:

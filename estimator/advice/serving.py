@@ -130,7 +130,7 @@ def serving(
     where = machine(gpu, system, mig, memory_gib) if gpu is not None else None
     if system == "macos" and quantization != "none":
         raise Problem("machine.unsupported", field="quantization", value=quantization, device="mps", allowed="none")
-    served = _served(model, quantization, dtype, adapters, r, Platform.of(where and where.gpu))
+    served = _served(model, quantization, dtype, adapters, r, Platform.of(where.gpu if where else None))
     return _sized(served, where, quantization, adapters, users, context_tokens)
 
 
@@ -142,7 +142,7 @@ def _check(**numbers: tuple[Any, int, int]) -> None:
 
 def _served(model: Model, quantization: str, dtype: str, adapters: int, r: int, platform: Platform) -> _Served:
     quantized = None if quantization == "none" else quantization
-    fields = {"method": "qlora", "quantization": quantized} if quantized else {"method": "lora"}
+    fields: dict[str, Any] = {"method": "qlora", "quantization": quantized} if quantized else {"method": "lora"}
     recipe = Recipe(model=model.id, dtype=dtype, r=r, per_device_train_batch_size=2, **fields)
     weights = base_weights(model.inventory, dtype, quantized, recipe.bnb_4bit_use_double_quant, "none")
     rounding = block_rounding_bytes(model.inventory, dtype, quantized, recipe.bnb_4bit_use_double_quant, LOOPS["trl"])

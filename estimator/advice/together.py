@@ -58,7 +58,7 @@ class Together:
         batches: Batches = Batches(), derive: bool = False,
     ) -> None:  # fmt: skip
         self.recipe, self.model, self.loop, self.epoch = recipe, model, loop, epoch
-        self._open = {"derive": derive, "cache_dir": cache_dir, "batches": batches}
+        self._open: dict[str, Any] = {"derive": derive, "cache_dir": cache_dir, "batches": batches}
         self._made: dict[tuple[Any, int, str], tuple[Parts, Sharded, Row, dict[str, int]]] = {}
         self._loads: dict[tuple[Any, int, str], tuple[Load, ...]] = {}
 
@@ -110,7 +110,9 @@ class Together:
     def _parts(self, alone: Recipe, kernels: Kernels) -> Parts:
         """Those of one device alone where each computes what it does (not under another type)."""
         one = self.recipe
-        beside = {name: getattr(one, name) for name in ("num_processes", "distributed_type", "bnb_4bit_quant_storage")}
+        beside: dict[str, Any] = {
+            name: getattr(one, name) for name in ("num_processes", "distributed_type", "bnb_4bit_quant_storage")
+        }
         if alone.replace(**beside) == one:
             return kernels.parts
         return parts_of(alone, self.model, self.loop, "cuda", kernels.platform, **self._open)

@@ -36,7 +36,7 @@ def add_costing(parser: argparse.ArgumentParser, *left_out: str) -> None:
     """A flag for each field of `Costing`."""
     for name, (metavar, words) in HELP.items():
         if name not in left_out:
-            many = {"nargs": "+"} if name in LISTS else {}
+            many: dict[str, Any] = {"nargs": "+"} if name in LISTS else {}
             parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar=metavar, help=words, **many)
 
 
@@ -148,10 +148,10 @@ def noted(shown: Sequence[Candidate], notes_of: Callable[[Candidate], Iterable[P
         for note in notes_of(one):
             about.setdefault(str(note), {})[_cards(one)] = None
     names = len({_cards(one) for one in shown})
-    for note, cards in about.items():
+    for said, cards in about.items():
         listed, more = list(cards)[:MOST_NAMED], len(cards) - MOST_NAMED
         which = ", ".join(listed) + (f", +{more}" if more > 0 else "")
-        yield say("cli.note", note=note if len(cards) == names else say("cli.of_cards", note=note, cards=which))
+        yield say("cli.note", note=said if len(cards) == names else say("cli.of_cards", note=said, cards=which))
 
 
 def spelled_range(value: Range | None, digits: int) -> str:

@@ -165,8 +165,8 @@ def _lines(
     size = {"batch": recipe.per_device_train_batch_size, "tokens": f"{recipe.max_length:,}"}
     yield say("cli.gpus_head", model=recipe.model, method=recipe.method, **size)
     for way, told in (_told(data, recipe, lengths) or {}).items():
-        counts = {name: f"{told[name]:,}" for name in ("rows", "tokens", "steps")}
-        said = say("cli.rows_told", wasted=f"{told['wasted']:.1%}", **counts)
+        figures = {name: f"{told[name]:,}" for name in ("rows", "tokens", "steps")}
+        said = say("cli.rows_told", wasted=f"{told['wasted']:.1%}", **figures)
         if told["dropped_rows"]:
             said = say("cli.rows_dropped", told=said, dropped=f"{told['dropped_rows']:,}")
         yield f"  {padded(word(way), 11)} {said}"

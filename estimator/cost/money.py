@@ -49,7 +49,9 @@ def offers() -> dict[str, tuple[Offer, ...]]:
     """All rows of `presets/cloud_prices.csv` by card, in the file's order."""
     made: dict[str, list[Offer]] = {}
     for row in rows("cloud_prices.csv"):
-        prices = {name: float(row[name]) if row[name] else None for name in ("usd_per_hour", "spot_usd_per_hour")}
+        prices: dict[str, Any] = {
+            name: float(row[name]) if row[name] else None for name in ("usd_per_hour", "spot_usd_per_hour")
+        }
         made.setdefault(row["gpu"], []).append(Offer(**{**row, **prices, "gpu_count": int(row["gpu_count"])}))
     return {gpu: tuple(rows) for gpu, rows in made.items()}
 

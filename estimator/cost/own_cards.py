@@ -54,7 +54,8 @@ def own_card(stated: Mapping[str, Any]) -> OwnCard:
         gpu = replace(gpu, memory_gib=numbers["memory_gib"], memory_mib_cuda_total=int(numbers["memory_gib"] * 1024))
     if "purchase_usd" in numbers:
         gpu = replace(gpu, launch_msrp_usd=numbers["purchase_usd"], notes="price stated by the user")
-    gpu = replace(gpu, **{key: numbers[key] for key in ("bandwidth_gbs", "fp16_bf16_dense_tflops") if key in numbers})
+    rates: dict[str, Any] = {key: numbers[key] for key in ("bandwidth_gbs", "fp16_bf16_dense_tflops") if key in numbers}
+    gpu = replace(gpu, **rates)
     price = numbers.get("usd_per_hour")
     offer = (
         Offer("own price", "", gpu.name, 1, price, None, "", "", "", "stated by the user")

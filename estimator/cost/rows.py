@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Epoch:
     dropped_rows: int
     tokens: int
     padded_tokens: int
-    batches: dict[tuple[int, int], float]
+    batches: Mapping[tuple[int, int], float]
     steps: int
 
     @property

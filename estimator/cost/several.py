@@ -82,7 +82,8 @@ def throughput_together(recipe: Recipe, gpu: Gpu, loads: tuple[Load, ...], shard
         return made[0].without_speed(Problem("time.no_link", field="gpu", value=gpu.name))
     seconds = _between(one.seconds_per_step for one in made)
     hours = _between(one.hours for one in made) if made[0].hours else None
-    share, notes = Range(1.0, 1.0, 1.0), ()
+    share = Range(1.0, 1.0, 1.0)
+    notes: tuple[Problem, ...] = ()
     if kind == "pp":
         share, notes = _pipeline(recipe, layers)
     wire = Range(*(sent / (speed * GIGA) for speed in (link.high_gbs, link.gbs, link.low_gbs)))

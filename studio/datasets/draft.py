@@ -9,7 +9,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Draft:
 
     def keep(self, row: dict[str, Any], changed: bool = False) -> None:
         """Add a normalised row with its `row` number."""
-        content = {key: row[key] for key in ("messages", "tools", "text") if key in row}
+        content: dict[str, Any] = {key: row[key] for key in ("messages", "tools", "text") if key in row}
         stored, canonical = _written(content)
         line = canonical.encode("utf-8")
         self._hash.update(line + b"\n")
@@ -103,7 +103,7 @@ class Draft:
     def finishing(
         self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int,
         columns: dict[str, str] | None = None,
-    ) -> Iterator[dict[str, Any]]:  # fmt: skip
+    ) -> Generator[dict[str, Any], None, Path]:  # fmt: skip
         """Split, describe, and rename into place; returns the folder. The dataset exists from the moment of the rename, whole.
 
         Yields `{"phase": "storing" or "syncing", "share"}`.

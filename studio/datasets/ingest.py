@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def ingest(
     eval_share: float = 0.1,
     seed: int = 42,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, DatasetInfo]:
     """Yield progress (`{"phase", "share", "read", "kept", "dropped"}`: what is done, how far that is, the share of the file
     that has been read, rows); the generator returns `DatasetInfo`.
 
@@ -72,7 +72,7 @@ def ingest(
     return store.get(folder.name)
 
 
-def _now_and_then(counts: dict[str, int], events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _now_and_then(counts: dict[str, int], events: Iterator[dict[str, Any]]) -> Generator[dict[str, Any], None, Any]:
     """Events that come thick, four a second, and each change of phase; returns what `events` returns."""
     reported, phase = 0.0, None
     while True:
@@ -166,7 +166,7 @@ class _Filling:
         read = self.source.progress
         return {"phase": self.phase, "share": read if self.phase == "reading" else None, "read": read, **done}
 
-    def _joined(self) -> Iterator[Any]:
+    def _joined(self) -> Generator[dict[str, Any], None, Any]:
         """Yields progress; returns the conversations of a file with one message a row, which has to be read to its end first."""
         threads = Threads(self.columns)
         reported = time.monotonic()
@@ -209,8 +209,8 @@ def _shape(source: Source, peeked: list[tuple[int, Any]]) -> tuple[str, dict[str
             shape = _thread_shape(source, number, value, columns)
         return shape, value
     number, value = objects[0] if objects else peeked[0]
-    if isinstance(value, RowError):
-        raise Problem("dataset.fields", file=source.name, row=number, **value.params)
+    if not objects and isinstance(error := peeked[0][1], RowError):
+        raise Problem("dataset.fields", file=source.name, row=number, **error.params)
     if not objects:
         raise Problem("dataset.not_objects", file=source.name, row=number, found=type_word(value))
     names = _names(value)

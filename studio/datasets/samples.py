@@ -33,7 +33,8 @@ def samples() -> list[Sample]:
     for file in paths.samples().iterdir():
         parts = file.name.split(".")
         if len(parts) == 4 and parts[2] in SHAPES and f".{parts[3]}" in FORMATS:
-            found.append((-file.stat().st_size, Sample(*parts, file)))
+            name, language, shape, kind = parts
+            found.append((-file.stat().st_size, Sample(name, language, shape, kind, file)))
     return [sample for _, sample in sorted(found, key=lambda pair: (pair[1].language, pair[0]))]
 
 

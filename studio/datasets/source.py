@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.text import safe_name
@@ -51,7 +51,7 @@ class Source:
     """Called at every read of the disk; raises where the reading was cancelled."""
     read_share: float = 0.0
     """Set by readers that do not go through `open`."""
-    _file: BinaryIO | None = None
+    _file: io.FileIO | None = None
 
     @property
     def format(self) -> str:
@@ -65,7 +65,7 @@ class Source:
         return min(1.0, self._file.tell() / max(1, self.size_bytes))
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
+    def open(self) -> Iterator[gzip.GzipFile | io.BufferedReader[Any]]:
         """Its bytes, unpacked where it is a gzip file."""
         with self.path.open("rb", buffering=0) as file:
             self._file = file
@@ -81,7 +81,7 @@ class Source:
 class _Watched(io.RawIOBase):
     """A file that asks before each read whether anyone still waits for it."""
 
-    def __init__(self, file: BinaryIO, stop: Callable[[], None]) -> None:
+    def __init__(self, file: io.FileIO, stop: Callable[[], None]) -> None:
         self._file, self._stop = file, stop
 
     def readable(self) -> bool:

@@ -35,8 +35,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    doubled, seen = Doubled(found), set()
-    doubled.name = next(name for name, _ in pairs if name in seen or seen.add(name))
+    doubled = Doubled(found)
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            doubled.name = name
+            break
+        seen.add(name)
     return doubled
 
 

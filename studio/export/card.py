@@ -65,7 +65,7 @@ def _front(info: RunInfo, recipe: Recipe) -> str:
     return made.to_yaml()
 
 
-def _license(recipe: Recipe) -> dict[str, str]:
+def _license(recipe: Recipe) -> dict[str, Any]:
     """The base's: what is made of it stands under it. Nothing where it is not known."""
     preset = models().get(shared_name(recipe.model))
     if preset is None or not preset.license:

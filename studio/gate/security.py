@@ -72,8 +72,8 @@ class SameOrigin:
         nonce = scope[NONCE] = secrets.token_urlsafe(16)
         send = _with_headers(send, PAGE_POLICY.format(nonce=nonce) if scope["path"] == "/" else REST_POLICY)
         headers = Headers(scope=scope)
-        said = (_only(headers, name) for name in ("host", "origin", "sec-fetch-site"))
-        if refusal := refused(*said, is_page=scope["path"] == "/"):
+        host, origin, fetch_site = (_only(headers, name) for name in ("host", "origin", "sec-fetch-site"))
+        if refusal := refused(host, origin, fetch_site, is_page=scope["path"] == "/"):
             return await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
         await self.app(scope, receive, send)
 

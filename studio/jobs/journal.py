@@ -150,7 +150,7 @@ class Course:
         done = self.step - self.training_from_step
         if self.training_since is None or not self.total_steps or done < 1:
             return None
-        pace_s = (self.metrics[-1]["time"] - self.training_since) / done
+        pace_s: float = (self.metrics[-1]["time"] - self.training_since) / done
         return max(0.0, (self.total_steps - self.step) * pace_s)
 
     def take(self, line: dict[str, Any]) -> None:

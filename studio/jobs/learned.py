@@ -127,7 +127,9 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> Compared | None:
 
 
 def _mean(line: dict[str, Any]) -> float:
-    return sum(n * loss for n, loss in zip(line["tokens"], line["losses"], strict=True)) / sum(line["tokens"])
+    tokens: list[int] = line["tokens"]
+    losses: list[float] = line["losses"]
+    return sum(n * loss for n, loss in zip(tokens, losses, strict=True)) / sum(tokens)
 
 
 def student_t(degrees: int) -> float:
@@ -140,7 +142,7 @@ def student_t(degrees: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / degrees**power for power, term in enumerate(terms))
+    return sum(term / float(degrees) ** power for power, term in enumerate(terms))
 
 
 def _verdict(heldout: Compared | None, course: Course) -> Problem:
@@ -167,7 +169,11 @@ def _kind(heldout: Compared) -> str:
 
 def words(compared: Compared) -> dict[str, Any]:
     """Its figures as sentences have them."""
-    shown = {"rows": f"{compared.rows:,}", "better": f"{compared.better_rows:,}", "tokens": f"{compared.tokens:,}"}
+    shown: dict[str, Any] = {
+        "rows": f"{compared.rows:,}",
+        "better": f"{compared.better_rows:,}",
+        "tokens": f"{compared.tokens:,}",
+    }
     shown |= {"base": number(compared.first_loss), "trained": number(compared.second_loss)}
     shown |= {"gain": number(compared.gain), "lost": number(-compared.gain), "fewest": FEWEST_ROWS}
     if compared.low is not None and compared.high is not None:

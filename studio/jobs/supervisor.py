@@ -275,6 +275,8 @@ def _make_folder(run: RunFolder, info: RunInfo, recipe: Recipe, dataset: Dataset
     try:
         building.path.mkdir()
         lock = FolderLock.take(building.path)
+        if lock is None:
+            raise BlockingIOError(f"{building.path} is locked, though it was just made")
         building.write_start(info, recipe)
         link_or_copy(dataset.train_file, building.train_file)
         if dataset.eval_file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.estimates.estimate import Estimate
@@ -43,7 +44,7 @@ def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, 
     also for that of its evaluations, which the worker traces next in any case."""
     parts, recipe = made.source.parts, plan.on_device(made.source.recipe)
     key = _key(made)
-    asked = {
+    asked: dict[str, Any] = {
         "model": parts.model.id,
         "config": parts.model.config,
         "recipe": recipe.to_dict(),

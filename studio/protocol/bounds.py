@@ -20,7 +20,7 @@ from estimator.core.problems import Problem
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None
 
 RENDER_SECONDS = 5.0
 """CPU seconds for one conversation: a template takes less than a millisecond a turn."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Worker:
 
     def stream(
         self, method: str, *, within_seconds: float | None = None, beat_seconds: float | None = None, **params: Any
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, Any]:
         """Yield a request's events; the generator's return value is the result. Closing it cancels the request.
 
         With `beat_seconds`, None comes whenever the worker has said nothing for so long: a moment to close it in.
@@ -112,9 +112,10 @@ class Worker:
         until: float | None,
         within_seconds: float | None,
         beat_seconds: float | None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, dict[str, Any]]:
         """Yield events; return the worker's last message on the request, and whether its turn had come (`begun`)."""
-        id, answers = next(self._ids), queue.Queue()
+        id = next(self._ids)
+        answers: queue.Queue[dict[str, Any]] = queue.Queue()
         process = self._send({"id": id, "method": method, "params": params}, id, answers)
         finished = begun = False
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,17 @@ class Pool:
         self._workers[0].start()
 
     def stop(self) -> None:
-        for worker in [*self._workers, *self._others.values()]:
+        for worker in self._workers:
             worker.stop()
+        for other in self._others.values():
+            other.stop()
 
     def call(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Any:
         return last(self.stream(method, within_seconds=within_seconds, **params))
 
     def stream(
         self, method: str, *, within_seconds: float | None = None, beat_seconds: float | None = None, **params: Any
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, Any]:
         if other := self._others.get(method):
             return (yield from other.stream(method, within_seconds=within_seconds, beat_seconds=beat_seconds, **params))
         about = params.get("model") if method == "preview" else object()

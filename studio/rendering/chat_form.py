@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from studio.jobs.folder import write_json
+from studio.disk.storage import write_json
 from studio.rendering.templates import Kept, form_of
 
 FILE_NAME = "chat_form.json"

@@ -41,7 +41,8 @@ def _message(message: dict[str, Any], way: Writing, parts: bool) -> dict[str, An
         kept["tool_calls"] = [_call(call, way) for call in calls]
         if not kept.get("content"):
             kept.pop("content", None)
-            kept |= {"empty": {"content": ""}, "none": {"content": None}}.get(way.content, {})
+            if way.content in ("empty", "none"):
+                kept["content"] = "" if way.content == "empty" else None
     else:
         kept.pop("tool_calls", None)
     if parts and isinstance(kept.get("content"), str):

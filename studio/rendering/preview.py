@@ -70,7 +70,12 @@ def measure(
     size = sum(file.stat().st_size for file in _files(info))
     step = math.ceil(max(info.kept / MEASURED_ROWS, size / MEASURED_BYTES, 1))
     planned = sum(math.ceil(rows / step) for rows in (info.train_rows, info.eval_rows))
-    numbers, lengths, trained, ends, unusable, notes = [], [], [], [], {}, defaultdict(list)
+    numbers: list[int] = []
+    lengths: list[int] = []
+    trained: list[list[Range]] = []
+    ends: list[tuple[int, ...]] = []
+    unusable: dict[int, Dropped] = {}
+    notes: dict[Any, list[int]] = defaultdict(list)
     train, told, began = 0, 0.0, time.monotonic()
     until = began + MEASURING_SECONDS
     for file in _files(info):
@@ -85,14 +90,17 @@ def measure(
                 share = max(len(numbers) / planned, (told - began) / MEASURING_SECONDS)  # whichever ends it first
                 tell({"phase": "tokenizing", "done": len(numbers), "of": planned, "share": min(1.0, share)})
             result = encode_whole(tokenizer, row, recipe, cancelled)
-            is_dropped = isinstance(result, Dropped)
             numbers.append(row["row"])
-            if is_dropped:
+            if isinstance(result, Dropped):
                 unusable[row["row"]] = result
-            lengths.append(0 if is_dropped else len(result.input_ids))
-            trained.append([] if is_dropped else trained_ranges(result.labels))
-            ends.append(() if is_dropped else result.ends)
-            for note in () if is_dropped else result.notes:
+                lengths.append(0)
+                trained.append([])
+                ends.append(())
+                continue
+            lengths.append(len(result.input_ids))
+            trained.append(trained_ranges(result.labels))
+            ends.append(result.ends)
+            for note in result.notes:
                 notes[note].append(row["row"])
         train = train or len(numbers)
         until += MEASURING_SECONDS / 4
@@ -244,7 +252,14 @@ def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count
         result = encode_whole(tokenizer, row, recipe)
         if isinstance(result, Dropped):
             length = result.params["length"] if result.reason == "too_long" else 0  # too long to be shown, too
-            one = {"length": length, "trained": 0, "pieces": [], "more": 0, "parts": [], "dropped": _as_json(result)}
+            one: dict[str, Any] = {
+                "length": length,
+                "trained": 0,
+                "pieces": [],
+                "more": 0,
+                "parts": [],
+                "dropped": _as_json(result),
+            }
         else:
             one = _tokens(tokenizer, result, recipe)
         shown.append({"row": row["row"], "split": split, **one})
@@ -259,7 +274,9 @@ def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
         length, encoded.ends, trained_ranges(encoded.labels), recipe.max_length, recipe.excess_length_strategy
     )
     edges = sorted({0, length, *(edge for one in found for edge in one)})
-    shown, parts, trained = [], [], 0
+    shown: list[Any] = []
+    parts: list[Any] = []
+    trained = 0
     for first, last in itertools.pairwise(edges):
         part = piece(encoded, first, last)
         labels = _collated(tokenizer, part) if (first, last) in found else [IGNORED] * (last - first)

@@ -151,11 +151,11 @@ def _encode_messages(tokenizer: Any, messages: Messages, rendered: Rendered, ass
     ends = tuple(at for at in range(1, len(mask)) if mask[at - 1] and not mask[at])
     if not assistant_only:
         read = [turn for turn in rendered.turns if turn not in trains]
-        mask = [not only_read for only_read in _mask(tokenizer, ids, offsets, read)]
+        mask = [not is_read for is_read in _mask(tokenizer, ids, offsets, read)]
     labels = [id if on else IGNORED for id, on in zip(ids, mask, strict=True)]
     unknown = _unknown(tokenizer, text, [label for label in labels if label != IGNORED])
-    read = (seen.READ,) if len(trains) < len(_wanted(messages, rendered)) else ()
-    return Encoded(ids, labels, text, offsets, (*seen.notes(messages, rendered), *read, *unknown), ends)
+    only_read = (seen.READ,) if len(trains) < len(_wanted(messages, rendered)) else ()
+    return Encoded(ids, labels, text, offsets, (*seen.notes(messages, rendered), *only_read, *unknown), ends)
 
 
 def _wanted(messages: Messages, rendered: Rendered) -> list[Turn]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Chat:
         future.result()
         return {**job.result(), "load_seconds": load_seconds}
 
-    def _loaded(self, choice: Choice) -> Iterator[dict[str, Any]]:
+    def _loaded(self, choice: Choice) -> Generator[dict[str, Any], None, float]:
         """Load what `choice` asks for unless it is there; the seconds it took, 0 when it was."""
         if self._has(choice):
             return 0.0

@@ -6,7 +6,7 @@ Method: `ingest` (streams progress, answers with the stored dataset).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from studio.disk import paths
 from studio.protocol.serve import Request, serve
 
 
-def ingest(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
+def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to say."""
     result = yield from ingest_file(
         DatasetStore(paths.datasets(), paths.trash()),

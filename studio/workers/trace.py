@@ -60,7 +60,7 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     yield {"law": "step"}
     recipe, batches = known[0], known[-1]
     with contextlib.suppress(Problem):  # the step's law bounds the evaluation, and its own range the reserved memory
-        about_rows = {"trained_share": batches.trained_share, "padded": batches.padded}
+        about_rows: dict[str, Any] = {"trained_share": batches.trained_share, "padded": batches.padded}
         estimate(recipe, model=model, platform=platform, derive=True, cache_dir=cache, **about_rows)
 
 

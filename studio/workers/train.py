@@ -192,13 +192,15 @@ class Training:
 
         recipe, model, padded = self.judged
         if meter.how == "resident_growth":
-            made = cpu_growth(recipe, model=model, padded=padded)
-            figures = (calibration.CPU, calibration.RESIDENT_GROWTH, made.growth_bytes, meter.peak_bytes())
+            grown = cpu_growth(recipe, model=model, padded=padded)
+            figures = (calibration.CPU, calibration.RESIDENT_GROWTH, grown.growth_bytes, meter.peak_bytes())
+            engine = grown.engine
         else:
             made = estimate(recipe, model=model, padded=padded)
             figures = (meter.card, calibration.RESERVED, made.peak_reserved_bytes, meter.reserved_bytes())
+            engine = made.engine
         with contextlib.suppress(OSError):  # a full disk must not end a run that has trained
-            calibration.note([calibration.record_of(recipe, *figures, engine=made.engine)])
+            calibration.note([calibration.record_of(recipe, *figures, engine=engine)])
 
     def _save(self, trainer: Any, tokenizer: Any) -> None:
         """The result, renamed into place when it is whole, with the tokenizer and template it was trained with."""

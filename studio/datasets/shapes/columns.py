@@ -74,7 +74,7 @@ def as_verdict(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
-        return {1: True, 0: False}.get(value)
+        return bool(value) if value in (0, 1) else None
     if isinstance(value, (str, Number)):
         return _VERDICTS.get(value.strip().lower())
     return None

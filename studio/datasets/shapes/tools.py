@@ -37,7 +37,7 @@ def _call(call: Any, column: str) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
         raise RowError("call", column=column, found=_found(call))
-    arguments = next(
+    arguments: Any = next(
         (function[key] for key in ("arguments", "parameters", "args") if not is_blank(function.get(key))), {}
     )
     arguments = listed(arguments, column)
