@@ -80,7 +80,7 @@ def _ends_with(key: str, names: Iterable[str]) -> bool:
     return key in names or key.endswith(tuple("." + name for name in names))
 
 
-def check_fields(targets: Any, layers: Any, layers_pattern: Any) -> None:
+def check_fields(targets: object, layers: object, layers_pattern: object) -> None:
     """`LoraConfig.__post_init__` refuses the same combinations."""
     for field, value in (("layers_to_transform", layers), ("layers_pattern", layers_pattern)):
         if isinstance(targets, str) and value is not None:
@@ -225,7 +225,7 @@ def refuse_nothing(inventory: Inventory, targets: Any, tensors: tuple[str, ...] 
     )
 
 
-def _hit_without(inventory: Inventory, targets: Any, rules: Rules) -> bool:
+def _hit_without(inventory: Inventory, targets: object, rules: Rules) -> bool:
     open_rules = Rules(None, None, None, None)
     return bool(open_rules.hits(inventory.all_names, resolve(inventory, targets, None, open_rules).modules))
 

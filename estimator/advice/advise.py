@@ -34,7 +34,7 @@ MACHINE = ("system", "mig", "memory_gib")
 """What says which part of a card there is."""
 
 
-def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Advice:
+def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: object) -> Advice:
     """Advice for `recipe` on `gpu`; `where` may say `system`, `mig`, `memory_gib`, `trained_share` and `padded` as
     `estimate` takes them.
 
@@ -50,7 +50,9 @@ def advise(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: 
     return Advice(judge.start, singles, cheapest, surest, functools.partial(largest_of, judge))
 
 
-def largest(recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: Any) -> Largest:
+def largest(
+    recipe: Recipe, gpu: Gpu | str, *, model: Model | None = None, loop: str = "trl", **where: object
+) -> Largest:
     """The last part of the advice alone. Raises `Problem` as `advise` does."""
     return largest_of(_judge(recipe, gpu, model, loop, where))
 
@@ -79,7 +81,9 @@ def _judge(recipe: Recipe, gpu: Gpu | str, model: Model | None, loop: str, where
 
 
 @functools.lru_cache(maxsize=4)
-def _judge_of(recipe: Same, gpu: Gpu | str, model: Model, loop: str, where: tuple[tuple[str, Any], ...]) -> Judge:
+def _judge_of(
+    recipe: Same[Recipe], gpu: Gpu | str, model: Model, loop: str, where: tuple[tuple[str, Any], ...]
+) -> Judge:
     """One for all that is asked of one recipe: what was estimated for the changes serves the largest too."""
     return Judge(recipe.value, gpu, model, loop, dict(where))
 
@@ -129,7 +133,7 @@ class Judge:
             return None
         return (recipe, self._made[key]) if self._made[key] else None
 
-    def fits(self, **values: Any) -> bool:
+    def fits(self, **values: object) -> bool:
         answer = self.try_values(values)
         return bool(answer and self.is_enough(answer[1]))
 

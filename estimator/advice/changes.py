@@ -57,7 +57,7 @@ class Change:
         return {"kind": self.kind, "values": self.values, "cost": self.cost, "note": str(self.note)}
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return (
         str(value).lower() if isinstance(value, bool) else ", ".join(value) if isinstance(value, tuple) else str(value)
     )

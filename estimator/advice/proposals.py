@@ -29,7 +29,7 @@ def _rows_a_step(recipe: Recipe) -> int:
     return math.prod(getattr(recipe, name) for name in ROWS_A_STEP)
 
 
-def _spelled(value: Any) -> str:
+def _spelled(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else shown_in_box(value)
 
 

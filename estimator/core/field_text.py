@@ -61,7 +61,7 @@ def _json(info: FieldInfo, text: str) -> Any:
     return made if isinstance(made, (str, list, dict)) else None
 
 
-def parsed_box(info: FieldInfo, text: Any) -> Any:
+def parsed_box(info: FieldInfo, text: object) -> Any:
     """What a text box holds; an empty one is nothing where the field may be nothing."""
     text = str(text if text is not None else "").strip()
     if is_list(info):
@@ -70,7 +70,7 @@ def parsed_box(info: FieldInfo, text: Any) -> Any:
     return parsed(info, text)
 
 
-def spelled(info: FieldInfo, value: Any) -> str:
+def spelled(info: FieldInfo, value: object) -> str:
     """`value` (as `Recipe.to_dict` has it) as a text that `parsed` and `parsed_box` read as this very value: plain
     where that does, else JSON."""
     if value is None:
@@ -86,7 +86,7 @@ def spelled(info: FieldInfo, value: Any) -> str:
     )
 
 
-def shown_in_box(value: Any) -> str:
+def shown_in_box(value: object) -> str:
     """A value for a reader, plainly; `spelled` where it is to be read back."""
     if value is None:
         return ""
@@ -143,7 +143,7 @@ def _table(text: str) -> Any:
     return {key.strip(): int(value) for key, _, value in pairs}
 
 
-def whole(value: Any) -> Any:
+def whole(value: object) -> Any:
     """The value, U+FFFD in its texts for each half of a surrogate pair, as browsers write such text: it cannot be
     encoded otherwise.
 

@@ -113,7 +113,7 @@ def _coerced(info: FieldInfo, value: object) -> Any:
     raise Problem("recipe.type", field=info.name, value=shown(value), allowed=" or ".join(_words(info)))
 
 
-def _as(kind: Any, value: object) -> Any:
+def _as(kind: object, value: object) -> Any:
     """`value` as `kind`, or None where it is something else."""
     origin, inner = _kind(kind), typing.get_args(kind)
     if origin is bool:

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 
 def home() -> Path:
@@ -35,7 +34,7 @@ def cache() -> Path:
     return home() / "cache"
 
 
-def keep_json(path: Path, data: Any) -> bool:
+def keep_json(path: Path, data: object) -> bool:
     """Write a derived file; whether it could be. A reader never sees half of it, and a cache that cannot be written
     costs time, not the answer."""
     try:

@@ -379,7 +379,7 @@ def spoken_in(language: str) -> Iterator[None]:
         _VOICE.reset(token)
 
 
-def say(code: str, /, **params: Any) -> str:
+def say(code: str, /, **params: object) -> str:
     """A sentence or a word that is no error, in the language spoken."""
     return str(Problem(code, **params))
 
@@ -391,14 +391,15 @@ class Problem(Exception):
     that a form can show the sentence beside its control.
     """
 
-    def __init__(self, code: str, /, **params: Any) -> None:
+    def __init__(self, code: str, /, **params: object) -> None:
         super().__init__(code)
         self.code = code
         self.params = params
 
     @property
     def field(self) -> str | None:
-        return self.params.get("field")
+        named = self.params.get("field")
+        return None if named is None else str(named)
 
     def sentence(self, templates: dict[str, str] | None = None) -> str:
         """The message in the language of `templates` (code -> template), English where it is missing."""

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from estimator.core.problems import Problem
 
@@ -22,7 +21,7 @@ def at_most(seconds: int) -> Iterator[None]:
         yield
         return
 
-    def stop(signum: int, frame: Any) -> None:
+    def stop(signum: int, frame: object) -> None:
         raise Problem("model.too_slow", field="model", value=seconds)
 
     before = signal.signal(signal.SIGPROF, stop)

@@ -18,9 +18,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import mul
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from estimator.recipe.batches import trained_tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 PHI = ("1", "B", "S", "BS", "BSS", "BSr", "r", "SS", "tile", "trained", "chunks")
 STATIC = ("weights", "quantization_state", "adapters", "gradients", "optimizer_states", "workspace")
@@ -132,13 +136,13 @@ class Law:
 
     def peaks(
         self,
-        batch: Any,
-        sequence: Any,
-        rank: Any,
-        static: dict[str, Any],
-        step_temporary: Any = 0,
+        batch: ArrayLike,
+        sequence: ArrayLike,
+        rank: ArrayLike,
+        static: Mapping[str, ArrayLike],
+        step_temporary: ArrayLike = 0,
         trained_share: float = 1.0,
-    ) -> Any:
+    ) -> NDArray[np.float64]:
         """Peak bytes at many points at once: numpy arrays (broadcast against each other) in, an array out.
 
         `static` values and `step_temporary` may be arrays over the same points (they depend on the rank).
@@ -172,7 +176,8 @@ class Law:
             totals[..., k] += sum(np.asarray(static[name], dtype=float) * row.held.get(name, 1.0) for name in held)
             if row.holds_step_temporary:
                 totals[..., k] += np.asarray(step_temporary, dtype=float)
-        return totals.max(axis=-1)
+        highest: NDArray[np.float64] = totals.max(axis=-1)
+        return highest
 
     def to_dict(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "rows"}

@@ -111,7 +111,7 @@ def parse_header(content: bytes) -> Tensors:
     return {name: _entry(name, entry) for name, entry in entries.items() if name != "__metadata__"}
 
 
-def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...]]:
+def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...]]:
     dtype, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
     if not _NAME.fullmatch(name):
         raise BadHeader(f"a tensor is called {name[:40]!r}")

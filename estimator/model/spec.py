@@ -114,7 +114,7 @@ class ModelSpec:
         return cls.from_config(read_config(path))
 
 
-def _stated(config: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _stated(config: object) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """(model type, the part of a config that describes the text model, its sizes as far as stated). Raises
     `Problem`."""
     if not isinstance(config, dict):
@@ -141,7 +141,7 @@ def adapter_problem(config: dict[str, Any]) -> Problem:
     )
 
 
-def check_sizes(config: Any) -> str:
+def check_sizes(config: object) -> str:
     """The model type of a config whose sizes are sane, as far as it states them: enough to count, not to estimate.
 
     Looser than `ModelSpec`, which the memory law reads: state space models have no heads, composed configs keep sizes
@@ -206,13 +206,13 @@ def without_code(config: dict[str, Any]) -> dict[str, Any]:
     return {key: _without_code(value) for key, value in config.items() if key not in IGNORED_KEYS}
 
 
-def _without_code(value: Any) -> Any:
+def _without_code(value: object) -> Any:
     if isinstance(value, dict):
         return without_code(value)
     return [_without_code(item) for item in value] if isinstance(value, list) else value
 
 
-def is_deeper(value: Any, levels: int) -> bool:
+def is_deeper(value: object, levels: int) -> bool:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels < 0 or any(is_deeper(child, levels - 1) for child in children)
 
@@ -241,7 +241,7 @@ def _check_repeats(config: dict[str, Any]) -> None:
             )
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return str(value)[:60]
 
 

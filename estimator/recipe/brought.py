@@ -138,7 +138,7 @@ def _zero_of(value: str) -> str:
     return f"zero{stage[1]}" if stage else "zero3"
 
 
-def _number(field: str, value: Any) -> Any:
+def _number(field: str, value: object) -> Any:
     """YAML reads `1e-4` as text; a list may be written with commas."""
     kinds = FIELDS[field].kinds
     if isinstance(value, str) and {int, float} & set(kinds):

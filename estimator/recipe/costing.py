@@ -20,7 +20,7 @@ MOST_COMPARED = 3
 LONGEST_ROW_TOKENS = 100_000_000
 
 
-def _field(default: Any, **limits: Any) -> Any:
+def _field(default: object, **limits: object) -> Any:
     return dataclasses.field(default=default, metadata=limits)
 
 

@@ -45,7 +45,7 @@ INITIALISATIONS = ("true", "false", "gaussian", "orthogonal", "olora", "pissa", 
 PISSA_NITER = r"pissa_niter_\d{1,2}"
 
 
-def _field(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
+def _field(default: object = dataclasses.MISSING, **limits: object) -> Any:
     """A dataclass field with its limits: `choices` (a `pattern` for more, `aliases` for other names of them, `nearest`
     to name one), or `low`/`high` (inclusive; `above` is exclusive), and `unit`."""
     return dataclasses.field(default=default, metadata=limits)
@@ -187,7 +187,7 @@ class Recipe:
             object.__setattr__(self, info.name, checked(info, getattr(self, info.name)))
         _check_together(self)
 
-    def replace(self, **changes: Any) -> Recipe:
+    def replace(self, **changes: object) -> Recipe:
         """A copy with some fields changed; these, and what all fields say together, are validated again."""
         _check_names(changes)
         made = copy.copy(self)
@@ -297,7 +297,7 @@ def _check_tables(recipe: Recipe) -> None:
             )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -39,7 +39,7 @@ def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = 
 
 
 @functools.lru_cache(maxsize=16)
-def _structure(same: Same, loop: str, platform: Platform, batches: Batches) -> dict[str, Any]:
+def _structure(same: Same[Recipe], loop: str, platform: Platform, batches: Batches) -> dict[str, Any]:
     recipe = same.value
     eager = recipe.attn_implementation == "eager"
     made = {
@@ -94,7 +94,7 @@ def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Bat
 
 
 @functools.lru_cache(maxsize=16)
-def _key(same: Same, loop: str, platform: Platform, batches: Batches) -> str:
+def _key(same: Same[Recipe], loop: str, platform: Platform, batches: Batches) -> str:
     """Of one estimate each law on the shelf asks again."""
     return hashed(_structure(same, loop, platform, batches))
 

@@ -45,7 +45,7 @@ class Draft:
             self._dropped = (self.folder / "dropped.jsonl").open("w", encoding="utf-8")
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         for file in (self._rows, self._dropped):
             try:
                 file.close()

@@ -33,7 +33,7 @@ READ_BYTES = 128 * 1024
 class RowError(Exception):
     """One row that cannot be used: a reason of `dataset.reason_*` and the values in its sentence."""
 
-    def __init__(self, reason: str, **params: Any) -> None:
+    def __init__(self, reason: str, **params: object) -> None:
         super().__init__(reason)
         self.reason, self.params = reason, params
 

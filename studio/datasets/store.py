@@ -116,7 +116,7 @@ class DatasetStore:
 
     def damaged(self) -> dict[str, Problem]:
         """What is wrong with each of the others (`record.*`), by id: they can be deleted, and nothing else."""
-        return {info.params["id"]: info for info in self._all() if isinstance(info, Problem)}
+        return {str(info.params["id"]): info for info in self._all() if isinstance(info, Problem)}
 
     def _all(self) -> Iterator[DatasetInfo | Problem]:
         for folder in self.root.iterdir() if self.root.is_dir() else ():

@@ -56,7 +56,7 @@ DECODER = json.JSONDecoder(
 )
 
 
-def listed(value: Any, column: str) -> Any:
+def listed(value: object, column: str) -> Any:
     """A list or an object, read from JSON where a spreadsheet made it text; anything else as it is."""
     if not isinstance(value, str) or isinstance(value, Number) or not value.lstrip().startswith(("[", "{")):
         return value
@@ -68,25 +68,25 @@ def listed(value: Any, column: str) -> Any:
         return value
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """By its type: null, or a float's NaN, which is how tables write null. The word `nan` is text."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def is_blank(value: Any) -> bool:
+def is_blank(value: object) -> bool:
     """Missing, or text without a letter, or a list or object without anything in it (a table's object of nulls too)."""
     if isinstance(value, dict):
         return all(_is_nothing(inner) for inner in value.values())
     return _is_nothing(value)
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_nothing(value: object) -> bool:
     if isinstance(value, str):
         return not value or value.isspace()
     return is_missing(value) or isinstance(value, (list, tuple, dict)) and not value
 
 
-def type_word(value: Any) -> str:
+def type_word(value: object) -> str:
     """JSON's name of a value's type."""
     if isinstance(value, Number):
         return "number"
@@ -103,7 +103,7 @@ def type_word(value: Any) -> str:
     return names.get(type(value), "null" if value is None else type(value).__name__)
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """A value as JSON, its numbers as they were written."""
     if isinstance(value, Number):
         _check_digits(value)
@@ -126,7 +126,7 @@ def json_text(value: Any) -> str:
     return text if isinstance(value, (int, float, decimal.Decimal)) else json.dumps(text, ensure_ascii=False)
 
 
-def scalar_text(value: Any) -> str:
+def scalar_text(value: object) -> str:
     """A number, date or bytes of a table as text; `RowError` `type` for anything else."""
     if isinstance(value, decimal.Decimal):
         return format(value, "f")
@@ -140,7 +140,7 @@ def scalar_text(value: Any) -> str:
     raise RowError("type", found=type_word(value))
 
 
-def plain(value: Any, column: str) -> Any:
+def plain(value: object, column: str) -> Any:
     """The same with JSON's numbers as Python's, for what a chat template writes anew (arguments of tools)."""
     if isinstance(value, dict):
         return {clean(str(key)): plain(inner, column) for key, inner in value.items()}
@@ -173,7 +173,7 @@ class Cleaner:
         self.unused: set[str] = set()
         """Keys inside messages that are not used, as `messages.id`."""
 
-    def text(self, value: Any, column: str, lines: bool = True, empty: bool = False) -> str:
+    def text(self, value: object, column: str, lines: bool = True, empty: bool = False) -> str:
         """The value of the user's `column` as text; `lines`: blank lines around it are cut; `empty`: there may be none."""
         written = value
         if is_missing(value):
@@ -189,7 +189,7 @@ class Cleaner:
         self.changed |= text != written or type(written) is not str
         return text
 
-    def _as_text(self, value: Any, column: str) -> str:
+    def _as_text(self, value: object, column: str) -> str:
         try:
             return json_text(value) if isinstance(value, (bool, Number, dict, list, tuple)) else scalar_text(value)
         except RowError as error:

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from estimator.core.problems import Problem
 
@@ -36,7 +35,7 @@ def storage_problem(error: BaseException, folder: Path) -> Problem | None:
     return Problem("storage.unwritable", folder=str(folder), reason=reason) if number in FORBIDDEN else None
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: object) -> None:
     """Whole or not at all, whatever ends this process or the machine: written beside, on the disk before it takes its name."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

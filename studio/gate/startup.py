@@ -48,7 +48,7 @@ def no_stub_files() -> Iterator[None]:
     """
     real = inspect.getfile
 
-    def getfile(thing: Any) -> str:
+    def getfile(thing: object) -> str:
         if isinstance(thing, type) and thing.__module__.startswith(("gradio.", "studio.")):
             raise OSError("no stub is wanted")
         return real(thing)

@@ -79,7 +79,7 @@ class Journal:
             self._file.write(b"\n")
         self._reserve = folder / RESERVE_NAME
 
-    def write(self, kind: str, **values: Any) -> None:
+    def write(self, kind: str, **values: object) -> None:
         if kind not in KINDS:
             raise ValueError(f"no kind of line: {kind}")
         line = json.dumps({"time": time.time(), "kind": kind, **values}, ensure_ascii=False, allow_nan=False)

@@ -36,7 +36,7 @@ class Swap:
         return [(name, _text(old), _text(new)) for name, old, new in pairs if old != new]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return shown_in_box(value) or "–"
 
 

@@ -181,7 +181,7 @@ class _Buffer:
                 raise self.broken(row, failure.msg) from failure
             self._grow(max(CHUNK_CHARACTERS, len(self._text) - self._at))
 
-    def _may_go_on(self, value: Any, end: int) -> bool:
+    def _may_go_on(self, value: object, end: int) -> bool:
         """A number at the end of the buffer may be the first part of a longer one: `1.5` of `1.5e+16`."""
         return isinstance(value, Number) and len(self._text) - end <= len("e+")
 

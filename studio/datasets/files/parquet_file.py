@@ -107,7 +107,7 @@ def _without_zeros(text: str) -> str:
     return whole + (f".{digits.rstrip('0')}" if digits.strip("0") else "") + zone if digits.isdigit() else text
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

@@ -44,7 +44,7 @@ def is_split(value: dict[str, Any]) -> bool:
     )
 
 
-def _holds_rows(value: Any) -> bool:
+def _holds_rows(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 

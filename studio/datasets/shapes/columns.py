@@ -69,7 +69,7 @@ def unused_columns(row: dict[str, Any], used: set[str]) -> Iterator[str]:
             yield str(name)
 
 
-def as_verdict(value: Any) -> bool | None:
+def as_verdict(value: object) -> bool | None:
     """A mark of a good or bad answer (KTO): true, false, 1, 0, also as text, or such a word; None for anything else."""
     if isinstance(value, bool):
         return value

@@ -73,7 +73,7 @@ def _is_one_message(row: dict[str, Any], columns: dict[str, str]) -> bool:
 
 
 def normalise(
-    shape: str, row: Any, usual: dict[str, str] | None = None, unused: set[str] | None = None
+    shape: str, row: object, usual: dict[str, str] | None = None, unused: set[str] | None = None
 ) -> tuple[dict[str, Any], bool]:
     """A row as `{"messages": ..., "tools"?: ...}` or `{"text": ...}`, and whether its text was cleaned.
 

@@ -36,7 +36,7 @@ TEXT_PARTS = ("text", "input_text", "output_text")
 MEDIA = ("image", "video", "audio", "file")
 
 
-def conversation(value: Any, column: str, cleaner: Cleaner) -> list[Message]:
+def conversation(value: object, column: str, cleaner: Cleaner) -> list[Message]:
     """The messages of a list of turns, in OpenAI's keys or ShareGPT's, also as JSON text or as one list for each key."""
     turns = _turns(listed(value, column))
     if not isinstance(turns, (list, tuple)):
@@ -51,7 +51,7 @@ def conversation(value: Any, column: str, cleaner: Cleaner) -> list[Message]:
     return messages
 
 
-def is_conversation(value: Any) -> bool:
+def is_conversation(value: object) -> bool:
     """Whether a value is a list of turns, or one turn, and not text or a list of something else."""
     try:
         turns = _turns(listed(value, ""))
@@ -60,12 +60,12 @@ def is_conversation(value: Any) -> bool:
     return isinstance(turns, (list, tuple)) and bool(turns) and all(_has_role(turn) for turn in turns)
 
 
-def _has_role(turn: Any) -> bool:
+def _has_role(turn: object) -> bool:
     role = _first(turn, ROLE_KEYS) if isinstance(turn, dict) else None
     return isinstance(role, str) and role.strip().lower() in ROLES
 
 
-def _turns(value: Any) -> Any:
+def _turns(value: object) -> Any:
     """A single turn as a list; `{"from": [...], "value": [...]}`, as tables store it, as turns."""
     if not isinstance(value, dict):
         return value
@@ -75,7 +75,7 @@ def _turns(value: Any) -> Any:
     return [value] if any(key in value for key in ROLE_KEYS) else value
 
 
-def _messages(turn: Any, column: str, cleaner: Cleaner) -> list[Message]:
+def _messages(turn: object, column: str, cleaner: Cleaner) -> list[Message]:
     """Usually one; `{"human": ..., "assistant": ...}` or `{"input": ..., "output": ...}` is a question and its answer."""
     if not isinstance(turn, dict):
         raise RowError("type", column=column, found=type_word(turn))
@@ -169,7 +169,7 @@ def _flagged(made: Message, turn: dict[str, Any], column: str) -> Message:
     return made
 
 
-def _joined_parts(content: Any, column: str, role: str) -> Any:
+def _joined_parts(content: object, column: str, role: str) -> Any:
     """OpenAI's content parts, where all of them are text; what a tool or the assistant gave as an object stays one."""
     parts = (
         [content]

@@ -23,14 +23,14 @@ class OtherShapes:
         self.shape = shape
         self._label = columns.get("label") if is_class else None
 
-    def check(self, row: Any) -> None:
+    def check(self, row: object) -> None:
         """Raises `RowError` `other_shape`."""
         if self.shape in PLAIN and isinstance(row, dict) and _may_mark(tuple(row)):
             found = self._found(row)
             if found in _MARKED:
                 raise RowError("other_shape", shape=found, expected=self.shape)
 
-    def instead(self, row: Any, error: RowError) -> RowError:
+    def instead(self, row: object, error: RowError) -> RowError:
         """The reason for a row that could not be read: that it has another shape, where it has."""
         if self.shape not in PLAIN or not isinstance(row, dict):
             return error

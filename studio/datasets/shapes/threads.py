@@ -27,14 +27,14 @@ class Threads:
         self._rows: dict[str, int] = {}
         self._wrong: dict[int, RowError] = {}
 
-    def add(self, number: int, row: Any) -> None:
+    def add(self, number: int, row: object) -> None:
         """One message, by its row's number."""
         try:
             self._add(number, row)
         except RowError as error:
             self._wrong[number] = error
 
-    def _add(self, number: int, row: Any) -> None:
+    def _add(self, number: int, row: object) -> None:
         if isinstance(row, RowError):
             raise row
         if not isinstance(row, dict):

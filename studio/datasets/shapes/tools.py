@@ -9,7 +9,7 @@ from studio.datasets.text import clean
 from studio.datasets.values import is_blank, listed, plain, type_word
 
 
-def tools_of(value: Any, column: str) -> list[dict[str, Any]]:
+def tools_of(value: object, column: str) -> list[dict[str, Any]]:
     """`tools` of a row, OpenAI's or bare functions, also as JSON text; empty where there are none."""
     value = listed(value, column)
     if is_blank(value):
@@ -18,7 +18,7 @@ def tools_of(value: Any, column: str) -> list[dict[str, Any]]:
     return [_spec(listed(spec, column), column) for spec in specs]
 
 
-def _spec(spec: Any, column: str) -> dict[str, Any]:
+def _spec(spec: object, column: str) -> dict[str, Any]:
     function = spec.get("function", spec) if isinstance(spec, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise RowError("tool", column=column, found=_found(spec))
@@ -26,7 +26,7 @@ def _spec(spec: Any, column: str) -> dict[str, Any]:
     return {"type": "function", "function": kept}
 
 
-def calls_of(value: Any, column: str) -> list[dict[str, Any]]:
+def calls_of(value: object, column: str) -> list[dict[str, Any]]:
     """`tool_calls` of a message, OpenAI's old `function_call`, or a turn that is a call, also as JSON text."""
     value = listed(value, column)
     calls = value if isinstance(value, (list, tuple)) else [value]
@@ -49,5 +49,5 @@ def _call(call: Any, column: str) -> dict[str, Any]:
     return {**made, "function": {"name": clean(function["name"]), "arguments": plain(arguments, column)}}
 
 
-def _found(value: Any) -> str:
+def _found(value: object) -> str:
     return str(value)[:60] if isinstance(value, (str, dict)) else type_word(value)
