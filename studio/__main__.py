@@ -15,6 +15,7 @@ COMMANDS = {
     "estimate": "estimator.cli.cli",
     "advise": "estimator.cli.advise_command",
     "gpus": "estimator.cli.gpus_command",
+    "models": "estimator.cli.models_command",
     "serving": "estimator.cli.serving_command",
     "measure": "estimator.cli.measure_command",
     "dataset": "studio.datasets.command",

@@ -22,10 +22,11 @@ from estimator.cli.cli import (
     recipe_parser,
     run_command,
 )
+from estimator.cli.models_command import suiting, suiting_lines
 from estimator.cli.words import afterwards, cards_of, fits_word, padded, word
 from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
-from estimator.recipe.recipe import Recipe
+from estimator.recipe.recipe import FIELDS, Recipe
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +51,8 @@ def _run(options: dict[str, Any]) -> int:
             "recipe.conflict", field="recipe", value=options["recipe"], other=options["file"], allowed="Give one file"
         )
     options["recipe"] = options["recipe"] or options["file"]
+    if options["model"] is options["recipe"] is options["config"] is None and options["gpu"]:
+        return _models_for(options)
     with asked(options) as (recipe, model, gpu, loop):
         if not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, such as 'RTX 4090'")
@@ -58,6 +61,15 @@ def _run(options: dict[str, Any]) -> int:
         )
     print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(recipe, advice))
     return FITS if advice.estimate.fits else DOES_NOT_FIT
+
+
+def _models_for(options: dict[str, Any]) -> int:
+    """Without a model: which of the newest suit the card."""
+    made = suiting(options["gpu"], **machine_of(options))
+    if options["json"]:
+        raise Problem("recipe.missing", field="model", allowed=FIELDS["model"].allowed)
+    print("\n".join(map(one_line, [say("cli.no_model", gpu=options["gpu"]), *suiting_lines(made)])))
+    return FITS if made else DOES_NOT_FIT
 
 
 def table(recipe: Recipe, advice: Advice) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
+from estimator.model.family_names import in_latin
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
 
@@ -161,12 +162,13 @@ MAX_NAME_CHARS = 200
 def close_names(id: str) -> str:
     """Presets whose ids look like `id`, closest first, for a sentence: those that have all its words (`llama 3.1`),
     then those of like spelling. A model and its instruct version count the same."""
-    words = _words(id[:MAX_NAME_CHARS])
+    id = in_latin(id[:MAX_NAME_CHARS])
+    words = _words(id)
     whole = [name for name in models() if words and words <= _words(name)]
     known: dict[str, list[str]] = {}
     for name in models():
         known.setdefault(_plain(name), []).append(name)
-    close = difflib.get_close_matches(_plain(id[:MAX_NAME_CHARS]), known, n=5, cutoff=0.5)
+    close = difflib.get_close_matches(_plain(id), known, n=5, cutoff=0.5)
     named = dict.fromkeys([*whole, *(name for plain in close for name in known[plain])])
     return ", ".join(list(named)[:5] or list(models())[:5])
 

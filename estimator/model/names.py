@@ -18,6 +18,7 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.model import catalog
 from estimator.model.catalog import MAX_NAME_CHARS, Model
+from estimator.model.family_names import in_latin
 from estimator.model.originals import without_endings
 from estimator.model.spec import ModelSpec
 from estimator.model.stored_names import record_of, sixteen_bits
@@ -76,6 +77,7 @@ def meant(name: str) -> Meant | None:
     Raises `Problem` for a name without owner that several structures share (`model.ambiguous`).
     """
     plain = plain_id(name)
+    plain = plain if "/" in plain else in_latin(plain)
     if len(plain) > MAX_NAME_CHARS:
         return None
     prefix = MODELSCOPE if plain.lower().startswith(MODELSCOPE) else ""

@@ -24,6 +24,8 @@ from studio.datasets.words import (
 from studio.i18n import LANGUAGES, t
 
 SHOWN_DROPPED = 20
+SAID_HERE = ("dataset.unreadable", "dataset.broken_json")
+"""What has another remedy where the file lies on this machine and is not uploaded."""
 
 
 def main(argv: list[str]) -> int:
@@ -60,7 +62,8 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
         try:
             info = run(ingest(DatasetStore(Path(folder) / "datasets"), path, eval_share=0))
         except Problem as problem:
-            return {"file": path.name, "problem": problem.to_dict(), "text": problem_text(lang, problem)}
+            here = Problem(f"{problem.code}_here", **problem.params) if problem.code in SAID_HERE else problem
+            return {"file": path.name, "problem": problem.to_dict(), "text": problem_text(lang, here)}
         names = (
             "read",
             "shape",

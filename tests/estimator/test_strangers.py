@@ -160,9 +160,48 @@ def test_choices_are_known_by_the_names_that_people_type(capsys):
 
 def test_advice_asks_the_data_as_the_estimate_does(capsys):
     asked = ["--model", QWEN, "--gpu", "4090", "--padded", "--trained-share", "0.4", "--json"]
-    advice, made = (json.loads(said(capsys, command, *asked)) for command in ("advise", "estimate"))
-    asked_of = {"trained_share": 0.4, "padded": True}
-    assert advice["estimate"]["device_bytes"] == estimate(Recipe(model=QWEN), "4090", **asked_of).device_bytes
+    made, advice = (json.loads(said(capsys, command, *asked)) for command in ("estimate", "advise"))
+    assert advice["estimate"]["components"] == made["components"]
     assert {one["component"]: one["bytes"] for one in made["formulas"]} == {
         k: v for k, v in made["components"].items() if v
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "missing"),
+    [
+        (["--search", "qwen 32b"], "Qwen/Qwen2.5-32B", "Qwen/Qwen2.5-3B"),
+        (["--search", "千问 7b"], "Qwen/Qwen2.5-7B", "llama"),
+        (["--search", "llama3.1 8b"], "meta-llama/Llama-3.1-8B", "70B"),
+        ([], "HuggingFaceTB/SmolLM2-135M", "no such"),
+    ],
+)
+def test_models_are_listed_and_found_by_what_people_type(words, found, missing, capsys):
+    shown = said(capsys, "models", *words)
+    assert found in shown and missing not in shown
+    assert "search: no model on board for foo" in said(capsys, "models", "--search", "foo", code=2)
+
+
+def test_without_a_model_advice_names_those_that_suit_the_card(capsys):
+    asked = said(capsys, "advise", "--gpu", "3060 12g")
+    suiting = said(capsys, "models", "--gpu", "3060", "--gpu-memory", "12", "--json")
+    assert asked.startswith("no model was given")
+    for one in json.loads(suiting):
+        assert one["id"] in asked and estimate(Recipe(model=one["id"]), "3060 12g").fits
+    assert "may be any of these" in said(capsys, "advise", "--gpu", "3060", code=2)
+
+
+def test_a_family_may_be_named_in_chinese(capsys):
+    shown = said(capsys, "estimate", "--model", "千问2.5 7b")
+    assert "千问2.5 7b is read as Qwen/Qwen2.5-7B" in shown
+    assert "Close names: Qwen/" in said(capsys, "estimate", "--model", "千问 7b", code=2)
+
+
+def test_a_file_on_this_machine_is_not_asked_to_be_uploaded(tmp_path, capsys):
+    broken = tmp_path / "rows.jsonl"
+    broken.write_text(
+        '{"instruction": "a", "output": "b"}\n{"instruction": "a",\n{"instruction": "c", "output": "d"}\n'
+    )
+    for file, told in ((tmp_path / "none.jsonl", "Check its path"), (broken, "none of its rows is taken")):
+        shown = said(capsys, "dataset", "check", str(file), code=2)
+        assert told in shown and "pload" not in shown
