@@ -15,7 +15,7 @@ from tests.studio.run_helpers import ended, kill, until
 pytestmark = pytest.mark.browser
 
 
-def test_a_run_outlives_its_page_and_its_server(tmp_path):
+def test_a_run_outlives_its_page_and_its_server(tmp_path, cold):
     home = tmp_path / "studio"
     studio = Studio(home).wait()
     try:

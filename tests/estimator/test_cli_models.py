@@ -152,22 +152,24 @@ def test_packed_weights_of_a_model_that_needs_code_are_refused(tmp_path, capsys)
 
 
 # The rest asks in a process of its own: huggingface_hub reads its switch and its address when it is imported.
-def command(
-    home: Path, url: str, *words: str, without_torch: bool = False, stdin: str = "", processor: str = ""
-) -> subprocess.CompletedProcess[str]:
+def environment(home: Path, url: str) -> dict[str, str]:
     hub = {"HF_ENDPOINT": url, "MODELSCOPE_DOMAIN": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home / "hf")}
-    environment = os.environ | hub | {"LORA_STUDIO_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    hidden = "import sys; sys.modules['torch'] = None; " if without_torch else "import sys; "
-    hidden += f"from tests import processors; processors.in_this_process({processor!r}); " if processor else ""
-    run = hidden + "from estimator.cli.cli import main; sys.exit(main(sys.argv[1:]))"
-    return subprocess.run(
-        [sys.executable, "-c", run, *words, *SMALL],
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return os.environ | hub | {"LORA_STUDIO_HOME": str(home)}
+
+
+def ended(command: list[str], home: Path, url: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    pipes = {"input": stdin, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, *command], env=environment(home, url), **pipes, cwd=ROOT, timeout=120)
+
+
+def command(home: Path, url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return ended(["-m", "tests.warm.command", "estimate", *words, *SMALL], home, url)
+
+
+def light(home: Path, url: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Where torch is not installed."""
+    run = "import sys; sys.modules['torch'] = None; from estimator.cli.cli import main; sys.exit(main(sys.argv[1:]))"
+    return ended(["-c", run, *words, *SMALL], home, url, stdin)
 
 
 @pytest.mark.parametrize("prefix", ["", "modelscope:"])
@@ -175,30 +177,43 @@ def test_a_hub_id_is_fetched_and_known_from_then_on(prefix, tmp_path):
     with hubs.hub({"org/model": repository(tmp_path / "repo")}) as server:
         first = command(tmp_path / "home", server.url, "--model", f"{prefix}org/model")
     assert first.returncode == 0, first.stderr
-    again = command(tmp_path / "home", "http://127.0.0.1:9", "--model", f"{prefix}org/model", without_torch=True)
+    again = light(tmp_path / "home", "http://127.0.0.1:9", "--model", f"{prefix}org/model")
     assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
     assert json.loads(first.stdout)["total_parameters"] == inventory("llama").total_parameters
 
 
 def test_without_torch_it_says_what_to_install(tmp_path):
     with hubs.hub({"org/model": repository(tmp_path / "repo")}) as server:
-        done = command(tmp_path / "home", server.url, "--model", "org/model", without_torch=True)
+        done = light(tmp_path / "home", server.url, "--model", "org/model")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "org/model" in done.stderr and "train extra" in done.stderr
-    done = command(
-        tmp_path / "home", server.url, "--config", "-", without_torch=True, stdin=json.dumps(CONFIGS["llama"])
-    )
+    done = light(tmp_path / "home", server.url, "--config", "-", stdin=json.dumps(CONFIGS["llama"]))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "train extra" in done.stderr
 
 
+BOTH = """
+import json, sys
+from pathlib import Path
+from tests import processors
+processors.in_this_process(sys.argv[1])
+from estimator.cli.cli import main
+for config, wanted in zip(sys.argv[2:4], (2, 0), strict=True):
+    status = main(["--config", config, *sys.argv[4:]])
+    print("", file=sys.stderr)  # an empty line between what either says
+    assert status == wanted, status
+"""
+
+
 @pytest.mark.parametrize("processor", processors.KINDS)
-@pytest.mark.parametrize(("changed", "code"), [({}, 0), ({"rope_parameters": "none"}, 2)])
-def test_warnings_of_transformers_add_no_lines(changed, code, processor, tmp_path):
-    config = CONFIGS["llama"] | {"eos_token_id": 10**6, "intermediate_size": 1} | changed
-    done = command(
-        tmp_path / "home", "http://127.0.0.1:9", "--config", "-", stdin=json.dumps(config), processor=processor
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (code, code // 2), done.stderr
+def test_warnings_of_transformers_add_no_lines(processor, tmp_path):
+    """A refusal is one line and an answer none, in a process that imports all of it meanwhile."""
+    files, config = [], CONFIGS["llama"] | {"eos_token_id": 10**6, "intermediate_size": 1}
+    for name, changed in (("refused", {"rope_parameters": "none"}), ("answered", {})):
+        files.append(str(write_config(tmp_path / name, config | changed) / "config.json"))
+    done = ended(["-c", BOTH, processor, *files, *SMALL], tmp_path / "home", "http://127.0.0.1:9")
+    assert done.returncode == 0 and json.loads(done.stdout), done.stderr
+    refusal, *empty = done.stderr.split("\n")
+    assert refusal.startswith("lora-studio estimate: ") and empty == ["", "", ""], done.stderr
 
 
 @pytest.mark.parametrize(

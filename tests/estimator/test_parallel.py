@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -95,8 +94,8 @@ def real(tmp_path_factory) -> list[dict[str, dict[str, Any]]]:
     cases = CASES | {REFUSED: case("fsdp", "full") | {"optim": "adafactor"}}
     (folder / "cases.json").write_text(json.dumps(cases))
     command = [sys.executable, "-m", "tests.estimator.parallel_worker", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 

@@ -52,7 +52,7 @@ def small_recipe(base: Path, **changes: Any) -> Recipe:
     return Recipe.from_dict({"model": str(base), **fields, **changes})
 
 
-def until(runs: Supervisor, id: str, condition: Callable[[RunView], bool], pause_s: float = 0.02) -> RunView:
+def until(runs: Supervisor, id: str, condition: Callable[[RunView], bool], pause_s: float = 0.1) -> RunView:
     """The run as soon as `condition` holds; fails loudly when it never does."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:

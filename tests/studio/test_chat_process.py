@@ -23,7 +23,7 @@ def worker(tmp_path):
     worker.stop()
 
 
-def test_a_conversation_with_the_process(worker):
+def test_a_conversation_with_the_process(cold, worker):
     """One process for all of it: importing torch takes longer than everything that is tested here."""
     events = list(worker.stream("generate", run_id="run-1", max_new_tokens=24, **ASKED))
     kinds = [next(iter(event)) for event in events]

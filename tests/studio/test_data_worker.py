@@ -19,6 +19,7 @@ from studio.protocol.client import Worker
 from studio.rendering import preview, rendering
 from studio.workers import data
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
+from tests.warm import cold_starts
 
 # Above what the worker holds after its first file: the buffers of one row and one batch, not the file.
 GROWTH_LIMIT_BYTES = 16 * 1024**2
@@ -43,7 +44,8 @@ def process(worker_home):
     before = os.environ.get("LORA_STUDIO_HOME")
     os.environ["LORA_STUDIO_HOME"] = str(worker_home)
     worker = Worker("data", "studio.workers.data")
-    worker.start()
+    with cold_starts():  # its memory is looked at
+        worker.start()
     yield worker
     worker.stop()
     os.environ.pop("LORA_STUDIO_HOME") if before is None else os.environ.update(LORA_STUDIO_HOME=before)

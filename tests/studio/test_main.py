@@ -10,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from tests.serving import environment
+from tests.serving import Studio, environment
+from tests.warm import cold_starts
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -24,6 +25,15 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """Started as a user starts it: its process is the page's."""
+    with cold_starts():
+        studio = Studio(tmp_path_factory.mktemp("studio") / "home").wait()
+    yield studio
+    studio.stop()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "example.org", "::"])

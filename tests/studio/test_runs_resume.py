@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import time
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_killed_while_a_checkpoint_is_written_it_resumes_from_the_last_complete_
     runs = Supervisor(paths.runs())
     view = runs.start(undisturbed.recipe, make_dataset(tmp_path / "data"))
     writing = view.run.checkpoints / "checkpoint-8"
-    until(runs, view.id, lambda v: writing.exists() or not v.active, pause_s=0.0005)
+    until(runs, view.id, lambda v: _appears(writing, within_s=1.0) or not v.active, pause_s=0)
     kill(view)
     view = until(runs, view.id, ended)
     assert view.status == "interrupted"
@@ -107,6 +108,14 @@ def test_stopped_it_saves_and_resumes_from_there(undisturbed, base, tmp_path):
     assert view.course.checkpoints == [view.course.step]
     view = until(runs, runs.resume(view.id).id, ended)
     _assert_equal(view, undisturbed)
+
+
+def _appears(path, within_s: float) -> bool:
+    """Looked for every half millisecond: the moment is short, and to read a run's journal each time is work."""
+    deadline = time.monotonic() + within_s
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    return path.exists()
 
 
 def _assert_equal(view, undisturbed):
