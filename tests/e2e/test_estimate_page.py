@@ -1,7 +1,8 @@
-"""Every promise of the Estimate tab walked at 1440 and 390 pixels, light and dark, in English and Chinese: one page of
-each kind, opened by the link that restores a recipe. What the page says is compared with what the estimator answers.
+"""Every promise of the Estimate tab walked at 1440 and 390 pixels, light and dark, in English and Chinese, on pages
+opened by the link that restores a recipe. What the page says is compared with what the estimator answers.
 
-The walks of a page run in order: those that change the recipe come last.
+Two pages between them have every width, theme and language and are walked whole; the three that complete the pairs of
+these are looked at once. The walks of a page run in order: those that change the recipe come last.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ RECIPE = Recipe(model="meta-llama/Llama-3.1-8B", r=8, lora_alpha=32, max_length=
 ASKED = Asked(RECIPE, find_gpu("RTX 4090"), open_model(RECIPE.model), Conditions(system="linux-desktop"))
 WHERE = {"model": ASKED.model, "conditions": ASKED.conditions}
 LINK = query(RECIPE, ASKED.gpu.name, ASKED.conditions)
-PAGES = {
-    "wide-light-en": (1440, False, "en"),
+WALKED = {"wide-light-en": (1440, False, "en"), "phone-dark-zh": (390, True, "zh-CN")}
+SEEN = {
     "wide-dark-zh": (1440, True, "zh-CN"),
     "phone-light-zh": (390, False, "zh-CN"),
     "phone-dark-en": (390, True, "en"),
 }
+PAGES = WALKED | SEEN
 VERDICT, PICTURE, PROBLEM = "#estimate-picture .ls-verdict", "#estimate-picture", "#estimate-problem"
 
 
@@ -56,7 +58,7 @@ def browser():
         yield browser
 
 
-@pytest.fixture(scope="module", params=PAGES, ids=str)
+@pytest.fixture(scope="module", params=WALKED, ids=str)
 def page(request, browser, studio):
     """One of PAGES, its language as `page.lang`."""
     width, dark, lang = PAGES[request.param]
@@ -109,10 +111,14 @@ def shows(page, wanted: list[str]) -> None:
                            timeout=20_000)  # fmt: skip
 
 
+every_page = pytest.mark.parametrize("page", PAGES, indirect=True)
+
+
 def no_sideways(page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.width
 
 
+@every_page
 def test_the_link_restores_the_recipe_in_the_pages_language_and_theme(page):
     expect(page.locator("html")).to_have_attribute("lang", page.lang)
     assert page.evaluate("document.body.classList.contains('dark')") is page.dark
@@ -122,6 +128,7 @@ def test_the_link_restores_the_recipe_in_the_pages_language_and_theme(page):
     no_sideways(page)
 
 
+@every_page
 def test_one_glance(page):
     """Verdict, headroom, error bar and share; every bar with size, sign and word; the card's edge where it belongs."""
     bars, chosen = bars_of(page.lang, ASKED), bars_of(page.lang, ASKED)[0].answer
@@ -395,10 +402,8 @@ def test_train_this(page):
     open_tab(page, "estimate")
 
 
-@pytest.mark.parametrize("page", ["wide-light-en", "phone-dark-en"], indirect=True)
 def test_axe_finds_nothing_serious(page):
-    """All panels and many settings unfolded, with a recipe that does not fit and a mistake in a field; these two have
-    both themes and widths."""
+    """All panels and many settings unfolded, with a recipe that does not fit and a mistake in a field."""
     number(page, "estimate-max_length", 65536)
     panels = [f"panel-{name}" for name in ("why", "change", "fits", "models", "cards", "take")]
     unfold(page, "advanced", "group-adapters", *panels)
