@@ -1,6 +1,7 @@
 # make run       install and serve the studio on http://127.0.0.1:7860
 # make check     lint, the form of the code (ruff) and its types (mypy)
 # make test      install whatever the tests need and run all of them, two files at a time (JOBS=2)
+# make test-fast the tests that start no process, no browser and trace nothing: half a minute
 # make coverage  count and trace every language model class of the installed Transformers (about ten minutes)
 # make accuracy  print published measurements beside the estimate, and the errors (about ten minutes)
 # make gpu-proof measure many recipes on this machine's GPU, into presets/measurements (eight minutes on an H200)
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: run check test coverage accuracy gpu-proof bench peers pictures chromium clean
+.PHONY: run check test test-fast coverage accuracy gpu-proof bench peers pictures chromium clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -39,9 +40,12 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# A file is one worker's, for its servers; the slow files come first.
+# A file is one worker's, for its servers; the dear files come first (tests/spent.py).
 test: chromium
-	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25
+
+test-fast: $(VENV)/.test
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 10 -m fast
 
 coverage: $(VENV)/.test
 	$(PY) -m tests.estimator.coverage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import kinds, spent
 from tests.serving import Studio
+from tests.warm import Warm
 
-# Tests share two cores with a browser: threads that spin would starve it.
+# Tests share two cores with a browser and each other: a second thread of torch costs these small models three times the
+# processor time of one and spares nobody's, and threads that spin would starve the rest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -20,6 +25,29 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 settings.register_profile("any-machine", deadline=None)  # a busy machine is no mistake of the code
 settings.load_profile("any-machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks, costs, and one pair of warm processes for a session, whatever number of pytest's own workers share it."""
+    config.pluginmanager.register(kinds)
+    config.pluginmanager.register(spent)
+    if not hasattr(config, "workerinput") and not config.option.collectonly and hasattr(os, "pidfd_open"):
+        warm = Warm()
+        warm.start()
+        config.stash[spent.WARM] = warm
+        config.add_cleanup(warm.stop)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: a collection of garbage need not look at its million objects again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that the test starts import all of theirs (`tests.warm`)."""
+    monkeypatch.delenv("WARM_STARTS", raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,7 +32,6 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def model():
-    torch.set_num_threads(2)
     return transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
 
 
