@@ -58,6 +58,7 @@ HIDDEN: dict[str, str] = {
     "tests/estimator/test_nearest.py": "torch",
     "tests/estimator/test_priced.py::test_the_command_prices_a_chosen_count_and_says_how": "torch",
     "tests/estimator/test_serving.py::test_a_model_that_generates_nothing_is_refused": "torch",
+    "tests/estimator/test_strangers.py": "torch",
     "tests/estimator/test_take_away.py::test_python_prints_the_estimate": "torch",
     "tests/studio/test_get.py": "process",  # pip
 }

@@ -58,6 +58,7 @@ BUDGETS_S = {
     "tests/studio/test_runs_lock.py": 30,
     "tests/estimator/test_advise.py": 30,
     "tests/estimator/test_states.py": 30,
+    "tests/estimator/test_strangers.py": 30,
     "tests/studio/test_chat_process.py": 30,
     "tests/studio/test_templates.py": 30,
     "tests/studio/test_rendering.py": 30,
