@@ -179,11 +179,16 @@ def _stored(recipe: Recipe) -> dict[str, Any]:
 
 
 def _shared(recipe: Recipe) -> Iterator[Change]:
-    """The devices that there are, each with a part of the weights in place of all of them."""
+    """The devices that there are, each with a part of the weights in place of all of them, by the best known way that
+    the recipe takes."""
     if recipe.num_processes == 1:
         return
     for kind in CUTTING:
-        whole = recipe.distributed_type in ("ddp", "zero1", "zero2")
-        if whole or (kind == recipe.distributed_type and _stored(recipe)):
-            values = {"distributed_type": kind} | _stored(recipe)
+        values = {"distributed_type": kind} | _stored(recipe)
+        try:
+            is_other = recipe.replace(**values) != recipe
+        except Problem:
+            continue
+        if is_other and recipe.distributed_type in ("ddp", "zero1", "zero2", kind):
             yield Change(f"shard_{kind}", values, "time")
+        return

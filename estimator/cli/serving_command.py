@@ -12,7 +12,7 @@ from estimator.cli import cli
 from estimator.cli.words import padded, word
 from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
-from estimator.recipe.recipe import DTYPES, FIELDS
+from estimator.recipe.recipe import DTYPES, FIELDS, SPELLED_DTYPES, SPELLED_QUANTIZATIONS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +56,8 @@ def _run(options: dict[str, Any]) -> int:
     made = serving(
         options["model"], options["gpu"], users=whole["users"], context_tokens=whole["context"],
         adapters=whole["adapters"], r=whole["r"],
-        quantization=options["quantization"], dtype=options["dtype"], **cli.machine_of(options),
+        quantization=SPELLED_QUANTIZATIONS.get(options["quantization"], options["quantization"]),
+        dtype=SPELLED_DTYPES.get(options["dtype"], options["dtype"]), **cli.machine_of(options),
     )  # fmt: skip
     print(json.dumps(made.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(made))
     return cli.verdict(made) if options["check"] else cli.FITS

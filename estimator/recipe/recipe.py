@@ -168,7 +168,7 @@ class Recipe:
     """Give a layer's gathered weights back between forward and backward."""
     ddp_gradient_as_bucket_view: bool = _field(False)
     """Gradients lie in DDP's buckets (DistributedDataParallelKwargs.gradient_as_bucket_view), not beside them."""
-    bnb_4bit_quant_storage: str = _field("uint8", choices=QUANT_STORAGES)
+    bnb_4bit_quant_storage: str = _field("uint8", choices=QUANT_STORAGES, aliases=SPELLED_DTYPES)
     """Type that packed 4-bit weights are stored as. FSDP2 and ZeRO-3 cut them only if it is that of the other
     weights."""
 

@@ -42,6 +42,8 @@ def test_several_cards_are_said_and_first_of_all_shared(model, card, capsys):
     estimated = said(capsys, "estimate", "--model", model, "--gpu", card)
     assert f"  {count} x GeForce RTX 4090 (ddp): does not fit" in estimated
     assert f"{count} devices, ddp: each holds the whole model" in estimated
+    whole = Recipe(model=model, num_processes=int(count), per_device_train_batch_size=2)
+    assert advise(whole, "RTX 4090").cheapest.values["distributed_type"] == "fsdp", "the best known way first"
 
 
 def test_what_does_not_fit_when_the_run_is_over_stands_in_the_verdict(capsys):
@@ -154,6 +156,8 @@ def test_choices_are_known_by_the_names_that_people_type(capsys):
     assert vars(Recipe(model=QWEN, **dict(zip(fields, words[1::2], strict=True)))) == vars(Recipe(model=QWEN, **fields))
     shown = said(capsys, "estimate", "--model", QWEN, "--method", "lora", "--quantization", "4bit")
     assert "quantization: nf4 says nothing with method lora" in shown
+    sized = "serving", "--model", QWEN, "--dtype", "bf16", "--quantization", "4bit"
+    assert "nf4; 1 users" in said(capsys, *sized)
     shown = said(capsys, "estimate", "--help")
     assert "adamw_8bit (adamw_bnb_8bit)" in " ".join(shown.split()) and ".yaml" in shown
 
