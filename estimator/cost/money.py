@@ -285,7 +285,10 @@ def _rent(offer: Offer, devices: int, hours: Range | None, speed: Range | None, 
 
 
 def _break_even(purchase: float | None, rents: Sequence[Rent], power_usd_per_hour: float) -> float | None:
-    """Hours of use; None where a price is unknown, or where renting costs no more than the electricity of one's own."""
+    """Hours of use; None where a price is unknown, or where renting costs no more than the electricity of one's own.
+
+    hours = purchase / (rent an hour - electricity an hour), USD
+    """
     if purchase is None or not rents:
         return None
     saved = rents[0].offer.usd_per_hour - power_usd_per_hour

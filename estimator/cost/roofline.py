@@ -96,7 +96,12 @@ def unrated(gpu: Gpu, dtypes: Sequence[str]) -> Problem | None:
 
 def seconds(work: Amounts, gpu: Gpu, share_bytes: float = 0.0) -> tuple[float, float]:
     """(seconds at the rated speed, those of them that wait for arithmetic); `share_bytes` is moved beside. Ask
-    `unrated` first."""
+    `unrated` first.
+
+    t = sum over groups g of max(F_g / P_g, M_g / W)  +  (M_other + share) / W
+
+    F operations at the card's rate P for their type, M bytes moved at its bandwidth W: a group of operators waits for
+    the slower of the two, and groups run one after another."""
     bandwidth = gpu.bandwidth_gbs * GIGA
     waits = [(group.flops / (_tflops(gpu, group.dtype) * TERA), group.moved_bytes / bandwidth) for group in work.groups]
     arithmetic = sum(compute for compute, memory in waits if compute >= memory)

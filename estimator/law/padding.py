@@ -27,7 +27,10 @@ def adds_masks(recipe: Recipe, spec: ModelSpec, platform: Platform) -> bool:
 
 
 def padding_bytes(recipe: Recipe, spec: ModelSpec, platform: Platform) -> int:
-    """What sdpa takes more where the rows of a batch differ in length, at the most."""
+    """What sdpa takes more where the rows of a batch differ in length, at the most.
+
+    B S^2 (1 + L w) + B S L w 2 (heads - kv heads) head_dim, with L layers at work at once and w bytes an element
+    """
     rows, length = recipe.per_device_train_batch_size, recipe.max_length
     if rows == 1 or is_flat(recipe) or not adds_masks(recipe, spec, platform):
         return 0

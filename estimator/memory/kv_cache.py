@@ -33,6 +33,9 @@ class CacheGroup:
     def bytes(self, tokens: int, width: int, while_reading: bool) -> int:
         """Bytes of one row of `tokens` tokens.
 
+        layers x (kept x (half x width + fp32 x 4) + state_half x width + state_fp32 x 4), in elements a layer; kept is
+        all tokens, or min(tokens, window) of a layer with a window that has read its prompt.
+
         `DynamicSlidingWindowLayer.update` (transformers cache_utils.py) concatenates what it keeps with what came and
         keeps a view: after a prompt the storage of the whole prompt, after a token that of `window` tokens.
         """

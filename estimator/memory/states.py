@@ -87,7 +87,11 @@ def quantized_parts(
     shape: tuple[int, ...], quantization: str, double_quant: bool, kind: str = "Linear"
 ) -> tuple[int, ...]:
     """Bytes of each tensor that stores one layer's weight: the packed weight, its scales, their scales, mean and
-    tables."""
+    tables.
+
+    Of n elements, in 4 bits: ceil(n / 2), then 4 s of s = ceil(n / 64) scales and the table; with double quantization
+    s, the table, 4 for the mean, 4 ceil(s / 256), and the nested table. int8: n, and 4 for each output.
+    """
     numel = math.prod(shape)
     if quantization == "int8":
         return numel, 4 * (shape[1] if kind == "Conv1D" else shape[0])
@@ -192,7 +196,8 @@ def optimizer_bytes(optim: str, shape: tuple[int, ...], dtype: str, device: str 
 
 
 def _state_bytes(record: Optimizer, state: State, shape: tuple[int, ...], dtype: str) -> tuple[int, int]:
-    """(values, scales and tables) of one state."""
+    """(values, scales and tables) of one state: n x width and 0; blockwise n and 4 ceil(n / 256) of fp32 scales;
+    factored (n / columns + n / rows) x width, which are the means of a matrix's rows and of its columns."""
     numel = math.prod(shape)
     if state.shape == SCALAR:
         return width_bytes(state.dtype), 0

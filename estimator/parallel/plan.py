@@ -165,5 +165,8 @@ def _sum(context: Context, other: Context) -> Context:
 
 
 def ring(nbytes: float, ranks: int, passes: int = 1) -> int:
-    """Bytes a device sends: an all-gather or a reduce-scatter is one pass around the ring, an all-reduce two."""
+    """Bytes a device sends: an all-gather or a reduce-scatter is one pass around the ring, an all-reduce two.
+
+    passes x n (ranks - 1) / ranks
+    """
     return round(passes * nbytes * (ranks - 1) / ranks)

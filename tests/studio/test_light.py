@@ -47,6 +47,7 @@ def test_the_wheel_carries_its_data_and_no_top_level_assets(site):
     assert (site / "estimator" / "_presets" / "gpus.csv").is_file()
     assert (site / "studio" / "_assets" / "base" / "model.safetensors").is_file()
     assert (site / "studio" / "_assets" / "theme" / "tokens.css").is_file()
+    assert all((site / package / "py.typed").is_file() for package in ("estimator", "studio"))
     assert (site / "bin" / "lora-studio").is_file()
 
 
