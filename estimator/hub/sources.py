@@ -29,7 +29,7 @@ INVENTORIES = "inventories"
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class UncountedModel:
     """A model before it is counted: its config, and what its checkpoint holds where headers were at hand."""
 
     name: str
@@ -61,28 +61,28 @@ def local_folder(name: str) -> Path | None:
 
 def open_source(
     name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None, folders: bool = True
-) -> Source:
+) -> UncountedModel:
     """The config and the headers of a folder or a hub id; a folder goes first, where `folders` are allowed. `token` as
     in `hub.fetch`. Raises `Problem`."""
     if folders and (folder := local_folder(name)):
         config = read_config(folder)
         ModelSpec.from_config(config)  # what is wrong with the config goes before what is wrong with the weights
-        return _with_local_headers(Source(name, config), folder)
+        return _with_local_headers(UncountedModel(name, config), folder)
     name = names.plain_id(name)
     if parse(name) is None:
         raise catalog.unknown_model(name)
     fetched = hub.fetch(name, cache_dir, token)
-    return Source(name, fetched.config, fetched.stored, fetched.notes)
+    return UncountedModel(name, fetched.config, fetched.stored, fetched.notes)
 
 
-def _with_local_headers(source: Source, folder: Path) -> Source:
+def _with_local_headers(source: UncountedModel, folder: Path) -> UncountedModel:
     try:
         tensors = headers.read_folder(folder)
         held = headers.stored(tensors, source.config) if tensors else None
     except (BadHeader, OSError) as error:
         note = Problem("model.headers_unread", field="model", value=source.name, reason=str(error)[:200])
-        return Source(source.name, source.config, None, (note,))
-    return Source(source.name, source.config, held)
+        return UncountedModel(source.name, source.config, None, (note,))
+    return UncountedModel(source.name, source.config, held)
 
 
 def load_model(name: str, cache_dir: Path | None = None, token: str | Literal[False] | None = None) -> Model:
@@ -92,7 +92,7 @@ def load_model(name: str, cache_dir: Path | None = None, token: str | Literal[Fa
     `hub.*` and whatever is wrong with the config.
     """
 
-    def counted(source: Source) -> Model:
+    def counted(source: UncountedModel) -> Model:
         inventory = counted_before(source, cache_dir) if cache_dir else None
         if inventory is None:
             raise Problem("model.not_counted", field="model", value=name)
@@ -124,7 +124,7 @@ def by_name(name: str, refusal: Problem | None = None) -> Model | None:
 
 
 def _asked(
-    name: str, cache_dir: Path | None, token: str | Literal[False] | None, counted: Callable[[Source], Model]
+    name: str, cache_dir: Path | None, token: str | Literal[False] | None, counted: Callable[[UncountedModel], Model]
 ) -> Model:
     """A preset, a folder, a name that is known, a hub's answer, or what the name tells: in this order."""
     if name in catalog.models():
@@ -139,7 +139,7 @@ def _asked(
         raise
 
 
-def counted_before(source: Source, cache_dir: Path) -> Inventory | None:
+def counted_before(source: UncountedModel, cache_dir: Path) -> Inventory | None:
     """What an earlier count left in the cache folder."""
     return counted.load(cache_dir / INVENTORIES, source.config)
 
@@ -154,10 +154,10 @@ def open_model(name: str, cache_dir: Path | None = None, token: str | Literal[Fa
 def model_from_config(config: dict[str, Any], name: str = "config.json", cache_dir: Path | None = None) -> Model:
     """The model that the content of a config.json describes, under a name of the caller's choice. Raises `Problem`."""
     ModelSpec.from_config(config)
-    return _counted(Source(name, config), cache_dir or home.cache())
+    return _counted(UncountedModel(name, config), cache_dir or home.cache())
 
 
-def _counted(source: Source, cache_dir: Path) -> Model:
+def _counted(source: UncountedModel, cache_dir: Path) -> Model:
     inventory = counted_before(source, cache_dir)
     if inventory is None:
         inventory = count(source)
@@ -166,7 +166,7 @@ def _counted(source: Source, cache_dir: Path) -> Model:
     return source.model(inventory)
 
 
-def count(source: Source) -> Inventory:
+def count(source: UncountedModel) -> Inventory:
     """The tensors as Transformers builds them; of a model that needs code of its own, as its headers name them.
 
     Raises `Problem`: model.not_counted without torch, model.remote_code or model.packed where headers are missing or

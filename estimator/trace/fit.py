@@ -26,9 +26,9 @@ from estimator.recipe.batches import Batches, shape
 from estimator.recipe.loop import LOOPS, Loop
 from estimator.recipe.recipe import Recipe
 from estimator.trace import chunks
-from estimator.trace.plans import LENGTHS_TOKENS, Plan, check_lengths, names_layers, planned
+from estimator.trace.plans import LENGTHS_TOKENS, TracePlan, check_lengths, names_layers, planned
 from estimator.trace.prepared import built
-from estimator.trace.step import HEAD, Sizes, Step, trace_step
+from estimator.trace.step import HEAD, RecordedStep, Sizes, trace_step
 from estimator.trace.terms import SIZES, live_bytes, summed
 
 RELATIVE_ERROR = 0.02
@@ -96,7 +96,7 @@ def derive_law(
     return Law(tuple(made), tile_tokens, "traced", RELATIVE_ERROR, versions, **work, **held)
 
 
-def plan_of(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> Plan:
+def plan_of(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> TracePlan:
     """Which depths and lengths of the model `recipe`'s law is read off. Raises `NotLinear`."""
     examined = Recipe(
         model="any",
@@ -112,11 +112,11 @@ class Traced:
     """The steps of each depth at one length, and their live bytes after each event."""
 
     sizes: Sizes
-    steps: list[Step]
+    steps: list[RecordedStep]
     tables: list[np.ndarray]
 
 
-def _traced(plan: Plan, sizes: Sizes, trace: Callable[[Sizes, int | None], Step]) -> Traced:
+def _traced(plan: TracePlan, sizes: Sizes, trace: Callable[[Sizes, int | None], RecordedStep]) -> Traced:
     steps = [trace(sizes, depth) for depth in plan.depths]
     return Traced(sizes, steps, [live_bytes(step.events, sizes) for step in steps])
 
@@ -125,7 +125,7 @@ def sizes_of(sequence: int, one_row: bool) -> Sizes:
     return replace(SIZES, batch=1 if one_row else SIZES.batch, sequence=sequence)
 
 
-def _rows(traced: list[Traced], plan: Plan) -> list[tuple[str, np.ndarray]]:
+def _rows(traced: list[Traced], plan: TracePlan) -> list[tuple[str, np.ndarray]]:
     """What is live after each event of the whole model, under the name of its moment. Raises `NotLinear`."""
     parts = [
         _at_depth(one.steps, one.tables, plan) if len(one.steps) == 2 else _whole(one.steps[0], one.tables[0])
@@ -147,7 +147,7 @@ def _rows(traced: list[Traced], plan: Plan) -> list[tuple[str, np.ndarray]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: str | None) -> Plan:
+def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: str | None) -> TracePlan:
     """What all structures of a model share: the depths and the lengths to trace at. Raises `NotLinear`."""
     config = json.loads(config_json)
     plan = planned(recipe, config, platform, class_name)
@@ -162,7 +162,7 @@ def _examined(recipe: Recipe, config_json: str, platform: Platform, class_name: 
 
 
 def _check_chunks(
-    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, plan: Plan
+    recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None, plan: TracePlan
 ) -> None:
     """A law of two lengths. Raises `NotLinear` where it is not what a third one takes, on as many layers."""
     half = {"dtype": "bfloat16"} if recipe.dtype == "float16" else {}
@@ -181,7 +181,7 @@ def _check_chunks(
         )
 
 
-def _work(traced: list[Traced], name: str, plan: Plan) -> dict[str, tuple[float, ...]] | None:
+def _work(traced: list[Traced], name: str, plan: TracePlan) -> dict[str, tuple[float, ...]] | None:
     """What the whole model computes or moves, each amount factored on its own; None where one is no term of the law, so
     that the memory of a model stays known where its time does not."""
     try:
@@ -212,7 +212,7 @@ Part = tuple[str, np.ndarray, np.ndarray]
 """The events at one place: the name of the moment, what is live after each, and what each made."""
 
 
-def _at_depth(steps: list[Step], tables: list[np.ndarray], plan: Plan) -> dict[Any, Part]:
+def _at_depth(steps: list[RecordedStep], tables: list[np.ndarray], plan: TracePlan) -> dict[Any, Part]:
     """Of the whole model. Raises `NotLinear` where the two steps do not align."""
     parts = [_anchored(step.events, step.layers, plan) for step in steps]
     if parts[0].keys() != parts[1].keys():
@@ -229,7 +229,7 @@ def _at_depth(steps: list[Step], tables: list[np.ndarray], plan: Plan) -> dict[A
     return found
 
 
-def _whole(step: Step, table: np.ndarray) -> dict[Any, Part]:
+def _whole(step: RecordedStep, table: np.ndarray) -> dict[Any, Part]:
     """Of a model that was traced with all of its layers."""
     places, made = step.events.place, np.diff(table, axis=0, prepend=0)
     last = max((layer for _, layer in places if layer != HEAD), default=0)
@@ -239,7 +239,7 @@ def _whole(step: Step, table: np.ndarray) -> dict[Any, Part]:
     return {place: (moment_of(place, last + 1), table[numbers], made[numbers]) for place, numbers in where.items()}
 
 
-def _anchored(events: Events, layers: int, plan: Plan) -> dict[tuple[str, str, int], list[int]]:
+def _anchored(events: Events, layers: int, plan: TracePlan) -> dict[tuple[str, str, int], list[int]]:
     """Numbers of the allocations (after no other event can a peak stand) by place, a layer counted from start and
     end."""
     parts: dict[tuple[str, str, int], list[int]] = {}

@@ -40,7 +40,7 @@ def layer_kinds(
 
 
 @dataclass(frozen=True)
-class Plan:
+class TracePlan:
     """Depths to trace (None: all layers) of `total`, and how many layers count from the start and from the end; the
     length of the rows, or two where layers cut them into chunks."""
 
@@ -60,7 +60,7 @@ LENGTHS_TOKENS = (587, 2027, SIZES.sequence)
 """Primes that are one more than twice a prime, so that one token less is told from a width too."""
 
 
-def planned(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> Plan:
+def planned(recipe: Recipe, config: dict[str, Any], platform: Platform, class_name: str | None) -> TracePlan:
     """By what the configuration tells of the layers, or, where that has a long period or none, by what they run.
 
     Layers that run the same count as the same, but a shallow model keeps one of each, as it may make a mask for each.
@@ -81,7 +81,7 @@ def planned(recipe: Recipe, config: dict[str, Any], platform: Platform, class_na
     )
 
 
-def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
+def plan_for(kinds: list[Any], at_least: int = 3) -> TracePlan:
     """Two depths whose difference is what repeats, or the whole model.
 
     After `first` layers of their own kinds the rest repeats with a period; the shallow models keep the same remainder,
@@ -95,9 +95,9 @@ def plan_for(kinds: list[Any], at_least: int = 3) -> Plan:
                 low = first + 2 * period + rest
                 low += -(-max(0, max(at_least, 3) - low) // period) * period
                 if low + period < total:
-                    return Plan((low, low + period), total, max(2, first + period), max(2, period + rest))
-                return Plan((None,), total)
-    return Plan((None,), total)
+                    return TracePlan((low, low + period), total, max(2, first + period), max(2, period + rest))
+                return TracePlan((None,), total)
+    return TracePlan((None,), total)
 
 
 def check_lengths(

@@ -42,7 +42,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Step:
+class RecordedStep:
     """A recorded step, how many layers its model had, the tensors that outlive it, and what it computed and moved.
 
     `fused`: the model has fused attention by SDPA. `windows`: sizes of local attention that Transformers was asked a
@@ -69,7 +69,7 @@ def trace_step(
     class_name: str | None = None,
     batches: Batches = Batches(),
     evaluates: bool = False,
-) -> Step:
+) -> RecordedStep:
     """Build `recipe`'s model with `layers` layers (None: all) and record forward, loss and backward.
 
     With `evaluates` a step of the Trainer's evaluation instead: forward and loss in eval mode, nothing kept for
@@ -104,7 +104,9 @@ def trace_step(
     events = recorder.finish()
     del outputs
     name = next(name for name, module in base_of(model).named_modules() if module is stack)
-    return Step(events, len(stack), kept, recorder.work, base_of(model)._supports_sdpa, frozenset(windows), name)
+    return RecordedStep(
+        events, len(stack), kept, recorder.work, base_of(model)._supports_sdpa, frozenset(windows), name
+    )
 
 
 def layer_programs(

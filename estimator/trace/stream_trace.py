@@ -19,7 +19,7 @@ from estimator.recipe.batches import Batches, shape
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
 from estimator.trace import fit, terms
-from estimator.trace.step import Sizes, Step, trace_step
+from estimator.trace.step import RecordedStep, Sizes, trace_step
 
 
 def derive_stream(
@@ -42,7 +42,7 @@ def derive_stream(
     raise NotLinear("a layer more is not the layer before it")
 
 
-def _stream(step: Step, sizes: Sizes, start: int, period: int, total: int) -> Stream:
+def _stream(step: RecordedStep, sizes: Sizes, start: int, period: int, total: int) -> Stream:
     events = step.events
     rows: dict[int, int] = {}
     made: dict[int, int] = {}
@@ -60,7 +60,7 @@ def _stream(step: Step, sizes: Sizes, start: int, period: int, total: int) -> St
     return Stream(factored, tuple(codes), tuple(runs), gradients, kept, start, period, step.layers, total)
 
 
-def _terms(static: Static, step: Step, rank: int) -> StaticTerms:
+def _terms(static: Static, step: RecordedStep, rank: int) -> StaticTerms:
     layer = _layer_of(static.name, step.stack_name)
     name = static.name.replace("{", "{{").replace("}", "}}")
     name = name if layer < 0 else name.replace(f"{step.stack_name}.{layer}.", f"{step.stack_name}.{{}}.", 1)
@@ -79,7 +79,7 @@ def _layer_of(name: str, stack: str) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def _same(stream: Stream, step: Step, sizes: Sizes) -> bool:
+def _same(stream: Stream, step: RecordedStep, sizes: Sizes) -> bool:
     """Whether `stream` with as many layers as `step` is `step`."""
     once = Stream(**{**vars(stream), "total": step.layers})
     try:

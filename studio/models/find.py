@@ -93,7 +93,9 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
     if name in models():
         return load_preset(name)
     if name.startswith(pasted.PREFIX):
-        return _counted(sources.Source(name, pasted.config_of(name)), trace_worker, until, pasted.config_of(name))
+        return _counted(
+            sources.UncountedModel(name, pasted.config_of(name)), trace_worker, until, pasted.config_of(name)
+        )
     if not folders:
         refuse_folder(name)
     folder = local_folder(name) if folders or name == EMBEDDED_ID else None
@@ -116,7 +118,7 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
             raise
 
 
-def _source(name: str, folders: bool) -> sources.Source:
+def _source(name: str, folders: bool) -> sources.UncountedModel:
     return sources.open_source(name, paths.cache(), token=False, folders=folders)
 
 
@@ -129,7 +131,7 @@ def _repeat_refusal(name: str) -> None:
 
 
 def _counted(
-    source: sources.Source, trace_worker: Worker | None, until: float, config: dict[str, Any] | None = None
+    source: sources.UncountedModel, trace_worker: Worker | None, until: float, config: dict[str, Any] | None = None
 ) -> Model:
     inventory = sources.counted_before(source, paths.cache())
     if inventory is None and trace_worker is None:

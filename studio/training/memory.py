@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimator.measure.meter import peak_resident_bytes, resident_bytes
 
 
-class Meter:
+class RunMeter:
     """Counts from its creation: made after the imports and before the model is loaded.
 
     On CUDA torch's own peak of allocated bytes. Elsewhere the growth of the process's resident memory, which also holds

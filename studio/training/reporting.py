@@ -15,7 +15,7 @@ from estimator.recipe.recipe import Recipe
 from studio.disk.storage import sync
 from studio.jobs.folder import COMPLETE, RunFolder
 from studio.jobs.journal import Journal
-from studio.training.memory import Meter
+from studio.training.memory import RunMeter
 
 CURVE = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "epoch")
 # A stop is asked for with a file; looking at most this often keeps fast steps fast.
@@ -25,7 +25,7 @@ LOOK_EVERY_S = 0.1
 class Reporter(TrainerCallback):
     """Writes the curve, guards checkpoints, obeys `stop`."""
 
-    def __init__(self, run: RunFolder, journal: Journal, recipe: Recipe, meter: Meter) -> None:
+    def __init__(self, run: RunFolder, journal: Journal, recipe: Recipe, meter: RunMeter) -> None:
         self.run, self.journal, self.recipe, self.meter = run, journal, recipe, meter
         self._looked = 0.0
         self._began = (0.0, 0.0)

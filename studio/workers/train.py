@@ -64,7 +64,7 @@ class Training:
 
         self.journal.write("phase", name="loading")
         loops.load_libraries()
-        meter = memory.Meter(device)
+        meter = memory.RunMeter(device)
         model = loading.load_base(self.recipe, folder, training=True, device=device)
         collator = rendering.collator(tokenizer)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, collator, meter, device)
@@ -116,12 +116,12 @@ class Training:
     def _predict(self, folder: Path, longest: int, padded: bool) -> None:
         """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
         to `max_length`, unless rows are packed. A model from a hub is checked here for the first time."""
-        from estimator.hub.sources import Source
+        from estimator.hub.sources import UncountedModel
         from estimator.model.spec import read_config
         from estimator.trace.meta_model import derive
 
         config = read_config(folder)
-        model = Source(self.recipe.model, config).model(derive(config))
+        model = UncountedModel(self.recipe.model, config).model(derive(config))
         row_tokens = self.recipe.max_length if self.recipe.packing else max(longest, FIELDS["max_length"].limits["low"])
         real = self.recipe.replace(max_length=row_tokens)
         prediction = judge(real, model, this_machine(), padded)

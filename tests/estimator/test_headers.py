@@ -8,7 +8,7 @@ import pytest
 
 from estimator import Recipe, estimate
 from estimator.adapters.adapters import trainables
-from estimator.hub.sources import Source
+from estimator.hub.sources import UncountedModel
 from estimator.model.headers import (
     CLASS_NAME,
     BadHeader,
@@ -148,12 +148,13 @@ def test_packed_weights_say_nothing_of_the_count():
 
 
 def test_an_estimate_from_headers_is_approximate_and_says_so():
-    source = Source("org/model", CONFIGS["llama"] | {"model_type": "homemade"})
+    source = UncountedModel("org/model", CONFIGS["llama"] | {"model_type": "homemade"})
     made = held("llama").inventory
     assert made.class_name == CLASS_NAME
     answer = estimate(Recipe(model="org/model", max_length=32), model=source.model(made))
     known = estimate(
-        Recipe(model="org/model", max_length=32), model=Source("org/model", CONFIGS["llama"]).model(inventory("llama"))
+        Recipe(model="org/model", max_length=32),
+        model=UncountedModel("org/model", CONFIGS["llama"]).model(inventory("llama")),
     )
     assert {"model.from_headers", "estimator.approximate"} <= {note.code for note in answer.warnings}
     assert answer.total_parameters == known.total_parameters
