@@ -18,8 +18,11 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
 from estimator import Recipe, estimate
+from estimator.advice.priced import priced
 from estimator.cli import cli
 from estimator.core.problems import Problem
+from estimator.estimates.conditions import Conditions
+from estimator.recipe.costing import Costing
 from studio import __main__ as command
 from studio.gate import startup
 from studio.web import api
@@ -87,6 +90,20 @@ def test_the_machine_and_the_data_count(client):
     said = client.predict(RECIPE, "GeForce RTX 3060 12GB", "windows-desktop", 0.5, True, api_name="/estimate")
     made = estimate(Recipe(**RECIPE), "GeForce RTX 3060 12GB", system="windows-desktop", trained_share=0.5, padded=True)
     assert said == json.loads(made.to_json())
+
+
+def test_a_size_a_slice_and_the_money_of_a_run_are_asked_by_name(client):
+    asked = {"rows": 1000, "tokens_per_row": 512, "usd_per_kwh": 0.3, "owned": ["3060 12g"]}
+    said = client.predict(RECIPE, gpu="RTX 3060", gpu_memory=12, costing=asked, api_name="/estimate")
+    recipe, conditions = Recipe(**RECIPE), Conditions(gpu_memory=12)
+    run = priced(recipe, "GeForce RTX 3060 12GB", Costing(**asked), conditions=conditions).to_dict()
+    assert said["gpu"] == "GeForce RTX 3060 12GB" and said["costing"] == asked
+    assert said["run"]["throughput"] == json.loads(json.dumps(run["throughput"])) and run["cost"]["way"] == "own"
+    assert said["run"]["cost"]["run_usd"] == run["cost"]["run_usd"] and "750 optimizer steps" in run["course"]["text"]
+    two = client.predict(RECIPE, gpu="2x 4090", costing={"rows": 1000}, api_name="/estimate")
+    assert two["run"]["count"] == 2 and two["parallel"]["num_devices"] == 2
+    part = client.predict(RECIPE, gpu="A100 SXM4 40GB", mig="2g.10gb", api_name="/estimate")
+    assert part["usable_bytes"] == estimate(recipe, "A100 SXM4 40GB", mig="2g.10gb").usable_bytes
 
 
 def test_a_plain_request_gets_the_same_in_one_answer(studio, client):
