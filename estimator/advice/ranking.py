@@ -25,6 +25,7 @@ from estimator.hardware.machines import Machine, check_system
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.law import Law
+from estimator.law.question import Question
 from estimator.memory import stored
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches
@@ -221,8 +222,8 @@ class _Asked:
         platform = Platform.of(where.gpu)
         key = platform.kernels, platform.workspace_bytes
         if key not in self._kernels:
-            parts = parts_of(self.one, self.model, self.loop, "cuda", platform, **self.opened)
-            single = _single(self.one, self.model, self.loop, platform, self.opened["cache_dir"])
+            question = Question(self.one, self.model, self.loop, platform, **self.opened)
+            parts, single = parts_of(question), _single(question)
             load = load_of(self.one, parts, self.epoch, single)
             self._kernels[key] = Kernels(platform, parts, single), parts.evaluate(self.one), load
         return self._kernels[key]
@@ -271,11 +272,13 @@ def _runnable(recipe: Recipe, gpu: Gpu, made: Estimate) -> Estimate:
     return made
 
 
-def _single(recipe: Recipe, model: Model, loop: str, platform: Platform, cache_dir: Path | None) -> Law | None:
+def _single(question: Question) -> Law | None:
     """The law at hand of the same step without gradient accumulation."""
+    recipe = question.recipe
     if recipe.gradient_accumulation_steps == 1:
         return None
-    return laws.find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir)
+    alone = recipe.replace(gradient_accumulation_steps=1)
+    return laws.find(question.but(recipe=alone, batches=Batches()))
 
 
 def _fitting(candidate: Candidate) -> int:

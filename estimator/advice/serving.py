@@ -25,6 +25,7 @@ from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.analytic import analytic_law
 from estimator.law.law import Law
+from estimator.law.question import Question
 from estimator.memory.kv_cache import KvCache
 from estimator.memory.load_events import block_rounding_bytes
 from estimator.memory.states import base_weights
@@ -159,7 +160,8 @@ def _served(model: Model, quantization: str, dtype: str, adapters: int, r: int, 
 def _law(recipe: Recipe, model: Model, platform: Platform) -> Law | None:
     """What reading a prompt holds, traced now where it has to be; None where it cannot be."""
     try:
-        return evaluations.find(recipe, model, "trl", platform) or evaluations.derive(recipe, model, "trl", platform)
+        question = Question(recipe, model, platform=platform)
+        return evaluations.find(question) or evaluations.derive(question)
     except Problem:
         return None
 

@@ -17,6 +17,7 @@ from estimator.hardware.cards import Gpu
 from estimator.hardware.machines import Machine
 from estimator.hardware.platforms import Platform
 from estimator.law.law import Law, Row
+from estimator.law.question import Question
 from estimator.model.catalog import Model
 from estimator.parallel import parallel
 from estimator.parallel.plan import Sharded, on_device
@@ -58,7 +59,7 @@ class Together:
         batches: Batches = Batches(), derive: bool = False,
     ) -> None:  # fmt: skip
         self.recipe, self.model, self.loop, self.epoch = recipe, model, loop, epoch
-        self._open: dict[str, Any] = {"derive": derive, "cache_dir": cache_dir, "batches": batches}
+        self._question = Question(recipe, model, loop, batches=batches, derive=derive, cache_dir=cache_dir)
         self._made: dict[tuple[Any, int, str], tuple[Parts, Sharded, Row, dict[str, int]]] = {}
         self._loads: dict[tuple[Any, int, str], tuple[Load, ...]] = {}
 
@@ -115,7 +116,7 @@ class Together:
         }
         if alone.replace(**beside) == one:
             return kernels.parts
-        return parts_of(alone, self.model, self.loop, "cuda", kernels.platform, **self._open)
+        return parts_of(self._question.but(recipe=alone, platform=kernels.platform))
 
 
 def goes_together(where: Machine) -> bool:

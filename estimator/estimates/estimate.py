@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from estimator.adapters import refusals
 from estimator.adapters.adapters import trainables
@@ -13,6 +14,7 @@ from estimator.core.problems import Problem
 from estimator.core.same import Same
 from estimator.estimates.calibration import Calibration
 from estimator.estimates.error_bar import calibrated, reserved_over_allocated, total_of, uncertainty
+from estimator.estimates.once import once
 from estimator.estimates.parts import Parts, parts_of
 from estimator.estimates.peaks import Step, run_peaks
 from estimator.estimates.peaks_of_several import loads_whole, run_peaks_of_several
@@ -25,6 +27,7 @@ from estimator.hardware.platforms import Platform
 from estimator.hub.sources import open_model
 from estimator.law.analytic import is_dense
 from estimator.law.law import Row
+from estimator.law.question import Question
 from estimator.memory import stored
 from estimator.memory.states import base_weights
 from estimator.model.catalog import Model
@@ -75,48 +78,67 @@ def estimate(
     check_system(recipe, system)
     model, platform = model or open_model(recipe.model), platform or Platform.of(where and where.gpu)
     recipe = stored.as_loaded(recipe, model.stored_config, model.name)
-    batches = Batches(trained_share, padded)
+    question = Question(recipe, model, loop, platform, Batches(trained_share, padded), derive, cache_dir)
+    made = once(lambda: _key(question, gpu, engine, system, mig, memory_gib), lambda: answered(question, where, engine))
+    return _calibrated(made, where, loop, calibration) if calibration and calibration.records else made
+
+
+def _key(question: Question, *of_the_card: Any) -> Hashable:
+    """Equal where the answer is: a recipe is told by its text, for tables in it have no hash."""
+    asked = (name for name in vars(question) if name not in ("recipe", "model"))
+    rest = (getattr(question, name) for name in asked)
+    return repr(vars(question.recipe)), Same(question.model), *rest, *of_the_card
+
+
+def answered(question: Question, where: Machine | None = None, engine: str = "law") -> Estimate:
+    """The answer to a question about a recipe as its model is loaded (`stored.as_loaded`). Raises `Problem`."""
+    recipe = question.recipe
     several = recipe.num_processes > 1
     if several and engine == "trace":
         what = {"value": recipe.num_processes, "other": "engine trace", "allowed": "Use engine law, or one process"}
         raise Problem("recipe.conflict", field="num_processes", **what)
-    parts = parts_of(plan.on_device(recipe), model, loop, "cuda", platform, derive, cache_dir, batches)
-    refusals.check_head(parts.trained.targets, model.inventory, LOOPS[loop].fused_loss)
+    parts = parts_of(question.but(recipe=plan.on_device(recipe)))
+    refusals.check_head(parts.trained.targets, question.model.inventory, question.loop.fused_loss)
     if engine == "trace":
-        from estimator.trace.exact import traced
+        return _by_trace(question, where, parts)
+    if several:
+        sharded = parallel.shard(recipe, parts, question.loop_name)
+        made = sharded.evaluate(recipe)
+        return composed(recipe, where, parts, *made, sharded=sharded, derive=question.derive)
+    replayed = _replayed(question, parts)
+    return composed(recipe, where, parts, *parts.evaluate(recipe), replayed, derive=question.derive)
 
-        exact = traced(recipe, model, loop, platform, parts.static, parts.training.step_temporary_bytes, batches)
-        replays.keep(exact.peak_reserved_bytes, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
-        made = composed(
-            recipe, where, parts, exact.moment, exact.components, exact.peak_reserved_bytes, "trace", derive=derive
-        )
-    elif several:
-        sharded = parallel.shard(recipe, parts, loop)
-        row, components = sharded.evaluate(recipe)
-        return composed(
-            recipe, where, parts, row, components, sharded=sharded, derive=derive
-        )  # what was measured here ran on one device
-    else:
-        row, components = parts.evaluate(recipe)
-        replayed = (
-            replays.find(recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
-            if model.config
-            else None
-        )
-        if replayed is None and derive and not parts.trains_all:
-            temporary = parts.training.step_temporary_bytes
-            replayed = streams.reserved_bytes(
-                recipe, model, loop, platform, parts.law, temporary, derive, cache_dir, batches
-            )
-            if replayed:
-                replays.keep(replayed, recipe, model, loop, platform, parts.law.versions, cache_dir, batches)
-        made = composed(recipe, where, parts, row, components, replayed, derive=derive)
-    if not calibration or not calibration.records:
+
+def _by_trace(question: Question, where: Machine | None, parts: Parts) -> Estimate:
+    """This very recipe traced at full size and replayed; its reserved memory is kept for the law's next answer."""
+    from estimator.trace.exact import traced
+
+    recipe, temporary = question.recipe, parts.training.step_temporary_bytes
+    known = recipe, question.model, question.loop_name, question.platform, parts.static, temporary, question.batches
+    exact = traced(*known)
+    replays.keep(exact.peak_reserved_bytes, question, parts.law.versions)
+    found = exact.moment, exact.components, exact.peak_reserved_bytes
+    return composed(recipe, where, parts, *found, "trace", derive=question.derive)
+
+
+def _replayed(question: Question, parts: Parts) -> int | None:
+    """Reserved memory by a replay that was kept, or, where the question derives, by one of the law's step."""
+    known = replays.find(question, parts.law.versions) if question.model.config else None
+    if known is None and question.derive and not parts.trains_all:
+        known = streams.reserved_bytes(question, parts.law, parts.training.step_temporary_bytes)
+        if known:
+            replays.keep(known, question, parts.law.versions)
+    return known
+
+
+def _calibrated(made: Estimate, where: Machine | None, loop: str, calibration: Calibration) -> Estimate:
+    """With the error bar that runs on this card leave; what was measured here ran on one device."""
+    source = made.source
+    if source.sharded:
         return made
-    context = context_of(where and where.usable)
-    paged = parts.training.paged_bytes
-    bar = calibrated(made.uncertainty, recipe, made.peak_reserved_bytes, context, paged, made.engine, loop, calibration)
-    return replace(made, uncertainty=bar)
+    context, paged = context_of(where and where.usable), source.parts.training.paged_bytes
+    measured = source.recipe, made.peak_reserved_bytes, context, paged, made.engine
+    return replace(made, uncertainty=calibrated(made.uncertainty, *measured, loop, calibration))
 
 
 def context_of(usable: cards.Usable | None) -> cards.Context:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from estimator.adapters.adapters import Trainables, trainables
 from estimator.core.problems import Problem
@@ -16,12 +15,12 @@ from estimator.law.analytic import analytic_law
 from estimator.law.law import Law, Point, Row
 from estimator.law.layer_bytes import adapter_dtype
 from estimator.law.padding import adds_masks, with_padding
+from estimator.law.question import Question
 from estimator.memory.load_events import loading
 from estimator.memory.states import Training, Weights, base_weights, training_bytes
 from estimator.memory.stored import as_loaded
 from estimator.model.catalog import Model
 from estimator.recipe.batches import Batches, shape
-from estimator.recipe.loop import LOOPS, Loop
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import evaluations, laws, nearest
 
@@ -78,98 +77,100 @@ class Parts:
         return self.at(recipe).peak
 
 
-def parts_of(
-    recipe: Recipe,
-    model: Model,
-    loop_name: str,
-    device: str,
-    platform: Platform = Platform(),
-    derive: bool = False,
-    cache_dir: Path | None = None,
-    batches: Batches = Batches(),
-) -> Parts:
-    loop = LOOPS[loop_name]
-    recipe = as_loaded(recipe, model.stored_config, model.name)
-    trained = trainables(recipe, model.inventory)
-    quantization = recipe.quantization if recipe.is_quantized else None
-    base = base_weights(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop.upcasts)
+def parts_of(question: Question, device: str = "cuda") -> Parts:
+    """On one device; a recipe of several is asked as `estimator.parallel.plan.on_device` has it. Raises `Problem`."""
+    model, loop = question.model, question.loop
+    recipe = as_loaded(question.recipe, model.stored_config, model.name)
+    question = question.but(recipe=recipe)
+    trained, base = trainables(recipe, model.inventory), _base(question)
     own_dtype = adapter_dtype(recipe, loop)
     training = training_bytes(recipe, trained, adapter_dtype=own_dtype, device=device)
     if device != "cuda":  # without Triton TRL's head runs over every position
-        batches = replace(batches, trained_share=1.0)
-        return Parts(
-            model,
-            trained,
-            base,
-            training,
-            _closed_form(recipe, model, trained, loop, device, base, batches),
-            batches=batches,
-            adapter_dtype=own_dtype,
-        )
-    law, doubt = laws.find(recipe, model, loop_name, platform, cache_dir, batches), None
-    if law is None and derive:
-        try:
-            law = laws.derive(recipe, model, loop_name, platform, cache_dir, batches)
-        except Problem as problem:
-            doubt = problem
-    trains_all = law is None and batches.trained_share < 1
-    law = law or laws.find(recipe, model, loop_name, platform, cache_dir, replace(batches, trained_share=1.0))
-    as_wide = not recipe.is_quantized or loop.upcasts == "none"  # else attention runs in fp32
-    if law is None and batches.pads(recipe) and as_wide and adds_masks(recipe, model.spec, platform):
-        full = laws.find(recipe, model, loop_name, platform, cache_dir)
-        law = full and with_padding(full, recipe, model.spec)
-    stands_on = ""
-    if law is None and (found := _nearest(recipe, model, loop_name, platform, cache_dir, batches)):
-        law, stands_on = found
-    trains_all = trains_all and law is not None
-    law = law or _closed_form(recipe, model, trained, loop, device, base, batches)
+        question = question.as_all_train
+        law = _closed_form(question, trained, base, device)
+        return Parts(model, trained, base, training, law, batches=question.batches, adapter_dtype=own_dtype)
+    law, trains_all, stands_on, doubt = _at_hand(question)
+    law = law or _closed_form(question, trained, base, device)
+    quantization = recipe.quantization if recipe.is_quantized else None
     loaded, tensors_bytes = loading(model.inventory, recipe.dtype, quantization, recipe.bnb_4bit_use_double_quant, loop)
-    evaluation = _evaluation(recipe, model, loop_name, platform, derive, cache_dir, batches)
-    rounding = loaded.allocated_bytes - tensors_bytes
     return Parts(
-        model, trained, base, training, law, rounding, platform.workspace_bytes, doubt, batches, trains_all, platform, evaluation, own_dtype, loaded.peak_reserved_bytes, stands_on
-    )  # fmt: skip
-
-
-def _nearest(
-    recipe: Recipe, model: Model, loop_name: str, platform: Platform, cache_dir: Path | None, batches: Batches
-) -> tuple[Law, str] | None:
-    """By laws of batches whose every token trains, where none knows the share."""
-    loop, every = LOOPS[loop_name], replace(batches, trained_share=1.0)
-
-    def side(one: Recipe) -> nearest.Side:
-        trained = trainables(one, model.inventory)
-        training = training_bytes(one, trained, adapter_dtype=adapter_dtype(one, loop), device="cuda")
-        quantization = one.quantization if one.is_quantized else None
-        base = base_weights(model.inventory, one.dtype, quantization, one.bnb_4bit_use_double_quant, loop.upcasts)
-        return nearest.Side(
-            one, _closed_form(one, model, trained, loop, "cuda", base, every), training.gradients_bytes, trained
-        )
-
-    return nearest.nearest(
-        recipe, model, lambda one: laws.find(one, model, loop_name, platform, cache_dir, every), side
+        model,
+        trained,
+        base,
+        training,
+        law,
+        loaded.allocated_bytes - tensors_bytes,
+        question.platform.workspace_bytes,
+        doubt,
+        question.batches,
+        trains_all,
+        question.platform,
+        _evaluation(question),
+        own_dtype,
+        loaded.peak_reserved_bytes,
+        stands_on,
     )
 
 
-def _evaluation(
-    recipe: Recipe, model: Model, loop: str, platform: Platform, derive: bool, cache_dir: Path | None, batches: Batches
-) -> Law | None:
-    """The law of an evaluation; where none knows the share of trained tokens, that of batches whose every token trains."""
-    wanted = (batches, replace(batches, trained_share=1.0)) if batches.trained_share < 1 else (batches,)
+def _at_hand(question: Question) -> tuple[Law | None, bool, str, Problem | None]:
+    """(the law that answers or None, whether it is of batches whose every token trains for want of one that knows the
+    share, the settings it stands on where these are others, why it was not traced)."""
+    recipe, model, platform = question.recipe, question.model, question.platform
+    law, doubt = laws.find(question), None
+    if law is None and question.derive:
+        try:
+            law = laws.derive(question)
+        except Problem as problem:
+            doubt = problem
+    trains_all = law is None and question.batches.trained_share < 1
+    law = law or laws.find(question.as_all_train)
+    as_wide = not recipe.is_quantized or question.loop.upcasts == "none"  # else attention runs in fp32
+    if law is None and question.batches.pads(recipe) and as_wide and adds_masks(recipe, model.spec, platform):
+        full = laws.find(question.but(batches=Batches()))
+        law = full and with_padding(full, recipe, model.spec)
+    stands_on = ""
+    if law is None and (found := _nearest(question.as_all_train)):
+        law, stands_on = found
+    return law, trains_all and law is not None, stands_on, doubt
+
+
+def _base(question: Question) -> Weights:
+    recipe, loop = question.recipe, question.loop
+    quantization = recipe.quantization if recipe.is_quantized else None
+    packed = quantization, recipe.bnb_4bit_use_double_quant
+    return base_weights(question.model.inventory, recipe.dtype, *packed, loop.upcasts)
+
+
+def _nearest(question: Question) -> tuple[Law, str] | None:
+    """By laws of batches whose every token trains, where none knows the share."""
+
+    def side(one: Recipe) -> nearest.Side:
+        asked = question.but(recipe=one)
+        trained = trainables(one, asked.model.inventory)
+        training = training_bytes(one, trained, adapter_dtype=adapter_dtype(one, asked.loop), device="cuda")
+        closed = _closed_form(asked, trained, _base(asked), "cuda")
+        return nearest.Side(one, closed, training.gradients_bytes, trained)
+
+    return nearest.nearest(question.recipe, question.model, lambda one: laws.find(question.but(recipe=one)), side)
+
+
+def _evaluation(question: Question) -> Law | None:
+    """The law of an evaluation; where none knows the share of trained tokens, that of batches whose every token
+    trains."""
+    wanted = (question, question.as_all_train) if question.batches.trained_share < 1 else (question,)
     for known in wanted:
-        if law := evaluations.find(recipe, model, loop, platform, cache_dir, known):
+        if law := evaluations.find(known):
             return law
-    if derive:
+    if question.derive:
         with contextlib.suppress(Problem):  # the step's law bounds it, and the peak says that it is a bound
-            return evaluations.derive(recipe, model, loop, platform, cache_dir, batches)
+            return evaluations.derive(question)
     return None
 
 
-def _closed_form(
-    recipe: Recipe, model: Model, trained: Trainables, loop: Loop, device: str, base: Weights, batches: Batches
-) -> Law:
-    known = {"device": device, "largest_linear": base.largest_linear, "batches": batches}
-    return analytic_law(recipe, model.inventory, model.spec, trained, loop, **known)
+def _closed_form(question: Question, trained: Trainables, base: Weights, device: str) -> Law:
+    known = {"device": device, "largest_linear": base.largest_linear, "batches": question.batches}
+    model = question.model
+    return analytic_law(question.recipe, model.inventory, model.spec, trained, question.loop, **known)
 
 
 def law_of(
@@ -180,7 +181,8 @@ def law_of(
     device: str = "cuda",
     platform: Platform = Platform(),
 ) -> Parts:
-    """The law and the static bytes of a recipe on one device, for sweeps: `law_of(r).law.peaks(...)`. Raises `Problem` for several."""
+    """The law and the static bytes of a recipe on one device, for sweeps: `law_of(r).law.peaks(...)`. Raises `Problem`
+    for several."""
     if recipe.num_processes > 1:
         raise Problem(
             "recipe.conflict",
@@ -189,7 +191,7 @@ def law_of(
             other="a sweep of the law",
             allowed="Use estimate, or one process",
         )
-    return parts_of(recipe, model or open_model(recipe.model), loop, device, platform)
+    return parts_of(Question(recipe, model or open_model(recipe.model), loop, platform), device)
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def cpu_growth(
     `known` is what runs on this machine measured.
     """
     model = model or open_model(recipe.model)
-    parts = parts_of(recipe, model, "trl", "cpu", batches=Batches(padded=padded))
+    parts = parts_of(Question(recipe, model, batches=Batches(padded=padded)), "cpu")
     row, components = parts.evaluate(recipe)
     peak = sum(components.values())
     error = parts.law.relative_error * sum(components[n] for n in ("activations", "logits_and_loss", "temporary"))

@@ -18,6 +18,7 @@ from estimator.estimates.parts import Parts, parts_of
 from estimator.hardware.cards import find_gpu, known_gpu
 from estimator.hardware.platforms import Platform
 from estimator.law.law import TRL_TILE_TOKENS
+from estimator.law.question import Question
 from estimator.measure import sweep_table
 from estimator.model.catalog import load_preset, presets_dir
 from estimator.recipe.batches import shape
@@ -45,7 +46,7 @@ def traced_parts(recipe: Recipe, loop: Loop, platform: Platform) -> Parts:
     law = derive_law(
         recipe, model.known_config, loop, tile_tokens=tile, platform=platform, class_name=model.inventory.class_name
     )
-    return replace(parts_of(recipe, model, "trl", "cuda", platform), law=law)
+    return replace(parts_of(Question(recipe, model, platform=platform)), law=law)
 
 
 def rated_tokens_per_second(recipe: Recipe, parts: Parts, gpu_name: str) -> float:

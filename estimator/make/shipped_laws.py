@@ -21,13 +21,13 @@ from pathlib import Path
 
 from estimator.adapters.target_sets import target_sets
 from estimator.core.problems import Problem
-from estimator.hardware.platforms import Platform
 from estimator.law.law import Law
+from estimator.law.question import Question
+from estimator.law.stamp import STAMP
 from estimator.model.catalog import Model, load_preset, models, presets_dir
 from estimator.recipe.recipe import Recipe
 from estimator.shelf import laws
-
-LOOP = "trl"
+from estimator.shelf.shelf import write_stamps
 
 
 def recipes(id: str) -> Iterator[Recipe]:
@@ -67,7 +67,9 @@ def _laws(id: str) -> tuple[dict[str, dict], set[str]]:
     """Laws by key, and why some are missing."""
     model, reasons = load_preset(id), set()
     laws.shipped.cache_clear()
-    at_hand = {key: law for key, law in laws.shipped(models()[id].stem).items() if _is_current(law)}
+    at_hand = {
+        key: law for key, law in laws.shipped(models()[id].stem).items() if _is_current(law)
+    }  # of today's tracer
     made: dict[str, Law] = {}
     for recipe in recipes(id):
         try:
@@ -82,9 +84,9 @@ def _laws(id: str) -> tuple[dict[str, dict], set[str]]:
 def _ranges(recipe: Recipe, model: Model, at_hand: dict[str, Law]) -> dict[str, Law]:
     """The laws of a recipe for rows of every length."""
     made: dict[str, Law] = {}
-    key = first = laws.key_of(recipe, LOOP, Platform())
+    key = first = laws.key_of(Question(recipe, model))
     while key not in made:
-        made[key] = law = at_hand.get(key) or laws.traced(recipe, model, LOOP, Platform())
+        made[key] = law = at_hand.get(key) or laws.traced(Question(recipe, model))
         if law.below_tokens:
             recipe, key = recipe.replace(max_length=law.below_tokens), f"{first}-{law.below_tokens}"
     return made
@@ -107,6 +109,7 @@ def _write(id: str, made: dict[str, dict]) -> None:
         return
     text = json.dumps(made, separators=(",", ":"), sort_keys=True)
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    write_stamps([f"laws/{path.name}"], STAMP)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,21 @@ torch but there."""
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-from pathlib import Path
 
-from estimator.core import home
 from estimator.core.problems import Problem
 from estimator.memory.kv_cache import FORMAT, KvCache
 from estimator.model.catalog import Model, presets_dir
+from estimator.shelf.shelf import Shelf, shipped_file
 
+FILE, KEY = "caches.json", f"cache {FORMAT}"
 GENERATES = ("CausalLM", "LMHeadModel", "ForConditionalGeneration")
 """Ends of the names of Transformers' classes that answer token by token."""
 
 
 def find(model: Model) -> KvCache | None:
     """The cache of a preset, or one traced before on this machine; None where it is not known. Needs no torch."""
-    if (groups := _shipped().get(model.id)) is not None:
-        return groups
-    return _kept(_path(model)) if model.config else None
+    return CACHES.find(model, KEY)
 
 
 def of(model: Model) -> KvCache:
@@ -31,39 +28,36 @@ def of(model: Model) -> KvCache:
     try:
         if not model.inventory.class_name.endswith(GENERATES):
             raise ValueError(f"{model.inventory.class_name} generates no text")
-        from estimator.trace import cache_trace
-
-        made = cache_trace.derive(model.config or {}, model.inventory.class_name)
+        made = derive(model)
     except Exception as error:  # whatever a model's own code does without data, and a missing torch
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Problem("serving.cache_unknown", field="model", value=model.id, reason=reason) from error
-    _keep(_path(model), made)
+    CACHES.keep(made, model, KEY)
     return made
 
 
+def derive(model: Model) -> KvCache:
+    """Traced now."""
+    from estimator.trace import cache_trace
+
+    return cache_trace.derive(model.config or {}, model.inventory.class_name)
+
+
 @functools.cache
-def _shipped() -> dict[str, KvCache]:
-    data = json.loads((presets_dir() / "caches.json").read_text("utf-8"))
+def _at_hand() -> dict[str, KvCache]:
+    return read_shipped() if shipped_file(FILE) else {}
+
+
+def read_shipped() -> dict[str, KvCache]:
+    """What ships, whichever tracer made it."""
+    data = json.loads((presets_dir() / FILE).read_text("utf-8"))
     return {id: KvCache.from_list(groups) for id, groups in data["models"].items()} if data["format"] == FORMAT else {}
 
 
-def _path(model: Model) -> Path:
-    return _path_of(model.config and json.dumps(model.config, sort_keys=True, ensure_ascii=False) or "")
+def _read(groups: list[dict[str, int]]) -> KvCache:
+    if not all(isinstance(value, int) for group in groups for value in group.values()):
+        raise ValueError("a size of a cache is a whole number")
+    return KvCache.from_list(groups)
 
 
-@functools.lru_cache(maxsize=64)
-def _path_of(text: str) -> Path:
-    return home.cache() / "caches" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{FORMAT}.json"
-
-
-@functools.lru_cache(maxsize=64)
-def _kept(path: Path) -> KvCache | None:
-    try:
-        return KvCache.from_list(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def _keep(path: Path, made: KvCache) -> None:
-    home.keep_json(path, made.to_list())
-    _kept.cache_clear()
+CACHES = Shelf("caches", _read, KvCache.to_list, lambda model, key: _at_hand().get(model.id))

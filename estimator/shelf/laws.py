@@ -11,18 +11,18 @@ import gzip
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from estimator.core import home
 from estimator.core.same import Same
 from estimator.hardware.platforms import Platform
 from estimator.law.law import FORMAT, TRL_TILE_TOKENS, Law
+from estimator.law.question import Question
 from estimator.law.untraced import no_config, untraced
 from estimator.model.catalog import Model, models, presets_dir
 from estimator.recipe.batches import Batches, is_flat, shape
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import Recipe
+from estimator.shelf.shelf import Shelf, shipped_file
 
 ADAPTER_FIELDS = (
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "modules_to_save",
@@ -32,10 +32,14 @@ ADAPTER_FIELDS = (
 """Fields of PEFT's LoraConfig that change which tensors there are; the rank is a variable of the law."""
 
 
-def structure(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> dict[str, Any]:
+def structure(question: Question) -> dict[str, Any]:
     """What a law is made for, beside the model. A field that came later is named only where it is not the default, so
     that the laws made before it keep their keys."""
-    return dict(_structure(Same(recipe), loop, platform, batches))
+    return dict(_structure(*_asked(question)))
+
+
+def _asked(question: Question) -> tuple[Same, str, Platform, Batches]:
+    return Same(question.recipe), question.loop_name, question.platform, question.batches
 
 
 @functools.lru_cache(maxsize=16)
@@ -89,8 +93,8 @@ def _beside(recipe: Recipe, loop: str, batches: Batches) -> dict[str, Any]:
     return made
 
 
-def key_of(recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
-    return _key(Same(recipe), loop, platform, batches)
+def key_of(question: Question) -> str:
+    return _key(*_asked(question))
 
 
 @functools.lru_cache(maxsize=16)
@@ -103,20 +107,12 @@ def hashed(structure: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(structure, sort_keys=True, default=list).encode()).hexdigest()[:20]
 
 
-def find(
-    recipe: Recipe,
-    model: Model,
-    loop: str,
-    platform: Platform,
-    cache_dir: Path | None = None,
-    batches: Batches = Batches(),
-) -> Law | None:
+def find(question: Question) -> Law | None:
     """A law that is at hand, shipped or derived on this machine. About 0.1 ms once it was read."""
-    key = key_of(recipe, loop, platform, batches)
-    at_hand = shipped(models()[model.id].stem) if model.id in models() else {}
+    recipe, key = question.recipe, key_of(question)
 
     def law_of(key: str) -> Law | None:
-        return at_hand.get(key) or (kept(model, key, cache_dir) if model.config else None)
+        return LAWS.find(question.model, key, question.cache_dir)
 
     law = law_of(key)
     if recipe.attn_implementation == "flash_attention_2":
@@ -125,18 +121,17 @@ def find(
         while law and 0 < law.below_tokens <= shape(recipe)[1]:
             law = law_of(f"{key}-{law.below_tokens}")
     if law is None and recipe.has_adapters and recipe.gradient_accumulation_steps > 1:
-        single = find(recipe.replace(gradient_accumulation_steps=1), model, loop, platform, cache_dir, batches)
+        single = find(question.but(recipe=recipe.replace(gradient_accumulation_steps=1)))
         return single and _accumulating(single)
     return law
 
 
-def place_of(law: Law, recipe: Recipe, loop: str, platform: Platform, batches: Batches = Batches()) -> str:
-    """The key under which `find` looks for `law` of `recipe`: laws of longer rows, and of flash where SDPA is none,
-    stand apart."""
-    key = key_of(recipe, loop, platform, batches)
+def place_of(law: Law, question: Question) -> str:
+    """The key under which `find` looks for `law`: laws of longer rows, and of flash where SDPA is none, stand apart."""
+    key = key_of(question)
     if law.from_tokens:
         return f"{key}-{law.from_tokens}"
-    return key if law.fused or recipe.attn_implementation != "flash_attention_2" else f"{key}-flash"
+    return key if law.fused or question.recipe.attn_implementation != "flash_attention_2" else f"{key}-flash"
 
 
 def _accumulating(law: Law) -> Law:
@@ -151,94 +146,68 @@ def _accumulating(law: Law) -> Law:
     return replace(law, rows=tuple(whole))
 
 
-def kept(model: Model, key: str, cache_dir: Path | None = None) -> Law | None:
-    """A law derived earlier on this machine."""
-    return _cached(_path(model, key, cache_dir))
-
-
 @functools.lru_cache(maxsize=64)
 def shipped(stem: str) -> dict[str, Law]:
-    """The laws of `presets/laws/<stem>.json.gz` by key; of another format, none."""
-    path = presets_dir() / "laws" / f"{stem}.json.gz"
+    """The laws of `presets/laws/<stem>.json.gz` by key; of another tracer or format, none."""
+    return read_shipped(stem) if shipped_file(_shipped_name(stem)) else {}
+
+
+def read_shipped(stem: str) -> dict[str, Law]:
+    """The same, whichever tracer made them."""
+    path = presets_dir() / _shipped_name(stem)
     if not path.is_file():
         return {}
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        laws = json.load(file)
-    return {key: Law.from_dict(data) for key, data in laws.items()}
+        return {key: Law.from_dict(data) for key, data in json.load(file).items()}
+
+
+def _shipped_name(stem: str) -> str:
+    return f"laws/{stem}.json.gz"
+
+
+def _shipped(model: Model, key: str) -> Law | None:
+    return shipped(models()[model.id].stem).get(key) if model.id in models() else None
+
+
+LAWS = Shelf("laws", Law.from_dict, Law.to_dict, _shipped)
 
 
 def is_shipped(model: Model, key: str) -> bool:
-    return model.id in models() and key in shipped(models()[model.id].stem)
+    return _shipped(model, key) is not None
 
 
-@functools.lru_cache(maxsize=256)
-def _cached(path: Path) -> Law | None:
-    try:
-        return Law.from_dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def forget() -> None:
-    """Look into the cache folder again: another process may have kept a law there."""
-    _cached.cache_clear()
-
-
-def _path(model: Model, key: str, cache_dir: Path | None) -> Path:
-    return (cache_dir or home.cache()) / "laws" / _file_name(model, key)
-
-
-@functools.lru_cache(maxsize=1024)
-def _file_name(model: Model, key: str) -> str:
-    text = json.dumps(model.config, sort_keys=True, ensure_ascii=False)
-    name = hashlib.sha256(f"{text}\n{key}".encode()).hexdigest()[:32]
-    return f"{name}.json"
-
-
-def derive(
-    recipe: Recipe,
-    model: Model,
-    loop: str,
-    platform: Platform,
-    cache_dir: Path | None = None,
-    batches: Batches = Batches(),
-) -> Law:
+def derive(question: Question) -> Law:
     """Trace the law and keep it. Raises `Problem` (`estimator.law.untraced`), also where torch is not installed."""
-    made = law = traced(recipe, model, loop, platform, batches)
-    keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
+    made = law = traced(question)
+    LAWS.keep(law, question.model, place_of(law, question), question.cache_dir)
     while law.from_tokens:  # found by way of the laws of shorter rows
+        recipe = question.recipe
         rows = shape(recipe)[1] // recipe.max_length
-        recipe = recipe.replace(max_length=max(1, (law.from_tokens - 1) // rows))
-        law = traced(recipe, model, loop, platform, batches)
-        keep(model, place_of(law, recipe, loop, platform, batches), law, cache_dir)
+        question = question.but(recipe=recipe.replace(max_length=max(1, (law.from_tokens - 1) // rows)))
+        law = traced(question)
+        LAWS.keep(law, question.model, place_of(law, question), question.cache_dir)
     return made
 
 
-def traced(
-    recipe: Recipe, model: Model, loop: str, platform: Platform, batches: Batches = Batches(), evaluates: bool = False
-) -> Law:
+def traced(question: Question, evaluates: bool = False) -> Law:
     """A law made now, of a step or of an evaluation. Raises `Problem` (`estimator.law.untraced`)."""
+    model = question.model
     if not model.config:
         raise no_config(model.id)
     try:
         from estimator.trace import fit
 
-        known: dict[str, Any] = {
-            "tile_tokens": tile_tokens(loop),
-            "platform": platform,
+        known = {
+            "tile_tokens": tile_tokens(question.loop_name),
+            "platform": question.platform,
             "class_name": model.inventory.class_name,
-            "batches": batches,
+            "batches": question.batches,
             "evaluates": evaluates,
         }
-        return fit.derive_law(recipe, model.config, LOOPS[loop], **known)
+        return fit.derive_law(question.recipe, model.config, question.loop, **known)
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
         raise untraced(model.id, error) from error
 
 
 def tile_tokens(loop: str) -> int:
     return TRL_TILE_TOKENS if LOOPS[loop].fused_loss else 0
-
-
-def keep(model: Model, key: str, law: Law, cache_dir: Path | None = None) -> None:
-    home.keep_json(_path(model, key, cache_dir), law.to_dict())
-    forget()

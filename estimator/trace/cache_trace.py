@@ -1,5 +1,4 @@
-"""Reads a model's generation cache off Transformers itself, on the meta device: `python -m estimator.trace.cache_trace`
-for the presets.
+"""Reads a model's generation cache off Transformers itself, on the meta device.
 
 Two prompts of different lengths are read by the real model with the cache that `generate` makes; what grows is a
 token's, the rest is a state. Imported where torch is.
@@ -8,17 +7,13 @@ token's, the rest is a state. Imported where torch is.
 from __future__ import annotations
 
 import inspect
-import json
-import sys
 from collections import Counter
 from typing import Any
 
 import torch
-import transformers
 from transformers import DynamicCache
 
-from estimator.memory.kv_cache import FORMAT, CacheGroup, KvCache
-from estimator.model.catalog import load_preset, models, presets_dir
+from estimator.memory.kv_cache import CacheGroup, KvCache
 from estimator.trace.meta_model import build_on_meta, quiet
 
 LENGTHS = (8, 12)
@@ -82,24 +77,3 @@ def _group(few: Counter[str], many: Counter[str], window: int | None) -> tuple[A
         if rest or state[kind] < 0:
             raise ValueError(f"a cache of {few[kind]} and {many[kind]} elements is not linear in the tokens")
     return token["half"], token["fp32"], state["half"], state["fp32"], window if any(token.values()) else None
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Write `presets/caches.json`: every causal preset, or only the named ones anew."""
-    named = sys.argv[1:] if argv is None else argv
-    path = presets_dir() / "caches.json"
-    made = json.loads(path.read_text("utf-8"))["models"] if named and path.is_file() else {}
-    for id in named or [id for id, preset in models().items() if preset.is_causal]:
-        model = load_preset(id)
-        try:
-            made[id] = derive(model.known_config, model.inventory.class_name).to_list()
-        except Exception as error:  # said, and left out: unknown
-            print(f"{id}: {type(error).__name__}: {' '.join(str(error).split())[:150]}", flush=True)
-    lines = ",\n".join(f"  {json.dumps(id)}: {json.dumps(groups)}" for id, groups in sorted(made.items()))
-    versions = json.dumps({"transformers": transformers.__version__})
-    path.write_text(f'{{"format": {FORMAT}, "versions": {versions}, "models": {{\n{lines}\n}}}}\n', encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -13,6 +13,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.estimates.estimate import Estimate
+from estimator.law.question import Question
 from estimator.parallel import plan
 from estimator.shelf import laws
 from studio.disk import paths
@@ -61,7 +62,6 @@ def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, 
         if found.code == "worker.late":  # it goes on, and whoever asks again finds the law
             return
         problem = found
-    laws.forget()
     with _lock:
         if len(_tried) >= REMEMBERED:
             _tried.clear()
@@ -71,5 +71,5 @@ def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, 
 def _key(made: Estimate) -> str:
     """Of the structure and its size: windows of attention make other laws for longer rows."""
     parts, recipe = made.source.parts, plan.on_device(made.source.recipe)
-    structure = laws.key_of(recipe, LOOP, parts.platform, parts.batches)
+    structure = laws.key_of(Question(recipe, parts.model, LOOP, parts.platform, parts.batches))
     return f"{parts.model.id} {structure} {recipe.max_length.bit_length()}"

@@ -20,6 +20,7 @@ from estimator.cost.roofline import amounts
 from estimator.cost.throughput import load_of, throughput
 from estimator.estimates.parts import parts_of
 from estimator.hardware.cards import known_gpu
+from estimator.law.question import Question
 from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
@@ -104,7 +105,7 @@ def _on_card(recipe: Recipe, model: Model, machine: Machine, steps: int | None, 
     ends = []
     for tokens in lengths:
         real = recipe.replace(max_length=max(8, round(tokens)))
-        found = throughput(load_of(real, parts_of(real, model, "trl", "cuda")), gpu)
+        found = throughput(load_of(real, parts_of(Question(real, model))), gpu)
         if found.seconds_per_step is None:
             return Pace(found.why[0], None, steps)
         ends.append(found.seconds_per_step)
@@ -130,7 +131,7 @@ def _seconds_a_token(recipe: Recipe, earlier: Sequence[RunView]) -> list[float]:
 def flops_a_token(recipe: Recipe, model: Model, tokens: float) -> float:
     """Of a training step: the law's count where it knows the work, whatever the type; else two operations a weight and pass (Kaplan et
     al., arXiv 2001.08361), and attention's two products."""
-    law = parts_of(recipe.replace(dtype="bfloat16", mixed_precision="no"), model, "trl", "cuda").law
+    law = parts_of(Question(recipe.replace(dtype="bfloat16", mixed_precision="no"), model)).law
     batch = recipe.per_device_train_batch_size
     if work := amounts(law, law.phi(batch, tokens, recipe.r)):
         return work.flops / (batch * tokens)

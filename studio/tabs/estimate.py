@@ -41,7 +41,7 @@ from studio.tabs.estimate_form import (
     stated,
 )
 from studio.tabs.notices import CHOOSE, FORGET, RETRY, choices, explained, explained_late, mark_field
-from studio.tabs.panels import Asked, cards, change, fits, hours, intents, take, which_model, why
+from studio.tabs.panels import ANSWERS, Asked, cards, change, fits, hours, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
 
@@ -136,6 +136,7 @@ def _standing(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: 
 
 
 def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], trouble: Any, shown: Any, link: Any) -> None:
+    @ANSWERS.shared()
     def drawn(request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> tuple[Any, Any]:
         """(what is wrong, the picture); on a mistake the last good picture stays."""
         lang = language(request)
@@ -219,6 +220,7 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
             shown_bars = bars.bars_of(language(request), asked)
             if made := bars.to_trace(shown_bars, shown_bars[bars.index_of(asked)]):
                 exact.derive(made, shared.trace_worker)
+                ANSWERS.clear()  # the law that came is asked for
 
     def redraw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """The picture alone: nobody asked for this one, so what is said beside it stays."""
@@ -270,10 +272,11 @@ def _wire_panels(
             asked = replace(asked, options=given[PANELS.index(cards)])
         except Problem:  # said beside the picture; what was drawn stays
             return [gr.skip()] * (len(PANELS) + 1)
-        drawn = [
-            _drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "")
-            for panel, own in zip(PANELS, given, strict=True)
-        ]
+        with ANSWERS.shared():
+            drawn = [
+                _drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "")
+                for panel, own in zip(PANELS, given, strict=True)
+            ]
         return [*(html for html, _ in drawn), next(filter(None, (wrong for _, wrong in drawn)), "")]
 
     changes = [control.change for control in asked_beside]

@@ -38,6 +38,7 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     from estimator import estimate
     from estimator.hardware.platforms import Platform
     from estimator.hub.sources import model_from_config
+    from estimator.law.question import Question
     from estimator.model.catalog import load_preset, models
     from estimator.recipe.batches import Batches
     from estimator.recipe.recipe import Recipe
@@ -50,15 +51,15 @@ def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
         else model_from_config(params["config"], params["model"], cache)
     )
     platform = Platform(platform["capability"], tuple(platform["torch"]), platform["has_flash"])
-    known = Recipe.from_dict(params["recipe"]), model, "trl", platform, cache, Batches(**params["batches"])
+    recipe, batches = Recipe.from_dict(params["recipe"]), Batches(**params["batches"])
+    question = Question(recipe, model, platform=platform, batches=batches, cache_dir=cache)
     try:
-        if laws.find(*known) is None:
-            laws.derive(*known)
+        if laws.find(question) is None:
+            laws.derive(question)
     except Problem as problem:  # what the library said is for the log
         print(f"{problem.code}: {params['model']}: {problem.params.get('reason')}", file=sys.stderr, flush=True)
         raise
     yield {"law": "step"}
-    recipe, batches = known[0], known[-1]
     with contextlib.suppress(Problem):  # the step's law bounds the evaluation, and its own range the reserved memory
         about_rows: dict[str, Any] = {"trained_share": batches.trained_share, "padded": batches.padded}
         estimate(recipe, model=model, platform=platform, derive=True, cache_dir=cache, **about_rows)

@@ -108,8 +108,16 @@ def _points(recipe: Any) -> Taken:
 def _derive_seconds(Recipe: Any) -> Taken:
     laws, platform, model = module("laws"), module("platforms").Platform(), module("catalog").load_preset(MODEL)
     recipes = [Recipe(model=MODEL, method=method) for method in ("full", "lora", "qlora")]
-    laws.traced(recipes[0], model, "trl", platform)  # loads torch and the libraries
-    return max(_median(lambda r=recipe: laws.traced(r, model, "trl", platform), 3) for recipe in recipes)
+    laws.traced(*_asked(recipes[0], model, platform))  # loads torch and the libraries
+    return max(_median(lambda r=recipe: laws.traced(*_asked(r, model, platform)), 3) for recipe in recipes)
+
+
+def _asked(recipe: Any, model: Any, platform: Any) -> tuple[Any, ...]:
+    """What the checkout's laws are asked with: a question, or before there was one its parts."""
+    try:
+        return (module("question").Question(recipe, model, platform=platform),)
+    except ImportError:
+        return recipe, model, "trl", platform
 
 
 def _import_seconds() -> Taken:

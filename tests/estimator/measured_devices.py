@@ -13,6 +13,7 @@ from estimator.cost.throughput import Range, Spread, load_of, throughput_of_seve
 from estimator.estimates.parts import Parts, parts_of
 from estimator.hardware.cards import find_gpu
 from estimator.hardware.platforms import Platform
+from estimator.law.question import Question
 from estimator.make.efficiency import traced_parts
 from estimator.model.catalog import load_preset, presets_dir
 from estimator.parallel import parallel
@@ -146,7 +147,7 @@ _LAWS: dict[Any, Parts] = {}
 def _traced(recipe: Recipe, platform: Platform) -> Parts:
     key = recipe.model, recipe.method, recipe.per_device_train_batch_size == 1
     _LAWS[key] = _LAWS.get(key) or traced_parts(recipe, LOOPS["fsdp_qlora"], platform)
-    return replace(parts_of(recipe, load_preset(recipe.model), "trl", "cuda", platform), law=_LAWS[key].law)
+    return replace(parts_of(Question(recipe, load_preset(recipe.model), platform=platform)), law=_LAWS[key].law)
 
 
 def answer(recipe: Recipe) -> Estimate:

@@ -16,6 +16,7 @@ from estimator.hardware.platforms import Platform
 from estimator.law.law import PHI, WORK, Law
 from estimator.law.layer_bytes import layer_bytes, stream_widths
 from estimator.law.padding import ERROR_PADDED, padding_bytes, with_padding
+from estimator.law.question import Question
 from estimator.model.catalog import load_preset, models
 from estimator.model.spec import ModelSpec
 from estimator.program import loading, program
@@ -71,25 +72,27 @@ def traced_peak(recipe: Recipe, batches: Batches = Batches()) -> int:
 def test_law_equals_full_trace_on_unseen_sizes(case):
     fields, batches = CASES[case]
     recipe = Recipe(model=ID, r=24, per_device_train_batch_size=3, max_length=1640, **{"method": "lora", **fields})
-    law = laws.traced(recipe, MODEL, "trl", Platform(), batches)
+    law = laws.traced(Question(recipe, MODEL, batches=batches))
     assert law_peak(law, recipe, batches) == pytest.approx(traced_peak(recipe, batches), rel=1e-3)
 
 
 def test_what_is_the_default_keeps_its_key_and_what_changes_the_step_has_its_own():
     recipe = Recipe(model=ID)
-    plain = laws.key_of(recipe, "trl", Platform())
+    plain = laws.key_of(Question(recipe, MODEL))
     assert plain in laws.shipped(models()[ID].stem)
-    keys = {laws.key_of(recipe.replace(**fields), "trl", Platform(), batches) for fields, batches in CASES.values()}
+    keys = {
+        laws.key_of(Question(recipe.replace(**fields), MODEL, batches=batches)) for fields, batches in CASES.values()
+    }
     assert len(keys | {plain}) == len(CASES) + 1
     assert (
-        laws.key_of(recipe.replace(packing=True, packing_strategy="wrapped"), "trl", Platform()) == plain
+        laws.key_of(Question(recipe.replace(packing=True, packing_strategy="wrapped"), MODEL)) == plain
     )  # rows stay rows
     one_row = recipe.replace(per_device_train_batch_size=1)
-    assert laws.key_of(one_row, "trl", Platform(), PADDED) == laws.key_of(one_row, "trl", Platform())
+    assert laws.key_of(Question(one_row, MODEL, batches=PADDED)) == laws.key_of(Question(one_row, MODEL))
 
 
 def test_a_law_made_before_the_share_was_known_reads_as_one_that_trains_all():
-    law = laws.traced(Recipe(model=ID), MODEL, "trl", Platform())
+    law = laws.traced(Question(Recipe(model=ID), MODEL))
     old = law.to_dict()
     assert old["phi"][-2:] == ("trained", "chunks") and not any(
         any(c[-2:]) for row in old["rows"] for c in row["coefficients"].values()
@@ -120,8 +123,8 @@ def test_masks_added_to_the_law_of_full_rows_are_those_of_the_trace(fields):
     model = replace(MODEL, spec=replace(SHIPPED.spec, num_hidden_layers=6))
     for length in (512, 4096):
         recipe = Recipe(model=ID, per_device_train_batch_size=2, max_length=length, **fields)
-        added = with_padding(laws.traced(recipe, model, "trl", Platform()), recipe, model.spec)
-        traced = law_peak(laws.traced(recipe, model, "trl", Platform(), PADDED), recipe, PADDED)
+        added = with_padding(laws.traced(Question(recipe, model)), recipe, model.spec)
+        traced = law_peak(laws.traced(Question(recipe, model, batches=PADDED)), recipe, PADDED)
         assert traced * 0.999 <= law_peak(added, recipe, PADDED) <= traced * (1 + ERROR_PADDED)
 
 

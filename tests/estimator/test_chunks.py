@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from estimator.hardware.platforms import Platform
 from estimator.law.law import COMPONENTS, PHI, Law
+from estimator.law.question import Question
 from estimator.law.untraced import NotLinear
 from estimator.model.catalog import load_preset
 from estimator.recipe.loop import LOOPS
@@ -92,7 +93,7 @@ MODEL = replace(SHIPPED, config=cut(16))
 
 def test_law_equals_full_trace_on_unseen_sizes():
     recipe = Recipe(model=MODEL.id, method="lora", r=24, per_device_train_batch_size=3, max_length=640)
-    law = laws.traced(recipe, MODEL, "trl", Platform())
+    law = laws.traced(Question(recipe, MODEL))
     assert law.chunk_tokens == 64 and law.flops and Law.from_dict(law.to_dict()) == law
     step = trace_step(
         recipe, MODEL.config, LOOPS["trl"], Sizes(3, 640, 24, 3 * 639), None, Platform(), MODEL.inventory.class_name

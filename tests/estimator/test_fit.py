@@ -13,6 +13,7 @@ from estimator.core.problems import Problem
 from estimator.estimates.parts import parts_of
 from estimator.hardware.platforms import Platform
 from estimator.law.law import COMPONENTS, PHI, STATIC, Law
+from estimator.law.question import Question
 from estimator.law.untraced import NotLinear
 from estimator.model.catalog import load_preset
 from estimator.recipe.loop import LOOPS
@@ -64,7 +65,7 @@ def test_law_equals_full_trace_on_unseen_sizes(case):
     loop, model = LOOPS_TRIED.get(case, "trl"), load_preset(id)
     for batch, sequence, rank in UNSEEN.get(case, ANY):
         recipe = Recipe(model=id, r=rank, per_device_train_batch_size=batch, max_length=sequence, **fields)
-        law = laws.traced(recipe, model, loop, Platform())
+        law = laws.traced(Question(recipe, model, loop))
         tile = min(batch * (sequence - 1), 4096)
         step = trace_step(
             recipe,
@@ -81,9 +82,7 @@ def test_law_equals_full_trace_on_unseen_sizes(case):
 
 
 def test_a_law_has_whole_bytes_and_named_components():
-    law = laws.traced(
-        Recipe(model="HuggingFaceTB/SmolLM2-135M"), load_preset("HuggingFaceTB/SmolLM2-135M"), "trl", Platform()
-    )
+    law = laws.traced(Question(Recipe(model="HuggingFaceTB/SmolLM2-135M"), load_preset("HuggingFaceTB/SmolLM2-135M")))
     assert law.engine == "traced" and law.versions["torch"] == torch.__version__.partition("+")[0]
     for row in law.rows:
         assert set(row.coefficients) <= set(COMPONENTS)
@@ -215,7 +214,7 @@ def test_a_model_that_trl_cannot_train_says_so():
 
     model = load_preset("meta-llama/Llama-4-Scout-17B-16E-Instruct")
     with pytest.raises(Problem) as caught:
-        laws.traced(Recipe(model=model.id, method="full"), model, "trl", Platform())
+        laws.traced(Question(Recipe(model=model.id, method="full"), model))
     assert caught.value.code == "law.no_hidden_state" and "Llama4ForConditionalGeneration" in str(caught.value)
     sizes = {
         "hidden_size": 32,
@@ -257,7 +256,7 @@ def test_ranks_by_bare_names_hold_for_every_layer_alike(monkeypatch):
     model, laws_made = load_preset(recipe.model), []
     for tells_apart in (False, True):
         monkeypatch.setattr("estimator.trace.fit.names_layers", lambda _, said=tells_apart: said)
-        laws_made.append(laws.traced(recipe, model, "trl", Platform()))
+        laws_made.append(laws.traced(Question(recipe, model)))
     static, (by_depth, whole) = dict.fromkeys(STATIC, 0), laws_made
     for point in ((2, 64, 8), (3, 700, 16), (64, 8192, 64)):
         heights = [sum(law.evaluate(*point, static, 0)[1].values()) for law in (by_depth, whole)]
@@ -271,8 +270,8 @@ def test_gradients_that_are_added_up_take_what_a_law_of_their_own_says(method: s
     """`laws.find` makes the law of accumulation from the shipped one of a single pass, for adapters."""
     model = load_preset("Qwen/Qwen2.5-0.5B")
     recipe = Recipe(model=model.id, method=method, gradient_accumulation_steps=4, max_length=700)
-    parts = parts_of(recipe, model, "trl", "cuda")
-    own = dataclasses.replace(parts, law=laws.traced(recipe, model, "trl", Platform()))
+    parts = parts_of(Question(recipe, model))
+    own = dataclasses.replace(parts, law=laws.traced(Question(recipe, model)))
     assert sum(parts.evaluate(recipe)[1].values()) == sum(own.evaluate(recipe)[1].values())
 
 
@@ -281,9 +280,9 @@ def test_checkpointing_does_not_free_what_int8_holds() -> None:
     law has them, and the closed form."""
     model = load_preset("Qwen/Qwen2.5-0.5B")
     recipe = Recipe(model=model.id, quantization="int8", max_length=2048)
-    closed = parts_of(recipe, model, "trl", "cuda")
-    traced = dataclasses.replace(closed, law=laws.traced(recipe, model, "trl", Platform()))
-    again = dataclasses.replace(closed, law=laws.traced(recipe.replace(use_reentrant=True), model, "trl", Platform()))
+    closed = parts_of(Question(recipe, model))
+    traced = dataclasses.replace(closed, law=laws.traced(Question(recipe, model)))
+    again = dataclasses.replace(closed, law=laws.traced(Question(recipe.replace(use_reentrant=True), model)))
     peak = lambda parts: sum(parts.evaluate(recipe)[1].values())  # noqa: E731
     assert peak(again) < 0.7 * peak(traced)
     assert peak(closed) == pytest.approx(peak(traced), rel=closed.law.relative_error)
@@ -292,8 +291,9 @@ def test_checkpointing_does_not_free_what_int8_holds() -> None:
 def test_ranks_in_another_order_are_another_structure() -> None:
     """Of the patterns that match a module the first decides."""
     recipe, ranks = Recipe(model="Qwen/Qwen2.5-0.5B"), {"layers.0.*": 64, "layers.*": 8}
+    model = load_preset(recipe.model)
     orders = (ranks, dict(reversed(ranks.items())), dict(ranks))
-    one, other, same = (laws.key_of(recipe.replace(rank_pattern=order), "trl", Platform()) for order in orders)
+    one, other, same = (laws.key_of(Question(recipe.replace(rank_pattern=order), model)) for order in orders)
     assert one == same != other
 
 
@@ -302,14 +302,14 @@ def test_a_start_that_trains_one_matrix_and_no_name_at_all_are_structures_of_the
     for."""
     model, recipe = load_preset("Qwen/Qwen2.5-0.5B"), Recipe(model="Qwen/Qwen2.5-0.5B", method="lora", max_length=32)
     mica, rows = recipe.replace(init_lora_weights="mica"), recipe.replace(target_parameters=["a"], target_modules=[])
-    keys = [laws.key_of(one, "trl", Platform()) for one in (recipe, mica, rows, rows.replace(target_modules=None))]
+    keys = [laws.key_of(Question(one, model)) for one in (recipe, mica, rows, rows.replace(target_modules=None))]
     assert (
         len(set(keys)) == len(keys)
-        and laws.key_of(recipe.replace(init_lora_weights="gaussian"), "trl", Platform()) == keys[0]
+        and laws.key_of(Question(recipe.replace(init_lora_weights="gaussian"), model)) == keys[0]
     )
     most = []
     for one in (recipe, mica):
-        parts = dataclasses.replace(parts_of(one, model, "trl", "cuda"), law=laws.traced(one, model, "trl", Platform()))
+        parts = dataclasses.replace(parts_of(Question(one, model)), law=laws.traced(Question(one, model)))
         most.append(
             max(parts.at(one).components(row)["gradients"] for row in parts.law.rows if row.moment != "optimizer_step")
         )

@@ -8,8 +8,8 @@ import pytest
 
 from estimator import Recipe, estimate
 from estimator.estimates.parts import _closed_form, parts_of
-from estimator.hardware.platforms import Platform
 from estimator.law.law import DYNAMIC
+from estimator.law.question import Question
 from estimator.model.catalog import load_preset
 from estimator.recipe.loop import LOOPS
 from estimator.shelf import laws
@@ -35,10 +35,10 @@ NEW = [
 @pytest.mark.parametrize(("id", "fields"), NEW)
 def test_it_is_nearer_than_the_closed_form_or_within_one_percent_and_within_its_bar(id, fields):
     model, recipe = load_preset(id), Recipe(model=id, max_length=500, **fields)
-    exact = laws.traced(recipe, model, "trl", Platform())
+    exact = laws.traced(Question(recipe, model))
     for sizes in ({}, {"per_device_train_batch_size": 8, "r": 64}, {"max_length": 1000}):
         one = recipe.replace(**sizes)
-        parts = parts_of(one, model, "trl", "cuda")
+        parts = parts_of(Question(one, model))
         assert parts.law.engine == "nearest" and parts.law.relative_error == RELATIVE_ERROR
         closed = _closed_form(one, model, parts.trained, LOOPS["trl"], "cuda", parts.base, parts.batches)
         true, near, far = (replace(parts, law=law).evaluate(one)[1] for law in (exact, parts.law, closed))

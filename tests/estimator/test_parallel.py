@@ -24,6 +24,7 @@ from estimator.estimates.peaks import RUN, Peak
 from estimator.hardware.cards import default_context
 from estimator.hub.sources import open_model
 from estimator.law.layer_bytes import adapter_dtype
+from estimator.law.question import Question
 from estimator.memory.states import base_weights, training_bytes
 from estimator.model.catalog import tp_plans
 from estimator.model.inventory import Inventory
@@ -468,7 +469,7 @@ def test_the_other_moments_of_several_devices(kind):
 
 def test_gathered_weights_are_reserved_beside_the_steps_own_stream():
     recipe = Recipe(model=LLAMA, method="lora", num_processes=4, distributed_type="fsdp")
-    parts = parts_of(on_device(recipe), open_model(LLAMA), "trl", "cuda")
+    parts = parts_of(Question(on_device(recipe), open_model(LLAMA)))
     made = shard(recipe, parts, "trl")
     fsdp = Fsdp(recipe, all_tensors(recipe, parts, "trl"))
     units = by_unit(fsdp.all, fsdp.whole_bytes)

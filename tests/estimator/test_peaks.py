@@ -12,8 +12,8 @@ from estimator import Problem, Recipe, estimate
 from estimator.estimates.disk import disk_of, model_bytes
 from estimator.estimates.parts import parts_of
 from estimator.estimates.peaks import RUN
-from estimator.hardware.platforms import Platform
 from estimator.law.law import DYNAMIC, STATIC
+from estimator.law.question import Question
 from estimator.memory.kv_cache import KvCache
 from estimator.memory.load_events import base_statics, loading
 from estimator.memory.states import base_weights
@@ -109,7 +109,7 @@ def test_published_sizes_of_caches():
 def parts(name, **fields):
     model = Model("small", inventory(name), ModelSpec.from_config(CONFIGS[name]), config=CONFIGS[name])
     recipe = Recipe(model="small", max_length=32, **fields)
-    return recipe, parts_of(recipe, model, "trl", "cuda")
+    return recipe, parts_of(Question(recipe, model))
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_the_law_of_an_evaluation_is_a_trace_of_it(name, fields, loop):
 def test_a_shipped_law_of_an_evaluation_is_the_one_traced_now():
     recipe = Recipe(model="Qwen/Qwen3-0.6B")
     model = load_preset(recipe.model)
-    shipped = evaluations.find(recipe, model, "trl", Platform())
-    assert shipped.to_dict()["rows"] == evaluations.traced(recipe, model, "trl", Platform()).to_dict()["rows"]
+    shipped = evaluations.find(Question(recipe, model))
+    assert shipped.to_dict()["rows"] == evaluations.traced(Question(recipe, model)).to_dict()["rows"]
 
 
 def test_an_evaluation_makes_no_whole_logits_with_trl_and_does_with_the_trainer():
@@ -224,14 +224,15 @@ def test_an_evaluation_makes_no_whole_logits_with_trl_and_does_with_the_trainer(
 
 def test_what_does_not_change_an_evaluation_has_the_same_law():
     recipe = Recipe(model=LLAMA)
-    key = evaluations.key_of(recipe, "trl", Platform())
+    model = load_preset(LLAMA)
+    key = evaluations.key_of(Question(recipe, model))
     same = recipe.replace(
         gradient_checkpointing=False, per_device_train_batch_size=1, gradient_accumulation_steps=4, lora_dropout=0.1
     )
     assert (
-        evaluations.key_of(same, "trl", Platform())
+        evaluations.key_of(Question(same, model))
         == key
-        != evaluations.key_of(recipe.replace(method="lora"), "trl", Platform())
+        != evaluations.key_of(Question(recipe.replace(method="lora"), model))
     )
 
 

@@ -12,6 +12,7 @@ from estimator.cli.cli import main
 from estimator.estimates.disk import disk_of, safetensors_bytes
 from estimator.estimates.parts import parts_of
 from estimator.hub.sources import model_from_config
+from estimator.law.question import Question
 from estimator.model.catalog import load_preset
 from estimator.model.spec import ModelSpec
 from tests.estimator import cases, small
@@ -194,13 +195,13 @@ def test_the_case_of_two_embeddings_is_what_peft_writes(tmp_path):
         max_length=16,
         target_modules=("q_proj", "embed_tokens", "lm_head"),
     )
-    parts = parts_of(recipe, model, "trainer", "cuda")
+    parts = parts_of(Question(recipe, model, "trainer"))
     whole = [(name, shape, "bfloat16") for name, shape in parts.trained.saved_whole]
     assert sum(2 * math.prod(shape) for _, shape, _ in whole) == 2 * 2 * 128_256 * 256
     without = Recipe(model="small", method="lora", dtype="bfloat16", max_length=16, target_modules=("q_proj",))
     assert (
         disk_of(recipe, parts).weights_bytes
-        > safetensors_bytes(whole) + disk_of(without, parts_of(without, model, "trainer", "cuda")).weights_bytes
+        > safetensors_bytes(whole) + disk_of(without, parts_of(Question(without, model, "trainer"))).weights_bytes
     )
 
 

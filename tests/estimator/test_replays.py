@@ -6,6 +6,7 @@ import pytest
 from estimator import Recipe, estimate
 from estimator.estimates.error_bar import replay_error, reserved_over_allocated
 from estimator.hardware.platforms import Platform
+from estimator.law.question import Question
 from estimator.model.catalog import load_preset
 from estimator.shelf import replays
 
@@ -21,14 +22,14 @@ ELSE = [
     {"recipe": RECIPE.replace(target_parameters=["experts.gate_up_proj"], target_modules=[])},
     {"recipe": RECIPE.replace(method="full")},
     {"model": load_preset("Qwen/Qwen2.5-1.5B")},
-    {"loop": "plain"},
+    {"loop_name": "plain"},
     {"platform": Platform(9.0)},
     {"versions": {"torch": "2.12.0"}},
 ]
 
 
-def asked(**other):
-    return {"recipe": RECIPE, "model": MODEL, "loop": "trl", "platform": Platform(), "versions": VERSIONS} | other
+def asked(versions=VERSIONS, **other):
+    return {"question": Question(RECIPE, MODEL).but(**other), "versions": versions}
 
 
 def test_a_kept_replay_is_found_and_later_ones_stand_beside_it():
@@ -45,12 +46,11 @@ def test_nothing_else_finds_it(other):
 
 
 def test_a_broken_file_is_no_replay(tmp_path):
-    replays.keep(123, **asked(), cache_dir=tmp_path)
+    replays.keep(123, **asked(cache_dir=tmp_path))
     for broken in ("{", "[]", '{"1": "x"}'):
         (file,) = (tmp_path / "replays").glob("*.json")
         file.write_text(broken)
-        replays._read.cache_clear()
-        assert replays.find(**asked(), cache_dir=tmp_path) is None
+        assert replays.find(**asked(cache_dir=tmp_path)) is None
 
 
 def test_an_estimate_by_the_law_takes_the_replay_that_is_at_hand():
@@ -58,7 +58,7 @@ def test_an_estimate_by_the_law_takes_the_replay_that_is_at_hand():
     low, central, high = reserved_over_allocated(RECIPE)
     assert before.peak_reserved_bytes == round(before.peak_allocated_bytes * central)
     reserved = before.peak_allocated_bytes + 2**20
-    replays.keep(reserved, RECIPE, MODEL, "trl", Platform(), _versions())
+    replays.keep(reserved, Question(RECIPE, MODEL), _versions())
     after = estimate(RECIPE)
     assert (after.peak_reserved_bytes, after.engine, after.components) == (reserved, before.engine, before.components)
     assert [why.code for why in after.uncertainty.why][0] == "why.replay"

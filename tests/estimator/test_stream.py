@@ -9,6 +9,7 @@ from estimator import Recipe, estimate
 from estimator.hardware.platforms import Platform
 from estimator.hub.sources import model_from_config
 from estimator.law.law import Law
+from estimator.law.question import Question
 from estimator.law.untraced import NotLinear
 from estimator.memory.recorded import HEAD
 from estimator.memory.stream import StaticTerms, Stream
@@ -119,6 +120,7 @@ def test_beside_a_shipped_law_nothing_is_traced(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "_traced", lambda *_: pytest.fail("torch is asked for"))
     recipe = Recipe(model="Qwen/Qwen2.5-0.5B")
     assert (
-        laws.is_shipped(load_preset(recipe.model), laws.key_of(recipe, "trl", Platform())) and recipe.model in models()
+        laws.is_shipped(load_preset(recipe.model), laws.key_of(Question(recipe, load_preset(recipe.model))))
+        and recipe.model in models()
     )
     assert estimate(recipe, derive=True, cache_dir=tmp_path).uncertainty.why[0].code == "why.traced"

@@ -17,6 +17,7 @@ from estimator.hardware.cards import find_gpu, gpus
 from estimator.hardware.links import link_of
 from estimator.hardware.platforms import Platform
 from estimator.law.law import PHI, Law
+from estimator.law.question import Question
 from estimator.make import efficiency as make_efficiency
 from estimator.measure import sweep_table
 from estimator.measure.sweep_recipes import SweepRow
@@ -29,7 +30,7 @@ A100 = find_gpu("A100 SXM4 80GB")
 
 
 def parts(recipe):
-    return parts_of(recipe, load_preset(recipe.model), "trl", "cuda")
+    return parts_of(Question(recipe, load_preset(recipe.model)))
 
 
 def row(**terms):

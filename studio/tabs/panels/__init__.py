@@ -16,10 +16,13 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.estimates.conditions import Conditions
 from estimator.estimates.estimate import Estimate, estimate
+from estimator.estimates.once import Answers
 from estimator.hardware.cards import Gpu
 from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
 
+ANSWERS = Answers()
+"""Of the picture and of all panels: one move of a control asks for each answer once, though each is drawn by itself."""
 APPLY = """let at = -1;
 const buttons = () => [...element.querySelectorAll('[data-apply]')];
 element.addEventListener('click', (event) => {
