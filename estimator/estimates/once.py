@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-MOST, SECONDS = 2048, 10.0
+MOST, SECONDS = 2048, 30.0
 
 
 class Answers:

@@ -197,14 +197,16 @@ def traced(question: Question, evaluates: bool = False) -> Law:
     try:
         from estimator.trace import fit
 
-        known = {
-            "tile_tokens": tile_tokens(question.loop_name),
-            "platform": question.platform,
-            "class_name": model.inventory.class_name,
-            "batches": question.batches,
-            "evaluates": evaluates,
-        }
-        return fit.derive_law(question.recipe, model.config, question.loop, **known)
+        return fit.derive_law(
+            question.recipe,
+            model.config,
+            question.loop,
+            tile_tokens=tile_tokens(question.loop_name),
+            platform=question.platform,
+            class_name=model.inventory.class_name,
+            batches=question.batches,
+            evaluates=evaluates,
+        )
     except Exception as error:  # whatever a model's own code does without data is a reason, not a failure of ours
         raise untraced(model.id, error) from error
 

@@ -45,7 +45,7 @@ def _traced(question: Question) -> Stream | str:
         from estimator.trace.stream_trace import derive_stream
 
         known = question.loop_name, question.platform, model.inventory.class_name, batches
-        return derive_stream(question.recipe, model.config, *known)
+        return derive_stream(question.recipe, model.known_config, *known)
     except Exception as error:  # as in `laws.traced`; the law is there, its range is wider
         return f"{type(error).__name__}: {error}"[:200]
 

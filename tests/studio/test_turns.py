@@ -4,18 +4,20 @@ taken back."""
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
 from estimator.core.problems import Problem
+from estimator.estimates import estimate as estimating
 from estimator.recipe.recipe import Recipe
 from studio.disk import paths
 from studio.tabs import estimate
 from studio.tabs.controls import values_of
 from studio.tabs.estimate_form import held_for
-from studio.tabs.panels import intents
+from studio.tabs.panels import ANSWERS, intents
 from studio.tabs.parameters import BASIC
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
 from studio.web import app
@@ -178,3 +180,36 @@ def test_a_state_that_others_listen_to_is_set_through_the_queue(built):
         if fn.fn and not fn.queue and states & {part._id for part in fn.outputs}
     }
     assert states and not deaf
+
+
+def made_by_a_move(handlers, built, monkeypatch, **fields) -> Counter:
+    """How often the parts of each question are made while a slider moves with every panel open."""
+    made, real = Counter(), estimating.parts_of
+
+    def counted(question, *more):
+        key = repr(vars(question.recipe)), question.model.id, question.platform, question.batches
+        made[key] += 1
+        return real(question, *more)
+
+    monkeypatch.setattr(estimating, "parts_of", counted)
+    kept = dict(held_for(Recipe(model=MODEL), "GeForce RTX 4090", estimate.Conditions()))
+    picture = texts(handlers["draw"].fn(HERE, "1", kept, *basic(**fields)))["estimate-picture"]
+    folded = named(built, "estimate-why")
+    panels = next(fn for fn in built.fns.values() if fn.fn and fn.fn.__name__ == "draw" and folded in fn.outputs)
+    beside = [control.value for control in panels.inputs[2 + len(BASIC) :]]
+    names = ",".join(panel.NAME for panel in estimate.PANELS)
+    drawn = panels.fn(HERE, f"{names}|1", kept, *basic(**fields), *beside)
+    assert "ls-problem" not in picture and len(drawn) == len(estimate.PANELS) + 1 and all(drawn[:-1]) and not drawn[-1]
+    return made
+
+
+def test_with_every_panel_open_one_move_computes_each_answer_once(handlers, built, monkeypatch):
+    monkeypatch.setattr(ANSWERS, "seconds", 600.0)  # a busy machine
+    made = made_by_a_move(handlers, built, monkeypatch, r=24)
+    assert len(made) > 100 and not [key for key, times in made.items() if times > 1]
+
+
+def test_answers_that_are_not_shared_are_computed_again(handlers, built, monkeypatch):
+    """The count can tell; and so a law that came since is asked for."""
+    monkeypatch.setattr(ANSWERS, "seconds", 0.0)
+    assert max(made_by_a_move(handlers, built, monkeypatch, r=12).values()) > 2
