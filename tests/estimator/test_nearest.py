@@ -11,7 +11,6 @@ from estimator.estimates.parts import _closed_form, parts_of
 from estimator.law.law import DYNAMIC
 from estimator.law.question import Question
 from estimator.model.catalog import load_preset
-from estimator.recipe.loop import LOOPS
 from estimator.shelf import laws
 from estimator.shelf.nearest import RELATIVE_ERROR
 
@@ -40,7 +39,7 @@ def test_it_is_nearer_than_the_closed_form_or_within_one_percent_and_within_its_
         one = recipe.replace(**sizes)
         parts = parts_of(Question(one, model))
         assert parts.law.engine == "nearest" and parts.law.relative_error == RELATIVE_ERROR
-        closed = _closed_form(one, model, parts.trained, LOOPS["trl"], "cuda", parts.base, parts.batches)
+        closed = _closed_form(Question(one, model), parts.trained, parts.base, "cuda")
         true, near, far = (replace(parts, law=law).evaluate(one)[1] for law in (exact, parts.law, closed))
         dynamic = sum(true[name] for name in DYNAMIC)
         off, worse = (abs(sum(made.values()) - sum(true.values())) / dynamic for made in (near, far))
