@@ -67,7 +67,7 @@ BUDGETS_S = {
     "tests/estimator/test_peak.py": 30,
     "tests/assets/test_base.py": 20,
     "tests/estimator/test_adapters.py": 20,
-    "tests/estimator/test_measure.py": 20,
+    "tests/estimator/test_measure.py": 40,
     "tests/estimator/test_remarks.py": 20,
     "tests/studio/test_tab_train.py": 20,
     "tests/studio/test_roads.py": 20,

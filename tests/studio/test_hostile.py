@@ -16,6 +16,7 @@ from gradio.state_holder import SessionState
 from starlette.requests import Request
 
 from estimator.core.problems import Problem
+from studio import services
 from studio.tabs import LONG
 from studio.web import app
 from tests.serving import free_port
@@ -55,7 +56,7 @@ class GoneWorker:
 @pytest.fixture(scope="module")
 def built() -> SimpleNamespace:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "Worker", GoneWorker)
+        patch.setattr(services, "Worker", GoneWorker)
         page, shared = app.build()
     return SimpleNamespace(page=page, shared=shared)
 
@@ -138,7 +139,7 @@ def served() -> Iterator[SimpleNamespace]:
     """A page on a port of this process whose long calls wait until `release` is set."""
     release = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "Worker", GoneWorker)
+        patch.setattr(services, "Worker", GoneWorker)
         page, _ = app.build()
     for function in page.fns.values():
         if function.concurrency_id in LONG:

@@ -28,7 +28,7 @@ from tests.estimator.recipes import MODEL, RECIPES, one_of_each
 from tests.studio.requests import HERE, handlers_of
 from tests.studio.run_helpers import make_dataset
 
-NOTHING_BESIDE = {"gpu": None, "system": None, "trained_share": 1.0, "padded": False}
+NOTHING_BESIDE = {"gpu": None, "gpu_memory": None, "mig": None, "system": None, "trained_share": 1.0, "padded": False}
 
 
 class Page:
