@@ -64,18 +64,19 @@ def serve(options: argparse.Namespace) -> int:
     """Check everything that can be said in one line, then load the page."""
     from filelock import FileLock, Timeout
 
-    from studio.disk import paths
     from studio.gate.security import is_loopback
     from studio.gate.startup import has_mcp, import_gradio
     from studio.gate.uploaded import keep_uploads_here
+    from studio.space import Space
 
     if not is_loopback(options.host):
         raise Problem("server.address", value=options.host)
     if options.mcp and not has_mcp():
         raise Problem("server.no_mcp")
-    if options.data_dir:
+    if options.data_dir:  # the estimator's own cache lies there too
         os.environ["LORA_STUDIO_HOME"] = str(options.data_dir.expanduser().resolve())
-    root = paths.prepare()
+    space = Space.default().prepare()
+    root = space.root
     lock = FileLock(root / ".lock")
     try:
         lock.acquire(blocking=False)
@@ -88,14 +89,14 @@ def serve(options: argparse.Namespace) -> int:
         # Events between two summaries for a dashboard that is not served: Gradio (6.31) loads pandas, 70 MB, for the first one.
         os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)
         # Gradio serves files under the working directory that a handler names: work where there are none.
-        neutral = paths.cache() / "empty"
+        neutral = space.cache / "empty"
         neutral.mkdir(exist_ok=True)
         os.chdir(neutral)
-        keep_uploads_here()
+        keep_uploads_here(space)
         import_gradio(options.mcp)
         from studio.web.app import launch
 
-        launch(options.host, options.port, options.mcp)
+        launch(space, options.host, options.port, options.mcp)
     return 0
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.datasets.store import DatasetStore
-from studio.disk import paths
 from studio.get.job import Jobs
 from studio.jobs.supervisor import Supervisor
 from studio.protocol.client import Worker
 from studio.protocol.pool import Pool
+from studio.space import Space
 
 DATA_WORKERS = 3
 """At most: each takes half a gigabyte while several people's files are read at once."""
@@ -20,12 +20,14 @@ DATA_WORKERS = 3
 class Shared:
     """Handed to every tab's `build`."""
 
+    space: Space
+    """Where everything of theirs lies."""
     datasets: DatasetStore
     runs: Supervisor
     data_worker: Worker | Pool
     chat_worker: Worker
     trace_worker: Worker
-    getting: Jobs = field(default_factory=Jobs)
+    getting: Jobs
     """The fetch of a model from a package index, one for all pages."""
     tabs: Any = None
     """The `gr.Tabs`; only `open_tab` has it as an output."""
@@ -51,9 +53,10 @@ class Shared:
             worker.stop()
 
 
-def build() -> Shared:
-    """The stores of the data folder, and workers that start when they are first asked."""
-    chat, trace = (Worker(name, f"studio.workers.{name}") for name in ("chat", "trace"))
-    reading = Pool("read", "studio.workers.read", DATA_WORKERS)
-    data = Pool("data", "studio.workers.data", DATA_WORKERS, {"ingest": reading})
-    return Shared(DatasetStore(paths.datasets()), Supervisor(paths.runs()), data, chat, trace)
+def build(space: Space) -> Shared:
+    """The stores of `space`, and workers that start when they are first asked."""
+    chat, trace = (Worker(name, f"studio.workers.{name}", space) for name in ("chat", "trace"))
+    reading = Pool("read", "studio.workers.read", DATA_WORKERS, space)
+    data = Pool("data", "studio.workers.data", DATA_WORKERS, space, {"ingest": reading})
+    stores = DatasetStore(space.datasets, space.trash), Supervisor(space)
+    return Shared(space, *stores, data, chat, trace, Jobs(space))

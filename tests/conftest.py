@@ -67,7 +67,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder of the test's own."""
-    from studio.disk import paths
+    from studio.space import Space
 
     monkeypatch.setenv("LORA_STUDIO_HOME", str(tmp_path / "home"))
-    return paths.prepare()
+    return Space.default().prepare().root

@@ -14,7 +14,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from studio.disk import paths
+from studio import shipped
 from tests.chromium import launch
 from tests.e2e.driving import choose, number, open_page, open_tab, unfold, wait_for_text
 from tests.serving import Studio
@@ -53,7 +53,7 @@ def walk(page: Any) -> None:
     take(page, "train")
     page.click("#train-chat")
     number(page, "chat-temperature", 0)
-    rows = (paths.samples() / "heldout.en.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = (shipped.samples() / "heldout.en.jsonl").read_text(encoding="utf-8").splitlines()
     for row in rows[:2]:
         page.fill("#chat-prompt textarea", json.loads(row)["prompt"])
         page.click("#chat-send")

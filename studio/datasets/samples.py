@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estimator.core.problems import Problem
+from studio import shipped
 from studio.datasets.source import FORMATS
 from studio.datasets.store import SHAPES
-from studio.disk import paths
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Sample:
 
 def samples() -> list[Sample]:
     """All samples; the largest of each language, which are for training and not for trying a format, come first."""
-    if not paths.samples().is_dir():
+    if not shipped.samples().is_dir():
         return []
     found = []
-    for file in paths.samples().iterdir():
+    for file in shipped.samples().iterdir():
         parts = file.name.split(".")
         if len(parts) == 4 and parts[2] in SHAPES and f".{parts[3]}" in FORMATS:
             name, language, shape, kind = parts

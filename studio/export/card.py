@@ -98,7 +98,7 @@ def _the_base(recipe: Recipe) -> str:
     if recipe.model == TINY_BASE:
         return (
             f"**The base.** `{name}` is on no hub: it comes with LoRA Studio (`pip install lora-studio`), and "
-            '`python -c "from studio.disk import paths; print(paths.embedded_base())"` prints its folder.'
+            '`python -c "from studio import shipped; print(shipped.embedded_base())"` prints its folder.'
         )
     if wheel := wheel_of(recipe.model):
         return (
@@ -113,7 +113,7 @@ def _the_base(recipe: Recipe) -> str:
 def _base_expression(recipe: Recipe) -> tuple[list[str], str]:
     """(lines before, the expression) that give the base in Python."""
     if recipe.model == TINY_BASE:
-        return ["from studio.disk import paths", ""], "str(paths.embedded_base())"
+        return ["from studio import shipped", ""], "str(shipped.embedded_base())"
     if wheel_of(recipe.model):
         return ["from studio.models.find import local_folder", ""], f'str(local_folder("{recipe.model}"))'
     return [], repr(shared_name(recipe.model)).replace("'", '"')

@@ -11,7 +11,6 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
 from studio.disk.storage import storage_problems
 from studio.export.base_names import without_paths
 from studio.export.card import model_card
@@ -94,7 +93,7 @@ def _files(folder: Path) -> dict[str, Path | str]:
 def _zip(name: str, files: dict[str, Path | str]) -> Path:
     """Stored, not deflated: weights do not shrink. A date that a zip cannot hold is no reason to keep a file back."""
     stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "adapter"
-    with storage_problems(paths.home()):
+    with storage_problems(Path(tempfile.gettempdir())):
         target = Path(tempfile.mkdtemp(prefix="lora-studio-")) / f"{stem}.zip"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
             for inside, content in files.items():

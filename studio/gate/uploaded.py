@@ -7,27 +7,27 @@ import shutil
 import time
 from pathlib import Path
 
-from studio.disk import paths
+from studio.space import Space
 
 FORGOTTEN_SECONDS = 24 * 3600
 
 
-def keep_uploads_here() -> None:
+def keep_uploads_here(space: Space) -> None:
     """From now on Gradio writes what browsers send into our data folder, of which nothing is left from an earlier start."""
-    sweep(older_than_seconds=0)
-    os.environ["GRADIO_TEMP_DIR"] = str(paths.uploads())
+    sweep(space, older_than_seconds=0)
+    os.environ["GRADIO_TEMP_DIR"] = str(space.uploads)
 
 
-def sweep(older_than_seconds: float = FORGOTTEN_SECONDS) -> None:
+def sweep(space: Space, older_than_seconds: float = FORGOTTEN_SECONDS) -> None:
     """Remove uploads that no page came back for."""
-    for one in paths.uploads().iterdir() if paths.uploads().is_dir() else ():
+    for one in space.uploads.iterdir() if space.uploads.is_dir() else ():
         if time.time() - one.lstat().st_mtime >= older_than_seconds:
             _remove(one)
 
 
-def discard(path: str | Path) -> None:
+def discard(space: Space, path: str | Path) -> None:
     """Remove an upload that has been read, or will not be. A file that lies elsewhere (a sample) is left alone."""
-    file, root = Path(path).resolve(), paths.uploads().resolve()
+    file, root = Path(path).resolve(), space.uploads.resolve()
     if file.is_relative_to(root) and file != root:
         _remove(root / file.relative_to(root).parts[0])
 

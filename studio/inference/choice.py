@@ -9,11 +9,11 @@ from estimator.core.problems import Problem
 from estimator.memory import stored
 from estimator.model.spec import read_config
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
 from studio.inference.weights import BaseKey
 from studio.jobs.folder import RunFolder
 from studio.models import bases
 from studio.models.find import EMBEDDED_ID
+from studio.space import Space, inside
 
 
 class Choice:
@@ -26,21 +26,21 @@ class Choice:
         self.key = BaseKey.of(recipe, self.base)
 
     @classmethod
-    def of(cls, params: dict[str, Any]) -> Choice:
+    def of(cls, space: Space, params: dict[str, Any]) -> Choice:
         """From `run_id`, or `model` for a base alone, which is quantized only where its repository is."""
         run_id = params.get("run_id")
         if not run_id:
             model = params.get("model") or EMBEDDED_ID
-            base = bases.open_base(model)
+            base = bases.open_base(space, model)
             return cls(_alone(model, base), base)
-        run = RunFolder(paths.inside(paths.runs(), run_id))
+        run = RunFolder(inside(space.runs, run_id))
         if not run.is_run():
             raise Problem("chat.run_gone", value=run_id)
         recipe, name = run.recipe(), run.facts().info.name
         result = run.adapter if recipe.has_adapters else run.model
         if not result.is_dir():
             raise Problem("chat.no_result", value=name)
-        return cls(recipe, bases.open_base(recipe.model), run_id, name, result)
+        return cls(recipe, bases.open_base(space, recipe.model), run_id, name, result)
 
     @property
     def panes(self) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
-from studio.disk import paths
 from studio.disk.storage import storage_problems, sync
 from studio.jobs.folder import RunFolder, RunInfo, link_or_copy
 from studio.jobs.journal import PHASES, Course, Journal, Reader
@@ -30,6 +29,7 @@ from studio.jobs.learned import Learned, learned
 from studio.jobs.lock import FolderLock
 from studio.jobs.process import at_work
 from studio.protocol.client import worker_environment
+from studio.space import Space, inside
 
 WORKER = "studio.workers.train"
 ACTIVE = ("starting", *PHASES)
@@ -99,8 +99,8 @@ class RunView:
 class Supervisor:
     """One for the page process. Safe to call from several threads, and beside another page on the same folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, space: Space) -> None:
+        self.space, self.root = space, space.runs
         self._lock, self._starting = threading.RLock(), threading.Lock()
         self._readers: dict[str, Reader] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -113,7 +113,7 @@ class Supervisor:
 
     def get(self, id: str) -> RunView:
         """Raises `Problem("run.gone")`."""
-        run = RunFolder(paths.inside(self.root, id or "-"))
+        run = RunFolder(inside(self.root, id or "-"))
         if not run.is_run():
             raise Problem("run.gone", value=id)
         return self._view(run)
@@ -176,11 +176,11 @@ class Supervisor:
             if view.active:
                 raise Problem("run.active", value=view.name)
             self._readers.pop(id, None)
-            _move(view.folder, paths.trash() / f"run-{id}")
+            _move(view.folder, self.space.trash / f"run-{id}")
 
     def restore(self, id: str) -> RunView:
         with self._alone():
-            source = paths.inside(paths.trash(), f"run-{id}")
+            source = inside(self.space.trash, f"run-{id}")
             if not source.is_dir():
                 raise Problem("run.gone", value=id)
             _move(source, self.root / id)
@@ -242,7 +242,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 cwd=run.path,
-                env=worker_environment(),
+                env=worker_environment(self.space),
                 start_new_session=True,
                 pass_fds=handed,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from estimator.core.problems import Problem
 from studio.models import base_files, downloads
 from studio.models.find import local_folder
+from studio.space import Space
 
 # Only what loading needs: never pickles, never code.
 DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
@@ -20,25 +21,27 @@ TOKENIZER_FILES = (
 )
 
 
-def open_base(name: str, field: str = "model") -> Path:
+def open_base(space: Space, name: str, field: str = "model") -> Path:
     """A local folder for a preset's id, a folder or a hub id (downloaded when it is not here), checked to be loadable.
 
     Raises `Problem` (`base.*`) with `field` naming the input at fault.
     """
-    folder = local_folder(name, field)
+    folder = local_folder(space, name, field)
     if folder is None:
-        folder = downloads.fetch(name, field, DOWNLOADED)
+        folder = downloads.fetch(space, name, field, DOWNLOADED)
     _check_config(folder, name, field)
     base_files.check_weights(folder, name, field)
     _check_tokenizer(folder, name, field)
     return folder
 
 
-def open_tokenizer(name: str, field: str = "model") -> Path:
+def open_tokenizer(space: Space, name: str, field: str = "model") -> Path:
     """The same for those who need no weights: a preview of data must not download a model."""
-    folder = local_folder(name, field)
+    folder = local_folder(space, name, field)
     if folder is None:
-        folder = downloads.fetch(name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern))
+        folder = downloads.fetch(
+            space, name, field, tuple(pattern for pattern in DOWNLOADED if "safetensors" not in pattern)
+        )
     _check_config(folder, name, field)
     _check_tokenizer(folder, name, field)
     return folder

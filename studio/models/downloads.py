@@ -20,8 +20,8 @@ from estimator.core.problems import Problem
 from estimator.hub.hubs import ModelScope, parse
 from estimator.hub.reader import Reader, Refused, Unreached
 from estimator.model.headers import weight_files
-from studio.disk import paths
 from studio.disk.storage import storage_problem, write_json
+from studio.space import Space
 
 LISTING_SECONDS = 60.0
 LISTING = ".listing.json"
@@ -34,13 +34,13 @@ class Torn(OSError):
     """What came is not what the hub lists."""
 
 
-def fetch(name: str, field: str, patterns: tuple[str, ...]) -> Path:
+def fetch(space: Space, name: str, field: str, patterns: tuple[str, ...]) -> Path:
     """The folder with the files of a hub id that match; from here where the hub cannot be reached. Raises `Problem`: `base.missing`,
     `base.gated`, `base.offline`, `base.interrupted`, `storage.*`."""
     hub = parse(name)
     with _problems(name, field):
         if isinstance(hub, ModelScope):
-            return _from_modelscope(hub, patterns)
+            return _from_modelscope(space, hub, patterns)
         return _from_hugging_face(name, patterns)
 
 
@@ -165,9 +165,14 @@ def _hash_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _from_modelscope(hub: ModelScope, patterns: tuple[str, ...]) -> Path:
-    """ModelScope has no cache that others share: a folder of the studio's, file by file."""
-    folder = paths.cache() / "modelscope" / hub.repo.replace("/", "--")
+def modelscope_folder(space: Space, hub: ModelScope) -> Path:
+    """ModelScope has no cache that others share: a folder of the studio's."""
+    return space.cache / "modelscope" / hub.repo.replace("/", "--")
+
+
+def _from_modelscope(space: Space, hub: ModelScope, patterns: tuple[str, ...]) -> Path:
+    """File by file."""
+    folder = modelscope_folder(space, hub)
     headers = hub.headers(None)
     try:
         listed = hub.entries(Reader(headers, LISTING_SECONDS))

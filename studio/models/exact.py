@@ -16,8 +16,8 @@ from estimator.estimates.estimate import Estimate
 from estimator.law.question import Question
 from estimator.parallel import plan
 from estimator.shelf import laws
-from studio.disk import paths
 from studio.protocol.client import Worker
+from studio.space import Space
 
 LOOP = "trl"
 REMEMBERED = 1000
@@ -40,7 +40,9 @@ def why_not(made: Estimate) -> Problem | None:
     return _tried.get(_key(made))
 
 
-def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, evaluation: bool = False) -> None:
+def derive(
+    space: Space, made: Estimate, worker: Worker, within_seconds: float | None = None, evaluation: bool = False
+) -> None:
     """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long; with `evaluation`
     also for that of its evaluations, which the worker traces next in any case."""
     parts, recipe = made.source.parts, plan.on_device(made.source.recipe)
@@ -49,7 +51,7 @@ def derive(made: Estimate, worker: Worker, within_seconds: float | None = None, 
         "model": parts.model.id,
         "config": parts.model.config,
         "recipe": recipe.to_dict(),
-        "cache": str(paths.cache()),
+        "cache": str(space.cache),
     }
     asked |= {"platform": dataclasses.asdict(parts.platform), "batches": dataclasses.asdict(parts.batches)}
     try:

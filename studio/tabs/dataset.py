@@ -147,8 +147,8 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         except Problem as problem:
             return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list())), gr.skip(), None
         finally:
-            discard(path)
-            sweep()
+            discard(shared.space, path)
+            sweep(shared.space)
         return "", info["id"], None
 
     # Gradio hands in `request` by position only.
@@ -293,7 +293,7 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         where = {"dataset_id": info.id, "offset": at, "count": ROWS_A_PAGE}
         recipe = dict(zip(READ_BY, how, strict=True))
         try:
-            recipe["model"] = base_name(model, from_this_machine(request))
+            recipe["model"] = base_name(shared.space, model, from_this_machine(request))
             seen = asked(request, info, "preview", **where, **recipe)
             return picture(lang, info, seen, recipe["max_length"])
         except Problem as problem:

@@ -85,7 +85,7 @@ def build(shared: Shared) -> None:
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     of_the_data = {name: options[PANELS.index(cards)][name] for name in hours.ASKED}
     _wire_picture(shared, form, of_the_data, trouble, shown, link)
-    _wire_paste(form, trouble)
+    _wire_paste(shared, form, trouble)
     _wire_panels(shared, form, mistake, shown, folds, panels, options, refused)
     for html in (shown, link, *panels):
         _wire_apply(html, form, trouble, shared)
@@ -113,7 +113,9 @@ def _asked(
     recipe, named, conditions = meant(kept, basic, changes)
     recipe, name = on_cards(recipe, named)
     gpu = find_gpu(name)
-    model = find_model(recipe.model, shared.trace_worker if can_train() else None, from_this_machine(request))
+    model = find_model(
+        shared.space, recipe.model, shared.trace_worker if can_train() else None, from_this_machine(request)
+    )
     for problem in check(recipe, model=model):
         raise problem
     return Asked(recipe.replace(model=model.repository or recipe.model), gpu, model, conditions)
@@ -219,7 +221,7 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
             asked = _asked(shared, request, kept, basic)
             shown_bars = bars.bars_of(language(request), asked)
             if made := bars.to_trace(shown_bars, shown_bars[bars.index_of(asked)]):
-                exact.derive(made, shared.trace_worker)
+                exact.derive(shared.space, made, shared.trace_worker)
                 ANSWERS.clear()  # the law that came is asked for
 
     def redraw(request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
@@ -236,11 +238,11 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         )
 
 
-def _wire_paste(form: Form, trouble: Any) -> None:
+def _wire_paste(shared: Shared, form: Form, trouble: Any) -> None:
     def paste(request: gr.Request, text: Any) -> tuple[Any, Any]:
         """A configuration becomes a model of its own name; what is none is said, and nothing changes."""
         try:
-            return pasted.keep(str(text or "")), gr.skip()
+            return pasted.keep(shared.space, str(text or "")), gr.skip()
         except Problem as problem:
             return gr.skip(), explained(language(request), problem)
 

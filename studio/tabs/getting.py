@@ -69,7 +69,7 @@ class GetPanel:
             return {self.box: gr.Column(visible=False), self.timer: gr.Timer(active=False)}
         lang, progress = language(request), self.jobs.progress(wheel)
         at_work = progress is not None and progress.stage in (job.FETCHING, job.MAKING)
-        found = None if at_work else copy.look(wheel)
+        found = None if at_work else copy.look(self.jobs.space, wheel)
         is_here = found is not None and found.state == copy.WHOLE
         shown = not is_here or progress is not None
         return {

@@ -69,10 +69,10 @@ def _run_column() -> tuple[Any, ...]:
     return picture, log, (stop, resume, chat)
 
 
-def _recipe_of(request: gr.Request, held: tuple[Any, ...]) -> Recipe:
+def _recipe_of(shared: Shared, request: gr.Request, held: tuple[Any, ...]) -> Recipe:
     """What the form says (`Form.held`), its base by the name that a worker knows it by. Raises `Problem` naming the field."""
     recipe = recipe_from(NAMES, held[: len(NAMES)], *map(Recipe.from_dict, held[len(NAMES) :]))
-    return recipe.replace(model=base_name(recipe.model, from_this_machine(request)))
+    return recipe.replace(model=base_name(shared.space, recipe.model, from_this_machine(request)))
 
 
 def _wire_start(shared: Shared, form: Form) -> None:
@@ -90,12 +90,12 @@ def _wire_start(shared: Shared, form: Form) -> None:
         lang, hidden = language(request), gr.Button(visible=False)
         try:
             folders = from_this_machine(request)
-            recipe = _recipe_of(request, held)
+            recipe = _recipe_of(shared, request, held)
             if not dataset_id:
                 raise Problem("train.no_dataset", field="dataset")
             dataset = shared.datasets.get(dataset_id)
-            prediction = preflight(recipe, shared.trace_worker, folders)
-            found = outlook(recipe, dataset, shared.runs, shared.trace_worker, folders)
+            prediction = preflight(shared.space, recipe, shared.trace_worker, folders)
+            found = outlook(shared.space, recipe, dataset, shared.runs, shared.trace_worker, folders)
             asked = sorted(note.code for note in found.hopeless)
             if asked and asked != agreed:
                 return {
@@ -145,7 +145,7 @@ def _wire_brought(shared: Shared, form: Form) -> None:
             return {shared.recipe: gr.skip()}
         recipe, said = Recipe.from_dict(brought), ""
         try:
-            base_name(recipe.model, from_this_machine(request))
+            base_name(shared.space, recipe.model, from_this_machine(request))
             one_device(recipe)
         except Problem as problem:
             said = explained(language(request), problem)
@@ -178,9 +178,9 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
     def ahead(request: gr.Request, dataset_id: str | None, meant_for: Any, *held: Any) -> dict[Any, Any]:
         lang, said = language(request), {form.anyway: gr.Button(visible=False), form.agreed: None}
         try:
-            recipe = _recipe_of(request, held)
+            recipe = _recipe_of(shared, request, held)
             dataset = shared.datasets.get(dataset_id) if dataset_id else None
-            found = outlook(recipe, dataset, shared.runs, shared.trace_worker, from_this_machine(request))
+            found = outlook(shared.space, recipe, dataset, shared.runs, shared.trace_worker, from_this_machine(request))
             return {form.ahead: outlook_view(lang, found, str(meant_for or "")), **said}
         except Problem as problem:
             return {form.ahead: "", form.trouble: explained(lang, problem), **said}

@@ -36,7 +36,6 @@ from estimator.model.catalog import Model, models
 from estimator.recipe.costing import COSTING, Costing
 from estimator.recipe.recipe import FIELDS as RECIPE_FIELDS
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
 from studio.gate.bodies import replayed
 from studio.gate.page import Refusal
 from studio.gate.routes import answer
@@ -246,7 +245,7 @@ async def _derived(shared: Shared, quick: bool, ask: Callable[[], Estimate]) -> 
     if can_train() and exact.can_be_traced(made) and _waiting().available_tokens:
         with anyio.move_on_after(DERIVE_SECONDS):
             derived = functools.partial(
-                exact.derive, made, shared.trace_worker, within_seconds=DERIVE_SECONDS, evaluation=True
+                exact.derive, shared.space, made, shared.trace_worker, within_seconds=DERIVE_SECONDS, evaluation=True
             )
             await anyio.to_thread.run_sync(derived, abandon_on_cancel=True, limiter=_waiting())
         made = await _run(quick, ask)
@@ -295,9 +294,9 @@ def _estimate(shared: Shared, request: Any, fields: dict[str, Any], asked: dict[
     model = _model(shared, request, recipe.model)
     for problem in check(recipe, model=model):
         raise problem
-    known = Calibration.of(where.gpu.name) if where else None
+    known = Calibration.of(where.gpu.name, shared.space.calibration) if where else None
     recipe = recipe.replace(model=model.repository or recipe.model)
-    return estimated(recipe, model=model, calibration=known, cache_dir=paths.cache(), **given)
+    return estimated(recipe, model=model, calibration=known, cache_dir=shared.space.cache, **given)
 
 
 def _costing(stated: Any, gpu: str | None) -> Costing | None:
@@ -333,15 +332,15 @@ def _priced(
     conditions = Conditions(**{name: value for name, value in asked.items() if name != "gpu"})
     made = {"model": _model(shared, request, recipe.model), "conditions": conditions, "batches": conditions.batches}
     card = find_gpu(gpu, conditions.gpu_memory)
-    return priced(recipe, card, costing, cache_dir=paths.cache(), **made).to_dict()
+    return priced(recipe, card, costing, cache_dir=shared.space.cache, **made).to_dict()
 
 
 def _recommend(shared: Shared, request: Any, fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     wish = Wish(**given)
     model = _model(shared, request, Recipe.from_dict(fields).model)
-    return recommended(fields, wish, model=model, cache_dir=paths.cache()).to_dict()
+    return recommended(fields, wish, model=model, cache_dir=shared.space.cache).to_dict()
 
 
 def _model(shared: Shared, request: Any, name: str) -> Model:
     """A preset or a hub id; a folder only for whoever sits at this machine. Raises `Problem`."""
-    return find_model(name, shared.trace_worker if can_train() else None, from_this_machine(request))
+    return find_model(shared.space, name, shared.trace_worker if can_train() else None, from_this_machine(request))

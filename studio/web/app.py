@@ -10,7 +10,6 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from studio import i18n, services
-from studio.disk import paths
 from studio.gate.bodies import BoundedBodies
 from studio.gate.language import PageLanguage
 from studio.gate.page import Page
@@ -18,6 +17,7 @@ from studio.gate.routes import KnownRoutes
 from studio.gate.security import SameOrigin
 from studio.gate.startup import no_app_yet
 from studio.services import Shared
+from studio.space import Space
 from studio.tabs import chat, dataset, estimate, parameters, runs, train
 from studio.web import api, theme
 from studio.web.frame import HEAD, build_header, on_load, remember_tab
@@ -29,9 +29,9 @@ THREADS = 128
 below this in sum, so that whatever all of them wait for, the rest of the page answers."""
 
 
-def build() -> tuple[gr.Blocks, Shared]:
-    """The page, and what its tabs share."""
-    shared = services.build()
+def build(space: Space) -> tuple[gr.Blocks, Shared]:
+    """The page over `space`, and what its tabs share."""
+    shared = services.build(space)
     with Page(title="LoRA Studio", analytics_enabled=False) as page:
         build_header()
         shared.recipe, shared.gpu, shared.dataset, shared.run, shared.fitting = (gr.State(None) for _ in range(5))
@@ -60,12 +60,12 @@ def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     return guarded
 
 
-def launch(host: str, port: int, mcp: bool = False) -> None:
+def launch(space: Space, host: str, port: int, mcp: bool = False) -> None:
     """Serve until interrupted; with `mcp` also the public endpoints (`studio.web.api`) as an MCP server's tools."""
     with no_app_yet():
-        page, shared = build()
+        page, shared = build(space)
     print(
-        f"LoRA Studio is at http://{host}:{port}, its data in {paths.home()}. Ctrl+C ends it; runs at work go on.",
+        f"LoRA Studio is at http://{host}:{port}, its data in {space.root}. Ctrl+C ends it; runs at work go on.",
         flush=True,
     )
     try:

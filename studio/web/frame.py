@@ -6,8 +6,7 @@ import json
 
 import gradio as gr
 
-from studio import i18n
-from studio.disk import paths
+from studio import i18n, shipped
 from studio.services import Shared
 from studio.tabs.panels import options
 
@@ -19,7 +18,7 @@ _WORDS = {
 _SCRIPTS = [
     f"const LS_WORDS = {json.dumps(_WORDS, ensure_ascii=False)};",
     f"const LS_COSTING = {json.dumps(list(options.DEFAULTS))};",
-    *(file.read_text("utf-8") for file in paths.scripts()),
+    *(file.read_text("utf-8") for file in shipped.scripts()),
 ]
 # Stands in the page as it is sent (`studio.gate.language`), before the first paint, so that a dark page never flashes light. No request leaves
 # the machine.

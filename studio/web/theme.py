@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from studio.disk import paths
+from studio import shipped
 
 FONTS = (
     "system-ui",
@@ -87,5 +87,5 @@ def theme() -> gr.themes.Base:
 
 def style_sheets() -> list[Path]:
     """`tokens.css` first, then the page's frame, then a sheet for each tab."""
-    first = [paths.theme() / "tokens.css", paths.theme() / "frame.css"]
-    return first + sorted(set(paths.theme().glob("*.css")) - set(first))
+    first = [shipped.theme() / "tokens.css", shipped.theme() / "frame.css"]
+    return first + sorted(set(shipped.theme().glob("*.css")) - set(first))

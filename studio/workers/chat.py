@@ -32,6 +32,7 @@ from studio.models import fingerprints
 from studio.protocol import serve
 from studio.rendering.messages import clean
 from studio.rendering.rendering import Refused, load_tokenizer, prompt_ids
+from studio.space import Space
 
 EVENT_SECONDS = 1 / 30
 """Between two events: smooth to the eye, and no load for the page."""
@@ -52,7 +53,7 @@ class Chat:
 
     def load(self, params: dict[str, Any], request: serve.Request) -> Any:
         """Load the base and, for a run, its adapter."""
-        choice = Choice.of(params)
+        choice = Choice.of(Space.default(), params)
         yield from self._loaded(choice)
         return self.status({}, request)
 
@@ -80,7 +81,7 @@ class Chat:
     def generate(self, params: dict[str, Any], request: serve.Request) -> Any:
         """Answer one prompt with one or two sets of weights."""
         sampling = Sampling(**{key: params[key] for key in ("temperature", "max_new_tokens", "seed") if key in params})
-        choice = Choice.of(params)
+        choice = Choice.of(Space.default(), params)
         histories = [_checked_history(params, f"messages_{pane}") for pane in choice.panes]
         load_seconds = yield from self._loaded(choice)
         job = Job(self, choice, sampling, histories, lambda: request.cancelled)

@@ -12,11 +12,11 @@ from typing import Any
 
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo, DatasetStore
-from studio.disk import paths
 from studio.models.bases import open_tokenizer
 from studio.protocol.serve import Request, serve
 from studio.rendering import preview as previews
 from studio.rendering import rendering, untokenized
+from studio.space import Space
 from studio.workers.read import ingest
 
 ROWS_AT_ONCE = 50
@@ -42,7 +42,8 @@ def characters(params: dict[str, Any], request: Request | None) -> dict[str, Any
 
 def _asked(params: dict[str, Any]) -> tuple[DatasetInfo, int, int]:
     """The dataset, and which of its rows: as many as there are."""
-    info = DatasetStore(paths.datasets(), paths.trash()).get(params["dataset_id"])
+    space = Space.default()
+    info = DatasetStore(space.datasets, space.trash).get(params["dataset_id"])
     count = max(0, min(int(params.get("count", 5)), ROWS_AT_ONCE))
     return info, max(0, min(int(params.get("offset", 0)), info.kept - 1)), count
 
@@ -64,7 +65,7 @@ def _recipe(params: dict[str, Any]) -> Recipe:
 
 
 def _tokenizer(model: str) -> Any:
-    folder = open_tokenizer(model)
+    folder = open_tokenizer(Space.default(), model)
     stamp = max(file.stat().st_mtime for pattern in ("*token*", "*.jinja") for file in folder.glob(pattern))
     return _load(folder, model, stamp)
 

@@ -12,14 +12,15 @@ from typing import Any
 
 from studio.datasets.ingest import ingest as ingest_file
 from studio.datasets.store import DatasetStore, as_json
-from studio.disk import paths
 from studio.protocol.serve import Request, serve
+from studio.space import Space
 
 
 def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to say."""
+    space = Space.default()
     result = yield from ingest_file(
-        DatasetStore(paths.datasets(), paths.trash()),
+        DatasetStore(space.datasets, space.trash),
         Path(params["path"]),
         params.get("name"),
         eval_share=params.get("eval_share", 0.1),

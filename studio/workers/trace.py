@@ -14,6 +14,7 @@ from unittest import mock
 
 from estimator.core.problems import Problem
 from studio.protocol.serve import Request, serve
+from studio.space import Space
 
 
 def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def check_base(params: dict[str, Any], request: Request) -> None:
     """`{"model": name}`: refuse a base that could not be loaded (`base.*`), before anything starts."""
     from studio.models.bases import open_base
 
-    open_base(params["model"])
+    open_base(Space.default(), params["model"])
 
 
 HANDLERS = {"inventory": inventory, "law": law, "check_base": check_base}

@@ -20,6 +20,7 @@ from studio.jobs.folder import RunFolder, checkpoint_step
 from studio.jobs.journal import Journal, Reader
 from studio.jobs.machine import this_machine
 from studio.outlook.preflight import judge
+from studio.space import Space
 
 
 def train(run: RunFolder, journal: Journal) -> str:
@@ -51,7 +52,7 @@ class Training:
 
         device = program.device()
         devices.check_machine(self.recipe, device)
-        folder = open_base(self.recipe.model)
+        folder = open_base(Space.default(), self.recipe.model)
         tokenizer = self._tokenizer(folder)
         try:
             train, evaluation, longest, padded = self._encode(rendering, tokenizer)

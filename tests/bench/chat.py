@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from studio.disk import paths
+from studio import shipped
 from studio.protocol.client import worker_environment
+from studio.space import Space
 
 ROUNDS = 8
 TARGET = "<= 0.85 x"
@@ -31,7 +32,7 @@ STORED = {"float32": {"method": "lora"}, "nf4": {"method": "qlora"}}
 def figures() -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", __name__],
-        env=worker_environment(),
+        env=worker_environment(Space.default()),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=True,
@@ -51,7 +52,7 @@ def measure() -> list[dict[str, Any]]:
 
 def _base(folder: Path, shape: dict[str, int] | None) -> Path | None:
     if shape is None:
-        return paths.embedded_base() if (paths.embedded_base() / "config.json").is_file() else None
+        return shipped.embedded_base() if (shipped.embedded_base() / "config.json").is_file() else None
     from tests.studio.chat_models import make_base
 
     return make_base(folder, **shape)

@@ -26,8 +26,9 @@ from estimator.estimates.resident import COLUMNS, TABLE
 from estimator.hub.sources import open_model
 from estimator.model.catalog import presets_dir
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio import shipped
 from studio.models.find import EMBEDDED_ID
+from studio.space import Space
 
 MIB = 2**20
 METHODS = ({}, {"quantization": "int8"}, {"method": "lora"}, {"method": "full"}, {"gradient_checkpointing": True})
@@ -100,7 +101,7 @@ def base(name: str, folder: Path) -> str:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     LlamaForCausalLM(LlamaConfig(**SHAPES[name])).save_pretrained(folder)
-    for file in paths.embedded_base().iterdir():
+    for file in shipped.embedded_base().iterdir():
         if "token" in file.name or "template" in file.name:
             shutil.copy(file, folder)
     return str(folder)
@@ -114,10 +115,10 @@ def run(recipe: dict[str, Any]) -> None:
     from studio.jobs.journal import Journal, Reader
     from studio.workers import train
 
-    paths.prepare()
+    Space.default().prepare()
     whole = recipe_of(recipe, base(recipe["model"], home / "base"))
     words = " ".join(["cat"] * recipe["words"])
-    folder = RunFolder(paths.runs() / "run")
+    folder = RunFolder(Space.default().runs / "run")
     folder.path.mkdir()
     folder.write_start(RunInfo("run", "run", 0.0, "d", "d", "f"), whole)
     rows = (

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio import shipped
 from studio.jobs.process import Handle
 from studio.jobs.supervisor import Supervisor
 from studio.protocol.client import worker_environment
+from studio.space import Space
 from tests.studio.run_helpers import PATIENCE_S, make_dataset
 
 TURNS = 40
@@ -128,20 +129,20 @@ def _bare(recipe: Recipe, dataset: Any, folder: Path) -> _Side:
         sys.executable,
         "-c",
         BARE,
-        str(paths.embedded_base()),
+        str(shipped.embedded_base()),
         str(dataset.train_file),
         str(out),
         json.dumps(recipe.to_dict()),
     ]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, env=worker_environment(), stdout=file, stderr=file, cwd=folder)
+        process = subprocess.Popen(
+            command, env=worker_environment(Space.default()), stdout=file, stderr=file, cwd=folder
+        )
     return _Side(process.pid, log)
 
 
 def _studio(recipe: Recipe, dataset: Any, folder: Path) -> _Side:
-    root = folder / "runs"
-    root.mkdir()
-    view = Supervisor(root).start(recipe, dataset)
+    view = Supervisor(Space(folder)).start(recipe, dataset)
     deadline = time.monotonic() + PATIENCE_S
     while not (handle := Handle.read(view.folder)) or not view.run.log.exists():
         assert time.monotonic() < deadline

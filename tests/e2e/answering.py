@@ -12,12 +12,13 @@ from estimator.program import loading
 from studio.jobs.folder import RunFolder
 from studio.models.bases import open_base
 from studio.rendering import rendering
+from studio.space import Space
 
 
 def answers(run: RunFolder, prompts: list[str]) -> dict[str, list[str]]:
     """`base` and `adapter`: one answer a prompt, both from the base as the run stored it (quantized, if it was)."""
     recipe = run.recipe()
-    base = loading.load_base(recipe, open_base(recipe.model), training=False)
+    base = loading.load_base(recipe, open_base(Space.default(), recipe.model), training=False)
     tokenizer = rendering.load_tokenizer(run.adapter)
     model = PeftModel.from_pretrained(base, run.adapter).eval()
     with model.disable_adapter():

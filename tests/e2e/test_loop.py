@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from assets.judge import judge, share_right
-from studio.disk import paths
+from studio import shipped
 from studio.jobs.folder import RunFolder
 from studio.jobs.journal import Reader
 from tests.chromium import launch
@@ -22,8 +22,10 @@ from tests.e2e.answering import answers
 from tests.e2e.driving import number, open_page, open_tab, upload, wait_for_text
 
 pytestmark = pytest.mark.browser
-SAMPLE = paths.samples() / "keeper.en.alpaca.jsonl"
-HELDOUT = [json.loads(line) for line in (paths.samples() / "heldout.en.jsonl").read_text(encoding="utf-8").splitlines()]
+SAMPLE = shipped.samples() / "keeper.en.alpaca.jsonl"
+HELDOUT = [
+    json.loads(line) for line in (shipped.samples() / "heldout.en.jsonl").read_text(encoding="utf-8").splitlines()
+]
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,17 @@ from huggingface_hub import ModelCard
 from playwright.sync_api import expect
 
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio import shipped
 from studio.i18n import explain, t
 from studio.jobs.supervisor import RunView, Supervisor
 from studio.models.find import EMBEDDED_ID, EMBEDDED_START
+from studio.space import Space
 from tests.chromium import launch
 from tests.e2e.driving import choose, open_page
 from tests.studio.run_helpers import ended, make_dataset, until
 
 pytestmark = pytest.mark.browser
-SAMPLE = paths.samples() / "keeper.en.alpaca.jsonl"
+SAMPLE = shipped.samples() / "keeper.en.alpaca.jsonl"
 ROWS, HELD_OUT = 64, 12
 
 
@@ -33,7 +34,7 @@ def two(studio, tmp_path_factory) -> tuple[RunView, RunView]:
     rows = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").splitlines()[: ROWS + HELD_OUT]]
     for name, part in (("train", rows[HELD_OUT:]), ("eval", rows[:HELD_OUT])):
         (data.folder / f"{name}.jsonl").write_text("".join(_line(row) for row in part), encoding="utf-8")
-    runs = Supervisor(studio.home / "runs")
+    runs = Supervisor(Space(studio.home))
     recipe = Recipe(**EMBEDDED_START | {"method": "lora", "max_steps": 14})
     made = []
     for name, changes in (("good start", {}), ("asleep", {"learning_rate": 2e-6, "max_steps": 2, "r": 4})):
@@ -105,7 +106,7 @@ def test_the_better_run_is_found_and_its_adapter_taken_home(two, studio, browser
     assert json.loads((home / "adapter_config.json").read_text())["base_model_name_or_path"] == EMBEDDED_ID
     assert json.loads((home / "run.json").read_text())["learned"]["kind"] == "better"
     for file in home.rglob("*"):
-        for here in (studio.home, paths.embedded_base()):
+        for here in (studio.home, shipped.embedded_base()):
             assert file.is_dir() or str(here).encode() not in file.read_bytes(), file.name
     homes[f"{lang} {width}"] = home
     assert page.script_errors == [] and page.other_hosts == []
@@ -121,7 +122,7 @@ def test_at_home_plain_peft_has_the_loss_that_the_page_said(two, homes):
     good, _ = two
     home = next(iter(homes.values()))
     tokenizer = AutoTokenizer.from_pretrained(home)
-    base = AutoModelForCausalLM.from_pretrained(paths.embedded_base(), dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(shipped.embedded_base(), dtype=torch.float32)
     model = PeftModel.from_pretrained(base, home).eval()
     losses = []
     for line in good.run.eval_file.read_text(encoding="utf-8").splitlines():

@@ -7,6 +7,7 @@ import pytest
 
 from studio.jobs.process import Handle
 from studio.jobs.supervisor import Supervisor
+from studio.space import Space
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, open_tab, wait_for_text
 from tests.serving import Studio
@@ -35,7 +36,7 @@ def test_a_run_outlives_its_page_and_its_server(tmp_path, cold):
             page.context.close()
             second.context.close()
 
-            runs = Supervisor(home / "runs")
+            runs = Supervisor(Space(home))
             view = runs.active()
             worker = Handle.read(view.folder)
             step = view.course.step
@@ -58,7 +59,7 @@ def test_a_run_outlives_its_page_and_its_server(tmp_path, cold):
             wait_for_text(page, "#train-run", "Stopped at step", seconds=60)
             assert page.script_errors == []
     finally:
-        for view in Supervisor(home / "runs").list():
+        for view in Supervisor(Space(home)).list():
             if (handle := Handle.read(view.folder)) and handle.alive:
                 psutil.Process(handle.pid).kill()
         studio.stop()

@@ -12,6 +12,7 @@ from estimator.estimates.take_away import query
 from estimator.recipe.recipe import Recipe
 from studio.jobs.supervisor import Supervisor
 from studio.models.find import EMBEDDED_ID
+from studio.space import Space
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, open_tab, wait_for_text
 from tests.studio.run_helpers import ended, until
@@ -46,7 +47,7 @@ def test_a_link_is_trained_whole_and_trained_again(studio):
         number(page, "train-lora_alpha", 8)
         page.click("#train-start")
         wait_for_text(page, "#train-problem", "Predicted for this machine", seconds=120)
-        runs = Supervisor(studio.home / "runs")
+        runs = Supervisor(Space(studio.home))
         (view,) = runs.list()
         trained = ASKED.replace(num_processes=1, lora_alpha=8)
         assert json.loads((view.folder / "recipe.json").read_text()) == {"format": 1, **trained.to_dict()}

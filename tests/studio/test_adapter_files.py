@@ -20,6 +20,7 @@ from studio.inference import adapter_files
 from studio.inference.choice import Choice
 from studio.inference.weights import Weights
 from studio.models import fingerprints
+from studio.space import Space
 from tests.packed_bases import tensors_of, write
 from tests.studio.chat_models import make_base, make_run
 
@@ -45,7 +46,7 @@ def place(made, tmp_path, monkeypatch) -> Path:
 
 
 def attach() -> Weights:
-    choice = Choice.of({"run_id": "run"})
+    choice = Choice.of(Space.default(), {"run_id": "run"})
     weights = Weights(choice.recipe, choice.base, "cpu")
     weights.attach("run", choice.result)
     return weights

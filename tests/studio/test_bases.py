@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from estimator.core.problems import Problem
 from studio.models.bases import open_base
+from studio.space import Space
 from tests import hub
 from tests.studio.chat_models import make_base
 
@@ -31,13 +32,13 @@ def base(whole, tmp_path):
 
 def refusal(folder) -> Problem:
     with pytest.raises(Problem) as caught:
-        open_base(str(folder))
+        open_base(Space.default(), str(folder))
     assert caught.value.field == "model" and str(folder) in str(caught.value)
     return caught.value
 
 
 def test_a_whole_folder_is_opened(base):
-    assert open_base(str(base)) == base.resolve()
+    assert open_base(Space.default(), str(base)) == base.resolve()
 
 
 def test_a_folder_without_a_config_is_missing(base):
@@ -110,7 +111,7 @@ def sharded(base) -> Path:
     model = AutoModelForCausalLM.from_pretrained(base)
     (base / "model.safetensors").unlink()
     model.save_pretrained(base, max_shard_size="60KB")
-    assert open_base(str(base)) == base.resolve() and len(list(base.glob("*.safetensors"))) > 3
+    assert open_base(Space.default(), str(base)) == base.resolve() and len(list(base.glob("*.safetensors"))) > 3
     return base
 
 
@@ -190,7 +191,7 @@ import sys
 from estimator.core.problems import Problem
 from studio.models.bases import open_base
 try:
-    print("opened", *sorted(path.name for path in open_base(sys.argv[1]).iterdir()))
+    print("opened", *sorted(path.name for path in open_base(Space.default(), sys.argv[1]).iterdir()))
 except Problem as problem:
     print(problem.code, problem)
 """

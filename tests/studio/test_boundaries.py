@@ -47,7 +47,10 @@ def test_no_module_of_the_page_imports_torch():
 
 
 def test_the_built_page_has_not_imported_torch():
-    assert leaked("from studio.disk import paths; paths.prepare()\nfrom studio.web.app import build; build()") == ""
+    assert (
+        leaked("from studio.space import Space\nfrom studio.web.app import build\nbuild(Space.default().prepare())")
+        == ""
+    )
 
 
 @pytest.mark.parametrize("name", ["torch", "datasets"])

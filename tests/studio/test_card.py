@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio import shipped
 from studio.export.base_names import hub_id, shared_name, without_paths
 from studio.export.card import model_card
 from studio.export.result import zip_result
@@ -22,6 +22,7 @@ from studio.get.known import SMOLLM2
 from studio.jobs.folder import RunFolder, RunInfo
 from studio.jobs.journal import Course, Journal
 from studio.models.find import EMBEDDED_ID
+from studio.space import Space
 from tests.studio.test_learned import course, heldout
 
 INFO = RunInfo("r1", "a run", 1.0, "d1", "keeper.en.alpaca.jsonl", "f" * 64)
@@ -77,7 +78,7 @@ def test_the_card_says_what_was_measured_in_both_languages_and_the_recipe():
     text = str(card(Recipe(model=EMBEDDED_ID, r=8, lora_alpha=32, learning_rate=1e-4)))
     assert "on 6 held-out rows the loss fell from 2.00 (the base) to 1.00" in text and "在 6 行留出数据上" in text
     assert "| `lora_alpha` | 32 |" in text and "`lora_alpha / r" not in text and "lora_alpha / r = 32 / 8 = 4" in text
-    assert INFO.fingerprint in text and "paths.embedded_base()" in text
+    assert INFO.fingerprint in text and "shipped.embedded_base()" in text
     bare = str(card(Recipe(model=EMBEDDED_ID), made=course()))
     assert "not known" in bare and "fell from" not in bare
 
@@ -100,7 +101,7 @@ def adapter(tmp_path_factory) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = tmp_path_factory.mktemp("somewhere private") / "my-base"
-    shutil.copytree(paths.embedded_base(), base)
+    shutil.copytree(shipped.embedded_base(), base)
     run = RunFolder(tmp_path_factory.mktemp("run"))
     model = get_peft_model(
         AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
@@ -125,7 +126,7 @@ def test_the_zip_carries_no_path_of_this_machine(adapter, tmp_path):
     with zipfile.ZipFile(zip_result(run)) as archive:
         for name in archive.namelist():
             content = archive.read(name)
-            assert b"somewhere private" not in content and str(paths.home()).encode() not in content, name
+            assert b"somewhere private" not in content and str(Space.default().root).encode() not in content, name
         assert json.loads(archive.read("adapter_config.json"))["base_model_name_or_path"] == "my-base"
         assert json.loads(archive.read("recipe.json"))["model"] == "my-base"
         assert json.loads(archive.read("run.json"))["learned"]["kind"] == "no_validation"
@@ -151,7 +152,7 @@ def test_plain_peft_loads_it_as_the_card_says(adapter, tmp_path, monkeypatch, ca
     exec(code, made)
     assert isinstance(made["model"], PeftModel) and capsys.readouterr().out.strip()
     if not changes:
-        plain = AutoModelForCausalLM.from_pretrained(paths.embedded_base(), dtype="float32")
+        plain = AutoModelForCausalLM.from_pretrained(shipped.embedded_base(), dtype="float32")
         import torch
 
         from studio.inference.adapter_files import check_tensors

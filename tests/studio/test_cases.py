@@ -12,8 +12,8 @@ from estimator.core.problems import Problem
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore, read_rows
 from studio.datasets.words import problem_text, reason_text, unused_text
-from studio.disk import paths
 from studio.i18n import LANGUAGES
+from studio.space import Space
 
 CASES = Path(__file__).parent / "cases"
 EXPECTED = json.loads((CASES / "expected.json").read_text(encoding="utf-8"))
@@ -21,7 +21,7 @@ EXPECTED = json.loads((CASES / "expected.json").read_text(encoding="utf-8"))
 
 @pytest.fixture
 def store(home):
-    return DatasetStore(paths.datasets(), paths.trash())
+    return DatasetStore(Space.default().datasets, Space.default().trash)
 
 
 def test_every_case_has_its_expectation():

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.protocol.client import Worker
+from studio.space import Space
 from tests.studio.chat_models import make_base, make_run
 
 ASKED = {f"messages_{pane}": [{"role": "user", "content": "who are you"}] for pane in ("base", "adapter")}
@@ -17,8 +17,8 @@ ASKED = {f"messages_{pane}": [{"role": "user", "content": "who are you"}] for pa
 
 @pytest.fixture
 def worker(tmp_path):
-    make_run(paths.runs(), "run-1", make_base(tmp_path / "base"), name="keeper")
-    worker = Worker("chat", "studio.workers.chat")
+    make_run(Space.default().runs, "run-1", make_base(tmp_path / "base"), name="keeper")
+    worker = Worker("chat", "studio.workers.chat", Space.default())
     yield worker
     worker.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,8 +15,8 @@ from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
 from studio.datasets.counts import of_file, of_preview, scaled
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore
-from studio.disk import paths
 from studio.rendering import preview, rendering
+from studio.space import Space
 from studio.workers import data
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
 
@@ -50,7 +51,7 @@ def stored(rows, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     try:
-        return run(ingest(DatasetStore(paths.datasets()), file, eval_share=0.3))
+        return run(ingest(DatasetStore(Space.default().datasets), file, eval_share=0.3))
     except Problem:
         return None  # nothing to be used in it: refused as a whole
 
@@ -67,7 +68,7 @@ def test_page_and_run_count_the_same_rows_and_they_add_up(home, base, tmp_path, 
     counts = of_preview(info, data.preview({"dataset_id": info.id, "model": base, **how, "count": 2}, None))
     assert counts.exact and counts.read == len(rows) and counts.kept == counts.train + counts.eval
 
-    tokenizer, recipe = rendering.load_tokenizer(paths.Path(base)), Recipe(model=base, **how)
+    tokenizer, recipe = rendering.load_tokenizer(Path(base)), Recipe(model=base, **how)
     for file, of, kept in (
         (info.train_file, info.train_rows, counts.train),
         (info.eval_file, info.eval_rows, counts.eval),
@@ -92,7 +93,7 @@ def test_counts_of_a_sample_scaled_up_stay_whole(reasons, fitting, more):
 
 def test_a_sample_counts_as_all_and_says_that_it_is_one(home, base, monkeypatch):
     monkeypatch.setattr(preview, "MEASURED_ROWS", 12)
-    info = DatasetStore(paths.datasets()).add(
+    info = DatasetStore(Space.default().datasets).add(
         "x", [{"messages": chat("q", "Arlen " * (i // 2))["messages"]} for i in range(1, 61)]
     )
     seen = data.preview({"dataset_id": info.id, "model": base, "max_length": 40, "count": 1}, None)
@@ -102,5 +103,5 @@ def test_a_sample_counts_as_all_and_says_that_it_is_one(home, base, monkeypatch)
 
 
 def test_a_record_of_an_older_version_adds_up_too(home):
-    info = replace(DatasetStore(paths.datasets()).add("x", [{"text": "a"}] * 5), read=0)
+    info = replace(DatasetStore(Space.default().datasets).add("x", [{"text": "a"}] * 5), read=0)
     assert (of_file(info).read, of_file(info).joined) == (5, 0)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,9 +15,9 @@ import pytest
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetStore, as_json
-from studio.disk import paths
 from studio.protocol.client import Worker
 from studio.rendering import preview, rendering
+from studio.space import Space
 from studio.workers import data
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
 from tests.warm import cold_starts
@@ -43,7 +44,7 @@ def process(worker_home):
     """One worker for all tests of this module: it takes seconds to start."""
     before = os.environ.get("LORA_STUDIO_HOME")
     os.environ["LORA_STUDIO_HOME"] = str(worker_home)
-    worker = Worker("data", "studio.workers.data")
+    worker = Worker("data", "studio.workers.data", Space.default())
     with cold_starts():  # its memory is looked at
         worker.start()
     yield worker
@@ -70,7 +71,7 @@ def test_ingest_then_preview(worker, base, tmp_path):
     file = write(tmp_path / "rows.jsonl", [*alpaca(30), {"instruction": "x"}])
     info = worker.call("ingest", path=str(file), name="rows.jsonl", eval_share=0.2, model=base, max_length=256)
     assert (info["kept"], info["dropped"], info["eval_rows"]) == (30, 1, 6)
-    stored = DatasetStore(paths.datasets()).get(info["id"])
+    stored = DatasetStore(Space.default().datasets).get(info["id"])
     assert as_json(stored) == info
     seen = worker.call("preview", dataset_id=info["id"], model=base, max_length=256, offset=22, count=5)
     assert [row["split"] for row in seen["rows"]] == ["train", "train", "eval", "eval", "eval"]
@@ -111,9 +112,11 @@ def test_without_a_tokenizer_rows_are_counted_in_characters(worker, tmp_path):
 
 def test_measuring_tells_how_far_it_is(home, base, monkeypatch):
     monkeypatch.setattr(preview, "TELL_SECONDS", 0)
-    info = DatasetStore(paths.datasets()).add("x", [{"messages": chat("q", f"a {i}")["messages"]} for i in range(30)])
+    info = DatasetStore(Space.default().datasets).add(
+        "x", [{"messages": chat("q", f"a {i}")["messages"]} for i in range(30)]
+    )
     told = []
-    preview.measure(info, rendering.load_tokenizer(paths.Path(base)), Recipe(model=base), tell=told.append)
+    preview.measure(info, rendering.load_tokenizer(Path(base)), Recipe(model=base), tell=told.append)
     assert [event["done"] for event in told] == list(range(30)) and {event["of"] for event in told} == {30}
 
 
@@ -170,9 +173,9 @@ def test_a_big_file_is_read_in_bounded_memory(worker, tmp_path, format):
 
 def test_a_killed_worker_leaves_nothing_half_written(worker_home, tmp_path, monkeypatch):
     monkeypatch.setenv("LORA_STUDIO_HOME", str(tmp_path / "killed"))
-    paths.prepare()
+    Space.default().prepare()
     file = write(tmp_path / "rows.jsonl", alpaca(120_000, words=30))
-    worker = Worker("killed", "studio.workers.read")
+    worker = Worker("killed", "studio.workers.read", Space.default())
     stream = worker.stream("ingest", path=str(file), name="rows.jsonl")
     next(stream)
     os.kill(worker.pid, signal.SIGKILL)
@@ -180,22 +183,22 @@ def test_a_killed_worker_leaves_nothing_half_written(worker_home, tmp_path, monk
         for _ in stream:
             pass
     assert caught.value.code == "worker.gone"
-    assert DatasetStore(paths.datasets()).list() == []
+    assert DatasetStore(Space.default().datasets).list() == []
     assert worker.call("ingest", path=str(write(file, alpaca(4))), name="rows.jsonl")["kept"] == 4
     worker.stop()
 
 
 def test_closing_the_stream_cancels_the_reading(tmp_path, home):
     file = write(tmp_path / "rows.jsonl", alpaca(120_000, words=30))
-    worker = Worker("cancelled", "studio.workers.read")
+    worker = Worker("cancelled", "studio.workers.read", Space.default())
     stream = worker.stream("ingest", path=str(file), name="rows.jsonl")
     next(stream)
     stream.close()
     assert worker.call("ingest", path=str(write(tmp_path / "b.jsonl", alpaca(2))), name="b.jsonl")["kept"] == 2
     deadline = time.monotonic() + 5
-    while len(list(paths.datasets().iterdir())) != 1 and time.monotonic() < deadline:
+    while len(list(Space.default().datasets.iterdir())) != 1 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [info.kept for info in DatasetStore(paths.datasets()).list()] == [2]
+    assert [info.kept for info in DatasetStore(Space.default().datasets).list()] == [2]
     worker.stop()
 
 
@@ -206,11 +209,11 @@ def test_the_mask_shown_is_the_collators_labels(home, base):
         chat("你好吗？", "很好。", "Again?", "Yes."),
         {"text": "row text"},
     ]
-    info = DatasetStore(paths.datasets()).add(
+    info = DatasetStore(Space.default().datasets).add(
         "x", [{k: v for k, v in row.items() if k != "row"} for row in rows], eval_share=0
     )
     recipe = Recipe(model=base, max_length=256)
-    tokenizer = rendering.load_tokenizer(paths.Path(base))
+    tokenizer = rendering.load_tokenizer(Path(base))
     seen = data.preview({"dataset_id": info.id, "model": base, "max_length": 256, "count": 3}, None)
     encoded = [rendering.encode_row(tokenizer, row, recipe) for row in rows]
     batch = rendering.collator(tokenizer)([{"input_ids": e.input_ids, "labels": e.labels} for e in encoded])
@@ -224,17 +227,17 @@ def test_the_mask_shown_is_the_collators_labels(home, base):
 
 def test_a_large_dataset_is_measured_on_a_stated_sample(home, base, monkeypatch):
     monkeypatch.setattr(preview, "MEASURED_ROWS", 10)
-    info = DatasetStore(paths.datasets()).add(
+    info = DatasetStore(Space.default().datasets).add(
         "x", [{"messages": chat(f"q{i}", "a " * i)["messages"]} for i in range(1, 41)]
     )
-    tokenizer = rendering.load_tokenizer(paths.Path(base))
+    tokenizer = rendering.load_tokenizer(Path(base))
     measured = preview.measure(info, tokenizer, Recipe(model=base, max_length=1_000_000))
     assert measured.of == 40 and 10 <= len(measured.rows) <= 11
     assert set(measured.rows.tolist()) <= set(range(1, 41))
 
 
 def test_moving_the_limit_recounts_without_measuring_again(home, base, monkeypatch):
-    info = DatasetStore(paths.datasets()).add(
+    info = DatasetStore(Space.default().datasets).add(
         "x", [{"messages": chat("q", "a " * i)["messages"]} for i in range(1, 41)]
     )
     asked = {"dataset_id": info.id, "model": base, "count": 1}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from studio.__main__ import main
-from studio.disk import paths
+from studio.space import Space
 
 CASES = Path(__file__).parent / "cases"
 
@@ -23,7 +23,7 @@ def test_what_is_read_left_out_and_not_used_is_said(home, capsys):
         "Row 3: output is empty",
     ):
         assert words in said
-    assert list(paths.datasets().iterdir()) == []
+    assert list(Space.default().datasets.iterdir()) == []
 
 
 def test_as_json_and_in_chinese(home, capsys):

@@ -17,13 +17,13 @@ from studio.datasets import draft
 from studio.datasets.draft import eval_rows
 from studio.datasets.store import DatasetStore, read_rows
 from studio.datasets.text import safe_name
-from studio.disk import paths
+from studio.space import Space
 from tests.studio.dataset_helpers import chat
 
 
 @pytest.fixture
 def store(home):
-    return DatasetStore(paths.datasets(), paths.trash())
+    return DatasetStore(Space.default().datasets, Space.default().trash)
 
 
 def rows(count):
@@ -232,7 +232,7 @@ def test_safe_names_are_one_part_of_a_path_and_no_markup(name):
     safe = safe_name(name)
     assert safe and len(safe) <= draft.NAME_LIMIT_CHARACTERS
     assert not set(safe) & set('/\\<>&"') and safe not in (".", "..") and not safe.startswith(".")
-    assert (paths.home() / safe).parent == paths.home()
+    assert (Space.default().root / safe).parent == Space.default().root
     assert safe_name(safe) == safe
     json.dumps(safe).encode("utf-8")
 

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from estimator.core.problems import Problem
 from studio.models import downloads
 from studio.models.bases import open_base
+from studio.space import Space
 from tests import hub as hubs
 from tests.packed_bases import tensors_of
 from tests.studio.chat_models import make_base
@@ -45,7 +46,7 @@ def serving(monkeypatch, server) -> None:
 
 def refused(name: str) -> Problem:
     with pytest.raises(Problem) as caught:
-        open_base(name)
+        open_base(Space.default(), name)
     return caught.value
 
 
@@ -57,11 +58,11 @@ def leftovers(*roots: Path) -> list[str]:
 def test_a_base_of_a_hub_is_opened_whole_and_again_without_the_hub(whole, cache, home, monkeypatch, name):
     with hubs.hub({"org/whole": whole}) as server:
         serving(monkeypatch, server)
-        folder = open_base(name)
+        folder = open_base(Space.default(), name)
         assert (folder / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
         served = server.bytes_served
-        assert open_base(name) == folder and server.bytes_served - served < 100_000  # listings only
-    assert open_base(name) == folder
+        assert open_base(Space.default(), name) == folder and server.bytes_served - served < 100_000  # listings only
+    assert open_base(Space.default(), name) == folder
     assert not leftovers(cache, home)
 
 
@@ -69,7 +70,7 @@ def test_a_base_of_a_hub_is_opened_whole_and_again_without_the_hub(whole, cache,
 def test_a_cut_is_gone_on_with_in_the_same_attempt(whole, cache, monkeypatch, name):
     with hubs.hub({"org/whole": whole}, faults={WEIGHTS: [300, 350, "whole"]}) as server:
         serving(monkeypatch, server)
-        assert (open_base(name) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert (open_base(Space.default(), name) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
         assert [asked for asked in server.ranges[WEIGHTS] if asked] == ["bytes=300-", "bytes=650-"]
 
 
@@ -84,7 +85,7 @@ def test_a_download_that_stays_cut_is_said_and_the_next_one_goes_on(whole, cache
     assert len(leftovers(cache, home)) == 1
     with hubs.hub({"org/whole": whole}) as server:
         serving(monkeypatch, server)
-        assert (open_base(name) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert (open_base(Space.default(), name) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
         assert [asked for asked in server.ranges[WEIGHTS] if asked] == ["bytes=390-"]
     assert not leftovers(cache, home)
 
@@ -98,7 +99,7 @@ def test_what_a_killed_download_left_is_gone_on_with_and_nothing_stays_beside_th
         content = (whole / WEIGHTS).read_bytes()
         for random, kept in (("0badcafe", 100), ("12345678", 4_000), ("deadbeef", 20)):
             (blobs / f"{tag}.{random}.incomplete").write_bytes(content[:kept])
-        assert (open_base("org/whole") / WEIGHTS).read_bytes() == content
+        assert (open_base(Space.default(), "org/whole") / WEIGHTS).read_bytes() == content
         assert [asked for asked in server.ranges[WEIGHTS] if asked] == ["bytes=4000-"]
     assert not leftovers(cache)
 
@@ -110,13 +111,13 @@ def test_content_that_is_not_what_the_hub_lists_is_thrown_away(whole, cache, hom
         problem = refused(name)
         assert problem.code == "base.interrupted" and "hash" in str(problem)
         assert not leftovers(cache, home) and not list(cache.rglob(WEIGHTS))
-        assert (open_base(name) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert (open_base(Space.default(), name) / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
 
 def test_a_server_without_ranges_starts_again(whole, cache, monkeypatch):
     with hubs.hub({"org/whole": whole}, ranges=False, faults={WEIGHTS: [300, "whole"]}) as server:
         serving(monkeypatch, server)
-        assert (open_base("org/whole") / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+        assert (open_base(Space.default(), "org/whole") / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,7 +142,7 @@ def test_a_cache_without_its_last_shard_names_it(whole, cache, tmp_path, monkeyp
     last = sorted(folder.glob("*.safetensors"))[-1].name
     with hubs.hub({"org/sharded": folder}) as server:
         serving(monkeypatch, server)
-        opened = open_base("org/sharded")
+        opened = open_base(Space.default(), "org/sharded")
     (opened / last).unlink()
     for _ in range(2):
         problem = refused("org/sharded")
@@ -154,7 +155,7 @@ def test_weights_that_are_stored_twice_are_fetched_once(whole, cache, tmp_path, 
     shutil.copy(folder / WEIGHTS, folder / "consolidated.safetensors")
     with hubs.hub({"org/twice": folder}) as server:
         serving(monkeypatch, server)
-        opened = open_base("org/twice")
+        opened = open_base(Space.default(), "org/twice")
     assert tensors_of(opened) and not (opened / "consolidated.safetensors").exists()
 
 
@@ -172,10 +173,10 @@ def test_a_changed_file_of_modelscope_is_fetched_again(whole, cache, tmp_path, m
     folder = shutil.copytree(whole, tmp_path / "changing")
     with hubs.hub({"org/changing": folder}) as server:
         serving(monkeypatch, server)
-        open_base("modelscope:org/changing")
+        open_base(Space.default(), "modelscope:org/changing")
         content = (folder / "generation_config.json").read_text()
         (folder / "generation_config.json").write_text(content.replace("0.1", "0.2"))
-        assert (open_base("modelscope:org/changing") / "generation_config.json").read_text() != content
+        assert (open_base(Space.default(), "modelscope:org/changing") / "generation_config.json").read_text() != content
         assert len([asked for asked in server.asked if "FilePath=model.safetensors" in asked]) == 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +19,7 @@ ENDS = st.lists(st.integers(1, 399), max_size=6).map(lambda found: tuple(sorted(
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    from studio.disk import paths
-
-    return rendering.load_tokenizer(paths.Path(base_folder(str(tmp_path_factory.mktemp("excess") / "base"), CHATML)))
+    return rendering.load_tokenizer(Path(base_folder(str(tmp_path_factory.mktemp("excess") / "base"), CHATML)))
 
 
 @given(LENGTHS, ENDS, st.integers(8, 200))

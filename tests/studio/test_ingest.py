@@ -18,8 +18,8 @@ from studio.datasets.ingest import ingest, run
 from studio.datasets.samples import samples
 from studio.datasets.store import DatasetStore, read_rows
 from studio.datasets.words import problem_text
-from studio.disk import paths
 from studio.i18n import LANGUAGES
+from studio.space import Space
 
 ALPACA = [
     {
@@ -37,7 +37,7 @@ TURNS = [
 
 @pytest.fixture
 def store(home):
-    return DatasetStore(paths.datasets(), paths.trash())
+    return DatasetStore(Space.default().datasets, Space.default().trash)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from studio.datasets.command import main
 from studio.datasets.ingest import PEEK_ROWS, ingest, run
 from studio.datasets.store import DatasetStore
-from studio.disk import paths
+from studio.space import Space
 from tests.studio.dataset_helpers import chat
 
 ALPACA = {"instruction": "a", "output": "b"}
@@ -27,7 +27,7 @@ def bring(home, tmp_path):
     def bring(rows):
         file = tmp_path / "rows.jsonl"
         file.write_text("\n".join(map(json.dumps, rows)))
-        return run(ingest(DatasetStore(paths.datasets(), paths.trash()), file))
+        return run(ingest(DatasetStore(Space.default().datasets, Space.default().trash), file))
 
     return bring
 

@@ -312,9 +312,9 @@ def test_filters_leave_what_they_say():
 
 
 def test_the_file_has_the_colours_of_the_page():
-    from studio.disk import paths
+    from studio import shipped
 
-    tokens = (paths.assets() / "theme" / "tokens.css").read_text()
+    tokens = (shipped.assets() / "theme" / "tokens.css").read_text()
     light = tokens.partition(".dark")[0]
     assert COLOURS == dict(re.findall(r"--ls-(\w+): (#\w+);", light[light.index("--ls-weights") :])) | {}
 

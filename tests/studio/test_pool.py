@@ -9,13 +9,14 @@ import pytest
 from estimator.core.problems import Problem
 from studio.protocol.client import Worker, last
 from studio.protocol.pool import Pool
+from studio.space import Space
 
 MODULE = "tests.studio.sleepy_worker"
 
 
 @pytest.fixture
 def pool(home):
-    made = Pool("sleepy", MODULE, 2)
+    made = Pool("sleepy", MODULE, 2, Space.default())
     yield made
     made.stop()
 
@@ -36,7 +37,7 @@ def test_a_request_at_work_does_not_hold_up_another_and_one_base_has_one_worker(
 
 def test_some_methods_have_workers_of_their_own(pool, home, tmp_path):
     file = tmp_path / "go"
-    whole = Pool("whole", MODULE, 1, {"echo": pool})
+    whole = Pool("whole", MODULE, 1, Space.default(), {"echo": pool})
     slow = whole.stream("wait", file=str(file))
     first = next(slow)["pid"]
     assert whole.call("echo")["pid"] == pool.pid != first == whole.pid
@@ -47,7 +48,7 @@ def test_some_methods_have_workers_of_their_own(pool, home, tmp_path):
 
 
 def test_a_request_that_waited_at_a_worker_that_died_begins_in_its_successor(home, tmp_path):
-    worker, file = Worker("sleepy", MODULE), tmp_path / "go"
+    worker, file = Worker("sleepy", MODULE, Space.default()), tmp_path / "go"
     deadly = worker.stream("wait", file=str(file), dies=True)
     first = next(deadly)["pid"]
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
@@ -67,7 +68,7 @@ def test_a_request_that_waited_at_a_worker_that_died_begins_in_its_successor(hom
 
 
 def test_a_request_that_was_cancelled_while_it_waited_is_not_begun(home, tmp_path):
-    worker, file = Worker("sleepy", MODULE), tmp_path / "go"
+    worker, file = Worker("sleepy", MODULE, Space.default()), tmp_path / "go"
     slow = worker.stream("wait", file=str(file))
     next(slow)
     with pytest.raises(Problem) as caught:

@@ -13,13 +13,19 @@ from studio.i18n import explain
 from studio.jobs.machine import this_machine
 from studio.outlook.outlook import outlook
 from studio.outlook.preflight import judge, preflight
+from studio.space import Space
 from studio.widgets.outlook_view import outlook_view
 from tests.estimator.small import CONFIGS
 
 
 def test_a_recipe_for_several_devices_is_refused_with_what_to_do():
     with pytest.raises(Problem) as refused:
-        preflight(Recipe(model="embedded", num_processes=4, distributed_type="ddp"), trace_worker=None, folders=True)
+        preflight(
+            Space.default(),
+            Recipe(model="embedded", num_processes=4, distributed_type="ddp"),
+            trace_worker=None,
+            folders=True,
+        )
     assert refused.value.field == "num_processes"
     assert "accelerate launch" in explain("en", refused.value) and "4 块设备" in explain("zh-CN", refused.value)
 
@@ -29,7 +35,7 @@ def test_a_visitor_may_not_name_a_folder_of_this_machine(tmp_path):
     recipe = Recipe(model=str(tmp_path), method="lora", dtype="float32")
     for folders, code in ((True, "model.not_counted"), (False, "model.folder_refused")):
         with pytest.raises(Problem) as refused:
-            preflight(recipe, trace_worker=None, folders=folders)
+            preflight(Space.default(), recipe, trace_worker=None, folders=folders)
         assert refused.value.code == code
 
 
@@ -74,9 +80,9 @@ def test_the_run_records_how_the_repository_stores_its_weights():
 def test_a_warmup_that_would_not_be_done_is_said_before_the_start():
     runs = SimpleNamespace(list=lambda: [])
     recipe = Recipe(model="Qwen/Qwen2.5-0.5B", lr_scheduler_type="constant", warmup_steps=20)
-    shown = outlook_view("zh-CN", outlook(recipe, None, runs, None, False))
+    shown = outlook_view("zh-CN", outlook(Space.default(), recipe, None, runs, None, False))
     assert "constant_with_warmup" in shown and 'data-ahead="settings"' in shown
-    other = outlook(recipe.replace(lr_scheduler_type="linear"), None, runs, None, False)
+    other = outlook(Space.default(), recipe.replace(lr_scheduler_type="linear"), None, runs, None, False)
     assert "settings" not in outlook_view("en", other)
 
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from estimator.core.problems import Problem
 from estimator.estimates.take_away import query
 from estimator.recipe.recipe import FIELDS, Recipe
-from studio.disk import paths
 from studio.i18n import LANGUAGES
 from studio.jobs.supervisor import Supervisor
+from studio.space import Space
 from studio.tabs import train
 from studio.tabs.controls import recipe_from, values_of, without_control
 from studio.tabs.estimate_form import BASE, RECIPE_NAMES
@@ -35,7 +35,7 @@ class Page:
     """The real handlers of the whole page, by tab and name, and what its controls hold."""
 
     def __init__(self) -> None:
-        self.blocks, self.shared = app.build()
+        self.blocks, self.shared = app.build(Space.default())
         self.handlers = handlers_of(self.blocks)
 
     def __getitem__(self, at: tuple[str, str]) -> Any:
@@ -62,7 +62,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def built():
-    paths.prepare()
+    Space.default().prepare()
     return Page()
 
 
@@ -74,7 +74,7 @@ def page(built, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "preflight", lambda *_: train.Prediction(SimpleNamespace(name="", usable_bytes=0), 0))
     nothing = Problem("outlook.base_embedded")
     monkeypatch.setattr(train, "outlook", lambda *_: train.Outlook(SimpleNamespace(name=""), nothing, None, None))
-    monkeypatch.setattr(train, "base_name", lambda name, folders: name)
+    monkeypatch.setattr(train, "base_name", lambda space, name, folders: name)
     with mock.patch("studio.datasets.store.DatasetStore.get", lambda self, id: info):
         yield built
 

@@ -9,7 +9,7 @@ import pytest
 from tests.estimator.test_packages import ROOT, TORCH, circles, imports
 
 ORDER = (
-    "i18n", "disk", "protocol",
+    "i18n", "shipped", "disk", "space", "protocol",
     "datasets.text", "datasets.source", "datasets.values", "datasets.shapes", "datasets.files", "datasets",
     "get", "models", "jobs", "rendering", "inference", "outlook", "training", "export", "workers",
     "gate", "widgets", "services", "tabs", "web", "__main__",

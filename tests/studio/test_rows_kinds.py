@@ -11,7 +11,7 @@ import pytest
 from estimator.core.problems import Problem
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore, read_rows
-from studio.disk import paths
+from studio.space import Space
 
 Q, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 BAD = {"role": "assistant", "content": "bad"}
@@ -26,7 +26,7 @@ def bring(home, tmp_path):
 
     def bring(name, data):
         (tmp_path / name).write_text(data, encoding="utf-8")
-        info = run(ingest(DatasetStore(paths.datasets(), paths.trash()), tmp_path / name, eval_share=0))
+        info = run(ingest(DatasetStore(Space.default().datasets, Space.default().trash), tmp_path / name, eval_share=0))
         return info, [{key: value for key, value in row.items() if key != "row"} for row in read_rows(info.train_file)]
 
     return bring
@@ -202,7 +202,7 @@ def test_cells_of_a_table_are_read_by_their_type(home, tmp_path):
         (pa.array([1.5, None]).dictionary_encode(), "1.5"),
     ]
     image = pa.array([{"bytes": b"\xff"}, None])
-    store = DatasetStore(paths.datasets(), paths.trash())
+    store = DatasetStore(Space.default().datasets, Space.default().trash)
     for column, expected in answers:
         table = pa.table({"question": ["q", "q"], "answer": column, "picture": image, "embedding": [[0.1], []]})
         parquet.write_table(table, tmp_path / "rows.parquet")

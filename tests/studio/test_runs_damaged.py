@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
 from studio.export.result import zip_folder
 from studio.i18n import LANGUAGES, explain
 from studio.inference.choice import Choice
 from studio.jobs.folder import RunFolder, RunInfo
 from studio.jobs.journal import FILE_NAME, Course, Journal, Reader
 from studio.jobs.supervisor import Supervisor
+from studio.space import Space
 from studio.web import app
 from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table
@@ -35,7 +35,7 @@ RECIPE = Recipe(model="org/base")
 
 def make_run(id: str, ended: str = "stopped") -> RunFolder:
     """A run with a curve and an adapter."""
-    run = RunFolder(paths.runs() / id)
+    run = RunFolder(Space.default().runs / id)
     run.adapter.mkdir(parents=True)
     run.train_file.write_text("{}\n")
     run.write_start(RunInfo(id, f"named {id}", 1.0, "d", "data", "f"), RECIPE)
@@ -51,7 +51,7 @@ def make_run(id: str, ended: str = "stopped") -> RunFolder:
 @pytest.fixture(scope="module")
 def page():
     """The whole page, unserved: its handlers by name, and what they share."""
-    blocks, shared = app.build()
+    blocks, shared = app.build(Space.default())
     return (
         {fn.fn.__name__: fn.fn for fn in blocks.fns.values() if fn.fn},
         shared,
@@ -62,7 +62,7 @@ def page():
 def everywhere(page, id: str) -> str:
     """What the tabs show with this run chosen: none of their handlers fails. The Runs tab's HTML."""
     _, shared, functions = page
-    shared.runs = Supervisor(paths.runs())
+    shared.runs = Supervisor(Space.default())
     look_runs, look_train, choices, open_run = (
         next(f for f in functions if f.__name__ == name and f.__module__ == f"studio.{module}")
         for name, module in (
@@ -139,7 +139,7 @@ def test_a_damaged_run_is_a_row_that_says_what_is_wrong(page, name, damage):
     run, good = make_run("bad"), make_run("good")
     damage(run)
     shown = everywhere(page, "bad")
-    views = {view.id: view for view in Supervisor(paths.runs()).list()}
+    views = {view.id: view for view in Supervisor(Space.default()).list()}
     view = views["bad"]
     assert view.status == "damaged" and not view.resumable and not view.active
     for language in LANGUAGES:
@@ -150,7 +150,7 @@ def test_a_damaged_run_is_a_row_that_says_what_is_wrong(page, name, damage):
         )
     assert explain("en", view.faults[0]) in shown and "Delete it, or download its folder" in shown
     assert views["good"].status == "stopped" and views["good"].resumable and views["good"].course.step == 2
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     with pytest.raises(Problem) as refused:
         runs.resume("bad")
     assert refused.value.code == view.faults[0].code
@@ -170,7 +170,7 @@ def test_a_broken_record_of_the_process_takes_nothing_from_the_run(page, content
     run = make_run("run")
     (run.path / "process.json").write_bytes(content)
     everywhere(page, "run")
-    view = Supervisor(paths.runs()).get("run")
+    view = Supervisor(Space.default()).get("run")
     assert (view.status, view.resumable, view.faults) == ("stopped", True, ())
 
 
@@ -205,7 +205,7 @@ def test_a_line_of_the_journal_that_says_nothing_is_counted_and_no_more(page, li
     assert course.skipped_lines == 1 and "1 lines of journal.jsonl could not be read" in shown
     course.skipped_lines = 0
     assert course == whole
-    assert Supervisor(paths.runs()).get("run").resumable
+    assert Supervisor(Space.default()).get("run").resumable
 
 
 def test_a_problem_of_another_version_in_the_journal_is_shown_with_its_code(page):
@@ -221,14 +221,14 @@ def test_a_field_of_another_version_is_named_and_the_run_is_shown_but_not_resume
     run = make_run("run")
     with_field(name, "of_another_version", 1)(run)
     shown = everywhere(page, "run")
-    view = Supervisor(paths.runs()).get("run")
+    view = Supervisor(Space.default()).get("run")
     assert view.status == "stopped" and view.course.step == 2 and view.recipe == RECIPE
     assert f"{name}: the field of_another_version of another version is not known here" in shown
     with pytest.raises(Problem, match="of_another_version"):
-        Supervisor(paths.runs()).resume("run")
+        Supervisor(Space.default()).resume("run")
     if name == "recipe.json":  # which says what its weights are weights of
         with pytest.raises(Problem, match="of_another_version"):
-            Choice.of({"run_id": "run"})
+            Choice.of(Space.default(), {"run_id": "run"})
 
 
 def test_an_older_version_knew_fewer_fields():
@@ -241,7 +241,7 @@ def test_an_older_version_knew_fewer_fields():
         ),
     ):
         (run.path / name).write_text(json.dumps(kept))
-    view = Supervisor(paths.runs()).get("run")
+    view = Supervisor(Space.default()).get("run")
     assert view.recipe == Recipe(model="org/base", method="lora") and view.resumable and view.name == "old"
 
 
@@ -257,7 +257,7 @@ def test_records_of_a_released_version_are_read_whole_and_stay_readable(written)
     of_info, of_recipe = (json.loads((written / name).read_text()) for name in ("run.json", "recipe.json"))
     facts = run.facts()
     assert not facts.faults and asdict(facts.info) == of_info and facts.recipe.to_dict() == of_recipe
-    assert Supervisor(paths.runs()).get("run").resumable
+    assert Supervisor(Space.default()).get("run").resumable
     run.add_learned({"verdict": "other"})
     run.write_start(run.info(), run.recipe())
     assert json.loads((run.path / "run.json").read_text()) == {"format": 1, **of_info, "learned": {"verdict": "other"}}
@@ -278,7 +278,7 @@ def test_a_newer_format_is_refused_with_a_sentence_and_the_file_stays(page, name
     )
     assert "of_another_version" not in shown  # what its fields mean is not known
     with pytest.raises(Problem, match="its format is"):
-        Supervisor(paths.runs()).resume("run")
+        Supervisor(Space.default()).resume("run")
     run.add_learned({"verdict": "learned"})
     assert (run.path / name).read_bytes() == before and run.result
     with zipfile.ZipFile(zip_folder(run)) as archive:
@@ -289,7 +289,7 @@ def test_a_run_whose_rows_are_gone_says_so_when_it_is_resumed():
     run = make_run("run")
     run.train_file.unlink()
     with pytest.raises(Problem, match="train.jsonl is missing"):
-        Supervisor(paths.runs()).resume("run")
+        Supervisor(Space.default()).resume("run")
 
 
 def test_the_folder_of_a_damaged_run_can_be_taken_away(page):
@@ -305,7 +305,7 @@ def test_the_folder_of_a_damaged_run_can_be_taken_away(page):
 def test_a_damaged_run_is_compared_with_nothing_lost():
     broken("recipe.json", b"")(make_run("bad"))
     good = make_run("good")
-    views = [Supervisor(paths.runs()).get(id) for id in ("bad", good.id)]
+    views = [Supervisor(Space.default()).get(id) for id in ("bad", good.id)]
     assert "org/base" in comparison("en", views) and "named bad" in settings_table("en", views[0]) + runs_table(
         "en", views, None
     )
@@ -321,13 +321,13 @@ json_values = st.recursive(
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(json_values, st.sampled_from(list(RunInfo.__dataclass_fields__)), st.sampled_from(list(RECIPE.to_dict())))
 def test_no_value_of_any_field_disables_the_list(home, value, of_info, of_recipe):
-    run = RunFolder(paths.runs() / "run")
+    run = RunFolder(Space.default().runs / "run")
     if not run.path.exists():
         make_run("run")
     run.write_start(RunInfo("run", "named", 1.0, "d", "data", "f"), RECIPE)
     with_field("run.json", of_info, value)(run)
     with_field("recipe.json", of_recipe, value)(run)
-    (view,) = Supervisor(paths.runs()).list()
+    (view,) = Supervisor(Space.default()).list()
     for language in LANGUAGES:
         (runs_table(language, [view], "run") + run_view(language, view) + settings_table(language, view)).encode()
 

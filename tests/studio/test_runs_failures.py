@@ -11,12 +11,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.jobs.folder import RunFolder, RunInfo
 from studio.jobs.journal import RESERVE_NAME, Journal, Reader
 from studio.jobs.process import Handle
 from studio.jobs.supervisor import Supervisor, clean_name
 from studio.protocol.client import worker_environment
+from studio.space import Space
 from tests.studio.chat_models import make_base
 from tests.studio.run_helpers import ended, make_dataset, small_recipe, until
 
@@ -28,7 +28,7 @@ def base(tmp_path_factory):
 
 def prepared(recipe, dataset) -> RunFolder:
     """A run folder as `start` makes it, without a worker."""
-    run = RunFolder(paths.runs() / "run")
+    run = RunFolder(Space.default().runs / "run")
     run.path.mkdir()
     run.write_start(RunInfo(run.id, "run", 0.0, dataset.id, dataset.name, dataset.fingerprint), recipe)
     for name in ("train.jsonl", "eval.jsonl"):
@@ -51,7 +51,9 @@ def then_full(self, *arguments, **rest):
 saved, reporting.Reporter.on_save = reporting.Reporter.on_save, then_full
 sys.exit(attempt.main([{str(run.path)!r}], train.train))
 """
-    done = subprocess.run([sys.executable, "-c", code], env=worker_environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=worker_environment(Space.default()), capture_output=True, text=True
+    )
     course = Reader(run.path).course()
     assert done.returncode in (1, 120) and course.ended == "failed", done.stderr[
         -2000:
@@ -94,7 +96,10 @@ ls -A {disk}/checkpoints >{out}.checkpoints
 """
     done = (
         subprocess.run(
-            ["unshare", "-Urm", "sh", "-c", script], env=worker_environment(), capture_output=True, text=True
+            ["unshare", "-Urm", "sh", "-c", script],
+            env=worker_environment(Space.default()),
+            capture_output=True,
+            text=True,
         )
         if shutil.which("unshare")
         else None
@@ -117,7 +122,7 @@ ls -A {disk}/checkpoints >{out}.checkpoints
     ],
 )
 def test_what_stops_a_run_is_named(base, tmp_path, change, code, field):
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     view = runs.start(small_recipe(base, **change), make_dataset(tmp_path / "data"))
     view = until(runs, view.id, ended)
     assert view.status == "failed" and view.course.problem["code"] == code
@@ -130,14 +135,14 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     weights = load_file(broken / "model.safetensors")
     weights["model.norm.weight"][0] = float("nan")
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     view = until(runs, runs.start(small_recipe(broken), make_dataset(tmp_path / "data")).id, ended)
     assert view.status == "failed" and view.course.problem["code"] == "run.diverged"
     assert view.course.metrics[-1]["loss"] is None
 
 
 def test_one_run_at_a_time_and_no_deleting_under_a_worker(base, tmp_path):
-    runs, dataset = Supervisor(paths.runs()), make_dataset(tmp_path / "data")
+    runs, dataset = Supervisor(Space.default()), make_dataset(tmp_path / "data")
     view = runs.start(small_recipe(base), dataset)
     with pytest.raises(Problem, match="at work"):
         runs.start(small_recipe(base), dataset)
@@ -148,7 +153,7 @@ def test_one_run_at_a_time_and_no_deleting_under_a_worker(base, tmp_path):
 
 
 def made_by_hand(id: str, base, tmp_path, *lines) -> RunFolder:
-    run = RunFolder(paths.runs() / id)
+    run = RunFolder(Space.default().runs / id)
     run.path.mkdir()
     run.write_start(RunInfo(id, f"run {id}", 1.0, "d", "data", "f"), small_recipe(base))
     journal = Journal(run.path)
@@ -163,12 +168,12 @@ def test_a_pid_given_to_another_program_is_not_the_worker(base, tmp_path):
     )
     Handle(pid=1, start_ticks=12345).write(run.path)
     assert not Handle.read(run.path).alive
-    assert Supervisor(paths.runs()).get("old").status == "interrupted"
+    assert Supervisor(Space.default()).get("old").status == "interrupted"
 
 
 def test_deleted_and_restored(base, tmp_path):
     made_by_hand("one", base, tmp_path, ("started", {"pid": 1, "resume_from": None}), ("ended", {"status": "finished"}))
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     before = runs.get("one")
     runs.delete("one")
     assert runs.list() == []
@@ -180,13 +185,13 @@ def test_deleted_and_restored(base, tmp_path):
 @pytest.mark.parametrize("id", ["../one", "", "..", "/etc"])
 def test_no_id_leaves_the_folder_of_runs(id):
     with pytest.raises(Problem):
-        Supervisor(paths.runs()).get(id)
+        Supervisor(Space.default()).get(id)
 
 
 def test_a_folder_that_is_no_run_is_passed_over(base, tmp_path):
-    (paths.runs() / "junk").mkdir()
-    (paths.runs() / ".half").mkdir()
-    assert Supervisor(paths.runs()).list() == []
+    (Space.default().runs / "junk").mkdir()
+    (Space.default().runs / ".half").mkdir()
+    assert Supervisor(Space.default()).list() == []
 
 
 def test_names_are_one_printable_line():

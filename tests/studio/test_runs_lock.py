@@ -18,13 +18,13 @@ import psutil
 import pytest
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.jobs import supervisor
 from studio.jobs.journal import FILE_NAME
 from studio.jobs.lock import FolderLock, held
 from studio.jobs.process import Handle, at_work
 from studio.jobs.supervisor import Supervisor
 from studio.protocol.client import worker_environment
+from studio.space import Space
 from tests.studio import stand_in_worker
 from tests.studio.run_helpers import ended, kill, make_dataset, small_recipe, until
 
@@ -40,7 +40,7 @@ def stand_in(monkeypatch):
     """The real supervisor and the real frame of a worker; only the training body is another. None is left behind."""
     monkeypatch.setattr(supervisor, "WORKER", stand_in_worker.__name__)
     yield
-    for process in workers(paths.runs()):
+    for process in workers(Space.default().runs):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
@@ -49,7 +49,7 @@ def stand_in(monkeypatch):
 def start(tmp_path):
     """Starts a run under a supervisor."""
     dataset, recipe = make_dataset(tmp_path / "data", rows=2), small_recipe(tmp_path / "base")
-    return lambda runs=None: (runs or Supervisor(paths.runs())).start(recipe, dataset)
+    return lambda runs=None: (runs or Supervisor(Space.default())).start(recipe, dataset)
 
 
 def workers(folder) -> list[psutil.Process]:
@@ -79,7 +79,7 @@ def test_a_page_killed_at_any_moment_of_a_start_leaves_no_worker_that_nobody_kno
     time.sleep(delay_s)
     page.kill()
     page.join()
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     for view in runs.list():  # none, where the folder was not made yet
         if view.active:
             with pytest.raises(Problem) as refused:
@@ -106,41 +106,43 @@ def test_of_pages_that_start_at_once_one_does(start):
     answers = multiprocessing.get_context("fork").Queue()
     pages = [in_another_process(press, answers) for _ in range(4)]
     said = [answers.get(timeout=60) for _ in pages]
-    (view,) = Supervisor(paths.runs()).list()
+    (view,) = Supervisor(Space.default()).list()
     assert sorted(said) == sorted([view.id, "run.busy", "run.busy", "run.busy"])
     assert view.active
 
 
 def test_a_second_worker_ends_at_once_says_so_and_touches_nothing(start):
-    view = until(Supervisor(paths.runs()), start().id, lambda v: v.course.step > 1)
+    view = until(Supervisor(Space.default()), start().id, lambda v: v.course.step > 1)
     kill(view)
-    until(Supervisor(paths.runs()), view.id, ended)
+    until(Supervisor(Space.default()), view.id, ended)
     with FolderLock.take(view.folder):
         before = {path.name: path.read_bytes() for path in view.folder.iterdir()}
         command = [sys.executable, "-m", stand_in_worker.__name__, str(view.folder)]
-        done = subprocess.run(command, env=worker_environment(), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, env=worker_environment(Space.default()), capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 2 and "at work" in done.stderr and "Traceback" not in done.stderr
         assert {path.name: path.read_bytes() for path in view.folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("shift_s", [-3600.0, 1.5, 86400.0])
 def test_a_clock_that_is_set_changes_nothing(start, monkeypatch, shift_s):
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     view = until(runs, start(runs).id, lambda v: v.course.step > 1)
     real, now = psutil.Process.create_time, time.time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: real(self) + shift_s)
     monkeypatch.setattr(time, "time", lambda: now() + shift_s)
-    another_page = Supervisor(paths.runs())
+    another_page = Supervisor(Space.default())
     assert another_page.get(view.id).active and Handle.read(view.folder).alive
     with pytest.raises(Problem, match="at work"):
         another_page.resume(view.id)
 
 
 def test_killed_it_is_at_work_no_more_even_while_nobody_has_reaped_it(start):
-    view = until(Supervisor(paths.runs()), start().id, lambda v: v.course.step > 1)
+    view = until(Supervisor(Space.default()), start().id, lambda v: v.course.step > 1)
     handle = Handle.read(view.folder)
     kill(view)
-    another_page = Supervisor(paths.runs())  # no parent of the worker
+    another_page = Supervisor(Space.default())  # no parent of the worker
     view = until(another_page, view.id, ended)
     assert view.status == "interrupted" and view.resumable
     assert psutil.Process(handle.pid).status() == psutil.STATUS_ZOMBIE and not handle.alive
@@ -165,7 +167,9 @@ if not os.fork():  # it speaks once it has left the lock to its parent: killed b
     print(os.getpid(), flush=True)
 time.sleep(60)
 """
-    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=worker_environment())
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=worker_environment(Space.default())
+    )
     child = int(worker.stdout.readline())
     try:
         assert held(tmp_path)
@@ -190,9 +194,9 @@ def test_a_lock_is_handed_over_without_a_moment_in_which_nobody_holds_it(tmp_pat
 
 
 def test_a_copy_of_a_run_at_work_is_a_run_of_its_own(start):
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     view = until(runs, start(runs).id, lambda v: v.course.step > 1)
-    shutil.copytree(view.folder, paths.runs() / "copied")
+    shutil.copytree(view.folder, Space.default().runs / "copied")
     copy = runs.get("copied")
     assert (copy.id, copy.status, copy.resumable) == ("copied", "interrupted", True)
     assert {v.id: v.active for v in runs.list()} == {view.id: True, "copied": False}
@@ -210,13 +214,13 @@ def test_where_a_file_system_has_no_locks_the_record_of_the_process_has_to_do(tm
 
 
 def test_what_is_not_at_work_is_not_stopped_and_a_moved_run_is_gone(start):
-    runs = Supervisor(paths.runs())
+    runs = Supervisor(Space.default())
     view = until(runs, start(runs).id, lambda v: v.course.step > 1)
     runs.stop(view.id)
     until(runs, view.id, ended)
     with pytest.raises(Problem, match="not at work any more"):
         runs.stop(view.id)
-    view.folder.rename(paths.home() / "elsewhere")
+    view.folder.rename(Space.default().root / "elsewhere")
     for act in (runs.stop, runs.resume, runs.delete, runs.get):
         with pytest.raises(Problem) as gone:
             act(view.id)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from estimator.core.problems import Problem
-from studio.disk import paths
 from studio.gate.routes import KnownRoutes
 from studio.gate.security import SameOrigin, is_loopback, refused
+from studio.space import inside
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860", "LOCALHOST"])
@@ -154,7 +154,7 @@ def test_only_loopback_may_be_listened_on(host):
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "..", ".", ""])
 def test_no_name_leaves_its_folder(name, tmp_path):
     with pytest.raises(Problem) as caught:
-        paths.inside(tmp_path, name)
+        inside(tmp_path, name)
     assert caught.value.code == "storage.outside"
 
 
@@ -163,4 +163,4 @@ def test_a_link_out_of_the_folder_is_no_way_out(tmp_path):
     root.mkdir()
     (root / "link").symlink_to(tmp_path)
     with pytest.raises(Problem):
-        paths.inside(root, "link")
+        inside(root, "link")

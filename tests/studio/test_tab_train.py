@@ -11,12 +11,13 @@ import pytest
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio.get.job import Jobs
 from studio.jobs.machine import Machine
 from studio.jobs.supervisor import Supervisor
 from studio.models import pasted
 from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
+from studio.space import Space
 from studio.tabs import train
 from studio.tabs.controls import recipe_from, values_of
 from studio.tabs.notices import explained, is_gone
@@ -30,7 +31,10 @@ from tests.studio.run_helpers import make_dataset
 def handlers():
     """The tab's handlers by name, on a page that is not served; every dataset there is, and no worker."""
     with gr.Blocks() as blocks:
-        shared = Shared(SimpleNamespace(get=lambda id: id, list=lambda: []), Supervisor(paths.runs()), None, None, None)
+        space = Space.default()
+        shared = Shared(
+            space, SimpleNamespace(get=lambda id: id, list=lambda: []), Supervisor(space), None, None, None, Jobs(space)
+        )
         shared.recipe, shared.gpu, shared.dataset, shared.run = (gr.State(None) for _ in range(4))
         with gr.Tabs() as shared.tabs:
             shared.tab |= {name: gr.Tab(name) for name in ("train", "chat")}
@@ -44,12 +48,12 @@ def begun(handlers, request, model: str) -> str:
     said, *_, run = handlers["begin"](
         request, "data", "", *values_of(Recipe(model=model, method="lora", dtype="float32"), train.NAMES)
     )
-    assert run == gr.skip() and not list(paths.runs().iterdir())
+    assert run == gr.skip() and not list(Space.default().runs.iterdir())
     return said
 
 
 def test_a_bare_configuration_is_refused_at_the_field_when_it_arrives_and_when_it_would_start(handlers):
-    name = pasted.keep(json.dumps(CONFIGS["llama"]))
+    name = pasted.keep(Space.default(), json.dumps(CONFIGS["llama"]))
     brought = handlers["load"](HERE, Recipe(model=name).to_dict())
     for said in (brought[0], begun(handlers, HERE, name)):
         assert 'data-field="model"' in said and "hub id" in said and name in said
@@ -72,7 +76,8 @@ def page(tmp_path, monkeypatch):
     monkeypatch.setattr(Supervisor, "_launch", lambda self, run, lock: self._view(run))
     with gr.Blocks() as blocks:
         stored = SimpleNamespace(get=lambda id: info, list=lambda: [info])
-        shared = Shared(stored, Supervisor(paths.runs()), None, None, None)
+        space = Space.default()
+        shared = Shared(space, stored, Supervisor(space), None, None, None, Jobs(space))
         shared.recipe, shared.gpu, shared.dataset, shared.run = (gr.State(None) for _ in range(4))
         with gr.Tabs() as shared.tabs:
             shared.tab |= {name: gr.Tab(name) for name in ("train", "chat")}

@@ -13,6 +13,7 @@ from estimator.hub import sources
 from estimator.hub.sources import load_model
 from estimator.model.inventory import Inventory
 from studio.models import exact
+from studio.space import Space
 from tests.estimator.small import CONFIGS
 
 
@@ -64,18 +65,17 @@ def test_a_config_that_cannot_be_built_is_a_problem_not_a_crash(tmp_path, ask):
 
 
 def test_the_law_of_a_new_structure_is_kept_where_an_estimate_finds_it(tmp_path, ask, monkeypatch):
-    config, kept = CONFIGS["llama"], tmp_path / "kept"
+    config, kept = CONFIGS["llama"], Space.default().cache
     model = sources.model_from_config(config, "config:x", kept)
     recipe = Recipe(model="config:x", max_length=32, method="lora", lora_dropout=0.1)
     before = estimate(recipe, model=model, cache_dir=kept)
     assert exact.can_be_traced(before)
-    monkeypatch.setattr(exact.paths, "cache", lambda: kept)
     monkeypatch.setattr(exact, "_tried", {})
 
     def stream(method, within_seconds, **params):
         yield answered(ask(params.pop("model"), params.pop("cache"), method, **params))
 
-    exact.derive(before, SimpleNamespace(stream=stream))
+    exact.derive(Space.default(), before, SimpleNamespace(stream=stream))
     after = estimate(recipe, model=model, cache_dir=kept)
     assert not exact.is_approximate(after)
     whole = estimate(recipe, model=model, cache_dir=tmp_path / "other", derive=True)
@@ -95,10 +95,10 @@ def test_what_cannot_be_traced_is_said_once(monkeypatch):
 
     monkeypatch.setattr(exact, "_tried", {})
     code = "worker.late"  # it goes on: whoever asks again finds the law
-    exact.derive(made, SimpleNamespace(stream=stream))
+    exact.derive(Space.default(), made, SimpleNamespace(stream=stream))
     assert exact.can_be_traced(made) and exact.why_not(made) is None
     code = "law.not_traced"
-    exact.derive(made, SimpleNamespace(stream=stream))
+    exact.derive(Space.default(), made, SimpleNamespace(stream=stream))
     assert asked == ["law", "law"] and not exact.can_be_traced(made) and exact.why_not(made).code == "law.not_traced"
 
 

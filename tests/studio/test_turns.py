@@ -13,7 +13,7 @@ import pytest
 from estimator.core.problems import Problem
 from estimator.estimates import estimate as estimating
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio.space import Space
 from studio.tabs import estimate
 from studio.tabs.controls import values_of
 from studio.tabs.estimate_form import held_for
@@ -29,8 +29,8 @@ STARTED = tuple(values_of(Recipe(model=MODEL, max_length=2048), BASIC))
 
 @pytest.fixture(scope="module")
 def built():
-    paths.prepare()
-    return app.build()[0]
+    Space.default().prepare()
+    return app.build(Space.default())[0]
 
 
 @pytest.fixture

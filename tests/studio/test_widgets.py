@@ -12,7 +12,7 @@ from estimator.core.units import human_bytes
 from estimator.estimates.estimate import estimate
 from estimator.hardware.cards import find_gpu
 from estimator.recipe.recipe import Recipe
-from studio.disk import paths
+from studio import shipped
 from studio.i18n import LANGUAGES, t
 from studio.widgets.bars_svg import HATCHES, bars_svg
 from studio.widgets.curves import MOST_POINTS, Line, loss_curve, nice_ticks, picture, smoothed, thinned
@@ -74,7 +74,7 @@ def test_every_part_of_a_bar_has_a_name_a_size_and_a_hatching_of_its_own(lang):
     html = memory_bars(lang, [Bar("QLoRA", answer)], 0, "RTX 4090")
     said = {part: f"{t(lang, f'estimate.{part}')} {human_bytes(size)}" for part, size in parts_of(answer).items()}
     assert dict(re.findall(r'<i class="ls-part ls-part-(\w+)"[^>]* title="([^"]*)"', html)) == said
-    sheet = (paths.theme() / "estimate.css").read_text()
+    sheet = (shipped.theme() / "estimate.css").read_text()
     hatched = {
         part: style.replace(f"var(--ls-{part})", "")
         for part, style in re.findall(r"\.ls-part-(\w+) { background: ([^}]*); }", sheet)
