@@ -53,6 +53,10 @@ class RunInfo:
     predicted_bytes: int | None = None
     """The estimate's figure for this machine: allocated on CUDA, resident growth on a CPU."""
     versions: dict[str, str] = field(default_factory=dict)
+    kind: str = "train"
+    """What is done (`studio.jobs.kinds`); the first version knew no other, and did not say it."""
+    place: str = "here"
+    """Who does it."""
     learned: dict[str, Any] | None = None
     """Once finished: what `studio.jobs.learned` says of it, for readers of the file; the page makes it from the journal."""
 

@@ -1,109 +1,46 @@
-"""Starts, finds, stops, resumes and deletes runs. The folders are the only record: there is nothing to fall out of step
-with, and a restarted page sees exactly what the worker wrote.
+"""Starts, finds, stops, resumes and deletes jobs, of whatever kind and wherever they are done (`studio.jobs.job`). The folders are the only
+record: there is nothing to fall out of step with, and a restarted page sees exactly what the worker wrote.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 import shutil
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
-from studio.datasets.store import DatasetInfo
 from studio.disk.storage import storage_problems, sync
-from studio.jobs.folder import RunFolder, RunInfo, link_or_copy
-from studio.jobs.journal import PHASES, Course, Journal, Reader
-from studio.jobs.learned import Learned, learned
+from studio.jobs.folder import Facts, RunFolder
+from studio.jobs.job import Job, Kind, Place
+from studio.jobs.journal import Course, Journal, Reader
+from studio.jobs.kinds import KINDS, places
 from studio.jobs.lock import FolderLock
-from studio.jobs.process import at_work
-from studio.protocol.client import worker_environment
+from studio.jobs.view import RunView
 from studio.space import Space, inside
 
-WORKER = "studio.workers.train"
-ACTIVE = ("starting", *PHASES)
 STARTING = ".starting.lock"
 """Held in the folder of runs by the process that starts, resumes, moves or deletes one."""
 WAIT_S = 10.0
 """For another page that starts a run, and for a worker that has said its last word and is about to exit."""
 
 
-@dataclass(frozen=True)
-class RunView:
-    """One run as it is now."""
-
-    info: RunInfo
-    recipe: Recipe | None
-    """None where it cannot be read: the run is damaged, or a worker that read it before is still at work."""
-    status: str
-    """One of `ACTIVE`, or finished, stopped, failed, interrupted (its worker died without a word), damaged."""
-    course: Course
-    run: RunFolder
-    faults: tuple[Problem, ...] = ()
-    """What is damaged or another version's (`record.*`): it is shown, and not resumed."""
-
-    @property
-    def id(self) -> str:
-        return self.run.id
-
-    @property
-    def name(self) -> str:
-        return self.info.name
-
-    @property
-    def dataset_name(self) -> str:
-        return self.info.dataset_name
-
-    @property
-    def folder(self) -> Path:
-        return self.run.path
-
-    @property
-    def predicted_bytes(self) -> int | None:
-        """Of the peak: for the longest row once the worker has read the rows, before that for `max_length`."""
-        return self.course.predicted_bytes or self.info.predicted_bytes
-
-    @cached_property
-    def learned(self) -> Learned | None:
-        """Whether it learned; None while it is at work, or where its recipe cannot be read."""
-        return learned(self.recipe, self.course) if self.recipe and not self.active else None
-
-    @property
-    def active(self) -> bool:
-        return self.status in ACTIVE
-
-    @property
-    def has_result(self) -> bool:
-        return self.run.result is not None
-
-    @property
-    def damaged(self) -> bool:
-        return self.status == "damaged"
-
-    @property
-    def resumable(self) -> bool:
-        return self.status in ("stopped", "failed", "interrupted") and not self.faults
-
-
 class Supervisor:
     """One for the page process. Safe to call from several threads, and beside another page on the same folder."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(
+        self, space: Space, kinds: Mapping[str, Kind] = KINDS, where: Mapping[str, Place] | None = None
+    ) -> None:
+        """`where`: the places, by name; by default those of `studio.jobs.kinds`."""
         self.space, self.root = space, space.runs
+        self.kinds, self.places = kinds, places(space) if where is None else where
         self._lock, self._starting = threading.RLock(), threading.Lock()
         self._readers: dict[str, Reader] = {}
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def list(self) -> list[RunView]:
         """All runs, newest first, the damaged ones too. A folder with nothing of a run in it is passed over."""
@@ -122,43 +59,32 @@ class Supervisor:
         """The run at work, if any."""
         return next((view for view in self.list() if view.active), None)
 
-    def start(
-        self, recipe: Recipe, dataset: DatasetInfo, name: str = "", predicted_bytes: int | None = None
-    ) -> RunView:
-        """Make the folder and set a detached worker on it. One run at a time: two would fight for the same memory."""
+    def start(self, job: Job) -> RunView:
+        """Make the folder and set a worker on it, where there is room for one."""
         with self._alone():
-            self._refuse_second()
-            info = RunInfo(
-                id=time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2),
-                name=clean_name(name) or default_name(recipe, dataset),
-                created=time.time(),
-                dataset_id=dataset.id,
-                dataset_name=dataset.name,
-                fingerprint=dataset.fingerprint,
-                predicted_bytes=predicted_bytes,
-            )
-            run = RunFolder(self.root / info.id)
-            with storage_problems(self.root), _make_folder(run, info, recipe, dataset) as lock:
-                self._launch(run, lock)
+            self._refuse_crowd(job.place)
+            run = RunFolder(self.root / (time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)))
+            with storage_problems(self.root), _make_folder(run, job) as lock:
+                self._launch(run, job.kind, job.place, lock)
             return self._view(run)
 
     def resume(self, id: str) -> RunView:
         """Go on from the last complete checkpoint, or from the start where there is none."""
         with self._alone():
             view = self.get(id)
-            self._refuse_second()
+            self._refuse_crowd(view.info.place)
             if view.faults:
                 raise view.faults[0]
             if not view.resumable:
                 raise Problem("run.not_resumable", value=view.name)
-            if not view.run.train_file.is_file():
-                raise Problem("record.missing", file=view.run.train_file.name)
+            if missing := self.kinds[view.info.kind].missing(view.run):
+                raise missing
             with storage_problems(view.folder):
                 lock = FolderLock.take(view.folder, WAIT_S)
                 if lock is None:
                     raise Problem("run.active", value=view.name)
                 with lock:
-                    self._launch(view.run, lock)
+                    self._launch(view.run, view.info.kind, view.info.place, lock)
             return self._view(view.run)
 
     def stop(self, id: str) -> None:
@@ -166,8 +92,7 @@ class Supervisor:
         view = self.get(id)
         if not view.active:
             raise Problem("run.not_at_work", value=view.name)
-        with storage_problems(view.folder):
-            view.run.stop_file.touch()
+        self.places[view.info.place].stop(view.run)
 
     def delete(self, id: str) -> None:
         """Move a run that is not at work to the trash; `restore` brings it back."""
@@ -199,55 +124,42 @@ class Supervisor:
             with lock:
                 yield
 
-    def _refuse_second(self) -> None:
-        if busy := self.active():
-            raise Problem("run.busy", value=busy.name)
+    def _refuse_crowd(self, place: str) -> None:
+        """Raises `Problem("run.busy")` where as many are at work as there is room for. A place that nobody knows is a fault of the run,
+        said by whoever looks at it."""
+        busy = [view for view in self.list() if view.active and view.info.place == place]
+        if place in self.places and len(busy) >= self.places[place].room:
+            raise Problem("run.busy", value=busy[0].name)
 
     def _view(self, run: RunFolder) -> RunView:
         facts = run.facts()
         with self._lock:
-            alive = self._alive(run)
-            course = self._readers.setdefault(
-                run.id, Reader(run.path)
-            ).course()  # after the look: the last word is in it
-            alive = alive or course.ended is None and self._alive(run)  # or another page has started it between the two
-        faults = (*facts.faults, course.unreadable) if course.unreadable else facts.faults
-        return RunView(
-            facts.info,
-            facts.recipe,
-            _status(alive, course, facts.damaged or bool(course.unreadable)),
-            course,
-            run,
-            faults,
-        )
+            alive = self._alive(run, facts)
+            # After the look: the last word is in it.
+            course = self._readers.setdefault(run.id, Reader(run.path)).course()
+            # Or another page has started it between the two.
+            alive = alive or course.ended is None and self._alive(run, facts)
+        faults = (*facts.faults, *self._unknown(facts), *filter(None, [course.unreadable]))
+        status = _status(alive, course, any(fault.code != "record.unknown_field" for fault in faults))
+        return RunView(facts.info, facts.recipe, status, course, run, faults, self.kinds.get(facts.info.kind))
 
-    def _alive(self, run: RunFolder) -> bool:
-        """Whether a worker is on it: the lock tells, and of a worker of this process that has not taken it yet, the process."""
-        child = self._children.get(run.id)
-        if child and child.poll() is not None:
-            del self._children[run.id]
-            child = None
-        return child is not None or at_work(run.path)
+    def _unknown(self, facts: Facts) -> Iterator[Problem]:
+        """A kind or a place of another version."""
+        for key, value, known in (("kind", facts.info.kind, self.kinds), ("place", facts.info.place, self.places)):
+            if value not in known:
+                yield Problem("record.bad_value", file="run.json", key=key, value=value[:80])
 
-    def _launch(self, run: RunFolder, lock: FolderLock) -> None:
-        """A session of its own, so that neither a closed terminal nor the page's end takes the worker along. The folder's lock
-        goes over to the worker, and the journal says so: nobody takes the run for dead meanwhile, whoever is killed."""
-        handed = () if lock.descriptor is None else (lock.descriptor,)
-        with run.log.open("ab") as log, contextlib.closing(Journal(run.path)) as journal:
+    def _alive(self, run: RunFolder, facts: Facts) -> bool:
+        """Whether a worker is on it."""
+        place = self.places.get(facts.info.place)
+        return place is not None and place.at_work(run)
+
+    def _launch(self, run: RunFolder, kind: str, place: str, lock: FolderLock) -> None:
+        """The journal says so before the worker begins."""
+        with contextlib.closing(Journal(run.path)) as journal:
             run.stop_file.unlink(missing_ok=True)
             journal.write("launched")
-            child = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(run.path), *map(str, handed)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=run.path,
-                env=worker_environment(self.space),
-                start_new_session=True,
-                pass_fds=handed,
-            )
-        with self._lock:
-            self._children[run.id] = child
+            self.places[place].start(run, self.kinds[kind].worker, lock)
 
 
 def _status(alive: bool, course: Course, damaged: bool) -> str:
@@ -257,30 +169,15 @@ def _status(alive: bool, course: Course, damaged: bool) -> str:
     return "damaged" if damaged else course.ended or "interrupted"
 
 
-def clean_name(name: str) -> str:
-    """A run's name: one line of printable text, at most 80 characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:80]
-
-
-def default_name(recipe: Recipe, dataset: DatasetInfo) -> str:
-    method = {"qlora": f"qlora-{recipe.quantization}"}.get(recipe.method, recipe.method)
-    rank = f" r{recipe.r}" if recipe.has_adapters else ""
-    model = re.split(r"[/\\]", recipe.model.rstrip("/"))[-1]
-    return clean_name(f"{model} {method}{rank}")
-
-
-def _make_folder(run: RunFolder, info: RunInfo, recipe: Recipe, dataset: DatasetInfo) -> FolderLock:
+def _make_folder(run: RunFolder, job: Job) -> FolderLock:
     """Whole or not at all: built beside, then renamed. It is locked before it has its name."""
-    building = RunFolder(run.path.with_name(f".{info.id}"))
+    building = RunFolder(run.path.with_name(f".{run.id}"))
     try:
         building.path.mkdir()
         lock = FolderLock.take(building.path)
         if lock is None:
             raise BlockingIOError(f"{building.path} is locked, though it was just made")
-        building.write_start(info, recipe)
-        link_or_copy(dataset.train_file, building.train_file)
-        if dataset.eval_file:
-            link_or_copy(dataset.eval_file, building.path / "eval.jsonl")
+        job.write(building)
         if lock.descriptor is None:
             lock.release()  # Windows renames no folder with an open file in it
         building.path.rename(run.path)

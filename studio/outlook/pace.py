@@ -25,7 +25,7 @@ from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
 from studio.jobs.machine import Machine
-from studio.jobs.supervisor import RunView
+from studio.jobs.view import RunView
 
 BYTES_A_TOKEN = (6.0, 2.0)
 """Of the JSON of a row: long words and much around them, down to a byte-level tokenizer on foreign text."""

@@ -17,7 +17,7 @@ from studio.i18n import language, marker, t
 from studio.inference import conversation
 from studio.inference.conversation import Turn
 from studio.inference.sampling import MAX_NEW_TOKENS, TEMPERATURE, Sampling
-from studio.jobs.supervisor import RunView
+from studio.jobs.view import RunView
 from studio.models.find import EMBEDDED_ID, base_name
 from studio.services import Shared
 from studio.tabs import can_train, long

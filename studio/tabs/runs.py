@@ -11,7 +11,7 @@ from estimator.core.problems import Problem
 from studio.export.result import zip_folder, zip_result
 from studio.gate.page import told
 from studio.i18n import language, marker, t
-from studio.jobs.supervisor import RunView
+from studio.jobs.view import RunView
 from studio.services import Shared
 from studio.tabs import can_train, long, open_tab
 from studio.tabs.notices import explained, forget, needs_train

@@ -20,7 +20,8 @@ from estimator.recipe.recipe import FIELDS, Recipe
 from studio.gate.page import told
 from studio.gate.security import from_this_machine
 from studio.i18n import explain, language, marker, t
-from studio.jobs.supervisor import RunView
+from studio.jobs.train import TrainJob
+from studio.jobs.view import RunView
 from studio.models.find import base_name
 from studio.outlook.outlook import Outlook, outlook
 from studio.outlook.preflight import Prediction, one_device, preflight
@@ -103,7 +104,9 @@ def _wire_start(shared: Shared, form: Form) -> None:
                     form.anyway: gr.Button(anyway(lang, found), visible=True),
                     form.agreed: asked,
                 }
-            view = shared.runs.start(prediction.recipe or recipe, dataset, run_name or "", prediction.predicted_bytes)
+            view = shared.runs.start(
+                TrainJob(prediction.recipe or recipe, dataset, run_name or "", prediction.predicted_bytes)
+            )
         except Problem as problem:
             return {form.trouble: explained(lang, problem), form.anyway: hidden}
         done = {form.anyway: hidden, form.agreed: None, shared.run: view.id}

@@ -7,7 +7,7 @@ from html import escape
 from estimator.core.problems import Problem
 from studio.i18n import explain, t
 from studio.jobs.learned import FEWEST_ROWS, Learned, compare, number
-from studio.jobs.supervisor import RunView
+from studio.jobs.view import RunView
 
 LOOK = {"good": ("ls-good", "✓"), "bad": ("ls-problem", "✕"), "open": ("ls-warn", "!")}
 """Style and sign of each tone."""

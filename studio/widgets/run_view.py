@@ -6,7 +6,7 @@ from html import escape
 
 from estimator.core.units import human_bytes
 from studio.i18n import explain, strings, t
-from studio.jobs.supervisor import RunView
+from studio.jobs.view import RunView
 from studio.widgets.curves import loss_curve
 from studio.widgets.learned_view import learned_view
 

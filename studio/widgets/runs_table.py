@@ -9,7 +9,7 @@ from estimator.core.field_text import spelled
 from estimator.core.units import human_bytes
 from estimator.recipe.recipe import FIELDS
 from studio.i18n import strings, t
-from studio.jobs.supervisor import RunView
+from studio.jobs.view import RunView
 from studio.widgets.curves import COLOURS, Line, picture, smoothed
 from studio.widgets.learned_view import heldout_text, learned_word, same_rows
 from studio.widgets.run_view import damage

@@ -22,6 +22,7 @@ from estimator.recipe.recipe import Recipe
 from studio import shipped
 from studio.jobs.process import Handle
 from studio.jobs.supervisor import Supervisor
+from studio.jobs.train import TrainJob
 from studio.protocol.client import worker_environment
 from studio.space import Space
 from tests.studio.run_helpers import PATIENCE_S, make_dataset
@@ -142,7 +143,7 @@ def _bare(recipe: Recipe, dataset: Any, folder: Path) -> _Side:
 
 
 def _studio(recipe: Recipe, dataset: Any, folder: Path) -> _Side:
-    view = Supervisor(Space(folder)).start(recipe, dataset)
+    view = Supervisor(Space(folder)).start(TrainJob(recipe, dataset))
     deadline = time.monotonic() + PATIENCE_S
     while not (handle := Handle.read(view.folder)) or not view.run.log.exists():
         assert time.monotonic() < deadline

@@ -15,7 +15,9 @@ from playwright.sync_api import expect
 from estimator.recipe.recipe import Recipe
 from studio import shipped
 from studio.i18n import explain, t
-from studio.jobs.supervisor import RunView, Supervisor
+from studio.jobs.supervisor import Supervisor
+from studio.jobs.train import TrainJob
+from studio.jobs.view import RunView
 from studio.models.find import EMBEDDED_ID, EMBEDDED_START
 from studio.space import Space
 from tests.chromium import launch
@@ -38,7 +40,7 @@ def two(studio, tmp_path_factory) -> tuple[RunView, RunView]:
     recipe = Recipe(**EMBEDDED_START | {"method": "lora", "max_steps": 14})
     made = []
     for name, changes in (("good start", {}), ("asleep", {"learning_rate": 2e-6, "max_steps": 2, "r": 4})):
-        view = until(runs, runs.start(recipe.replace(**changes), data, name).id, ended)
+        view = until(runs, runs.start(TrainJob(recipe.replace(**changes), data, name)).id, ended)
         assert view.status == "finished", view.run.log.read_text()[-2000:]
         made.append(view)
     return made[0], made[1]

@@ -13,7 +13,8 @@ from typing import Any
 from estimator.recipe.recipe import Recipe
 from studio.datasets.store import DatasetInfo
 from studio.jobs.process import Handle
-from studio.jobs.supervisor import RunView, Supervisor
+from studio.jobs.supervisor import Supervisor
+from studio.jobs.view import RunView
 
 PATIENCE_S = 400
 

@@ -70,7 +70,7 @@ def built():
 def page(built, tmp_path, monkeypatch):
     """No worker is started, and whatever a recipe asks is let through to the run: what arrives is looked at here."""
     info = make_dataset(tmp_path / "data", 2, 1)
-    monkeypatch.setattr(Supervisor, "_launch", lambda self, run, lock: self._view(run))
+    monkeypatch.setattr(Supervisor, "_launch", lambda *_: None)
     monkeypatch.setattr(train, "preflight", lambda *_: train.Prediction(SimpleNamespace(name="", usable_bytes=0), 0))
     nothing = Problem("outlook.base_embedded")
     monkeypatch.setattr(train, "outlook", lambda *_: train.Outlook(SimpleNamespace(name=""), nothing, None, None))

@@ -14,7 +14,8 @@ from estimator.core.problems import Problem
 from studio.jobs.folder import RunFolder, RunInfo
 from studio.jobs.journal import RESERVE_NAME, Journal, Reader
 from studio.jobs.process import Handle
-from studio.jobs.supervisor import Supervisor, clean_name
+from studio.jobs.supervisor import Supervisor
+from studio.jobs.train import TrainJob, clean_name
 from studio.protocol.client import worker_environment
 from studio.space import Space
 from tests.studio.chat_models import make_base
@@ -123,7 +124,7 @@ ls -A {disk}/checkpoints >{out}.checkpoints
 )
 def test_what_stops_a_run_is_named(base, tmp_path, change, code, field):
     runs = Supervisor(Space.default())
-    view = runs.start(small_recipe(base, **change), make_dataset(tmp_path / "data"))
+    view = runs.start(TrainJob(small_recipe(base, **change), make_dataset(tmp_path / "data")))
     view = until(runs, view.id, ended)
     assert view.status == "failed" and view.course.problem["code"] == code
     assert Problem.from_dict(view.course.problem).field == field
@@ -136,16 +137,16 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     weights["model.norm.weight"][0] = float("nan")
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     runs = Supervisor(Space.default())
-    view = until(runs, runs.start(small_recipe(broken), make_dataset(tmp_path / "data")).id, ended)
+    view = until(runs, runs.start(TrainJob(small_recipe(broken), make_dataset(tmp_path / "data"))).id, ended)
     assert view.status == "failed" and view.course.problem["code"] == "run.diverged"
     assert view.course.metrics[-1]["loss"] is None
 
 
 def test_one_run_at_a_time_and_no_deleting_under_a_worker(base, tmp_path):
     runs, dataset = Supervisor(Space.default()), make_dataset(tmp_path / "data")
-    view = runs.start(small_recipe(base), dataset)
+    view = runs.start(TrainJob(small_recipe(base), dataset))
     with pytest.raises(Problem, match="at work"):
-        runs.start(small_recipe(base), dataset)
+        runs.start(TrainJob(small_recipe(base), dataset))
     with pytest.raises(Problem, match="Stop it before"):
         runs.delete(view.id)
     runs.stop(view.id)

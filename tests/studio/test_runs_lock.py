@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 from estimator.core.problems import Problem
-from studio.jobs import supervisor
 from studio.jobs.journal import FILE_NAME
 from studio.jobs.lock import FolderLock, held
 from studio.jobs.process import Handle, at_work
 from studio.jobs.supervisor import Supervisor
+from studio.jobs.train import Train, TrainJob
 from studio.protocol.client import worker_environment
 from studio.space import Space
 from tests.studio import stand_in_worker
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows hands n
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
     """The real supervisor and the real frame of a worker; only the training body is another. None is left behind."""
-    monkeypatch.setattr(supervisor, "WORKER", stand_in_worker.__name__)
+    monkeypatch.setattr(Train, "worker", stand_in_worker.__name__)
     yield
     for process in workers(Space.default().runs):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -49,7 +49,7 @@ def stand_in(monkeypatch):
 def start(tmp_path):
     """Starts a run under a supervisor."""
     dataset, recipe = make_dataset(tmp_path / "data", rows=2), small_recipe(tmp_path / "base")
-    return lambda runs=None: (runs or Supervisor(Space.default())).start(recipe, dataset)
+    return lambda runs=None: (runs or Supervisor(Space.default())).start(TrainJob(recipe, dataset))
 
 
 def workers(folder) -> list[psutil.Process]:

@@ -10,6 +10,7 @@ import pytest
 from estimator.estimates.calibration import CPU, RESIDENT_GROWTH, Calibration
 from studio.jobs.folder import COMPLETE
 from studio.jobs.supervisor import Supervisor
+from studio.jobs.train import TrainJob
 from studio.space import Space
 from tests.studio.chat_models import make_base
 from tests.studio.run_helpers import ended, kill, losses, make_dataset, small_recipe, until
@@ -26,7 +27,7 @@ def undisturbed(base, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
     (root / "runs").mkdir()
     runs = Supervisor(Space(root))
-    view = runs.start(small_recipe(base, lora_dropout=0.1), make_dataset(root / "data"))
+    view = runs.start(TrainJob(small_recipe(base, lora_dropout=0.1), make_dataset(root / "data")))
     return until(runs, view.id, ended)
 
 
@@ -67,7 +68,7 @@ def test_the_first_measurement_is_the_base_alone(undisturbed, base):
 
 def test_killed_before_the_first_checkpoint_it_begins_again_and_equals(undisturbed, base, tmp_path):
     runs = Supervisor(Space.default())
-    view = runs.start(undisturbed.recipe, make_dataset(tmp_path / "data"))
+    view = runs.start(TrainJob(undisturbed.recipe, make_dataset(tmp_path / "data")))
     view = until(runs, view.id, lambda v: v.course.step >= 1)
     kill(view)
     view = until(runs, view.id, ended)
@@ -83,7 +84,7 @@ def test_killed_before_the_first_checkpoint_it_begins_again_and_equals(undisturb
 
 def test_killed_while_a_checkpoint_is_written_it_resumes_from_the_last_complete_one(undisturbed, base, tmp_path):
     runs = Supervisor(Space.default())
-    view = runs.start(undisturbed.recipe, make_dataset(tmp_path / "data"))
+    view = runs.start(TrainJob(undisturbed.recipe, make_dataset(tmp_path / "data")))
     writing = view.run.checkpoints / "checkpoint-8"
     until(runs, view.id, lambda v: _appears(writing, within_s=1.0) or not v.active, pause_s=0)
     kill(view)
@@ -100,7 +101,7 @@ def test_killed_while_a_checkpoint_is_written_it_resumes_from_the_last_complete_
 
 def test_stopped_it_saves_and_resumes_from_there(undisturbed, base, tmp_path):
     runs = Supervisor(Space.default())
-    view = runs.start(undisturbed.recipe.replace(max_steps=12, save_steps=0), make_dataset(tmp_path / "data"))
+    view = runs.start(TrainJob(undisturbed.recipe.replace(max_steps=12, save_steps=0), make_dataset(tmp_path / "data")))
     until(runs, view.id, lambda v: v.course.step >= 2)
     runs.stop(view.id)
     view = until(runs, view.id, ended)

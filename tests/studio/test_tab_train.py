@@ -73,7 +73,7 @@ def test_folders_are_trained_for_this_machine_alone(handlers, tmp_path):
 def page(tmp_path, monkeypatch):
     """The tab with one dataset, and a supervisor that starts no worker."""
     info = make_dataset(tmp_path / "data", 200, 20)
-    monkeypatch.setattr(Supervisor, "_launch", lambda self, run, lock: self._view(run))
+    monkeypatch.setattr(Supervisor, "_launch", lambda *_: None)
     with gr.Blocks() as blocks:
         stored = SimpleNamespace(get=lambda id: info, list=lambda: [info])
         space = Space.default()
@@ -178,11 +178,11 @@ def test_each_change_takes_back_what_is_mended_and_says_what_is_not(page, on):
 def test_a_run_at_work_is_said_until_it_is_at_work_no_more(page, on, monkeypatch):
     on(CPU)
     *_, first = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
-    monkeypatch.setattr(Supervisor, "_alive", lambda self, run: True)
+    monkeypatch.setattr(Supervisor, "_alive", lambda *_: True)
     trouble, *_, run = page.begin(HERE, "data", "", *held(fresh(EMBEDDED_ID)))
     assert "is at work" in trouble and run == gr.skip()
     assert page.settle(trouble) == [gr.skip()]
-    monkeypatch.setattr(Supervisor, "_alive", lambda self, run: False)
+    monkeypatch.setattr(Supervisor, "_alive", lambda *_: False)
     assert page.settle(trouble) == [""]
     for other in ("", None, explained("en", Problem("run.gone", value="x")), trouble.replace("run.busy", "run.gone")):
         assert page.settle(other) == [gr.skip()]
