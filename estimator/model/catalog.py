@@ -16,6 +16,7 @@ from estimator.core.problems import Problem
 from estimator.model.family_names import in_latin
 from estimator.model.inventory import Inventory
 from estimator.model.spec import ModelSpec
+from estimator.recipe.tasks import CAUSAL_LM
 
 TINY_BASE = "lora-studio/tiny-base"
 """The base model that comes with the program."""
@@ -68,13 +69,7 @@ class ModelPreset:
     @property
     def is_causal(self) -> bool:
         """Whether it can be trained on text rows (a decoder, alone or inside a vision-language model)."""
-        if self.class_name in (
-            "T5ForConditionalGeneration",
-            "MT5ForConditionalGeneration",
-            "BartForConditionalGeneration",
-        ):
-            return False
-        return self.class_name.endswith(("CausalLM", "LMHeadModel", "ForConditionalGeneration"))
+        return CAUSAL_LM.takes(self.class_name)
 
 
 @functools.cache

@@ -68,13 +68,15 @@ def _load(recipe: Recipe, folder: Path, device: str) -> PreTrainedModel:
 
 def _from_folder(recipe: Recipe, folder: Path, quantization: Any, device: str) -> PreTrainedModel:
     """Transformers' loading, safetensors only, no code from the repository, and nothing lost or made up in silence."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
+    from transformers import AutoConfig
 
+    maker = getattr(transformers, recipe.task.auto_class)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = maker.from_pretrained(
         folder,
         dtype=program.dtype(recipe),
-        attn_implementation=program.attention(recipe, _class_of(config)),
+        attn_implementation=program.attention(recipe, _class_of(maker, config)),
         device_map={"": device},
         use_safetensors=True,
         trust_remote_code=False,
@@ -87,12 +89,11 @@ def _from_folder(recipe: Recipe, folder: Path, quantization: Any, device: str) -
     return model
 
 
-def _class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
-    """What AutoModelForCausalLM makes of a config."""
+def _class_of(maker: Any, config: PretrainedConfig) -> type[PreTrainedModel]:
+    """What an Auto class of transformers makes of a config."""
     from transformers import PreTrainedModel
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    found = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), PreTrainedModel)
+    found = maker._model_mapping.get(type(config), PreTrainedModel)
     return found[0] if isinstance(found, tuple) else found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimator.recipe.batches import is_flat
 from estimator.recipe.recipe import Recipe
+from estimator.recipe.tasks import Task
 
 if TYPE_CHECKING:
     import datasets
@@ -52,7 +53,7 @@ def lora_config(recipe: Recipe) -> LoraConfig:
     whole = recipe.to_dict()
     plain = {name: whole[name] for name in _LORA_FIELDS if whole[name] is not None}
     initial = {"true": True, "false": False}.get(recipe.init_lora_weights, recipe.init_lora_weights)
-    return LoraConfig(task_type="CAUSAL_LM", init_lora_weights=initial, **plain)
+    return LoraConfig(task_type=recipe.task.peft_task_type, init_lora_weights=initial, **plain)
 
 
 _LORA_FIELDS = (
@@ -97,10 +98,10 @@ def keep_gradients(model: PreTrainedModel) -> None:
 
 def sft_config(recipe: Recipe, output_dir: Path, *, device: str, evaluates: bool) -> SFTConfig:
     """TRL's arguments. Checkpoints are rotated by the worker, once they are complete, hence no `save_total_limit`."""
-    from trl import SFTConfig
+    import trl
 
     eval_steps, save_steps = recipe.eval_steps, recipe.save_steps
-    return SFTConfig(
+    return getattr(trl, recipe.task.arguments)(
         output_dir=str(output_dir),
         max_length=recipe.max_length,
         per_device_train_batch_size=recipe.per_device_train_batch_size,
@@ -156,7 +157,7 @@ def make_trainer(
     made_by_trl = recipe.has_adapters and recipe.autocast_adapter_dtype  # TRL does not hand the argument on
     if recipe.has_adapters and not made_by_trl:
         model = get_peft_model(model, lora_config(recipe), autocast_adapter_dtype=False)
-    trainer = _trainer_class()(
+    trainer = _trainer_class(recipe.task)(
         model=model,
         args=args,
         train_dataset=train_dataset,
@@ -184,10 +185,12 @@ def keep_adapters_in_float32(model: PeftModel) -> None:
             parameter.data = parameter.data.to(torch.float32)
 
 
-def _trainer_class() -> type[SFTTrainer]:
-    from trl import SFTTrainer
+def _trainer_class(task: Task) -> type[SFTTrainer]:
+    import trl
 
-    class Trainer(SFTTrainer):
+    base: type[SFTTrainer] = getattr(trl, task.trainer)
+
+    class Trainer(base):
         """TRL's, with two mends: a resumed run keeps the types it had, and an evaluation's loss is a mean per token.
 
         TRL casts the adapters of a quantized base to bfloat16; loading a checkpoint, PEFT casts them back to float32

@@ -20,6 +20,7 @@ from estimator.core.problems import Problem
 from estimator.recipe import schedules
 from estimator.recipe.distributed import DISTRIBUTED_TYPES, OFFLOAD_DEVICES, QUANT_STORAGES, conflicts
 from estimator.recipe.optimizers import ALIASES, RECORDS, nearest
+from estimator.recipe.tasks import CAUSAL_LM, Task
 
 METHODS = ("full", "lora", "qlora")
 QUANTIZATIONS = ("nf4", "fp4", "int8")
@@ -219,6 +220,11 @@ class Recipe:
     def scaling(self) -> float:
         """What the update B A is multiplied by (PEFT's `LoraLayer.scaling`), patterns by name apart."""
         return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+    @property
+    def task(self) -> Task:
+        """What it trains the model to do."""
+        return CAUSAL_LM
 
     @property
     def is_quantized(self) -> bool:

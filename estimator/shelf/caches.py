@@ -9,11 +9,12 @@ import json
 from estimator.core.problems import Problem
 from estimator.memory.kv_cache import FORMAT, KvCache
 from estimator.model.catalog import Model, presets_dir
+from estimator.recipe.tasks import CAUSAL_LM
 from estimator.shelf.shelf import Shelf, shipped_file
 
 FILE, KEY = "caches.json", f"cache {FORMAT}"
-GENERATES = ("CausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""Ends of the names of Transformers' classes that answer token by token."""
+GENERATES = CAUSAL_LM.class_ends
+"""Ends of the names of Transformers' classes that answer token by token; those of an encoder and a decoder too."""
 
 
 def find(model: Model) -> KvCache | None:

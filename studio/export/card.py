@@ -131,15 +131,16 @@ def _loading(recipe: Recipe) -> str:
                 f"bnb_4bit_use_double_quant={recipe.bnb_4bit_use_double_quant}, bnb_4bit_compute_dtype={dtype}"
             )
         quantized = f",\n    quantization_config=BitsAndBytesConfig({options})"
-    imports = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] if recipe.is_quantized else [])]
+    maker = recipe.task.auto_class
+    imports = [maker, "AutoTokenizer", *(["BitsAndBytesConfig"] if recipe.is_quantized else [])]
     lines = ["import torch", *(["from peft import PeftModel"] if recipe.has_adapters else [])]
     lines += [f"from transformers import {', '.join(imports)}", *before]
     lines += ["", 'folder = "."  # where these files lie', "tokenizer = AutoTokenizer.from_pretrained(folder)"]
     if recipe.has_adapters:
-        lines += [f"base = AutoModelForCausalLM.from_pretrained(\n    {base}, dtype={dtype}{quantized}\n)"]
+        lines += [f"base = {maker}.from_pretrained(\n    {base}, dtype={dtype}{quantized}\n)"]
         lines += ["model = PeftModel.from_pretrained(base, folder).eval()"]
     else:
-        lines += [f"model = AutoModelForCausalLM.from_pretrained(folder, dtype={dtype}).eval()"]
+        lines += [f"model = {maker}.from_pretrained(folder, dtype={dtype}).eval()"]
     lines += [
         'messages = [{"role": "user", "content": "Hello"}]',
         "inputs = tokenizer.apply_chat_template(\n"

@@ -17,7 +17,8 @@ from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
 from studio.datasets.store import DatasetInfo, read_rows
 from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
 from studio.rendering.rendering import dates
-from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, collator, encode_whole
+from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, encode_whole
+from studio.rendering.tasks import rows_of
 
 # Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
 MEASURED_ROWS = 4_000
@@ -279,7 +280,7 @@ def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
     trained = 0
     for first, last in itertools.pairwise(edges):
         part = piece(encoded, first, last)
-        labels = _collated(tokenizer, part) if (first, last) in found else [IGNORED] * (last - first)
+        labels = _collated(tokenizer, part, recipe) if (first, last) in found else [IGNORED] * (last - first)
         trained += sum(label != IGNORED for label in labels)
         if len(shown) < SHOWN_PIECES:
             parts += [len(shown)] if first and found else []
@@ -294,9 +295,10 @@ def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _collated(tokenizer: Any, part: Encoded) -> list[int]:
+def _collated(tokenizer: Any, part: Encoded, recipe: Recipe) -> list[int]:
     """An example's labels as the collator that trains makes them."""
-    batch = collator(tokenizer)([{"input_ids": part.input_ids, "labels": part.labels}])
+    task = rows_of(recipe.task)
+    batch = task.collator(tokenizer)([{name: getattr(part, name) for name in task.columns}])
     return batch["labels"][0].tolist()[: len(part.input_ids)]
 
 

@@ -20,8 +20,8 @@ from typing import Any
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio.rendering import chat_form, tokenizers
-from studio.rendering.excess import fitted
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, collator, encode_row, prompt_ids
+from studio.rendering.tasks import rows_of
 from studio.rendering.templates import Kept, Refused, form_of, prepare, stop_ids
 
 __all__ = [
@@ -61,13 +61,13 @@ def encode_file(
     """
     from datasets import concatenate_datasets
 
-    tally = Tally()
+    tally, task = Tally(), rows_of(recipe.task)
     kept = (
         encoded
         for row in _rows(path, cancelled)
-        for encoded in tally.count(row, fitted(tokenizer, row, recipe, cancelled))
+        for encoded in tally.count(row, task.encode(tokenizer, row, recipe, cancelled))
     )
-    chunks = [_chunk(rows) for rows in _in_chunks(kept)] or [_chunk([])]
+    chunks = [_chunk(rows, task.columns) for rows in _in_chunks(kept)] or [_chunk([], task.columns)]
     return concatenate_datasets(chunks), {**tally.report(), "dates": dates(tokenizer)}
 
 
@@ -130,10 +130,10 @@ def _in_chunks(rows: Iterable[Encoded]) -> Iterator[list[Encoded]]:
         yield chunk
 
 
-def _chunk(rows: list[Encoded]) -> Any:
+def _chunk(rows: list[Encoded], names: tuple[str, ...]) -> Any:
     """Rows as an Arrow table of 32-bit ids: 4 bytes a token, where Python's lists would take 36."""
     from datasets import Dataset, Features, List, Value
 
-    features = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
-    columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    features = Features({name: List(Value("int32")) for name in names})
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
     return Dataset.from_dict(columns, features=features)

@@ -17,7 +17,8 @@ from studio.jobs.folder import COMPLETE, RunFolder
 from studio.jobs.journal import Journal
 from studio.training.memory import RunMeter
 
-CURVE = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "epoch")
+CURVE = ("loss", "learning_rate", "grad_norm", "epoch")
+"""Of every training; its task adds its own (`Task.metrics`)."""
 # A stop is asked for with a file; looking at most this often keeps fast steps fast.
 LOOK_EVERY_S = 0.1
 
@@ -54,7 +55,7 @@ class Reporter(TrainerCallback):
         if "eval_loss" in logs:
             self.journal.write("eval", step=state.global_step, eval_loss=_finite(logs["eval_loss"]))
         elif "loss" in logs:
-            point = {name: _finite(logs[name]) for name in CURVE if name in logs}
+            point = {name: _finite(logs[name]) for name in (*CURVE, *self.recipe.task.metrics) if name in logs}
             self.journal.write("metrics", step=state.global_step, **point)
             if point["loss"] is None:
                 raise Problem("run.diverged", step=state.global_step, value=self.recipe.learning_rate)

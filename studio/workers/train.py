@@ -47,7 +47,7 @@ class Training:
         from estimator.measure import loops
         from estimator.program import loading, program
         from studio.models.bases import open_base
-        from studio.rendering import rendering
+        from studio.rendering import rendering, tasks
         from studio.training import memory
 
         device = program.device()
@@ -67,7 +67,7 @@ class Training:
         loops.load_libraries()
         meter = memory.RunMeter(device)
         model = loading.load_base(self.recipe, folder, training=True, device=device)
-        collator = rendering.collator(tokenizer)
+        collator = tasks.rows_of(self.recipe.task).collator(tokenizer)
         trainer = self._trainer(program, model, tokenizer, train, evaluation, collator, meter, device)
         return self._train(trainer, tokenizer, meter)
 

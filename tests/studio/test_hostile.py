@@ -37,7 +37,7 @@ class GoneWorker:
 
     pid = None
 
-    def __init__(self, name: str, module: str) -> None:
+    def __init__(self, name: str, module: str, space: Space) -> None:
         self.name = name
         self.asked: list[dict] = []
 

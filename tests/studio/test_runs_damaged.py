@@ -69,7 +69,7 @@ def everywhere(page, id: str) -> str:
             ("look", "tabs.runs"),
             ("look", "tabs.train"),
             ("_choices", "tabs.chat"),
-            ("open_run", "frame"),
+            ("open_run", "web.frame"),
         )
     )
     shown = look_runs(id, None, "", HERE)
@@ -247,6 +247,8 @@ def test_an_older_version_knew_fewer_fields():
 
 WRITTEN_BY = sorted((Path(__file__).parent / "runs_of").iterdir())
 """Records as released versions wrote them, by version: 0.1.0 before there was a number."""
+ADDED = {"kind": "train", "place": "here"}
+"""Fields that later versions of `run.json` have, and what they mean where they are not said."""
 
 
 @pytest.mark.parametrize("written", WRITTEN_BY, ids=lambda folder: folder.name)
@@ -256,11 +258,16 @@ def test_records_of_a_released_version_are_read_whole_and_stay_readable(written)
         (run.path / name).write_bytes((written / name).read_bytes())
     of_info, of_recipe = (json.loads((written / name).read_text()) for name in ("run.json", "recipe.json"))
     facts = run.facts()
-    assert not facts.faults and asdict(facts.info) == of_info and facts.recipe.to_dict() == of_recipe
+    assert not facts.faults and asdict(facts.info) == ADDED | of_info and facts.recipe.to_dict() == of_recipe
     assert Supervisor(Space.default()).get("run").resumable
     run.add_learned({"verdict": "other"})
     run.write_start(run.info(), run.recipe())
-    assert json.loads((run.path / "run.json").read_text()) == {"format": 1, **of_info, "learned": {"verdict": "other"}}
+    assert json.loads((run.path / "run.json").read_text()) == {
+        "format": 1,
+        **ADDED,
+        **of_info,
+        "learned": {"verdict": "other"},
+    }
     assert json.loads((run.path / "recipe.json").read_text()) == {"format": 1, **of_recipe}
 
 
