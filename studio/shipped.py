@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -23,6 +24,16 @@ def samples() -> Path:
 
 def theme() -> Path:
     return assets() / "theme"
+
+
+@functools.cache
+def script(name: str) -> str:
+    """One of the scripts that stand in no file of their own in the page, without the blanks around it.
+
+    `elements/` are what Gradio runs once with an element of the page as `element`, its `trigger(event, data)` and `watch(property,
+    call)`; `functions/` are functions that an event calls with the values of its inputs.
+    """
+    return (assets() / "scripts" / f"{name}.js").read_text("utf-8").strip() + "\n"
 
 
 def scripts() -> list[Path]:

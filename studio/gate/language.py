@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio import i18n
+from studio import i18n, shipped
 from studio.gate.security import NONCE
 
 # Gradio reads navigator.language once, at start; this runs before its first module.
-_SCRIPT = """<script>(() => {{
-  for (const [name, value] of [["language", "{lang}"], ["languages", ["{lang}"]]])
-    Object.defineProperty(navigator, name, {{ get: () => value, configurable: true }});
-  document.documentElement.lang = "{lang}";
-}})();</script>"""
+_SCRIPT = shipped.script("functions/language")
 
 
 class PageLanguage:
@@ -33,7 +31,11 @@ class PageLanguage:
         chosen = i18n.nearest(request.query_params.get("lang"))
         lang = i18n.language(request)
         page = _Page(
-            send, lang, _SCRIPT.format(lang=lang) + self.head, scope.get(NONCE, ""), remember=chosen is not None
+            send,
+            lang,
+            f"<script>({_SCRIPT})({json.dumps(lang)});</script>{self.head}",
+            scope.get(NONCE, ""),
+            remember=chosen is not None,
         )
         await self.app(scope, receive, page.send)
 

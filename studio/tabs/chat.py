@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from estimator.core.problems import Problem
+from studio import shipped
 from studio.gate.security import from_this_machine
 from studio.get.known import SMOLLM2
 from studio.i18n import language, marker, t
@@ -31,16 +32,8 @@ BASE = "base:"
 SAVE_SECONDS = 1.0
 """Between two copies of a growing answer in the browser's storage: what a closed page loses at most."""
 DRAFT = {"prompt": "", **Sampling().__dict__}
-KEEP_DRAFT = """(draft, prompt, temperature, max_new_tokens, seed) => {
-  if (!window.lsDraftKept && !prompt) return draft;
-  window.lsDraftKept = true;
-  return {prompt, temperature, max_new_tokens, seed};
-}"""
-RESTORE_DRAFT = """(draft) => {
-  if (window.lsDraftKept || !draft) return Array(4).fill({__type__: "update"});
-  window.lsDraftKept = true;
-  return [draft.prompt, draft.temperature, draft.max_new_tokens, draft.seed];
-}"""
+KEEP_DRAFT = shipped.script("functions/keep_draft")
+RESTORE_DRAFT = shipped.script("functions/restore_draft")
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 

@@ -37,7 +37,7 @@ from studio.tabs.dataset_page import (
     waiting,
 )
 from studio.tabs.notices import needs_train, problem_html
-from studio.tabs.uploads import BEAT_SECONDS, OVERSIZE_JS, Reading
+from studio.tabs.uploads import BEAT_SECONDS, OVERSIZE, Reading
 
 # What suits the embedded base, as on the Train tab.
 MAX_LENGTH = 256
@@ -194,7 +194,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
         return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
 
     left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
-    _page().load(None, None, None, js=OVERSIZE_JS, api_visibility="private")
+    _page().load(None, None, None, js=OVERSIZE, api_visibility="private")
     outputs = [right["trouble"], shared.dataset, left["file"]]
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
     for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):

@@ -19,6 +19,7 @@ from estimator.hardware.cards import candidates, find_gpu
 from estimator.hardware.machines import on_cards
 from estimator.model.catalog import models
 from estimator.recipe.recipe import Recipe
+from studio import shipped
 from studio.gate.page import told
 from studio.gate.security import from_this_machine
 from studio.i18n import explain, language, marker, t
@@ -52,19 +53,10 @@ UNDO = "_undo"
 OF_THE_METHOD = ("recipe.conflict", "estimator.not_quantizable")
 """Problems that another method may not have: its bar stands, and the refused one's says why."""
 # A note beside the picture goes by its cross, or once its button is pressed.
-NOTE = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-apply]');
-  if (button) lsPress(trigger, JSON.parse(button.dataset.apply));
-  if (button || event.target.closest('.ls-close')) element.innerHTML = '';
-});"""
+NOTE = shipped.script("elements/note")
 # The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
 # They wait for the first picture: what an address asks is set with it. A page that has none yet after ten seconds has a mistake to say.
-OPEN_PANELS = """async (before) => {
-  for (let waited = 0; waited < 10_000 && !document.querySelector("#estimate-picture article"); waited += 50) await new Promise((done) => setTimeout(done, 50));
-  const open = [...document.querySelectorAll("[id^=estimate-panel-]")].filter((fold) => fold.querySelector("button.open"));
-  const names = open.map((fold) => fold.id.replace("estimate-panel-", "")).join(",");
-  return names ? names + "|" + (Number((before || "").split("|")[1] || 0) + 1) : before;
-}"""
+OPEN_PANELS = shipped.script("functions/open_panels")
 
 
 def build(shared: Shared) -> None:

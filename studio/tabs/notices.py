@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from estimator.core.problems import Problem
+from studio import shipped
 from studio.i18n import explain, language, t
 
 INSTALL = 'pip install "lora-studio[train]"'
@@ -41,10 +42,7 @@ RETRY = """watch('value', () => { if (element.querySelector('[data-late]')) setT
 """`js_on_load` of the element that shows it: its `submit` event asks once more."""
 
 
-CHOOSE = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-choose]');
-  if (button) trigger('click', JSON.parse(button.dataset.choose));
-});"""
+CHOOSE = shipped.script("elements/choose")
 """`js_on_load` of the element that shows `choices`: its `click` event says which was pressed."""
 
 

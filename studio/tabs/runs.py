@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from estimator.core.problems import Problem
+from studio import shipped
 from studio.export.result import zip_folder, zip_result
 from studio.gate.page import told
 from studio.i18n import language, marker, t
@@ -19,10 +20,7 @@ from studio.widgets.run_view import run_view
 from studio.widgets.runs_table import comparison, runs_table, settings
 
 # A click on a row's button tells the server which run; the handler checks that there is one.
-ON_LOAD = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-run]');
-  if (button) trigger('click', { run: button.dataset.run });
-});"""
+ON_LOAD = shipped.script("elements/runs")
 EVERY_S = 2.0
 
 

@@ -7,24 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from estimator.core.problems import Problem
+from studio import shipped
 from studio.datasets.source import FILE_LIMIT_BYTES
 from studio.tabs.dataset_page import reading
 
 # Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.
-OVERSIZE_JS = """() => {
-  const refuse = (event, files) => {
-    const file = [...(files || [])].find((one) => one.size > LIMIT);
-    if (!file || !event.target.closest("#dataset-file")) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    const box = document.querySelector("#dataset-oversize textarea, #dataset-oversize input");
-    box.value = JSON.stringify([file.name, file.size, Date.now()]);
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    if (event.target.value) event.target.value = "";
-  };
-  document.addEventListener("change", (event) => refuse(event, event.target.files), true);
-  document.addEventListener("drop", (event) => refuse(event, event.dataTransfer?.files), true);
-}""".replace("LIMIT", str(FILE_LIMIT_BYTES))
+OVERSIZE = shipped.script("functions/oversize").replace("LIMIT", str(FILE_LIMIT_BYTES))
 
 
 BEAT_SECONDS = 0.25

@@ -8,12 +8,10 @@ from typing import Any
 
 from estimator.core.field_text import shown_in_box, spelled
 from estimator.core.fields import FieldInfo
+from studio import shipped
 from studio.i18n import strings, t
 
-ON_LOAD = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-set-back]');
-  if (button) trigger('click', { field: button.dataset.setBack });
-});"""
+ON_LOAD = shipped.script("elements/set_back")
 EVERY = "*"
 """What the button that sets all back says instead of a field."""
 

@@ -5,24 +5,13 @@ from __future__ import annotations
 from html import escape
 
 from estimator.adapters.adapters import AdapterGroup, Trainables
+from studio import shipped
 from studio.i18n import t
 
 SIDE = 160
 THINNEST = 2.0
 # Which layer is looked at is the page's own affair: every kind's picture is there, and a repaint keeps the choice.
-ON_LOAD = """let layer = null;
-const show = () => {
-  const kinds = element.querySelector('[data-layers]');
-  if (!kinds) return;
-  if ([...kinds.options].some((option) => option.value === layer)) kinds.value = layer;
-  element.querySelectorAll('[data-layer]').forEach((one) => { one.hidden = one.dataset.layer !== kinds.value; });
-};
-element.addEventListener('change', (event) => {
-  if (!event.target.matches('[data-layers]')) return;
-  layer = event.target.value;
-  show();
-});
-watch('value', show);"""
+ON_LOAD = shipped.script("elements/layers")
 
 
 def low_rank(lang: str, trained: Trainables) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from studio import shipped
 from tests.chromium import launch
 from tests.e2e.driving import open_page, open_tab
 
@@ -42,6 +43,27 @@ def test_everything_opens_under_the_policy(studio, browser, lang, dark):
     page.click("[data-toggle-theme]")
     expect(page.locator("body")).to_have_class("" if dark else "dark")
     assert page.script_errors == [] and page.other_hosts == []
+    page.context.close()
+
+
+COMPILED = """([kind, text]) => {
+  const Later = (async () => {}).constructor;
+  try {
+    if (kind !== "functions") new Later("element", "trigger", "watch", "props", text);
+    else if (typeof new Function("return (" + text + ")")() !== "function") return "no function";
+  }
+  catch (error) { return String(error); }
+  return "";
+}"""
+
+
+def test_every_script_compiles_as_the_page_runs_it(browser):
+    page = browser.new_page()
+    files = sorted((shipped.assets() / "scripts").rglob("*.js"))
+    said = {file.name: page.evaluate(COMPILED, [file.parent.name, file.read_text("utf-8")]) for file in files}
+    assert len(said) > 20 and {name: error for name, error in said.items() if error} == {}
+    for kind, wrong in (("elements", "if (a {"), ("functions", "(a) =>"), ("functions", "7"), ("scripts", "const a;")):
+        assert page.evaluate(COMPILED, [kind, wrong]), "this can fail"
     page.context.close()
 
 

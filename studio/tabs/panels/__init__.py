@@ -20,20 +20,11 @@ from estimator.estimates.once import Answers
 from estimator.hardware.cards import Gpu
 from estimator.model.catalog import Model
 from estimator.recipe.recipe import Recipe
+from studio import shipped
 
 ANSWERS = Answers()
 """Of the picture and of all panels: one move of a control asks for each answer once, though each is drawn by itself."""
-APPLY = """let at = -1;
-const buttons = () => [...element.querySelectorAll('[data-apply]')];
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-apply]');
-  if (button) lsPress(trigger, JSON.parse(button.dataset.apply));
-});
-document.addEventListener('focusin', (event) => { at = buttons().indexOf(event.target); });
-watch('value', () => {
-  const now = buttons();
-  if (at >= 0 && now.length && document.activeElement === document.body) now[Math.min(at, now.length - 1)].focus({ preventScroll: true });
-});"""
+APPLY = shipped.script("elements/apply")
 """`ON_LOAD` of a panel whose buttons set recipe fields: `data-apply` holds them as JSON. A repaint replaces them: the one in the
 place of the one that had the keyboard gets it."""
 

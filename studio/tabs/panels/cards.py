@@ -13,6 +13,7 @@ from estimator.advice.ranking import SORTS, Candidate
 from estimator.core.problems import Problem
 from estimator.cost.own_cards import own_card
 from estimator.recipe.costing import MOST_CARDS, Costing
+from studio import shipped
 from studio.i18n import explain, language, marker, t
 from studio.tabs import carried
 from studio.tabs.notices import explained
@@ -39,20 +40,7 @@ ASKED = ("rows", "tokens_per_row", "usd_per_kwh", "hours_per_month")
 FILTERS = ("least_gib", "most_usd_per_hour")
 OWN = ("own_memory_gib", "own_usd_per_hour", "own_purchase_usd")
 # A card's buttons put it into a box's list, or take it out; the panel's part of the address goes with its answer.
-ON_LOAD = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-list]');
-  if (!button) return;
-  const box = document.querySelector(`#estimate-${button.dataset.list} textarea, #estimate-${button.dataset.list} input`);
-  const names = box.value.split(/[,;\uff0c\u3001\uff1b]+(?![^()]*\\))/).map((name) => name.trim()).filter(Boolean);
-  const others = names.filter((name) => name !== button.dataset.name);
-  const now = others.length < names.length ? others : [...names, button.dataset.name];
-  box.value = now.slice(button.dataset.list === 'compare' ? -3 : 0).join(', ');
-  box.dispatchEvent(new Event('input', { bubbles: true }));
-});
-watch('value', () => {
-  const answer = element.querySelector('[data-costing]');
-  if (answer) lsQuestion(undefined, answer.dataset.costing);
-});"""
+ON_LOAD = shipped.script("elements/cards")
 
 
 def controls() -> dict[str, Any]:

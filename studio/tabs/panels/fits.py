@@ -12,26 +12,14 @@ from estimator.advice.edges import Cell, batch_length_map, rank_targets_table
 from estimator.advice.proposals import Room
 from estimator.core.units import GIB, human_bytes, human_count
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio import shipped
 from studio.i18n import explain, t
 from studio.tabs.controls import TARGETS, parse_targets, targets_text
 from studio.tabs.panels import APPLY, Asked
 
 NAME = "fits"
 # Whether alpha moves along is the page's own affair: a repaint keeps the choice.
-ON_LOAD = (
-    """let along = false;
-element.addEventListener('change', (event) => { if (event.target.matches('[data-along]')) along = event.target.checked; });
-element.addEventListener('click', (event) => {
-  const button = along && event.target.closest('[data-alpha] [data-apply]');
-  if (!button) return;
-  event.stopImmediatePropagation();
-  const alpha = Number(button.closest('[data-alpha]').dataset.alpha);
-  lsPress(trigger, { ...JSON.parse(button.dataset.apply), lora_alpha: alpha });
-});
-watch('value', () => { element.querySelectorAll('[data-along]').forEach((box) => { box.checked = along; }); });
-"""
-    + APPLY
-)
+ON_LOAD = shipped.script("elements/fits") + APPLY
 SIGNS = {"fits": "✓", "close": "!", "misses": "✕", "unknown": "?"}
 
 

@@ -8,20 +8,12 @@ from typing import Any
 from estimator.advice.intents import intents, meet
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio import shipped
 from studio.i18n import LANGUAGES, t
 from studio.tabs.panels import Asked
 
 # Which was pressed last is the page's own affair; the server gets its name.
-ON_LOAD = """const said = (name) => element.querySelectorAll('[data-why]').forEach((why) => { why.hidden = why.dataset.why !== name; });
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-intent], [data-reset], [data-back]');
-  if (!button) return;
-  const name = button.dataset.intent;
-  element.querySelectorAll('[data-intent]').forEach((other) => other.setAttribute('aria-pressed', other === button));
-  said(name || ('reset' in button.dataset ? 'reset' : ''));
-  if ('back' in button.dataset) element.querySelector('[data-reset]').focus();
-  lsPress(trigger, name ? { intent: name } : 'reset' in button.dataset ? { reset: true } : { back: true });
-});"""
+ON_LOAD = shipped.script("elements/intents")
 
 
 def html() -> str:

@@ -13,6 +13,7 @@ from estimator.estimates.estimate import Estimate
 from estimator.estimates.take_away import query
 from estimator.hardware.cards import Gpu
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio import shipped
 from studio.i18n import explain, strings, t
 from studio.models import exact
 from studio.tabs.controls import METHODS, method_fields, method_key
@@ -23,39 +24,7 @@ from studio.widgets.memory_bar import Bar, bars_legend, memory_bars
 
 # The bars are the choice of the method, with the keys of a group of radio buttons. A repaint replaces them: the one that had
 # the keyboard gets it back, and what was unfolded stays so.
-ON_LOAD = """let inside = false, unfolded = [];
-const radios = () => [...element.querySelectorAll('[role=radio]:not([aria-disabled])')];
-const choose = (radio) => {
-  radios().forEach((other) => { other.setAttribute('aria-checked', other === radio); other.tabIndex = other === radio ? 0 : -1; });
-  radio.focus();
-  lsPress(trigger, JSON.parse(radio.dataset.apply), 'method');
-};
-element.addEventListener('click', (event) => {
-  const radio = event.target.closest('[role=radio]:not([aria-disabled])');
-  if (radio) return choose(radio);
-  const button = event.target.closest('button[data-apply]');
-  if (button) lsPress(trigger, JSON.parse(button.dataset.apply));
-});
-element.addEventListener('keydown', (event) => {
-  const all = radios(), now = all.indexOf(event.target);
-  if (now < 0) return;
-  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-  const to = { Home: all[0], End: all[all.length - 1], ' ': event.target, Enter: event.target }[event.key];
-  const next = step ? all[(now + step + all.length) % all.length] : to;
-  if (!next) return;
-  event.preventDefault();
-  choose(next);
-});
-document.addEventListener('focusin', (event) => { inside = element.contains(event.target) && event.target.matches('[role=radio]'); });
-document.addEventListener('pointerdown', (event) => { inside = inside && element.contains(event.target); });
-element.addEventListener('toggle', () => { unfolded = [...element.querySelectorAll('details')].map((fold) => fold.open); }, true);
-watch('value', () => {
-  element.querySelectorAll('details').forEach((fold, n) => { fold.open = Boolean(unfolded[n]); });
-  if (element.querySelector('[data-law]')) trigger('submit');
-  const article = element.querySelector('[data-question]');
-  if (article) lsQuestion(article.dataset.question);
-  if (inside && document.activeElement === document.body) element.querySelector('[aria-checked=true]')?.focus();
-});"""
+ON_LOAD = shipped.script("elements/picture")
 
 
 USUAL_SCALE = FIELDS["lora_alpha"].default // FIELDS["r"].default

@@ -13,6 +13,7 @@ from estimator.core.problems import Problem
 from estimator.estimates.take_away import command_line, gpus_command_line, python_code, query, recipe_toml, to_csv
 from estimator.recipe.costing import Costing
 from estimator.recipe.recipe import Recipe
+from studio import shipped
 from studio.i18n import t
 from studio.tabs.controls import METHODS, method_fields
 from studio.tabs.panels import Asked
@@ -25,28 +26,7 @@ from studio.widgets.memory_bar import Bar
 
 NAME = "take"
 # Copying and drawing happen in the page; a file is a data address, so that nothing is written on the server.
-ON_LOAD = """lsTaken(element);
-element.addEventListener('click', async (event) => {
-  const copy = event.target.closest('[data-copy]');
-  if (copy) {
-    const text = copy.dataset.copy === 'link' ? new URL('?' + copy.dataset.text, location.href).href : copy.dataset.text;
-    await navigator.clipboard.writeText(text);
-    copy.textContent = copy.dataset.done;
-    copy.removeAttribute('aria-label');
-  }
-  const png = event.target.closest('[data-png]');
-  if (png) {
-    event.preventDefault();
-    const image = new Image();
-    image.src = element.querySelector('[download$=".svg"]').href;
-    await image.decode();
-    const canvas = document.createElement('canvas');
-    canvas.width = image.width * 2; canvas.height = image.height * 2;
-    canvas.getContext('2d').drawImage(image, 0, 0, canvas.width, canvas.height);
-    const link = document.createElement('a');
-    link.download = 'estimate.png'; link.href = canvas.toDataURL('image/png'); link.click();
-  }
-});"""
+ON_LOAD = shipped.script("elements/take")
 
 
 def render(lang: str, asked: Asked) -> str:

@@ -6,6 +6,7 @@ from html import escape
 
 from estimator.core.units import human_bytes
 from estimator.estimates.formulas import Formula, Term
+from studio import shipped
 from studio.i18n import explain, t
 from studio.tabs.panels import Asked
 from studio.widgets.low_rank import ON_LOAD as CHOOSE_LAYER
@@ -15,13 +16,7 @@ from studio.widgets.step_curve import step_curve
 
 NAME = "why"
 # A repaint leaves unfolded what was: formulas are read while a control moves.
-ON_LOAD = (
-    CHOOSE_LAYER
-    + """
-let unfolded = [];
-element.addEventListener('toggle', () => { unfolded = [...element.querySelectorAll('details')].map((fold) => fold.open); }, true);
-watch('value', () => { element.querySelectorAll('details').forEach((fold, n) => { fold.open = Boolean(unfolded[n]); }); });"""
-)
+ON_LOAD = CHOOSE_LAYER + shipped.script("elements/why")
 
 
 def render(lang: str, asked: Asked) -> str:
