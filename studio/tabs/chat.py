@@ -156,7 +156,7 @@ class Page:
 
     def _choices(
         self, chosen: str | None, wanted: str | None, followed: str | None, request: gr.Request
-    ) -> tuple[Any, Any]:
+    ) -> dict[Any, Any]:
         """Finished runs, then the bases alone. A run newly opened elsewhere is preselected; else the choice stays."""
         lang = language(request)
         runs = self._finished()
@@ -165,7 +165,8 @@ class Page:
         bases = [(t(lang, "chat.base_only", name=short_name(model)), BASE + model) for model in models]
         known = [value for _, value in named + bases]
         chosen, followed = self._follow(chosen, wanted, followed, known)
-        return gr.Dropdown(named + bases, value=chosen if chosen in known else known[0]), followed
+        offered = gr.Dropdown(named + bases, value=chosen if chosen in known else known[0])
+        return {self.choice: offered, self.followed: followed}
 
     def _allowed(self, request: gr.Request, choice: str) -> str:
         """A run, or a base that is offered; a page may send others too. Raises `Problem` for a folder named from elsewhere."""
@@ -186,22 +187,23 @@ class Page:
     def _empty(self, restored: bool, request: gr.Request) -> Any:
         return gr.skip() if restored else self._html(language(request), [], None)
 
-    def _restore(self, kept: Any, choice: str | None, restored: bool, request: gr.Request) -> tuple[Any, ...]:
+    def _restore(self, kept: Any, choice: str | None, restored: bool, request: gr.Request) -> dict[Any, Any]:
         """The conversation as it was before a reload; a prompt that nothing answered is put back into its field."""
         if restored:
-            return (gr.skip(),) * 4
+            return {self.restored: gr.skip()}
         turns, prompt = conversation.take_back(conversation.restore(kept))
-        return self._html(language(request), turns, choice), turns, prompt or gr.skip(), True
+        panes = self._html(language(request), turns, choice)
+        return {self.panes: panes, self.turns: turns, self.prompt: prompt or gr.skip(), self.restored: True}
 
     def _html(self, lang: str, turns: list[Turn], choice: str | None) -> str:
         if not turns:
             return empty_html(lang, bool(self._finished()))
         return panes_html(lang, turns, two=bool(choice) and not choice.startswith(BASE))
 
-    def _clear(self, choice: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def _clear(self, choice: str | None, request: gr.Request) -> dict[Any, Any]:
         self._stop(request)
         lang = language(request)
-        return self._html(lang, [], choice), _note(t(lang, "chat.cleared")), []
+        return {self.panes: self._html(lang, [], choice), self.status: _note(t(lang, "chat.cleared")), self.turns: []}
 
     def _unload(self, request: gr.Request) -> str:
         """End the worker: only the end of a process gives all of its memory back."""

@@ -137,7 +137,7 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
     """A file or a sample into the store. A plain function: it goes on when the page is closed."""
     readings = Reading()
 
-    def take(request: gr.Request, path: str | Path, percent: Any) -> tuple[Any, ...]:
+    def take(request: gr.Request, path: str | Path, percent: Any) -> dict[Any, Any]:
         lang, file, session = language(request), Path(path).name, request.session_hash
         try:
             stream = shared.data_worker.stream(
@@ -145,43 +145,48 @@ def _wire_upload(shared: Shared, left: dict[str, Any], right: dict[str, Any]) ->
             )
             info = readings.follow(session, stream, file)
         except Problem as problem:
-            return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list())), gr.skip(), None
+            said = trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
+            return {right["trouble"]: said, left["file"]: None}
         finally:
             discard(shared.space, path)
             sweep(shared.space)
-        return "", info["id"], None
+        return {right["trouble"]: "", shared.dataset: info["id"], left["file"]: None}
 
     # Gradio hands in `request` by position only.
-    def upload(request: gr.Request, path: Any, percent: Any) -> tuple[Any, ...]:
-        return take(request, path, percent) if path else (gr.skip(),) * 3
+    def upload(request: gr.Request, path: Any, percent: Any) -> dict[Any, Any]:
+        return take(request, path, percent) if path else {left["file"]: gr.skip()}
 
-    def use(request: gr.Request, id: Any, percent: Any) -> tuple[Any, ...]:
+    def use(request: gr.Request, id: Any, percent: Any) -> dict[Any, Any]:
         try:
             return take(request, sample(id).path, percent)
         except Problem as problem:
             lang = language(request)
-            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip()
+            return {right["trouble"]: trouble_html(lang, problem_text(lang, problem), kept=False)}
 
-    def begin(request: gr.Request, id_or_path: Any) -> tuple[Any, ...]:
+    def begin(request: gr.Request, id_or_path: Any) -> dict[Any, Any]:
         readings.begin(request.session_hash, Path(str(id_or_path or "")).name)
-        return gr.Column(visible=True), tick(request), "", gr.Timer(active=True)
+        shown = {busy: gr.Column(visible=True), progress: tick(request), timer: gr.Timer(active=True)}
+        return shown | {right["trouble"]: ""}
 
     def tick(request: gr.Request) -> str:
         return readings.html(request.session_hash, language(request))
 
-    def cancel(request: gr.Request) -> tuple[Any, ...]:
+    def cancel(request: gr.Request) -> dict[Any, Any]:
         """Said at once; `take` says it again, or what came before it."""
         file = readings.cancel(request.session_hash)
         if file is None:
-            return (gr.skip(),) * 4
+            return {busy: gr.skip()}
         lang = language(request)
         said = problem_text(lang, Problem("dataset.cancelled", file=file))
         kept = bool(shared.datasets.list())
-        return gr.Column(visible=False), "", trouble_html(lang, said, kept=kept), gr.Timer(active=False)
+        return hidden() | {right["trouble"]: trouble_html(lang, said, kept=kept)}
 
-    def end(request: gr.Request) -> tuple[Any, ...]:
+    def hidden() -> dict[Any, Any]:
+        return {busy: gr.Column(visible=False), progress: "", timer: gr.Timer(active=False)}
+
+    def end(request: gr.Request) -> dict[Any, Any]:
         readings.end(request.session_hash)
-        return gr.Column(visible=False), "", gr.Timer(active=False)
+        return hidden()
 
     def refuse(request: gr.Request, oversize: str) -> str:
         """What the browser says of a file it did not send. Its words are checked like anyone's."""
@@ -215,31 +220,34 @@ def _wire_store(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> 
     """Choose, delete, undo. The id last deleted is remembered by the page."""
     deleted = gr.State(None)
 
-    def choose(id: str | None) -> tuple[Any, str]:
-        return id or gr.skip(), ""
+    def choose(id: str | None) -> dict[Any, Any]:
+        return {shared.dataset: id or gr.skip(), right["trouble"]: ""}
 
-    def refresh(wanted: str | None, chosen: str | None, request: gr.Request = None) -> tuple[Any, Any]:
+    def refresh(wanted: str | None, chosen: str | None, request: gr.Request = None) -> dict[Any, Any]:
         choices = stored_choices(shared.datasets.list()) + damaged_choices(language(request), shared.datasets.damaged())
         ids = [id for _, id in choices]
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
-        return gr.Dropdown(choices, value=value), gr.Button(interactive=bool(ids))
+        return {left["stored"]: gr.Dropdown(choices, value=value), left["delete"]: gr.Button(interactive=bool(ids))}
 
-    def delete(id: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def delete(id: str | None, request: gr.Request) -> dict[Any, Any]:
         lang = language(request)
         try:
             name = shared.datasets.name(id)
             shared.datasets.delete(id)
         except Problem as problem:
-            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.skip(), gr.skip()
-        return deleted_html(lang, "deleted", name), id, gr.Button(visible=True)
+            return {right["trouble"]: trouble_html(lang, problem_text(lang, problem), kept=False)}
+        said = deleted_html(lang, "deleted", name)
+        return {right["trouble"]: said, deleted: id, left["undo"]: gr.Button(visible=True)}
 
-    def undo(id: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def undo(id: str | None, request: gr.Request) -> dict[Any, Any]:
         lang = language(request)
         try:
             info = shared.datasets.restore(id)
         except Problem as problem:
-            return trouble_html(lang, problem_text(lang, problem), kept=False), gr.Button(visible=False)
-        return deleted_html(lang, "restored", info.name), gr.Button(visible=False)
+            said = trouble_html(lang, problem_text(lang, problem), kept=False)
+        else:
+            said = deleted_html(lang, "restored", info.name)
+        return {right["trouble"]: said, left["undo"]: gr.Button(visible=False)}
 
     seen = {"inputs": [shared.dataset, left["stored"]], "outputs": [left["stored"], left["delete"]], **QUIET}
     left["stored"].input(choose, left["stored"], [shared.dataset, right["trouble"]], **QUIET)
@@ -264,18 +272,26 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
     opened, offset, measuring = gr.State(False), gr.State(0), Reading()
     settings = [left[name] for name in ("stored", "model", *READ_BY)] + [offset]
     outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "excess", "lengths")]
-    unchanged = (gr.skip(),) * len(outputs)
+    unchanged = {right["head"]: gr.skip()}
 
-    def nothing(lang: str, id: str | None) -> tuple[Any, ...]:
+    def nothing(lang: str, id: str | None) -> dict[Any, Any]:
         shown = shared.datasets.damaged().get(str(id))
         said = problem_html(t(lang, "dataset.damaged", reason=explain(lang, shown))) if shown else head(lang, None)
         return only(said)
 
-    def only(summary: str, rows: str = "") -> tuple[Any, ...]:
+    def only(summary: str, rows: str = "") -> dict[Any, Any]:
         """Where there are no rows to show: what is said in place of the summary, and of the rows."""
-        return summary, "", rows, gr.Row(visible=False), gr.skip(), gr.skip(), "", ""
+        said = {
+            "head": summary,
+            "dropped": "",
+            "rows": rows,
+            "pager": gr.Row(visible=False),
+            "excess": "",
+            "lengths": "",
+        }
+        return {right[part]: update for part, update in said.items()}
 
-    def first(request: gr.Request, is_open: bool, id: str | None) -> tuple[Any, ...]:
+    def first(request: gr.Request, is_open: bool, id: str | None) -> dict[Any, Any]:
         """What needs no tokens; the worker starts meanwhile."""
         lang, info = language(request), _info(shared, id)
         if is_open:
@@ -284,7 +300,7 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
             return nothing(lang, id)
         return only(head(lang, info), waiting(lang))
 
-    def look(request: gr.Request, is_open: bool, id, model, *how_and_where) -> tuple[Any, ...]:
+    def look(request: gr.Request, is_open: bool, id, model, *how_and_where) -> dict[Any, Any]:
         """Everything, as the model chosen reads it."""
         lang, info = language(request), _info(shared, id)
         if info is None or not is_open:
@@ -295,13 +311,14 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         try:
             recipe["model"] = base_name(shared.space, model, from_this_machine(request))
             seen = asked(request, info, "preview", **where, **recipe)
-            return picture(lang, info, seen, recipe["max_length"])
+            return dict(zip(outputs, picture(lang, info, seen, recipe["max_length"]), strict=True))
         except Problem as problem:
             said = problem_text(lang, problem)
             if problem.field != "model":
                 return only(head(lang, info), trouble_html(lang, said, kept=False))
         try:
-            return picture_in_characters(lang, info, asked(request, info, "characters", **where), said)
+            seen = asked(request, info, "characters", **where)
+            return dict(zip(outputs, picture_in_characters(lang, info, seen, said), strict=True))
         except Problem as problem:
             return only(head(lang, info), trouble_html(lang, problem_text(lang, problem), kept=False))
 
@@ -324,14 +341,14 @@ def _wire_picture(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -
         measuring.cancel(request.session_hash)
         return gr.Timer(active=bool(is_open and id))
 
-    def tick(request: gr.Request) -> tuple[Any, str]:
+    def tick(request: gr.Request) -> dict[Any, Any]:
         """While rows are measured. What is done before the first tick is not worth a bar."""
         html = measuring.html(request.session_hash, language(request))
-        return gr.Column(visible=bool(html)), html
+        return {right["measuring"]: gr.Column(visible=bool(html)), right["measured"]: html}
 
-    def ended(request: gr.Request) -> tuple[Any, str, Any]:
-        shown, html = tick(request)
-        return shown, html, gr.Timer(active=bool(html))
+    def ended(request: gr.Request) -> dict[Any, Any]:
+        shown = tick(request)
+        return shown | {clock: gr.Timer(active=bool(shown[right["measured"]]))}
 
     def stop(request: gr.Request) -> None:
         measuring.cancel(request.session_hash)

@@ -143,11 +143,12 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         except Problem as problem:
             return explained_late(lang, problem) + _offered(problem, kept, basic), gr.skip()
 
-    def choose(event: gr.EventData) -> Any:
+    def choose(event: gr.EventData) -> dict[Any, Any]:
         """One of the models or cards that a problem lists; the control's change draws the picture."""
         said = told(event)
         control = {"model": form.model, "gpu": form.gpu}.get(str(said.get("field")))
-        return {control: said["value"]} if control and isinstance(said.get("value"), str) else gr.skip()
+        can_be = control and isinstance(said.get("value"), str)
+        return {control: said["value"]} if can_be else {form.model: gr.skip()}
 
     def draw(
         request: gr.Request, number: Any, kept: dict[str, Any], *basic: Any, overtakes: bool = True
@@ -196,14 +197,16 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
     trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
     trouble.click(choose, None, [form.model, form.gpu], **FAST)
 
-    def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> list[Any]:
+    def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """The first picture, of what the address asks: drawn apart, the one without it could come last."""
         held, said = _of_address(request)
         values = set_to(kept, basic, *held) if held else [gr.skip()] * len(form.outputs)
         if held:
             kept.update(values[0])
             values[0], basic = kept, tuple(held_for(*held)[name] for name in form.basic)
-        return [*values, said, *drawn(request, kept, basic)]
+        wrong, picture = drawn(request, kept, basic)
+        set_now = dict(zip(form.outputs, values, strict=True))
+        return set_now | {link: said, trouble: wrong, shown: picture}
 
     gr.context.Context.root_block.load(open_page, form.inputs, [*form.outputs, link, trouble, shown], **FAST)
 
@@ -231,12 +234,12 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
 
 
 def _wire_paste(shared: Shared, form: Form, trouble: Any) -> None:
-    def paste(request: gr.Request, text: Any) -> tuple[Any, Any]:
+    def paste(request: gr.Request, text: Any) -> dict[Any, Any]:
         """A configuration becomes a model of its own name; what is none is said, and nothing changes."""
         try:
-            return pasted.keep(shared.space, str(text or "")), gr.skip()
+            return {form.model: pasted.keep(shared.space, str(text or ""))}
         except Problem as problem:
-            return gr.skip(), explained(language(request), problem)
+            return {trouble: explained(language(request), problem)}
 
     form.paste.click(paste, form.pasted, [form.model, trouble], **FAST)
     form.pasted.input(None, trouble, trouble, js=FORGET, api_visibility="private")
@@ -256,7 +259,7 @@ def _wire_panels(
     wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
     asked_beside = [control for controls in options for control in controls.values()]
 
-    def draw(request: gr.Request, names: str, kept: dict[str, Any], *values: Any) -> list[Any]:
+    def draw(request: gr.Request, names: str, kept: dict[str, Any], *values: Any) -> dict[Any, Any]:
         """The panels, and what is wrong in a field of theirs: that panel stays as it is."""
         lang, open_names = language(request), str(names).partition("|")[0].split(",")
         beside = iter(values[len(form.basic) :])
@@ -265,13 +268,14 @@ def _wire_panels(
             asked = _asked(shared, request, kept, values[: len(form.basic)])
             asked = replace(asked, options=given[PANELS.index(cards)])
         except Problem:  # said beside the picture; what was drawn stays
-            return [gr.skip()] * (len(PANELS) + 1)
+            return {mistake: gr.skip()}
         with ANSWERS.shared():
             drawn = [
                 _drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "")
                 for panel, own in zip(PANELS, given, strict=True)
             ]
-        return [*(html for html, _ in drawn), next(filter(None, (wrong for _, wrong in drawn)), "")]
+        shown_now = {html: update for html, (update, _) in zip(panels, drawn, strict=True)}
+        return shown_now | {mistake: next(filter(None, (wrong for _, wrong in drawn)), "")}
 
     changes = [control.change for control in asked_beside]
     for event in (shown.change, *(fold.expand for fold in folds), *changes):
@@ -331,13 +335,13 @@ def _wire_apply(
 
 
 def _wire_train(shared: Shared, train: Any, form: Form, trouble: Any) -> None:
-    def carry(request: gr.Request, kept: dict[str, Any], *basic: Any) -> tuple[Any, ...]:
+    def carry(request: gr.Request, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
         """Take the recipe to the Train tab."""
         try:
             recipe, gpu, _ = meant(kept, basic)
-            return "", recipe.to_dict(), gpu
+            return {trouble: "", shared.recipe: recipe.to_dict(), shared.gpu: gpu}
         except Problem as problem:
-            return explained(language(request), problem), gr.skip(), gr.skip()
+            return {trouble: explained(language(request), problem)}
 
     carried = train.click(carry, form.inputs, [trouble, shared.recipe, shared.gpu], api_visibility="private")
     open_tab(shared, carried.then, "train", unless=trouble)

@@ -63,7 +63,7 @@ def _wire_look(shared: Shared, parts: dict[str, Any]) -> None:
     drawn = gr.State("")
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def look(run_id: str | None, other_id: str | None, before: str, request: gr.Request) -> list[Any]:
+    def look(run_id: str | None, other_id: str | None, before: str, request: gr.Request) -> dict[Any, Any]:
         """The table and the chosen run; nothing is sent while nothing has changed."""
         lang, views = language(request), shared.runs.list()
         view = next((view for view in views if view.id == run_id), None)
@@ -71,9 +71,10 @@ def _wire_look(shared: Shared, parts: dict[str, Any]) -> None:
         detail = run_view(lang, view) if view else ""
         key = f"{table}{detail}{other_id}"
         if key == before:
-            return [gr.skip()] * (len(parts) + 1)
+            return dict.fromkeys(seen["outputs"], gr.skip())
         updates = {"table": table, "detail": detail, "facts": settings(lang, view) if view else ""}
-        return [{**updates, **_shown(lang, view, views, other_id)}[name] for name in parts] + [key]
+        updates |= _shown(lang, view, views, other_id)
+        return {parts[name]: update for name, update in updates.items()} | {drawn: key}
 
     def pick(event: gr.EventData) -> Any:
         chosen = str(told(event).get("run", ""))
@@ -116,39 +117,41 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
             return explained(language(request), problem)
         return ""
 
-    def again(run_id: str, request: gr.Request) -> tuple[Any, ...]:
+    def again(run_id: str, request: gr.Request) -> dict[Any, Any]:
         """The run's whole recipe and its data to the Train tab; data that are gone are said, and the page stays here."""
-        recipe: Any = gr.skip()
+        brought: dict[Any, Any] = {note: ""}
         try:
             view = shared.runs.get(run_id)
-            recipe = view.run.recipe().to_dict()
-            return "", recipe, shared.datasets.get(view.info.dataset_id).id
+            brought[shared.recipe] = view.run.recipe().to_dict()
+            brought[shared.dataset] = shared.datasets.get(view.info.dataset_id).id
         except Problem as problem:
-            return explained(language(request), problem), recipe, gr.skip()
+            brought[note] = explained(language(request), problem)
+        return brought
 
-    def delete(run_id: str, request: gr.Request) -> tuple[Any, ...]:
+    def delete(run_id: str, request: gr.Request) -> dict[Any, Any]:
         lang = language(request)
         try:
             name = shared.runs.get(run_id).name
             shared.runs.delete(run_id)
         except Problem as problem:
-            return explained(lang, problem), gr.skip(), gr.skip(), gr.skip()
+            return {note: explained(lang, problem)}
         text = f'<p class="ls-warn" role="status">! {escape(t(lang, "runs.deleted", name=name))}</p>'
-        return text, None, run_id, gr.Button(visible=True)
+        return {note: text, shared.run: None, deleted: run_id, undo: gr.Button(visible=True)}
 
-    def restore(run_id: str, request: gr.Request) -> tuple[Any, ...]:
+    def restore(run_id: str, request: gr.Request) -> dict[Any, Any]:
         try:
             shared.runs.restore(run_id)
         except Problem as problem:
-            return explained(language(request), problem), gr.skip(), gr.skip()
-        return "", run_id, gr.Button(visible=False)
+            return {note: explained(language(request), problem)}
+        return {note: "", shared.run: run_id, undo: gr.Button(visible=False)}
 
-    def prepare(run_id: str, request: gr.Request) -> tuple[Any, Any]:
+    def prepare(run_id: str, request: gr.Request) -> dict[Any, Any]:
         try:
             view = shared.runs.get(run_id)
-            return "", gr.DownloadButton(value=str((zip_folder if view.damaged else zip_result)(view.run)))
+            made = (zip_folder if view.damaged else zip_result)(view.run)
+            return {note: "", file: gr.DownloadButton(value=str(made))}
         except Problem as problem:
-            return explained(language(request), problem), gr.DownloadButton(value=None)
+            return {note: explained(language(request), problem), file: gr.DownloadButton(value=None)}
 
     open_tab(shared, parts["resume"].click(resume, shared.run, note, **quiet).then, "train", unless=note)
     taken = parts["again"].click(again, shared.run, [note, shared.recipe, shared.dataset], **quiet)

@@ -240,8 +240,8 @@ def _wire_swap(form: Form) -> None:
 def _wire_fitting(shared: Shared, form: Form) -> None:
     """What was chosen on the Dataset tab about rows that are too long."""
 
-    def take_over(chosen: dict[str, Any] | None) -> list[Any]:
-        return [chosen[name] for name in FITTING] if chosen else [gr.skip()] * len(FITTING)
+    def take_over(chosen: dict[str, Any] | None) -> dict[Any, Any]:
+        return {form.fields[name]: chosen[name] if chosen else gr.skip() for name in FITTING}
 
     fields = [form.fields[name] for name in FITTING]
     shared.fitting.change(take_over, shared.fitting, fields, show_progress="hidden", api_visibility="private")
@@ -285,24 +285,24 @@ def _wire_run(shared: Shared, picture: Any, log: Any, buttons: tuple[Any, ...]) 
     stop, resume, chat = buttons
     drawn = gr.State("")
 
-    def look(run_id: str | None, before: str, request: gr.Request) -> tuple[Any, ...]:
+    def look(run_id: str | None, before: str, request: gr.Request) -> dict[Any, Any]:
         """Everything on the right; what has not changed is not sent again."""
         lang = language(request)
         view = _view(shared, run_id)
         html = run_view(lang, view) if view else empty(lang)
         key = f"{lang}{html}{view and view.run.stop_file.exists()}"
         if key == before:
-            return (gr.skip(),) * 6
+            return dict.fromkeys(seen["outputs"], gr.skip())
         stopping = bool(view and view.active and view.run.stop_file.exists())
         stop_word = t(lang, "train.stopping" if stopping else "train.stop")
-        return (
-            html,
-            _log(lang, view),
-            gr.Button(stop_word, visible=bool(view and view.active), interactive=not stopping),
-            gr.Button(visible=bool(view and view.resumable)),
-            gr.Button(visible=bool(view and view.has_result and view.recipe)),
-            key,
-        )
+        return {
+            picture: html,
+            log: _log(lang, view),
+            stop: gr.Button(stop_word, visible=bool(view and view.active), interactive=not stopping),
+            resume: gr.Button(visible=bool(view and view.resumable)),
+            chat: gr.Button(visible=bool(view and view.has_result and view.recipe)),
+            drawn: key,
+        }
 
     def resume_run(run_id: str | None, request: gr.Request) -> None:
         _said(request, shared.runs.resume, _view(shared, run_id), run_id)

@@ -23,13 +23,13 @@ def handlers_of(blocks: gr.Blocks) -> dict[tuple[str, str], Callable[..., Any]]:
     """A page's handlers by tab and name. One that answers by component answers with a list instead, in the order of its
     outputs."""
     return {
-        (fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): _listed(fn.fn, fn.outputs)
+        (fn.fn.__module__.rpartition(".")[2], fn.fn.__name__): listed(fn.fn, fn.outputs)
         for fn in blocks.fns.values()
         if fn.fn
     }
 
 
-def _listed(function: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
+def listed(function: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
     def call(*given: Any, **named: Any) -> Any:
         answer = function(*given, **named)
         return [answer.get(part, gr.skip()) for part in outputs] if isinstance(answer, dict) and outputs else answer

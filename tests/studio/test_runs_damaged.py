@@ -76,7 +76,7 @@ def everywhere(page, id: str) -> str:
     look_train(id, "", HERE), look_train(None, "", HERE)
     choices(None, id, None, HERE)
     open_run(HERE)
-    return unescape("".join(str(part) for part in shown))
+    return unescape("".join(str(part) for part in shown.values()))
 
 
 def broken(name: str, content: bytes | str | None):

@@ -29,6 +29,7 @@ from studio.widgets.excess import excess as widget
 from studio.widgets.length_histogram import length_histogram
 from studio.widgets.token_mask import token_mask, tokens
 from tests.studio.dataset_helpers import chat
+from tests.studio.requests import listed
 
 EVIL = '<img src=x onerror=alert(1)>"&\u202e'
 
@@ -267,7 +268,7 @@ def handlers(store):
             shared.tab["dataset"] = gr.Tab("Dataset")
         with shared.tab["dataset"]:
             dataset.build(shared)
-    found = {fn.fn.__name__: fn.fn for fn in blocks.fns.values() if fn.fn}
+    found = {fn.fn.__name__: listed(fn.fn, fn.outputs) for fn in blocks.fns.values() if fn.fn}
     assert {fn.api_visibility for fn in blocks.fns.values()} == {"private"}
     return found
 

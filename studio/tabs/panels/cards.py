@@ -82,10 +82,10 @@ def open_of_address(fold: Any, made: dict[str, Any], refused: Any, fast: dict[st
     """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said in `refused`. Returns the
     event."""
 
-    def open_page(request: gr.Request) -> Any:
+    def open_page(request: gr.Request) -> dict[Any, Any]:
         said, problems = of_address(request.query_params)
         if not said and not problems:
-            return gr.skip()  # Gradio (6.31) takes an empty dict for one value, and fails
+            return {refused: gr.skip()}  # Gradio (6.31) takes an empty dict for one value, and fails
         lang = language(request)
         sentences = "".join(f"<li>{escape(explain(lang, problem))}</li>" for problem in problems)
         note = escape(t(lang, "estimate.link_cards_refused"))
@@ -128,7 +128,7 @@ def _own() -> Any:
         clear = gr.Button(marker("estimate.own_clear"), size="md", elem_id="estimate-own_clear")
     note = gr.HTML(elem_id="estimate-own_note")
 
-    def added(request: gr.Request, kept_now: Any, name: str, *values: Any) -> tuple[Any, str]:
+    def added(request: gr.Request, kept_now: Any, name: str, *values: Any) -> dict[Any, Any]:
         try:
             said = {key: stated_number({key: value}, key) for key, value in zip(OWN, values, strict=True)}
             stated = {"name": name} | {
@@ -136,13 +136,17 @@ def _own() -> Any:
             }
             card = own_card(stated)
         except Problem as problem:
-            return gr.skip(), explained(language(request), problem)
+            return {note: explained(language(request), problem)}
         others = [one for one in known_cards(kept_now) if own_card(one).gpu.name != card.gpu.name]
-        return [*others, stated][-MOST_OWN:], f'<p class="ls-good">✓ {escape(card.gpu.name)}</p>'
+        said_so = f'<p class="ls-good">✓ {escape(card.gpu.name)}</p>'
+        return {kept: [*others, stated][-MOST_OWN:], note: said_so}
+
+    def cleared() -> dict[Any, Any]:
+        return {kept: [], note: ""}
 
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     add.click(added, [kept, name, *numbers], [kept, note], **quiet)
-    clear.click(lambda: ([], ""), None, [kept, note], **quiet)
+    clear.click(cleared, None, [kept, note], **quiet)
     return kept
 
 
