@@ -198,7 +198,7 @@ def made_by_a_move(handlers, built, monkeypatch, **fields) -> Counter:
     panels = next(fn for fn in built.fns.values() if fn.fn and fn.fn.__name__ == "draw" and folded in fn.outputs)
     beside = [control.value for control in panels.inputs[2 + len(BASIC) :]]
     names = ",".join(panel.NAME for panel in estimate.PANELS)
-    drawn = panels.fn(HERE, f"{names}|1", kept, *basic(**fields), *beside)
+    drawn = list(panels.fn(HERE, f"{names}|1", kept, *basic(**fields), *beside).values())
     assert "ls-problem" not in picture and len(drawn) == len(estimate.PANELS) + 1 and all(drawn[:-1]) and not drawn[-1]
     return made
 
