@@ -86,7 +86,8 @@ def serve(options: argparse.Namespace) -> int:
         (root / ".pid").write_text(str(os.getpid()))
         _check_port(options.host, options.port)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        # Events between two summaries for a dashboard that is not served: Gradio (6.31) loads pandas, 70 MB, for the first one.
+        # Events between two summaries for a dashboard that is not served: Gradio (6.31) loads pandas, 70 MB, for the
+        # first one.
         os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)
         # Gradio serves files under the working directory that a handler names: work where there are none.
         neutral = space.cache / "empty"

@@ -36,12 +36,13 @@ class Shared:
     recipe: Any = None
     """`gr.State` with a recipe as a dict, or None: Estimate writes it, Train loads it on change."""
     gpu: Any = None
-    """`gr.State` with the name of the card that the recipe was estimated for, or None; Estimate writes it, Train names it."""
+    """`gr.State` with the name of the card that the recipe was estimated for, or None; Estimate writes it, Train names
+    it."""
     dataset: Any = None
     """`gr.State` with the id of the dataset last opened: Dataset writes it, Train preselects it on change."""
     fitting: Any = None
-    """`gr.State` with the recipe fields that say how rows are made to fit, once chosen: Dataset writes it, Train takes it over on
-    change."""
+    """`gr.State` with the recipe fields that say how rows are made to fit, once chosen: Dataset writes it, Train takes
+    it over on change."""
     run: Any = None
     """`gr.State` with the id of the run last opened: Train and Runs write it, Chat and Runs preselect it."""
 

@@ -30,8 +30,8 @@ def theme() -> Path:
 def script(name: str) -> str:
     """One of the scripts that stand in no file of their own in the page, without the blanks around it.
 
-    `elements/` are what Gradio runs once with an element of the page as `element`, its `trigger(event, data)` and `watch(property,
-    call)`; `functions/` are functions that an event calls with the values of its inputs.
+    `elements/` are what Gradio runs once with an element of the page as `element`, its `trigger(event, data)` and
+    `watch(property, call)`; `functions/` are functions that an event calls with the values of its inputs.
     """
     return (assets() / "scripts" / f"{name}.js").read_text("utf-8").strip() + "\n"
 

@@ -1,7 +1,7 @@
 """A user's data: one folder, and what lies where in it.
 
-A `Space` is made once where a process begins (`Space.default()`) and handed to whatever keeps or reads something; nothing else asks
-where the data lies. Two of them in one process do not see each other.
+A `Space` is made once where a process begins (`Space.default()`) and handed to whatever keeps or reads something;
+nothing else asks where the data lies. Two of them in one process do not see each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Space:
 
     @classmethod
     def default(cls) -> Space:
-        """This process's: `LORA_STUDIO_HOME`, else the platform's data folder. A worker is told its page's by that variable."""
+        """This process's: `LORA_STUDIO_HOME`, else the platform's data folder. A worker is told its page's by that
+        variable."""
         return cls(home())
 
     @property

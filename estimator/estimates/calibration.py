@@ -1,9 +1,10 @@
 """What runs on this machine measured beside their estimates. The error bar narrows with them; the number never moves.
 
-One line of JSON a figure in `calibration.jsonl` of the data folder. Like is compared with like: the same device, figure,
-engine, loop, method and attention, and an estimate within a factor of two: what a run takes beside its tensors hardly grows
-with the model, and would count for too much or too little. From three records on, the ratio of measured to estimated is expected inside the 95 %
-prediction interval of Student's t, taken on logarithms (a ratio of 2 is as far off as one of a half).
+One line of JSON a figure in `calibration.jsonl` of the data folder. Like is compared with like: the same device,
+figure, engine, loop, method and attention, and an estimate within a factor of two: what a run takes beside its tensors
+hardly grows with the model, and would count for too much or too little. From three records on, the ratio of measured to
+estimated is expected inside the 95 % prediction interval of Student's t, taken on logarithms (a ratio of 2 is as far
+off as one of a half).
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ LARGEST_BYTES = 2**60
 """No machine has as much: a line that says so is broken."""
 """Records from which a spread can be stated."""
 RUN_TO_RUN_BYTES = 20 * 2**20
-"""Repeats of one run differ by up to this much in reserved memory (presets/README.md, allocator): no bar is narrower."""
+"""Repeats of one run differ by up to this much in reserved memory (presets/README.md, allocator): no bar is
+narrower."""
 T_95 = (
-    4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
+    4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
+    2.101, 2.093,
     2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 """Student's t, two-sided 95 %, for 2 to 30 degrees of freedom; beyond, the last is a little wide."""
@@ -151,7 +154,8 @@ def interval(ratios: Sequence[float]) -> tuple[float, float] | None:
 
 
 def narrowed(low: float, high: float, central: float, ratios: Sequence[float]) -> tuple[float, float]:
-    """The bar [low, high] around `central` with what was measured: narrower where the runs agree, wider where one lay outside.
+    """The bar [low, high] around `central` with what was measured: narrower where the runs agree, wider where one lay
+    outside.
 
     The central figure stays, and stays inside.
     """

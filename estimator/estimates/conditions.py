@@ -1,4 +1,5 @@
-"""What `estimate` is asked beside the recipe: what of the card there is to use, and what the data do to a batch. No torch."""
+"""What `estimate` is asked beside the recipe: what of the card there is to use, and what the data do to a batch. No
+torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What a run writes: checkpoints and the result, in bytes of files. No torch.
 
-Weights are safetensors: 8 bytes, a JSON header padded to 8 bytes, the tensors (the format's own description; sizes are equal to
-the byte in tests/estimator/test_peaks.py). Optimizer states are what `torch.save` packs; its zip and pickle around them, the
-tokenizer, `trainer_state.json` and the states of random generators and schedule (a few hundred KB together) are not counted.
+Weights are safetensors: 8 bytes, a JSON header padded to 8 bytes, the tensors (the format's own description; sizes are
+equal to the byte in tests/estimator/test_peaks.py). Optimizer states are what `torch.save` packs; its zip and pickle
+around them, the tokenizer, `trainer_state.json` and the states of random generators and schedule (a few hundred KB
+together) are not counted.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ Tensor = tuple[str, tuple[int, ...], str]
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes of files. `total_bytes`: `save_total_limit` checkpoints, the one being written before the oldest goes, the result."""
+    """Bytes of files. `total_bytes`: `save_total_limit` checkpoints, the one being written before the oldest goes, the
+    result."""
 
     weights_bytes: int
     """The adapter, or the whole model under method full."""
@@ -74,7 +76,8 @@ def _saved_whole(parts: Parts, dtype: str) -> Iterable[Tensor]:
 
 
 def _adapter_tensors(trained: Trainables, adapter_dtype: str, own_dtype: str) -> Iterable[Tensor]:
-    """Names as PEFT's `get_peft_model_state_dict` writes them: without the adapter's name and the wrappers of whole modules."""
+    """Names as PEFT's `get_peft_model_state_dict` writes them: without the adapter's name and the wrappers of whole
+    modules."""
     for group in trained.adapters:
         for part, shape in group.parts.items():
             end = part if part.startswith("lora_embedding") or part.endswith(".bias") else f"{part}.weight"

@@ -14,10 +14,12 @@ from estimator.law.padding import padding_bytes
 from estimator.recipe.recipe import Recipe
 
 RESERVED_FUSED, RESERVED_EAGER = (1.02, 1.08, 1.40), (1.02, 1.18, 1.55)
-"""Low, central and high ratio of reserved to allocated memory, by attention: median of published runs, range of them and of replays."""
+"""Low, central and high ratio of reserved to allocated memory, by attention: median of published runs, range of them
+and of replays."""
 REPLAY_ERROR, REPLAY_ERROR_QUANTIZED = (-0.03, 0.03), (-0.05, 0.05)
-"""Range of the truth around a replayed figure, which holds 95 % of published runs (`make accuracy`, reserved). On packed weights it is
-wider: where their blocks come to lie changes from run to run of one program (fitcheck's repeats), and with it what fits between them."""
+"""Range of the truth around a replayed figure, which holds 95 % of published runs (`make accuracy`, reserved). On
+packed weights it is wider: where their blocks come to lie changes from run to run of one program (fitcheck's repeats),
+and with it what fits between them."""
 
 
 def replay_error(recipe: Recipe) -> tuple[float, float]:
@@ -56,8 +58,8 @@ def uncertainty(
     replayed_bytes: int | None,
     slack_bytes: int = 0,
 ) -> Uncertainty:
-    """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs. `slack_bytes` of the
-    components are a bound (`estimator.parallel.parallel`), which need not be reached."""
+    """Static bytes are exact; the law states its own error on the rest; allocator and context add theirs. `slack_bytes`
+    of the components are a bound (`estimator.parallel.parallel`), which need not be reached."""
     around = _around(context)
     padding = 0 if parts.batches.padded else padding_bytes(recipe, parts.model.spec, parts.platform)
     if replayed_bytes:

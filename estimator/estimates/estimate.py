@@ -58,17 +58,18 @@ def estimate(
     trained_share: float = 1.0,
     padded: bool = False,
 ) -> Estimate:
-    """Estimate `recipe`, on `gpu` (a record, or a name that `find_gpu` knows; `2x4090` says `num_processes` too) if given. Well under 1 ms once the law is loaded.
+    """Estimate `recipe`, on `gpu` (a record, or a name that `find_gpu` knows; `2x4090` says `num_processes` too) if
+    given. Well under 1 ms once the law is loaded.
 
-    `model` saves looking `recipe.model` up (`estimator.hub.sources.open_model`); `loop` names who trains (`estimator.recipe.loop.LOOPS`);
-    `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is to use;
-    `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is at hand, with
-    `derive` also one traced now and kept in `cache_dir`, else the nearest at hand (`estimator.shelf.nearest`), and else the closed form,
-    each with its wider bar. Engine `trace` traces
-    this very recipe at full size and replays the allocator (seconds); its reserved memory is kept in
-    `cache_dir` too, and answers with the law from then on. `trained_share` and `padded` say what the data do to
-    a batch (`estimator.recipe.batches.Batches`). `calibration` is what runs on this very card measured: the error bar follows it,
-    the figures do not. Raises `Problem`.
+    `model` saves looking `recipe.model` up (`estimator.hub.sources.open_model`); `loop` names who trains
+    (`estimator.recipe.loop.LOOPS`); `system` (`machines.SYSTEMS`), `mig` and `memory_gib` say what of the card there is
+    to use; `platform` says which kernels there are where the card does not. Engine `law` takes the traced law that is
+    at hand, with `derive` also one traced now and kept in `cache_dir`, else the nearest at hand
+    (`estimator.shelf.nearest`), and else the closed form, each with its wider bar. Engine `trace` traces this very
+    recipe at full size and replays the allocator (seconds); its reserved memory is kept in `cache_dir` too, and answers
+    with the law from then on. `trained_share` and `padded` say what the data do to a batch
+    (`estimator.recipe.batches.Batches`). `calibration` is what runs on this very card measured: the error bar follows
+    it, the figures do not. Raises `Problem`.
     """
     if engine not in ENGINES:
         raise Problem("recipe.choice", field="engine", value=engine, allowed=", ".join(ENGINES))
@@ -156,8 +157,9 @@ def composed(
     sharded: Sharded | None = None,
     derive: bool = False,
 ) -> Estimate:
-    """The answer for a card whose kernels are those of `parts`. `at` is the row of the law that peaks, of a trace the moment alone. `replayed_bytes` is the reserved memory of a replay, of now or kept;
-    without it reserved is a range over the allocated."""
+    """The answer for a card whose kernels are those of `parts`. `at` is the row of the law that peaks, of a trace the
+    moment alone. `replayed_bytes` is the reserved memory of a replay, of now or kept; without it reserved is a range
+    over the allocated."""
     where = machine(where) if isinstance(where, Gpu) else where
     usable = where.usable if where else None
     context = context_of(usable)

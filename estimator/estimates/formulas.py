@@ -28,8 +28,9 @@ MOMENTS = ("forward", "loss", "last_layer_backward", "first_layer_backward", "op
 class Term:
     """`each` bytes, `times` of `name`: a variable of the law, a count, or a word for what the bytes are.
 
-    `packed`, `rest`, `parameters`, `trained` are counts of values; `device` is a share of what one device alone would hold (`times` bytes);
-    `bytes`, `step` (the optimizer's own), `sharding` and `beside` are bytes that stand for themselves.
+    `packed`, `rest`, `parameters`, `trained` are counts of values; `device` is a share of what one device alone would
+    hold (`times` bytes); `bytes`, `step` (the optimizer's own), `sharding` and `beside` are bytes that stand for
+    themselves.
     """
 
     name: str
@@ -112,7 +113,8 @@ def _beside(row: Row, point: Point, sharded: Any) -> tuple[Term, ...]:
 
 
 def _of_several(alone: tuple[Term, ...], whole: int, size: int, devices: int) -> tuple[Term, ...]:
-    """`size` of what one device alone would hold `whole`: all of it and padding, or a share of it and what is not divided."""
+    """`size` of what one device alone would hold `whole`: all of it and padding, or a share of it and what is not
+    divided."""
     if size == whole:
         return alone
     if whole and size > whole:

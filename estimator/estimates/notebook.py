@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from estimator.estimates.estimate import Estimate
 
 COLOURS = {
-    "weights": "#0072b2", "quantization_state": "#56b4e9", "adapters": "#009e73", "gradients": "#e69f00", "optimizer_states": "#d55e00",
-    "activations": "#cc79a7", "logits_and_loss": "#f0e442", "temporary": "#8c6bb1", "workspace": "#7f7f7f", "allocator": "#d0d0d0", "context": "#b3b3b3",
+    "weights": "#0072b2", "quantization_state": "#56b4e9", "adapters": "#009e73", "gradients": "#e69f00",
+    "optimizer_states": "#d55e00",
+    "activations": "#cc79a7", "logits_and_loss": "#f0e442", "temporary": "#8c6bb1", "workspace": "#7f7f7f",
+    "allocator": "#d0d0d0", "context": "#b3b3b3",
 }  # fmt: skip
 """Okabe and Ito's set, as the page has it."""
 WIDTH, BAR, TOP = 640, 22, 14
@@ -26,7 +28,8 @@ WIDTH, BAR, TOP = 640, 22, 14
 def parts(made: Estimate) -> dict[str, int]:
     """Bytes on the device by part; they sum to `device_bytes`.
 
-    Beside the components: `allocator` is reserved and not in use, `context` is CUDA's, with paged optimizer states where there are.
+    Beside the components: `allocator` is reserved and not in use, `context` is CUDA's, with paged optimizer states
+    where there are.
     """
     rest = {
         "allocator": made.peak_reserved_bytes - made.peak_allocated_bytes,

@@ -1,7 +1,7 @@
 """Each question answered once: what several pictures ask about one recipe is estimated for the first of them.
 
-An answer follows from its question, from the laws at hand and from what was measured, and the last two change: so answers
-are shared for as long as one look at a recipe takes, not for good.
+An answer follows from its question, from the laws at hand and from what was measured, and the last two change: so
+answers are shared for as long as one look at a recipe takes, not for good.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ _shared: ContextVar[Answers | None] = ContextVar("answers", default=None)
 
 
 def once(key: Callable[[], Hashable], make: Callable[[], Any]) -> Any:
-    """What `make` gives, or gave before to the same `key` where answers are shared. Raises what it raises, each time."""
+    """What `make` gives, or gave before to the same `key` where answers are shared. Raises what it raises, each
+    time."""
     answers = _shared.get()
     return answers.of(key(), make) if answers else make()

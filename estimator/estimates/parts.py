@@ -1,4 +1,5 @@
-"""Everything a law needs to be evaluated for one recipe: static bytes from `estimator.memory.states`, and the law at hand."""
+"""Everything a law needs to be evaluated for one recipe: static bytes from `estimator.memory.states`, and the law at
+hand."""
 
 from __future__ import annotations
 
@@ -211,8 +212,8 @@ def cpu_growth(
 ) -> CpuGrowth:
     """Growth of the worker's resident memory in a CPU run: the same tensors without context and workspaces.
 
-    The figure is of live tensors. The range ends where measured runs ended, with what the C allocator keeps (`estimator.estimates.resident`);
-    `known` is what runs on this machine measured.
+    The figure is of live tensors. The range ends where measured runs ended, with what the C allocator keeps
+    (`estimator.estimates.resident`); `known` is what runs on this machine measured.
     """
     model = model or open_model(recipe.model)
     parts = parts_of(Question(recipe, model, batches=Batches(padded=padded)), "cpu")

@@ -1,7 +1,7 @@
 """Every other moment at which memory may be the highest: loading, evaluation, saving, and what comes after the run.
 
-All bytes are derived: loading from the allocator's replay, evaluation from a law of its own, saving and merging from what the
-libraries hold, chat and samples from the model's cache. No torch.
+All bytes are derived: loading from the allocator's replay, evaluation from a law of its own, saving and merging from
+what the libraries hold, chat and samples from the model's cache. No torch.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ CHAT_ROWS = 2
 class Peak:
     """One moment. `device_bytes` is what the device shows then, context included; None where it is not known.
 
-    `host_bytes` is host memory beyond what the process's libraries take; `mapped_bytes` are pages of files, which the system
-    takes back when it needs them. `when` says in a word what happens, and with `is_bound` the device's figure is at most right.
+    `host_bytes` is host memory beyond what the process's libraries take; `mapped_bytes` are pages of files, which the
+    system takes back when it needs them. `when` says in a word what happens, and with `is_bound` the device's figure is
+    at most right.
     """
 
     name: str
@@ -74,8 +75,8 @@ def run_peaks(recipe: Recipe, parts: Parts, step: Step) -> tuple[Peak, ...]:
 
 
 def later_peaks(recipe: Recipe, parts: Parts, step: Step, derive: bool) -> tuple[Peak, ...]:
-    """Samples drawn while the run's states are there (the studio draws none; of several devices it is not known), merging, and the
-    chat, on one device."""
+    """Samples drawn while the run's states are there (the studio draws none; of several devices it is not known),
+    merging, and the chat, on one device."""
     law, _ = evaluation_law(parts)
     cache = _cache_of(parts.model, derive)
     sampled = cache if recipe.num_processes == 1 else None
@@ -115,10 +116,12 @@ def _cache_of(model: Model, derive: bool) -> KvCache | None:
 
 
 def _loading(recipe: Recipe, parts: Parts, step: Step) -> Peak:
-    """Transformers' loader: see `load_events.loading`. LLM.int8 goes by the host, one tensor at a time (integrations/bitsandbytes.py).
+    """Transformers' loader: see `load_events.loading`. LLM.int8 goes by the host, one tensor at a time
+    (integrations/bitsandbytes.py).
 
-    Every shard stays mapped until the last tensor is read; its pages are the system's to drop. FP8 and MXFP4 weights wait on the host,
-    unpacked, before they are quantized (`estimator.program.loading`); those in bitsandbytes' form are mapped as they are.
+    Every shard stays mapped until the last tensor is read; its pages are the system's to drop. FP8 and MXFP4 weights
+    wait on the host, unpacked, before they are quantized (`estimator.program.loading`); those in bitsandbytes' form are
+    mapped as they are.
     """
     inventory, quantization = parts.model.inventory, recipe.quantization if recipe.is_quantized else None
     storage, whole = storage_of(parts.model.config or {}), disk.stored_bytes(inventory, recipe.dtype)
@@ -133,7 +136,8 @@ def _loading(recipe: Recipe, parts: Parts, step: Step) -> Peak:
 
 
 def saving_host_bytes(recipe: Recipe, parts: Parts) -> int:
-    """safetensors copies the tensors of one file to the host before it writes (`_flatten_as_ptr`); `torch.save` one by one."""
+    """safetensors copies the tensors of one file to the host before it writes (`_flatten_as_ptr`); `torch.save` one by
+    one."""
     saved = parts.training.adapters_bytes if recipe.has_adapters else parts.base.weights_bytes
     return max(min(saved, disk.MAX_SHARD_BYTES), parts.training.largest_gradient_bytes)
 
@@ -148,8 +152,8 @@ def _generating(
     recipe: Recipe,
     rows: int,
 ) -> Peak:
-    """`generate` while it reads prompts of `max_length` tokens: the cache of all layers, the layer at work, and the logits of
-    the last position, in the model's type and copied to fp32 (transformers generation/utils.py `_sample`)."""
+    """`generate` while it reads prompts of `max_length` tokens: the cache of all layers, the layer at work, and the
+    logits of the last position, in the model's type and copied to fp32 (transformers generation/utils.py `_sample`)."""
     if cache is None:
         return Peak(name, None, 0, "prompt")
     dynamic = reading_bytes(law, rows, recipe.max_length, recipe.r)
@@ -161,7 +165,8 @@ def _generating(
 
 
 def reading_bytes(law: Law, rows: int, tokens: int, rank: int) -> int:
-    """What a layer holds beside the cache while prompts are read: the layers' rows of an evaluation's law, without the loss."""
+    """What a layer holds beside the cache while prompts are read: the layers' rows of an evaluation's law, without the
+    loss."""
     return law.dynamic_bytes(rows, tokens, rank, "forward") or law.dynamic_bytes(rows, tokens, rank)
 
 
@@ -179,9 +184,9 @@ def _chat(recipe: Recipe, parts: Parts, step: Step, law: Law, cache: KvCache | N
 
 
 def _merging(recipe: Recipe, parts: Parts, step: Step) -> Peak:
-    """PEFT's `merge_and_unload` on the base in `dtype` (a quantized base would round what is merged): the adapters, and of the
-    largest adapted layer B A and the same scaled (peft/tuners/lora/layer.py `get_delta_weight`). On the CPU the same bytes are
-    the host's. What DoRA's magnitudes take beside that is not known."""
+    """PEFT's `merge_and_unload` on the base in `dtype` (a quantized base would round what is merged): the adapters, and
+    of the largest adapted layer B A and the same scaled (peft/tuners/lora/layer.py `get_delta_weight`). On the CPU the
+    same bytes are the host's. What DoRA's magnitudes take beside that is not known."""
     if not recipe.has_adapters or recipe.use_dora:
         return Peak("merging", 0 if not recipe.has_adapters else None, 0, "largest_layer")
     whole = base_weights(parts.model.inventory, recipe.dtype, None, False, "none").weights_bytes

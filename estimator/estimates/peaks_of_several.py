@@ -1,8 +1,9 @@
-"""The other moments of a run on several devices: how each loads, evaluates and saves. All bytes are one device's; no torch.
+"""The other moments of a run on several devices: how each loads, evaluates and saves. All bytes are one device's; no
+torch.
 
-Every process calls `from_pretrained` without a device_map, as TRL does where there are several (sft_trainer.py); what follows is
-Transformers 5.23's loading (modeling_utils.py, quantizers/quantizer_bnb_4bit.py, integrations/deepspeed.py) and Accelerate 1.15's wrapping
-(utils/fsdp_utils.py).
+Every process calls `from_pretrained` without a device_map, as TRL does where there are several (sft_trainer.py); what
+follows is Transformers 5.23's loading (modeling_utils.py, quantizers/quantizer_bnb_4bit.py, integrations/deepspeed.py)
+and Accelerate 1.15's wrapping (utils/fsdp_utils.py).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def run_peaks_of_several(recipe: Recipe, parts: Parts, sharded: Sharded, step: S
 
 
 def loads_whole(recipe: Recipe, parts: Parts, step: Step, usable_bytes: int | None) -> tuple[Problem, ...]:
-    """Packed weights that will be cut come whole to each device first; said where that is more than the card has (`usable_bytes`, without
-    the context), or, of a card that is not known, more than the step takes."""
+    """Packed weights that will be cut come whole to each device first; said where that is more than the card has
+    (`usable_bytes`, without the context), or, of a card that is not known, more than the step takes."""
     whole = parts.loading_reserved_bytes + step.context_bytes
     limit = step.device_bytes if usable_bytes is None else usable_bytes + step.context_bytes
     if recipe.distributed_type not in CUT or not recipe.is_quantized or whole <= limit:
@@ -41,8 +42,9 @@ def loads_whole(recipe: Recipe, parts: Parts, step: Step, usable_bytes: int | No
 
 
 def _loading(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> Peak:
-    """16-bit weights come through host memory: whole in each process, or in the first alone where they are cut (ZeRO-3; FSDP2 with
-    `cpu_ram_efficient_loading`, else each process has them), which sends tensor by tensor. Tensor and pipeline parallel read their own part.
+    """16-bit weights come through host memory: whole in each process, or in the first alone where they are cut (ZeRO-3;
+    FSDP2 with `cpu_ram_efficient_loading`, else each process has them), which sends tensor by tensor. Tensor and
+    pipeline parallel read their own part.
 
     Packed weights go straight to each device, whole; of those that are cut this is what they take by way of the host
     (`device_map={"": "cpu"}`), a unit at a time. `loads_whole` says what they take without.
@@ -81,7 +83,8 @@ def _shown_bytes(allocated_bytes: float, sharded: Sharded, step: Step) -> int:
 
 
 def _evaluation(recipe: Recipe, parts: Parts, sharded: Sharded, step: Step) -> Peak:
-    """What one device alone would hold, over a rank's own tensors and what it gathers in a forward pass and its loss: a bound."""
+    """What one device alone would hold, over a rank's own tensors and what it gathers in a forward pass and its loss: a
+    bound."""
     if recipe.distributed_type in ("tp", "pp"):
         return Peak("evaluation", None, 0, "forward")
     law, _ = evaluation_law(parts)

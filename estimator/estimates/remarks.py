@@ -1,4 +1,5 @@
-"""What an answer says beside its figures: parts of a model that are stored, trained or left out otherwise than a reader expects."""
+"""What an answer says beside its figures: parts of a model that are stored, trained or left out otherwise than a reader
+expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What an estimate answers: the figures, how they were made, and how they are told. Made by `estimator.estimates.estimate` alone."""
+"""What an estimate answers: the figures, how they were made, and how they are told. Made by
+`estimator.estimates.estimate` alone."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ class Estimate:
     stands_on: str | None = None
     """Of engine `nearest`: the settings of the law at hand that was changed into this structure's."""
     versions: dict[str, str] = field(default_factory=dict)
-    """The libraries whose program was counted, such as `{"transformers": "5.23.0"}`: another version may keep other tensors."""
+    """The libraries whose program was counted, such as `{"transformers": "5.23.0"}`: another version may keep other
+    tensors."""
 
     @property
     def largest_peak(self) -> Peak:
@@ -96,7 +98,8 @@ class Estimate:
 
     @functools.cached_property
     def moments(self) -> tuple[tuple[str, dict[str, int]], ...]:
-        """The highest moment of each phase of a step, in its order: name and bytes by component. A trace gives the peak alone."""
+        """The highest moment of each phase of a step, in its order: name and bytes by component. A trace gives the peak
+        alone."""
         return highest(self.source.point) if self.source.row else ((self.peak_moment, self.components),)
 
     @functools.cached_property
@@ -106,7 +109,8 @@ class Estimate:
 
     @property
     def edge_bytes(self) -> int | None:
-        """All of the card that the run can have, the context included: comparable with `device_bytes`. None where it is unknown."""
+        """All of the card that the run can have, the context included: comparable with `device_bytes`. None where it is
+        unknown."""
         return None if self.headroom_bytes is None else self.headroom_bytes + self.largest_peak.device_bytes
 
     @property
@@ -150,7 +154,8 @@ class Estimate:
         return notebook.to_html(self)
 
     def to_frame(self) -> Any:
-        """A pandas frame, a row a part (`estimator.estimates.notebook.parts`), in bytes. Raises `Problem` without pandas."""
+        """A pandas frame, a row a part (`estimator.estimates.notebook.parts`), in bytes. Raises `Problem` without
+        pandas."""
         from estimator.estimates import notebook
 
         return notebook.to_frame(self)

@@ -1,4 +1,5 @@
-"""The same question in other forms: a command line, a TOML file, Python, a query string; and an answer as a table. No torch.
+"""The same question in other forms: a command line, a TOML file, Python, a query string; and an answer as a table. No
+torch.
 
 Each form carries every field: read back, it is the same recipe (tests/estimator/test_roads.py walks them all).
 """
@@ -49,8 +50,8 @@ def stated(recipe: Recipe) -> dict[str, Any]:
 def command_line(
     recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
 ) -> str:
-    """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell. What asks for several cards side by side has a
-    command of its own (`gpus_command_line`)."""
+    """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell. What asks for several cards side
+    by side has a command of its own (`gpus_command_line`)."""
     words = ["lora-studio", "estimate"]
     for name, value in (stated(recipe) | conditions.stated()).items():
         words += flag(name, spelled(_info(name), value))
@@ -58,7 +59,8 @@ def command_line(
 
 
 def gpus_command_line(recipe: Recipe, conditions: Conditions, costing: Costing) -> str:
-    """`lora-studio gpus ...`: every card, or those of `costing.compare`. What the data do to a batch the command reads off the rows."""
+    """`lora-studio gpus ...`: every card, or those of `costing.compare`. What the data do to a batch the command reads
+    off the rows."""
     words = ["lora-studio", "gpus"]
     beside = {name: value for name, value in conditions.stated().items() if name not in ("trained_share", "padded")}
     for name, value in (stated(recipe) | beside).items():
@@ -85,8 +87,8 @@ def _info(name: str) -> FieldInfo:
 
 
 def recipe_toml(recipe: Recipe, gpu: str | None = None, costing: Costing = Costing()) -> str:
-    """The file of `lora-studio estimate --recipe FILE` (`estimator.recipe.recipe_file`): the fields that differ from their defaults, the
-    card, and what is asked of time and money."""
+    """The file of `lora-studio estimate --recipe FILE` (`estimator.recipe.recipe_file`): the fields that differ from
+    their defaults, the card, and what is asked of time and money."""
     values = stated(recipe) | ({GPU: gpu} if gpu else {}) | costing.stated()
     return "".join(f"{name} = {_toml(DEFAULT if value is None else value)}\n" for name, value in values.items())
 
@@ -129,8 +131,8 @@ def _priced_code(gpu: str, conditions: Conditions, costing: Costing) -> str:
 def query(
     recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
 ) -> str:
-    """A query string that `from_query`, `conditions_in` and `costing_in` read: one parameter a field, values as JSON but for plain text, and
-    for cards, which stand as one writes them."""
+    """A query string that `from_query`, `conditions_in` and `costing_in` read: one parameter a field, values as JSON
+    but for plain text, and for cards, which stand as one writes them."""
     values = (stated(recipe) | conditions.stated()).items()
     pairs = [(name, _parameter(name, value)) for name, value in values] + ([(GPU, gpu)] if gpu else [])
     beside = costing.stated().items()
@@ -181,8 +183,8 @@ def _value(info: FieldInfo, text: str) -> Any:
 
 
 def to_csv(rows: Iterable[tuple[str, Estimate | Problem]], beside: Mapping[str, Iterable[Any]] | None = None) -> str:
-    """Bytes by component, one column an estimate, or why there is none, then the lines of `beside` by name; a cell that a spreadsheet would
-    run is made text."""
+    """Bytes by component, one column an estimate, or why there is none, then the lines of `beside` by name; a cell that
+    a spreadsheet would run is made text."""
     named = list(rows)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

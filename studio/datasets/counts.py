@@ -1,4 +1,5 @@
-"""What became of the rows of a file: one record, from which page, command and run tell their figures, so that they add up."""
+"""What became of the rows of a file: one record, from which page, command and run tell their figures, so that they add
+up."""
 
 from __future__ import annotations
 
@@ -41,8 +42,8 @@ def of_file(info: DatasetInfo) -> Counts:
 
 
 def of_preview(info: DatasetInfo, seen: dict[str, Any] | None) -> Counts:
-    """As a base's template and tokens leave them; `seen` is the data worker's `preview`, with `splits`: for `train` and `eval` each
-    the rows `of` it, those `measured`, and of these the ones left out by `reasons`."""
+    """As a base's template and tokens leave them; `seen` is the data worker's `preview`, with `splits`: for `train` and
+    `eval` each the rows `of` it, those `measured`, and of these the ones left out by `reasons`."""
     counts = of_file(info)
     if not seen:
         return counts
@@ -57,7 +58,8 @@ def of_preview(info: DatasetInfo, seen: dict[str, Any] | None) -> Counts:
 
 
 def scaled(reasons: dict[str, int], measured: int, of: int) -> dict[str, int]:
-    """Counts of a sample as counts of all; their sum is that of the sample, scaled and rounded, and never more than `of`."""
+    """Counts of a sample as counts of all; their sum is that of the sample, scaled and rounded, and never more than
+    `of`."""
     if not measured or measured == of:
         return dict(reasons)
     shares = {reason: rows * of / measured for reason, rows in reasons.items()}

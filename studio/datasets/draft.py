@@ -84,7 +84,8 @@ class Draft:
             raise storage_problem(error, self.folder.parent) or error from error
 
     def leave(self, unused: Collection[str]) -> None:
-        """Count a row's columns and keys that nobody reads. Where an object has ever other keys, it is counted as one."""
+        """Count a row's columns and keys that nobody reads. Where an object has ever other keys, it is counted as
+        one."""
         if not unused:
             return
         names = {clean(name)[:NAME_LIMIT_CHARACTERS] for name in unused}
@@ -104,7 +105,8 @@ class Draft:
         self, *, name: str, shape: str, file_name: str, encoding: str, eval_share: float, seed: int,
         columns: dict[str, str] | None = None,
     ) -> Generator[dict[str, Any], None, Path]:  # fmt: skip
-        """Split, describe, and rename into place; returns the folder. The dataset exists from the moment of the rename, whole.
+        """Split, describe, and rename into place; returns the folder. The dataset exists from the moment of the rename,
+        whole.
 
         Yields `{"phase": "storing" or "syncing", "share"}`.
         """
@@ -166,7 +168,8 @@ class Draft:
 def _written(content: dict[str, Any]) -> tuple[str, str]:
     """A row's content as JSON: as it is stored, and with sorted keys, which is what the fingerprint covers.
 
-    Nearly all rows are messages of a role and a content. Of these each text is written once, and not by each of two encoders.
+    Nearly all rows are messages of a role and a content. Of these each text is written once, and not by each of two
+    encoders.
     """
     messages = content.get("messages")
     if len(content) != 1 or not messages or not all(message.keys() == _PLAIN for message in messages):

@@ -39,12 +39,12 @@ def ingest(
     seed: int = 42,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[dict[str, Any], None, DatasetInfo]:
-    """Yield progress (`{"phase", "share", "read", "kept", "dropped"}`: what is done, how far that is, the share of the file
-    that has been read, rows); the generator returns `DatasetInfo`.
+    """Yield progress (`{"phase", "share", "read", "kept", "dropped"}`: what is done, how far that is, the share of the
+    file that has been read, rows); the generator returns `DatasetInfo`.
 
-    Phases are `reading`, `joining` (of messages, a row each), `storing`, and `syncing`, which has no share: the disk says nothing.
-    How long rows are is no matter of the file: a base's tokenizer says that, once they are stored. Raises `Problem` (`dataset.*`,
-    `storage.*`), after which nothing has changed.
+    Phases are `reading`, `joining` (of messages, a row each), `storing`, and `syncing`, which has no share: the disk
+    says nothing. How long rows are is no matter of the file: a base's tokenizer says that, once they are stored. Raises
+    `Problem` (`dataset.*`, `storage.*`), after which nothing has changed.
     """
     low, high = EVAL_SHARE_LIMITS
     if isinstance(eval_share, bool) or not isinstance(eval_share, (int, float)) or not low <= eval_share <= high:
@@ -96,7 +96,8 @@ def _clean_problems() -> Iterator[None]:
 
 
 def _guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[int, Any]]:
-    """What a library raises in the middle of a file is that file's fault, and names the row; it never ends the worker."""
+    """What a library raises in the middle of a file is that file's fault, and names the row; it never ends the
+    worker."""
     number = 0
     try:
         for number, value in rows:
@@ -167,7 +168,8 @@ class _Filling:
         return {"phase": self.phase, "share": read if self.phase == "reading" else None, "read": read, **done}
 
     def _joined(self) -> Generator[dict[str, Any], None, Any]:
-        """Yields progress; returns the conversations of a file with one message a row, which has to be read to its end first."""
+        """Yields progress; returns the conversations of a file with one message a row, which has to be read to its end
+        first."""
         threads = Threads(self.columns)
         reported = time.monotonic()
         for number, value in self.rows:

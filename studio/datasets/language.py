@@ -10,12 +10,14 @@ from typing import Any
 # Letters looked at in all; a file of millions of rows is judged by its beginning. And of one row.
 SAMPLE_LETTERS = 200_000
 ROW_LETTERS = 2_000
-# Fewer letters than these say nothing, so short rows are looked at together; a character of Chinese, Japanese or Korean says about as much as four letters.
+# Fewer letters than these say nothing, so short rows are looked at together; a character of Chinese, Japanese or Korean
+# says about as much as four letters.
 ENOUGH_LETTERS = 40
 WIDE_FROM, WIDE_WEIGHT = "\u2e80", 4
 # Those that the page has a word for. `zxx` is no language: code, JSON, numbers.
 LANGUAGES = (
-    "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja", "ko",
+    "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja",
+    "ko",
     "ms", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sv", "th", "tr", "uk", "ur", "vi", "zh",
 )  # fmt: skip
 NONE = "zxx"

@@ -1,6 +1,7 @@
 """A file from outside: checked by its name, size and first bytes, then open for the reader of its format.
 
-What makes the whole file unreadable is a `Problem` that names file, row and remedy; a row that can be left out is a `RowError`.
+What makes the whole file unreadable is a `Problem` that names file, row and remedy; a row that can be left out is a
+`RowError`.
 """
 
 from __future__ import annotations

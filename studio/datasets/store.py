@@ -1,17 +1,18 @@
 """The datasets on disk: one folder each, immutable once made.
 
 A folder holds `meta.json` (what was recognised and counted), `train.jsonl` and `eval.jsonl` (normalised rows) and
-`dropped.jsonl` (row number, reason, values). It is written under a hidden name and renamed into place, so a crash, a full
-disk or a cancelled upload leaves nothing behind. A normalised row is one JSON object a line,
-`{"messages": [{"role", "content"}, ...], "row": n}` or `{"text": "...", "row": n}`, with `n` the row's number in the
-user's file, counted from 1.
+`dropped.jsonl` (row number, reason, values). It is written under a hidden name and renamed into place, so a crash, a
+full disk or a cancelled upload leaves nothing behind. A normalised row is one JSON object a line, `{"messages":
+[{"role", "content"}, ...], "row": n}` or `{"text": "...", "row": n}`, with `n` the row's number in the user's file,
+counted from 1.
 
 What a message may hold, in this order; a key that has nothing to say is absent, never null:
 
     role               "system", "user", "assistant" or "tool"
     content            text; "" only beside `tool_calls`, and of a tool that answered nothing
     reasoning_content  text thought before the answer; only of the assistant
-    tool_calls         [{"type": "function", "id"?, "function": {"name", "arguments": {...}}}, ...]; only of the assistant
+    tool_calls         [{"type": "function", "id"?, "function": {"name", "arguments": {...}}}, ...]; only of the
+    assistant
     name               the function's name; only of a tool
     tool_call_id       only of a tool
     trained            false: this turn is read and never trained, whatever its role. For us: no template gets to see it
@@ -40,7 +41,8 @@ from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
 
 SHAPES = ("alpaca", "sharegpt", "openai", "text", "preference", "unpaired", "threads")
-"""`preference`: a chosen answer beside a rejected one; `unpaired`: answers marked good or bad; `threads`: a message a row."""
+"""`preference`: a chosen answer beside a rejected one; `unpaired`: answers marked good or bad; `threads`: a message a
+row."""
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -78,7 +80,8 @@ class DatasetInfo:
     other_shapes: dict[str, int] = field(default_factory=dict)
     """Of the dropped rows those that have another shape than the file, by what they are."""
     unused: dict[str, int] = field(default_factory=dict)
-    """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have them."""
+    """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have
+    them."""
 
     @property
     def train_file(self) -> Path:
@@ -192,7 +195,8 @@ class DatasetStore:
 
 
 def _read(folder: Path) -> DatasetInfo:
-    """Raises `Problem` (`record.*`): of an older version what is missing takes its default; what a newer one added is named."""
+    """Raises `Problem` (`record.*`): of an older version what is missing takes its default; what a newer one added is
+    named."""
     values, faults = checked_fields(
         DatasetInfo, {**read_record(folder / "meta.json"), "id": folder.name, "folder": folder}, "meta.json"
     )

@@ -174,7 +174,8 @@ class Cleaner:
         """Keys inside messages that are not used, as `messages.id`."""
 
     def text(self, value: object, column: str, lines: bool = True, empty: bool = False) -> str:
-        """The value of the user's `column` as text; `lines`: blank lines around it are cut; `empty`: there may be none."""
+        """The value of the user's `column` as text; `lines`: blank lines around it are cut; `empty`: there may be
+        none."""
         written = value
         if is_missing(value):
             value = ""

@@ -1,7 +1,8 @@
-"""Small JSON files that say what a folder is (a run's, a dataset's): read so that whatever is wrong with one has a sentence.
+"""Small JSON files that say what a folder is (a run's, a dataset's): read so that whatever is wrong with one has a
+sentence.
 
-They are of a user's disk: cut short by a power failure, edited, copied from another machine, written by another version. Every
-fault is a `Problem` (`record.*`) that names the file; `studio.disk.storage.write_json` writes them.
+They are of a user's disk: cut short by a power failure, edited, copied from another machine, written by another
+version. Every fault is a `Problem` (`record.*`) that names the file; `studio.disk.storage.write_json` writes them.
 """
 
 from __future__ import annotations

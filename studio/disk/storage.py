@@ -36,7 +36,8 @@ def storage_problem(error: BaseException, folder: Path) -> Problem | None:
 
 
 def write_json(path: Path, data: object) -> None:
-    """Whole or not at all, whatever ends this process or the machine: written beside, on the disk before it takes its name."""
+    """Whole or not at all, whatever ends this process or the machine: written beside, on the disk before it takes its
+    name."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8") as file:

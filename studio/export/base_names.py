@@ -15,8 +15,8 @@ _IN_HUB_CACHE = re.compile(r"models--([\w.\-]+?)--([\w.\-]+)")
 
 
 def shared_name(model: str) -> str:
-    """A preset's id or a hub id without its hub; of a folder the id that the hub's cache or its own config.json has for it, else its
-    last name."""
+    """A preset's id or a hub id without its hub; of a folder the id that the hub's cache or its own config.json has for
+    it, else its last name."""
     if model in models():
         return model
     if not _is_path(model) and (hub := parse(model)):
@@ -48,7 +48,8 @@ def _named_in_config(folder: Path) -> str | None:
 
 
 def without_paths(value: Any, model: str) -> Any:
-    """A JSON value in which every text that is the folder `model`, or begins with it, has the base's shared name instead."""
+    """A JSON value in which every text that is the folder `model`, or begins with it, has the base's shared name
+    instead."""
     if not _is_path(model):
         return value
     if isinstance(value, dict):

@@ -1,4 +1,5 @@
-"""The README.md of what leaves the studio: a model card as hubs read it, of what is known about the run and of nothing else."""
+"""The README.md of what leaves the studio: a model card as hubs read it, of what is known about the run and of nothing
+else."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ LARGEST_RECORD_BYTES = 4 * 2**20
 
 
 def zip_result(run: RunFolder) -> Path:
-    """A zip of the adapter (or the whole model), its tokenizer, a model card, the recipe and the run's facts, in a new temporary folder.
-    Nothing in it names a folder of this machine.
+    """A zip of the adapter (or the whole model), its tokenizer, a model card, the recipe and the run's facts, in a new
+    temporary folder. Nothing in it names a folder of this machine.
 
     Raises `Problem("run.no_result")`.
     """

@@ -1,7 +1,7 @@
 """What is sent here is bounded before anything reads it: its size, its time, its form.
 
-Gradio reads whole bodies into memory whatever their size, waits for them for ever, and half of a surrogate pair in a text ends the event
-stream of whoever sent it, since the answer that repeats it is no UTF-8.
+Gradio reads whole bodies into memory whatever their size, waits for them for ever, and half of a surrogate pair in a
+text ends the event stream of whoever sent it, since the answer that repeats it is no UTF-8.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class BoundedBodies:
 
 
 class Refused(MultiPartException):
-    """A body that is not taken. Gradio's reader of forms removes its temporary files for this kind of exception only."""
+    """A body that is not taken. Gradio's reader of forms removes its temporary files for this kind of exception
+    only."""
 
     def __init__(self, status: int, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -149,8 +150,8 @@ def replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def checked(body: bytes, scope: Scope) -> bytes:
-    """The body with U+FFFD for each half of a surrogate pair, as browsers write such text. Raises `Refused` for what is no JSON object in
-    UTF-8, and for what names no function or session that could be."""
+    """The body with U+FFFD for each half of a surrogate pair, as browsers write such text. Raises `Refused` for what is
+    no JSON object in UTF-8, and for what names no function or session that could be."""
     body = _HALVES.sub(lambda found: rb"\ufffd" if found[1] else b"\xef\xbf\xbd" if found[2] else found[0], body)
     try:
         asked = json.loads(body.decode("utf-8-sig"))

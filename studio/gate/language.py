@@ -1,4 +1,5 @@
-"""The page on its way out: its language (`?lang=zh-CN`, remembered in a cookie), its own scripts, and the word that lets them run."""
+"""The page on its way out: its language (`?lang=zh-CN`, remembered in a cookie), its own scripts, and the word that
+lets them run."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _SCRIPT = shipped.script("functions/language")
 class PageLanguage:
     """Middleware: puts the page's language and `head` right after `<head>` and remembers a choice for a year.
 
-    `head` is not Gradio's argument of that name: its page adds that one late, by a script, to which no nonce can be given.
+    `head` is not Gradio's argument of that name: its page adds that one late, by a script, to which no nonce can be
+    given.
     """
 
     def __init__(self, app: ASGIApp, head: str = "") -> None:
@@ -43,7 +45,8 @@ class PageLanguage:
 class _Page:
     """Holds a page back until it is whole, then sends it with the scripts in it, each with the nonce.
 
-    Gradio writes `<` as `\\u003c` in what it puts into scripts, and escapes the rest, so that every tag is one of its own or ours.
+    Gradio writes `<` as `\\u003c` in what it puts into scripts, and escapes the rest, so that every tag is one of its
+    own or ours.
     """
 
     def __init__(self, send: Send, lang: str, scripts: str, nonce: str, remember: bool) -> None:

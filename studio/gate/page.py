@@ -33,15 +33,16 @@ class Page(gr.Blocks):
     def mark_no_progress(self) -> None:
         """Name no component to show the progress of handlers that show none, once all are there.
 
-        Gradio's browser code (6.31, `update_loading_stati_state`) else keeps each output of every handler that ever ran, and copies all
-        properties of all of these, twice an event: most of the time from a slider to its picture.
+        Gradio's browser code (6.31, `update_loading_stati_state`) else keeps each output of every handler that ever
+        ran, and copies all properties of all of these, twice an event: most of the time from a slider to its picture.
         """
         for handler in self.fns.values():
             if handler.show_progress == "hidden" and handler.show_progress_on is None:
                 handler.show_progress_on = []
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> list[Any]:
-        """Whatever is raised while values are made ready comes of what was sent: Gradio raises a dozen kinds of errors here."""
+        """Whatever is raised while values are made ready comes of what was sent: Gradio raises a dozen kinds of errors
+        here."""
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **options)
         except gr.Error:

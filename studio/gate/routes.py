@@ -1,8 +1,8 @@
 """Which of Gradio's addresses are answered: those that the page, `gradio_client`, plain requests and MCP clients use.
 
-Gradio (6.31) mounts some forty more for what this page has not: a proxy, a fetcher of foreign addresses (`/file=https://...`), ffmpeg
-on uploaded videos, links that write every value to the disk, code written by a model, logins, monitoring. Each would be a door that
-nobody watches. What a new part of the page needs is added here.
+Gradio (6.31) mounts some forty more for what this page has not: a proxy, a fetcher of foreign addresses
+(`/file=https://...`), ffmpeg on uploaded videos, links that write every value to the disk, code written by a model,
+logins, monitoring. Each would be a door that nobody watches. What a new part of the page needs is added here.
 """
 
 from __future__ import annotations

@@ -15,15 +15,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OURS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{0,5})?", re.IGNORECASE | re.ASCII)
-"""The whole of a Host header that is answered. Read by hand: `urlsplit` raises for a broken bracket and takes `user@host`."""
+"""The whole of a Host header that is answered. Read by hand: `urlsplit` raises for a broken bracket and takes
+`user@host`."""
 NONCE = "lora_studio.nonce"
 """Where the scope of a request for the page keeps the word that its own scripts carry."""
-# Gradio (6.31) makes functions of text for every `js=` and `js_on_load`, hence unsafe-eval; it writes style sheets and style attributes
-# as it goes. Scripts between the page's tags run only with this answer's own word, attributes such as onerror= never.
+# Gradio (6.31) makes functions of text for every `js=` and `js_on_load`, hence unsafe-eval; it writes style sheets and
+# style attributes as it goes. Scripts between the page's tags run only with this answer's own word, attributes such as
+# onerror= never.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; script-src-attr 'none'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; "
-    "object-src 'none'; frame-src 'none'; worker-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; script-src-attr 'none'; style-src 'self' "
+    "'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; manifest-src "
+    "'self'; "
+    "object-src 'none'; frame-src 'none'; worker-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors "
+    "'self'"
 )
 REST_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 """For every answer that is no page: opened by itself, a file that somebody uploaded runs and asks for nothing."""
@@ -58,8 +63,8 @@ def from_this_machine(request: Any) -> bool:
 
 
 class SameOrigin:
-    """Refuses requests for another host's name (DNS rebinding) and requests sent by another site's page; says to the browser what
-    an answer may do."""
+    """Refuses requests for another host's name (DNS rebinding) and requests sent by another site's page; says to the
+    browser what an answer may do."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -84,7 +89,8 @@ def _only(headers: Headers, name: str) -> str | None:
 
 
 def refused(host: str | None, origin: str | None, fetch_site: str | None, is_page: bool = True) -> str | None:
-    """Why a request is not answered, or None. Never raises, whatever the headers hold. Another site may link to the page, to nothing else."""
+    """Why a request is not answered, or None. Never raises, whatever the headers hold. Another site may link to the
+    page, to nothing else."""
     if not _OURS.fullmatch(host or ""):
         return f"Host {_shown(host or '')} is not this server. Open http://127.0.0.1 or http://localhost.\n"
     if origin and origin != "null" and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):

@@ -1,4 +1,5 @@
-"""Loads Gradio without the work that only its own developers need, nor the packages that this page never uses: two thirds of the time and of the memory."""
+"""Loads Gradio without the work that only its own developers need, nor the packages that this page never uses: two
+thirds of the time and of the memory."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from typing import Any
 
 
 def import_gradio(mcp: bool = False) -> None:
-    """Import Gradio, ready to be an MCP server with `mcp`; what it creates lives as long as the process, so the collector need not
-    look at it again."""
+    """Import Gradio, ready to be an MCP server with `mcp`; what it creates lives as long as the process, so the
+    collector need not look at it again."""
     gc.disable()
     try:
         with ExitStack() as spared:
@@ -62,8 +63,8 @@ def no_stub_files() -> Iterator[None]:
 
 @contextmanager
 def templates_once() -> Iterator[None]:
-    """Gradio compiles the docstring of each event of each component as a template (`gradio.events.EventListener.set_doc`): 216 times, of
-    a few dozen texts."""
+    """Gradio compiles the docstring of each event of each component as a template
+    (`gradio.events.EventListener.set_doc`): 216 times, of a few dozen texts."""
     import jinja2
 
     real = jinja2.Template
@@ -76,8 +77,8 @@ def templates_once() -> Iterator[None]:
 
 @contextmanager
 def no_app_yet() -> Iterator[None]:
-    """Gradio makes its web application, a fifth of a second of FastAPI's reading of routes, as blocks begin, as they end, at `queue` and
-    at `launch`; only the last one serves."""
+    """Gradio makes its web application, a fifth of a second of FastAPI's reading of routes, as blocks begin, as they
+    end, at `queue` and at `launch`; only the last one serves."""
     from gradio.routes import App
 
     real = vars(App)["create_app"]
@@ -92,8 +93,9 @@ def no_app_yet() -> Iterator[None]:
 def late(name: str) -> Iterator[None]:
     """Whoever imports `name` meanwhile gets a stand-in, which loads the module once something of it is asked for.
 
-    Gradio imports pandas, and that pyarrow, to know its frames where somebody returns one: 70 MB. (The standard library's
-    `LazyLoader` loads at the second `import` of a name, which asks for `__spec__`: up to Python 3.11 at least.)
+    Gradio imports pandas, and that pyarrow, to know its frames where somebody returns one: 70 MB. (The standard
+    library's `LazyLoader` loads at the second `import` of a name, which asks for `__spec__`: up to Python 3.11 at
+    least.)
     """
     if name in sys.modules:
         yield

@@ -13,7 +13,8 @@ FORGOTTEN_SECONDS = 24 * 3600
 
 
 def keep_uploads_here(space: Space) -> None:
-    """From now on Gradio writes what browsers send into our data folder, of which nothing is left from an earlier start."""
+    """From now on Gradio writes what browsers send into our data folder, of which nothing is left from an earlier
+    start."""
     sweep(space, older_than_seconds=0)
     os.environ["GRADIO_TEMP_DIR"] = str(space.uploads)
 

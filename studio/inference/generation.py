@@ -175,7 +175,8 @@ def answer_together(
 
 
 def end_ids(tokenizer: Any, model: Any) -> set[int]:
-    """Every token that ends an answer: those the template and the tokenizer end a turn with, and those the model names."""
+    """Every token that ends an answer: those the template and the tokenizer end a turn with, and those the model
+    names."""
     named = [
         model.generation_config.eos_token_id,
         getattr(model.config.get_text_config(), "eos_token_id", None),

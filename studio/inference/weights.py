@@ -100,8 +100,8 @@ class Weights:
     def attach(self, run_id: str, folder: Path) -> Adapter:
         """The adapter of a run, loaded onto the base unless it is there.
 
-        Raises `Problem` (`chat.adapter`, `chat.adapter_tensors`, `chat.other_base`); these weights must then be dropped, for PEFT may
-        have changed half the model.
+        Raises `Problem` (`chat.adapter`, `chat.adapter_tensors`, `chat.other_base`); these weights must then be
+        dropped, for PEFT may have changed half the model.
         """
         self.drop_tuned()
         if run_id in self.adapters:

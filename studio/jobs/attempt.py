@@ -1,4 +1,5 @@
-"""One attempt at one run, around whatever trains: the folder's lock, the record of this process, and the last word in the journal.
+"""One attempt at one run, around whatever trains: the folder's lock, the record of this process, and the last word in
+the journal.
 
 Imports little: a worker that finds its folder taken says so at once.
 """
@@ -33,8 +34,8 @@ Body = Callable[[RunFolder, Journal], str]
 
 
 def main(arguments: list[str], body: Body) -> int:
-    """`<run folder> [descriptor of its lock]`. Exit status 0 finished or stopped, 1 failed (the journal says which and why), 2
-    where another worker holds the folder: then nothing in it was touched."""
+    """`<run folder> [descriptor of its lock]`. Exit status 0 finished or stopped, 1 failed (the journal says which and
+    why), 2 where another worker holds the folder: then nothing in it was touched."""
     run = RunFolder(Path(arguments[0]).resolve())
     try:
         lock = FolderLock.inherited(run.path, int(arguments[1])) if len(arguments) > 1 else None

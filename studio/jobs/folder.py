@@ -58,7 +58,8 @@ class RunInfo:
     place: str = "here"
     """Who does it."""
     learned: dict[str, Any] | None = None
-    """Once finished: what `studio.jobs.learned` says of it, for readers of the file; the page makes it from the journal."""
+    """Once finished: what `studio.jobs.learned` says of it, for readers of the file; the page makes it from the
+    journal."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ class Here:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, run: RunFolder, worker: str, lock: FolderLock) -> None:
-        """A session of its own, so that neither a closed terminal nor the page's end takes the worker along. The folder's lock
-        goes over to it: nobody takes the run for dead meanwhile, whoever is killed."""
+        """A session of its own, so that neither a closed terminal nor the page's end takes the worker along. The
+        folder's lock goes over to it: nobody takes the run for dead meanwhile, whoever is killed."""
         handed = () if lock.descriptor is None else (lock.descriptor,)
         with run.log.open("ab") as log:
             child = subprocess.Popen(

@@ -1,7 +1,8 @@
-"""A job: long work in a folder of its own. What is done there is its kind, who does it its place; the supervisor asks both and names
-neither. Both stand in `run.json`, so that a page started later finds whom to ask.
+"""A job: long work in a folder of its own. What is done there is its kind, who does it its place; the supervisor asks
+both and names neither. Both stand in `run.json`, so that a page started later finds whom to ask.
 
-A new kind is one module with a `Kind` and a `Job`, and a line in `kinds.py`; a new place is one `Place`, and a line there.
+A new kind is one module with a `Kind` and a `Job`, and a line in `kinds.py`; a new place is one `Place`, and a line
+there.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Place(Protocol):
         """How many are at work there at a time."""
 
     def start(self, run: RunFolder, worker: str, lock: FolderLock) -> None:
-        """Begin, or go on. `lock` is held until this returns; a worker that lives longer has to hold the folder itself."""
+        """Begin, or go on. `lock` is held until this returns; a worker that lives longer has to hold the folder
+        itself."""
 
     def stop(self, run: RunFolder) -> None:
         """Ask the worker to save and end; it does so also when the page is gone."""

@@ -1,8 +1,8 @@
 """`journal.jsonl`: one JSON object a line, appended by the worker and read by every page.
 
-A line is written whole with one `write` and flushed, so that a kill leaves at most one torn line, which readers skip and
-the next writer closes off. What a line of each kind holds stands in `KINDS`; all have `time`, epoch seconds. A line that is none
-of these is skipped and counted, whatever it is: the file lies on a user's disk.
+A line is written whole with one `write` and flushed, so that a kill leaves at most one torn line, which readers skip
+and the next writer closes off. What a line of each kind holds stands in `KINDS`; all have `time`, epoch seconds. A line
+that is none of these is skipped and counted, whatever it is: the file lies on a user's disk.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "eval": {"step": int, "eval_loss": _NUMBER},
     # what trains, once its files are here: all its parameters, and how many tokens its tokenizer has
     "base": {"parameters": int, "vocabulary": int},
-    # the same rows of the validation split under the base alone, and under what was trained: mean loss of each per trained token
+    # the same rows of the validation split under the base alone, and under what was trained: mean loss of each per
+    # trained token
     "heldout": {"weights": HELDOUT, "step": int, "losses": list[float], "tokens": list[int], "split_rows": int},
     "checkpoint": {"step": int},
     # of this attempt's steps, evaluations between them included
@@ -87,7 +88,8 @@ class Journal:
         self._file.flush()
 
     def keep_reserve(self) -> None:
-        """Take space for the last words. Random bytes, written now: a file system may store zeros as nothing, or later."""
+        """Take space for the last words. Random bytes, written now: a file system may store zeros as nothing, or
+        later."""
         with self._reserve.open("wb") as file:
             file.write(os.urandom(RESERVE_BYTES))
             file.flush()
@@ -110,8 +112,8 @@ def _last_byte(path: Path) -> bytes:
 
 @dataclass
 class Course:
-    """What a journal says so far: the state a page draws. Points of an attempt that was resumed from an earlier step are
-    dropped from that step on, so that a curve never runs backwards."""
+    """What a journal says so far: the state a page draws. Points of an attempt that was resumed from an earlier step
+    are dropped from that step on, so that a curve never runs backwards."""
 
     started_at: float | None = None
     resumed_from: int | None = None

@@ -1,7 +1,8 @@
-"""Did a run learn? Said from what its journal measured: the loss of held-out rows under the base and under what was trained, row by row,
-and the training loss against its start. What nobody measured is said to be unknown.
+"""Did a run learn? Said from what its journal measured: the loss of held-out rows under the base and under what was
+trained, row by row, and the training loss against its start. What nobody measured is said to be unknown.
 
-Every sentence is a `Problem` of the area `learned`, so that page, file and export say the same in the reader's language.
+Every sentence is a `Problem` of the area `learned`, so that page, file and export say the same in the reader's
+language.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ FEWEST_ROWS = 5
 LITTLE = 0.05
 """A loss that falls by less than this share of the base's is called a little, however sure it is."""
 FAR_LOSS = 3.0
-"""exp(3) is 20: a model that hesitates among 20 tokens at each place writes no sentence of the kind it was taught. Fine-tunes that read
-well end between about 1 and 2 (3 to 8 tokens), below that for answers of a fixed form."""
+"""exp(3) is 20: a model that hesitates among 20 tokens at each place writes no sentence of the kind it was taught.
+Fine-tunes that read well end between about 1 and 2 (3 to 8 tokens), below that for answers of a fixed form."""
 END_SHARE = 10
 """Start and end of the training loss are means of a tenth of its points each: one point is one batch's luck."""
 TONES = {"better": "good", "worse": "bad"}
@@ -33,8 +34,8 @@ TONES = {"better": "good", "worse": "bad"}
 
 @dataclass(frozen=True)
 class Compared:
-    """The same rows under two weights. Losses are means per trained token, in nats; `gain` is first minus second, above 0 where the
-    second is better, with its 95 % interval over the rows (None where they are too few)."""
+    """The same rows under two weights. Losses are means per trained token, in nats; `gain` is first minus second, above
+    0 where the second is better, with its 95 % interval over the rows (None where they are too few)."""
 
     rows: int
     tokens: int
@@ -101,8 +102,8 @@ def _heldout(course: Course) -> Compared | None:
 def compare(first: dict[str, Any], second: dict[str, Any]) -> Compared | None:
     """Two `heldout` lines of journals; None where they are not of the same rows.
 
-    The gain is a ratio of sums (loss over tokens), so its variance comes from the rows' residuals against it, as for any ratio
-    estimate over clusters (Cochran, Sampling Techniques, 6.3), with Student's t for as many rows.
+    The gain is a ratio of sums (loss over tokens), so its variance comes from the rows' residuals against it, as for
+    any ratio estimate over clusters (Cochran, Sampling Techniques, 6.3), with Student's t for as many rows.
     """
     tokens = second["tokens"]
     if first["tokens"] != tokens or not sum(tokens):
@@ -133,7 +134,8 @@ def _mean(line: dict[str, Any]) -> float:
 
 
 def student_t(degrees: int) -> float:
-    """The two-sided 95 % point of Student's t (Abramowitz and Stegun 26.7.5), within 0.1 % from 4 degrees of freedom on."""
+    """The two-sided 95 % point of Student's t (Abramowitz and Stegun 26.7.5), within 0.1 % from 4 degrees of freedom
+    on."""
     z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
     terms = (
         z,
@@ -219,8 +221,8 @@ def _training(course: Course, heldout: Compared | None) -> list[Problem]:
 
 
 def _after(heldout: Compared | None, course: Course) -> list[Problem]:
-    """What the loss means: among how many equally likely tokens the model hesitates; or that the text is foreign to it, where a blind
-    guess among all its tokens would do as well. Without held-out rows the training rows have to tell."""
+    """What the loss means: among how many equally likely tokens the model hesitates; or that the text is foreign to it,
+    where a blind guess among all its tokens would do as well. Without held-out rows the training rows have to tell."""
     if course.base is None:
         return []
     vocabulary = course.base["vocabulary"]

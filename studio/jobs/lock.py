@@ -1,11 +1,11 @@
 """One worker a run folder: a lock of the operating system, held from before the worker's process begins until its end.
 
-The page takes the lock, and the worker inherits it: between the two there is no moment in which nobody holds it, whichever of
-them is killed when. The kernel lets go with the last process that has the descriptor open, so a lock that is held is a worker
-that lives, and a pid, a clock or a restart of the machine say nothing beside it.
+The page takes the lock, and the worker inherits it: between the two there is no moment in which nobody holds it,
+whichever of them is killed when. The kernel lets go with the last process that has the descriptor open, so a lock that
+is held is a worker that lives, and a pid, a clock or a restart of the machine say nothing beside it.
 
-flock(2) is used as it is, since `filelock` does not hand a lock over to a child. Windows cannot hand one over either: there
-the worker takes it by itself, through `filelock`.
+flock(2) is used as it is, since `filelock` does not hand a lock over to a child. Windows cannot hand one over either:
+there the worker takes it by itself, through `filelock`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class FolderLock:
-    """The lock of one folder, held; a context manager that gives it back, or leaves it with the worker it was handed to."""
+    """The lock of one folder, held; a context manager that gives it back, or leaves it with the worker it was handed
+    to."""
 
     def __init__(self, descriptor: int | None, lock: Any = None) -> None:
         self.descriptor, self._lock = descriptor, lock
 
     @classmethod
     def take(cls, folder: Path, wait_s: float = MOMENT_S) -> FolderLock | None:
-        """None where another process holds it and does not let go within `wait_s`. Raises OSError where nothing can be written."""
+        """None where another process holds it and does not let go within `wait_s`. Raises OSError where nothing can be
+        written."""
         if sys.platform == "win32":
             lock = FileLock(folder / FILE_NAME)
             try:
@@ -89,8 +91,8 @@ class FolderLock:
 
 
 def held(folder: Path) -> bool | None:
-    """Whether some process holds the folder's lock; None where the file system cannot tell. Changes nothing, and needs no
-    right to write."""
+    """Whether some process holds the folder's lock; None where the file system cannot tell. Changes nothing, and needs
+    no right to write."""
     if sys.platform == "win32":
         lock = FolderLock.take(folder, 0) if (folder / FILE_NAME).exists() else FolderLock(None)
         return lock.release() is not None if lock else True
@@ -112,7 +114,8 @@ def held(folder: Path) -> bool | None:
 
 
 def _flock(descriptor: int, kind: int) -> bool:
-    """Whether it was had. A file system without locks gives it to everyone: there the record of the process has to do."""
+    """Whether it was had. A file system without locks gives it to everyone: there the record of the process has to
+    do."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,8 +1,8 @@
 """Which process works on a run: whether one does is told by the lock of the run's folder, which one by its own record.
 
-`process.json` is written by the worker itself. A pid alone may have been given to another program since, and the time of the
-clock at which a process began moves when the clock is set: a process is named by its pid, by the ticks of the kernel at its
-start, and by the boot that these are counted from.
+`process.json` is written by the worker itself. A pid alone may have been given to another program since, and the time
+of the clock at which a process began moves when the clock is set: a process is named by its pid, by the ticks of the
+kernel at its start, and by the boot that these are counted from.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def at_work(folder: Path) -> bool:
 
 
 def _start_ticks(pid: int) -> int:
-    """Field 22 of /proc/<pid>/stat (proc(5)): psutil's start time follows the clock there. The second field, the program's
-    name, may hold blanks and brackets."""
+    """Field 22 of /proc/<pid>/stat (proc(5)): psutil's start time follows the clock there. The second field, the
+    program's name, may hold blanks and brackets."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
         return int(after_name.split()[19])

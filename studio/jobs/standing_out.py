@@ -1,8 +1,9 @@
 """Which settings of a run stand out, as numbers beside what is usual. Nothing here is an error: each may be meant.
 
-Where a range comes from: lora_alpha between r and 2 r (Unsloth's and PEFT's guides); learning rates of adapters 1e-4 to 5e-4 and of full
-training a tenth of that (QLoRA, arXiv 2305.14314, table 9; "LoRA Without Regret", Thinking Machines 2025: LoRA's best rate is about ten
-times full training's), ten times more for bases of a few million parameters (measured on the embedded one).
+Where a range comes from: lora_alpha between r and 2 r (Unsloth's and PEFT's guides); learning rates of adapters 1e-4 to
+5e-4 and of full training a tenth of that (QLoRA, arXiv 2305.14314, table 9; "LoRA Without Regret", Thinking Machines
+2025: LoRA's best rate is about ten times full training's), ten times more for bases of a few million parameters
+(measured on the embedded one).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def _rate(recipe: Recipe, course: Course) -> list[Problem | None]:
 
 
 def _scale(recipe: Recipe) -> Problem | None:
-    """What an update of the adapters is multiplied by. With rsLoRA the root of the rank takes its place, and no such custom is known."""
+    """What an update of the adapters is multiplied by. With rsLoRA the root of the rank takes its place, and no such
+    custom is known."""
     if not recipe.has_adapters or recipe.use_rslora:
         return None
     scale = recipe.lora_alpha / recipe.r

@@ -1,5 +1,6 @@
-"""Starts, finds, stops, resumes and deletes jobs, of whatever kind and wherever they are done (`studio.jobs.job`). The folders are the only
-record: there is nothing to fall out of step with, and a restarted page sees exactly what the worker wrote.
+"""Starts, finds, stops, resumes and deletes jobs, of whatever kind and wherever they are done (`studio.jobs.job`). The
+folders are the only record: there is nothing to fall out of step with, and a restarted page sees exactly what the
+worker wrote.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ class Supervisor:
                 yield
 
     def _refuse_crowd(self, place: str) -> None:
-        """Raises `Problem("run.busy")` where as many are at work as there is room for. A place that nobody knows is a fault of the run,
-        said by whoever looks at it."""
+        """Raises `Problem("run.busy")` where as many are at work as there is room for. A place that nobody knows is a
+        fault of the run, said by whoever looks at it."""
         busy = [view for view in self.list() if view.active and view.info.place == place]
         if place in self.places and len(busy) >= self.places[place].room:
             raise Problem("run.busy", value=busy[0].name)

@@ -55,7 +55,8 @@ class RunView:
 
     @cached_property
     def learned(self) -> Learned | None:
-        """Whether it learned; None while it is at work, where its recipe cannot be read, or where nobody asks that of its kind."""
+        """Whether it learned; None while it is at work, where its recipe cannot be read, or where nobody asks that of
+        its kind."""
         return self.kind.outcome(self.recipe, self.course) if self.kind and self.recipe and not self.active else None
 
     @property

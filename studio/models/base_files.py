@@ -1,4 +1,5 @@
-"""Whether a base's files are whole, before anything is loaded from them: every JSON that loading reads, every file of weights."""
+"""Whether a base's files are whole, before anything is loaded from them: every JSON that loading reads, every file of
+weights."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from estimator.core.problems import Problem
 from estimator.model.spec import MAX_CONFIG_BYTES, is_deeper
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-"""What Transformers looks for, in this order (modeling_utils `_get_resolved_checkpoint_files`); it takes no other name."""
+"""What Transformers looks for, in this order (modeling_utils `_get_resolved_checkpoint_files`); it takes no other
+name."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 READ_BY_LOADING = (
     "generation_config.json",
@@ -25,7 +27,8 @@ SHOWN = 3
 
 
 def check_json(folder: Path, name: str, field: str) -> None:
-    """Raises `Problem("base.broken")` for a file that is no object, or nested so deep that its readers end in a RecursionError."""
+    """Raises `Problem("base.broken")` for a file that is no object, or nested so deep that its readers end in a
+    RecursionError."""
     for file in READ_BY_LOADING:
         if (folder / file).is_file():
             read_object(folder / file, name, field, MAX_TABLE_BYTES)
@@ -56,7 +59,8 @@ def read_object(
 
 
 def check_weights(folder: Path, name: str, field: str) -> None:
-    """Every file of weights that Transformers would read is there and as long as its own header says. Raises `Problem` (`base.*`)."""
+    """Every file of weights that Transformers would read is there and as long as its own header says. Raises `Problem`
+    (`base.*`)."""
     if (folder / WEIGHTS).is_file():
         check_safetensors(folder / WEIGHTS, name, field)
     elif (folder / INDEX).is_file():
@@ -108,8 +112,8 @@ def weights_of(folder: Path) -> list[Path]:
 
 
 def check_safetensors(file: Path, name: str, field: str, code: str = "base.torn") -> frozenset[str]:
-    """The names of the tensors of a whole file; safetensors itself compares the file's length with its header, and reads no weights.
-    Raises `Problem(code)`."""
+    """The names of the tensors of a whole file; safetensors itself compares the file's length with its header, and
+    reads no weights. Raises `Problem(code)`."""
     from safetensors import SafetensorError, safe_open
 
     try:

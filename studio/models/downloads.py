@@ -1,8 +1,10 @@
-"""A repository's files from Hugging Face or ModelScope to a folder of this machine: what was cut off is gone on with, not begun again.
+"""A repository's files from Hugging Face or ModelScope to a folder of this machine: what was cut off is gone on with,
+not begun again.
 
-huggingface_hub does the asking, its cache is the place, and what is on Xet storage is all its own. Over plain HTTP (mirrors, proxies,
-hubs of one's own) it begins a file afresh at each attempt and leaves the half of a killed one behind under a random name (2.4,
-`_download_to_tmp_and_move`); there large files are fetched here first, into a part that keeps its name, and checked against their hash.
+huggingface_hub does the asking, its cache is the place, and what is on Xet storage is all its own. Over plain HTTP
+(mirrors, proxies, hubs of one's own) it begins a file afresh at each attempt and leaves the half of a killed one behind
+under a random name (2.4, `_download_to_tmp_and_move`); there large files are fetched here first, into a part that keeps
+its name, and checked against their hash.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ class Torn(OSError):
 
 
 def fetch(space: Space, name: str, field: str, patterns: tuple[str, ...]) -> Path:
-    """The folder with the files of a hub id that match; from here where the hub cannot be reached. Raises `Problem`: `base.missing`,
-    `base.gated`, `base.offline`, `base.interrupted`, `storage.*`."""
+    """The folder with the files of a hub id that match; from here where the hub cannot be reached. Raises `Problem`:
+    `base.missing`, `base.gated`, `base.offline`, `base.interrupted`, `storage.*`."""
     hub = parse(name)
     with _problems(name, field):
         if isinstance(hub, ModelScope):
@@ -46,7 +48,8 @@ def fetch(space: Space, name: str, field: str, patterns: tuple[str, ...]) -> Pat
 
 @contextlib.contextmanager
 def _problems(name: str, field: str) -> Iterator[None]:
-    """What may go wrong between two machines, as something to act on. The transport's errors are neither OSError nor HfHubHTTPError."""
+    """What may go wrong between two machines, as something to act on. The transport's errors are neither OSError nor
+    HfHubHTTPError."""
     from huggingface_hub import constants, errors
 
     try:
@@ -124,7 +127,8 @@ def _fetch_large(name: str, revision: str, files: tuple[str, ...], endpoint: str
 
 
 def _adopt_orphans(target: Path) -> None:
-    """What killed downloads left of this file: the longest is gone on with, the others go. Called under the file's lock."""
+    """What killed downloads left of this file: the longest is gone on with, the others go. Called under the file's
+    lock."""
     part = _part(target)
     found = [
         path
@@ -139,8 +143,8 @@ def _adopt_orphans(target: Path) -> None:
 
 
 def fetch_file(url: str, target: Path, size: int | None, sha256: str | None, headers: dict[str, str]) -> None:
-    """One file, from where an earlier attempt was cut off. `sha256` is compared where it is one. Raises `Torn`, and what the transport
-    raises; the part is kept then, but for one whose content is wrong."""
+    """One file, from where an earlier attempt was cut off. `sha256` is compared where it is one. Raises `Torn`, and
+    what the transport raises; the part is kept then, but for one whose content is wrong."""
     from huggingface_hub.file_download import http_get
 
     if target.exists():

@@ -1,7 +1,8 @@
-"""The exact law of a structure that no law is at hand for: asked of the trace worker, which keeps it where estimates look.
+"""The exact law of a structure that no law is at hand for: asked of the trace worker, which keeps it where estimates
+look.
 
-The page has shown the closed form by then, marked. What cannot be traced is remembered for as long as this process lives, so
-that it is tried and said once. No torch here.
+The page has shown the closed form by then, marked. What cannot be traced is remembered for as long as this process
+lives, so that it is tried and said once. No torch here.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def why_not(made: Estimate) -> Problem | None:
 def derive(
     space: Space, made: Estimate, worker: Worker, within_seconds: float | None = None, evaluation: bool = False
 ) -> None:
-    """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long; with `evaluation`
-    also for that of its evaluations, which the worker traces next in any case."""
+    """Ask for the law of `made`'s structure and wait for it (about a second from a warm worker), at most so long; with
+    `evaluation` also for that of its evaluations, which the worker traces next in any case."""
     parts, recipe = made.source.parts, plan.on_device(made.source.recipe)
     key = _key(made)
     asked: dict[str, Any] = {

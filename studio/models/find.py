@@ -53,8 +53,8 @@ _asking: WeakValueDictionary[str, _Asking] = WeakValueDictionary()
 
 
 def local_folder(space: Space, name: str, field: str = "model") -> Path | None:
-    """The folder a name means: the embedded base, a model that was fetched as a wheel, or a folder of this machine; None for presets and
-    hub ids. Raises `Problem` (`get.*`) where a wheel's model is not here, or not whole."""
+    """The folder a name means: the embedded base, a model that was fetched as a wheel, or a folder of this machine;
+    None for presets and hub ids. Raises `Problem` (`get.*`) where a wheel's model is not here, or not whole."""
     if name == EMBEDDED_ID:
         return shipped.embedded_base()
     if wheel := wheel_of(name):
@@ -64,8 +64,9 @@ def local_folder(space: Space, name: str, field: str = "model") -> Path | None:
 
 
 def base_name(space: Space, name: str, folders: bool) -> str:
-    """What a worker is told of a base: a folder by its whole path, since a worker stands in another one; a preset or a hub id as
-    it is. Without `folders` none is looked at. Raises `Problem`: `model.folder_refused`, `base.config_only`."""
+    """What a worker is told of a base: a folder by its whole path, since a worker stands in another one; a preset or a
+    hub id as it is. Without `folders` none is looked at. Raises `Problem`: `model.folder_refused`,
+    `base.config_only`."""
     if not isinstance(name, str) or name in models() or name == EMBEDDED_ID:
         return name
     if name.startswith(pasted.PREFIX):
@@ -83,12 +84,12 @@ def refuse_folder(name: str) -> None:
 
 
 def find_model(space: Space, name: str, trace_worker: Worker | None, folders: bool = True) -> Model:
-    """A preset at once; a folder, a hub id or a pasted config through what was counted before, or else through the trace
-    worker (seconds, at most `ANSWER_SECONDS` all in all).
+    """A preset at once; a folder, a hub id or a pasted config through what was counted before, or else through the
+    trace worker (seconds, at most `ANSWER_SECONDS` all in all).
 
-    A hub is asked in this thread, within `estimator.hub.hub.SECONDS` and without this machine's login: whoever looks at the
-    page sees what anyone may see. Without `folders` none is looked at, not even whether it is there. Raises `Problem`
-    (`model.*`, `hub.*`, `worker.*`).
+    A hub is asked in this thread, within `estimator.hub.hub.SECONDS` and without this machine's login: whoever looks at
+    the page sees what anyone may see. Without `folders` none is looked at, not even whether it is there. Raises
+    `Problem` (`model.*`, `hub.*`, `worker.*`).
     """
     until = time.monotonic() + ANSWER_SECONDS
     if name in models():

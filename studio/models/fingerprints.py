@@ -1,8 +1,9 @@
-"""Which base an adapter was trained on: told by the base's tensors and by what in its config.json changes what they compute.
+"""Which base an adapter was trained on: told by the base's tensors and by what in its config.json changes what they
+compute.
 
-Another base of the same shapes takes an adapter without a word and answers with noise. So a fingerprint of the base is kept beside
-every adapter, and compared before the adapter is used. It costs no second reading of the weights: of a large base a few kilobytes of
-each tensor.
+Another base of the same shapes takes an adapter without a word and answers with noise. So a fingerprint of the base is
+kept beside every adapter, and compared before the adapter is used. It costs no second reading of the weights: of a
+large base a few kilobytes of each tensor.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ SAMPLE_BYTES = 4_096
 """Of each tensor of a larger one, from its middle: a fine-tune changes nearly all of them."""
 PARTS = {"config": "config.json", "tensors": "*.safetensors"}
 _NO_PART_OF_THE_MODEL = frozenset(
-    {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "use_cache", "auto_map", "bos_token_id", "eos_token_id",
-     "pad_token_id", "task_specific_params", "output_attentions", "output_hidden_states", "return_dict", "attn_implementation", "_attn_implementation"}
+    {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "use_cache", "auto_map",
+    "bos_token_id", "eos_token_id",
+     "pad_token_id", "task_specific_params", "output_attentions", "output_hidden_states", "return_dict",
+     "attn_implementation", "_attn_implementation"}
 )  # fmt: skip
 
 
 def of(folder: Path) -> dict[str, Any]:
-    """The fingerprint of a whole base (`bases.open_base`): hashes of its config and of its tensors, however they are cut into files."""
+    """The fingerprint of a whole base (`bases.open_base`): hashes of its config and of its tensors, however they are
+    cut into files."""
     config = {key: value for key, value in read_config(folder).items() if key not in _NO_PART_OF_THE_MODEL}
     tensors = hashlib.sha256()
     for line in sorted(_tensors(folder)):
@@ -51,8 +55,8 @@ def write(folder: Path, model: str, fingerprint: dict[str, Any]) -> None:
 
 
 def check(code: str, folder: Path, fingerprint: dict[str, Any], value: str, base: str) -> None:
-    """Compare what is kept in `folder` with the base at hand. Nothing is said where nothing is kept: runs of older versions have no
-    fingerprint. Raises `Problem(code)`."""
+    """Compare what is kept in `folder` with the base at hand. Nothing is said where nothing is kept: runs of older
+    versions have no fingerprint. Raises `Problem(code)`."""
     if not (folder / FILE).is_file():
         return
     kept = base_files.read_object(folder / FILE, value, "model")

@@ -1,4 +1,5 @@
-"""Configurations that were pasted into the page: kept by their content, and named by it, so that a link to one stays good."""
+"""Configurations that were pasted into the page: kept by their content, and named by it, so that a link to one stays
+good."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What is known of a run before it starts: the machine, the time, whether memory holds it, and whether the base can be had.
+"""What is known of a run before it starts: the machine, the time, whether memory holds it, and whether the base can be
+had.
 
-Memory that does not fit, or a base that no run could load, is refused at the start (`studio.outlook.preflight`). What could be begun and would
-lead nowhere (days of work, a base that cannot come) needs a yes that names it.
+Memory that does not fit, or a base that no run could load, is refused at the start (`studio.outlook.preflight`). What
+could be begun and would lead nowhere (days of work, a base that cannot come) needs a yes that names it.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ CANNOT_COME = (
 
 @dataclass(frozen=True)
 class Outlook:
-    """`base` and `memory` are sentences; `memory` is the refusal where it does not fit. `hopeless`: what a start must be told to
-    overlook."""
+    """`base` and `memory` are sentences; `memory` is the refusal where it does not fit. `hopeless`: what a start must
+    be told to overlook."""
 
     machine: Machine
     base: Problem
@@ -105,7 +106,8 @@ def _hopeless(base: Problem, pace: Pace | None) -> tuple[Problem, ...]:
 
 
 def base_state(space: Space, name: str, model: Model) -> Problem:
-    """Whether the base's weights are here, and if not what fetching them takes. Asks nobody: only this machine's disk is looked at."""
+    """Whether the base's weights are here, and if not what fetching them takes. Asks nobody: only this machine's disk
+    is looked at."""
     if name == EMBEDDED_ID:
         return Problem("outlook.base_embedded", value=name)
     if wheel := wheel_of(name):

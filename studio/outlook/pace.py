@@ -1,7 +1,8 @@
 """How long a run would take on this machine, as a range, before it starts; or why nobody knows.
 
-On a card the catalogue knows it is the estimator's throughput. On a CPU: runs of the same base and method that this machine has done tell
-the seconds a token; without any, the step's arithmetic over the speed at which this CPU multiplies matrices now.
+On a card the catalogue knows it is the estimator's throughput. On a CPU: runs of the same base and method that this
+machine has done tell the seconds a token; without any, the step's arithmetic over the speed at which this CPU
+multiplies matrices now.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ BYTES_A_TOKEN = (6.0, 2.0)
 """Of the JSON of a row: long words and much around them, down to a byte-level tokenizer on foreign text."""
 SHARES = {"float32": (0.1, 1.0)}
 WITH_BF16, WITHOUT_BF16 = (0.1, 4.0), (0.02, 1.0)
-"""Which share of its float32 matrix speed a CPU reaches in a training step. The embedded base's runs reach 0.1 to 0.6 (small matrices);
-in 16 bits it is up to four times the speed with instructions for it, and a tenth of float32's without (both seen with torch 2.13)."""
+"""Which share of its float32 matrix speed a CPU reaches in a training step. The embedded base's runs reach 0.1 to 0.6
+(small matrices); in 16 bits it is up to four times the speed with instructions for it, and a tenth of float32's without
+(both seen with torch 2.13)."""
 BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 """In Linux's /proc/cpuinfo, of x86 and of ARM."""
 EARLIER_SPREAD = 1.5
@@ -42,8 +44,8 @@ BENCH_SIDE, BENCH_SECONDS = 768, 0.2
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of the whole run (None without data) and of a step, lowest and highest; `basis` says what they stand on, or why there are
-    none."""
+    """Seconds of the whole run (None without data) and of a step, lowest and highest; `basis` says what they stand on,
+    or why there are none."""
 
     basis: Problem
     step_s: tuple[float, float] | None = None
@@ -129,8 +131,8 @@ def _seconds_a_token(recipe: Recipe, earlier: Sequence[RunView]) -> list[float]:
 
 
 def flops_a_token(recipe: Recipe, model: Model, tokens: float) -> float:
-    """Of a training step: the law's count where it knows the work, whatever the type; else two operations a weight and pass (Kaplan et
-    al., arXiv 2001.08361), and attention's two products."""
+    """Of a training step: the law's count where it knows the work, whatever the type; else two operations a weight and
+    pass (Kaplan et al., arXiv 2001.08361), and attention's two products."""
     law = parts_of(Question(recipe.replace(dtype="bfloat16", mixed_precision="no"), model)).law
     batch = recipe.per_device_train_batch_size
     if work := amounts(law, law.phi(batch, tokens, recipe.r)):
@@ -153,7 +155,8 @@ def has_bf16() -> bool:
 
 @functools.cache
 def cpu_flops() -> float:
-    """Operations a second of float32 matrix products here and now, the best of a few; a fifth of a second, once a process."""
+    """Operations a second of float32 matrix products here and now, the best of a few; a fifth of a second, once a
+    process."""
     matrix = np.ones((BENCH_SIDE, BENCH_SIDE), dtype=np.float32)
     best, until = math.inf, time.perf_counter() + BENCH_SECONDS
     while True:

@@ -47,7 +47,8 @@ class Prediction:
 
 
 def preflight(space: Space, recipe: Recipe, trace_worker: Worker, folders: bool) -> Prediction:
-    """Raises `Problem` for what cannot run here; otherwise the prediction. Without `folders` (a visitor asks) none is looked at.
+    """Raises `Problem` for what cannot run here; otherwise the prediction. Without `folders` (a visitor asks) none is
+    looked at.
 
     Presets and folders are judged whole. A folder's weights and tokenizer are looked at by the trace worker, since
     knowing what Transformers can load needs Transformers.

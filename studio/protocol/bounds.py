@@ -1,7 +1,8 @@
-"""Bounds on what foreign input may take of a worker: a base's chat template is a program, and its author is not the user.
+"""Bounds on what foreign input may take of a worker: a base's chat template is a program, and its author is not the
+user.
 
-`bounded` stops work in this process once it has taken its share of CPU time or memory, and the worker lives on. Work that
-never comes back to Python is beyond that: `end_when_stuck` has the whole process end then, which the page notices.
+`bounded` stops work in this process once it has taken its share of CPU time or memory, and the worker lives on. Work
+that never comes back to Python is beyond that: `end_when_stuck` has the whole process end then, which the page notices.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def end_when_stuck() -> None:
 def bounded(
     slow: Problem, large: Problem, seconds: float = RENDER_SECONDS, extra_bytes: int | None = None
 ) -> Iterator[None]:
-    """Raise `slow` after `seconds` of CPU time, `large` where more than `extra_bytes` (`MEMORY_BYTES`) would be added to this process.
+    """Raise `slow` after `seconds` of CPU time, `large` where more than `extra_bytes` (`MEMORY_BYTES`) would be added
+    to this process.
 
     Time is counted where the system counts it and in the main thread, where handlers run; memory on Linux.
     """

@@ -88,8 +88,8 @@ class Worker:
                 process.wait()
 
     def call(self, method: str, *, within_seconds: float | None = None, **params: Any) -> Any:
-        """The result of a request; events are dropped. Raises the worker's `Problem`, and `worker.late` after so many seconds:
-        the worker goes on, and what it keeps is there the next time."""
+        """The result of a request; events are dropped. Raises the worker's `Problem`, and `worker.late` after so many
+        seconds: the worker goes on, and what it keeps is there the next time."""
         return last(self.stream(method, within_seconds=within_seconds, **params))
 
     def stream(
@@ -179,7 +179,8 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    cwd=self.space.logs,  # no name of a model is a folder there: whose folders are read is decided by the page
+                    # no name of a model is a folder there: whose folders are read is decided by the page
+                    cwd=self.space.logs,
                     text=True,
                     encoding="utf-8",
                     env=worker_environment(self.space),

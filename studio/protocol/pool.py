@@ -15,8 +15,9 @@ IDLE_SECONDS = 60.0
 
 
 class Pool:
-    """Asked like a `Worker`. A request goes to a worker at rest; while all are at work, to a new one, up to `size`; then it waits
-    at the one that has least to do. Requests about one base wait for each other, so that a base which takes its time has one worker.
+    """Asked like a `Worker`. A request goes to a worker at rest; while all are at work, to a new one, up to `size`;
+    then it waits at the one that has least to do. Requests about one base wait for each other, so that a base which
+    takes its time has one worker.
     """
 
     def __init__(self, name: str, module: str, size: int, space: Space, others: dict[str, Pool] | None = None) -> None:

@@ -5,8 +5,8 @@ Answers:  {"id": 7, "begun": true} when its turn has come, {"id": 7, "event": {.
           {"id": 7, "result": ...}  {"id": 7, "problem": {"code", "params"}}  {"id": 7, "crash": "traceback"}
 
 Requests are answered one after another in the main thread (models are not thread-safe); a reader thread sets the
-`cancelled` flag of the request at work. When stdin closes, the page has gone and the worker exits: no memory stays taken.
-Whatever libraries print goes to stderr, which the client keeps as the worker's log.
+`cancelled` flag of the request at work. When stdin closes, the page has gone and the worker exits: no memory stays
+taken. Whatever libraries print goes to stderr, which the client keeps as the worker's log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Handler = Callable[..., Any]
 
 
 class Request:
-    """One request at work; handlers that take long look at `cancelled` now and then, and may `tell` how far they are."""
+    """One request at work; handlers that take long look at `cancelled` now and then, and may `tell` how far they
+    are."""
 
     def __init__(self, id: int, tell: Callable[[dict[str, Any]], None] = lambda event: None) -> None:
         self.id, self.tell = id, tell

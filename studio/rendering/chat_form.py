@@ -1,7 +1,7 @@
 """What a run keeps of how its rows were written: the chat template, and the moment for templates that write the date.
 
-Kept in the run's folder, so that a run resumed on another day, or after its base changed its template, trains the same rows;
-and in its result's, so that its chat asks in the form that was trained.
+Kept in the run's folder, so that a run resumed on another day, or after its base changed its template, trains the same
+rows; and in its result's, so that its chat asks in the form that was trained.
 """
 
 from __future__ import annotations

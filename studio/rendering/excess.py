@@ -1,5 +1,5 @@
-"""Rows of more tokens than `max_length`: left out, cut at their end, or split into examples of their own. Nothing of it is silent:
-what each choice keeps is counted before anything is trained."""
+"""Rows of more tokens than `max_length`: left out, cut at their end, or split into examples of their own. Nothing of it
+is silent: what each choice keeps is counted before anything is trained."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ def without_examples(length: int, recipe: Recipe) -> Dropped:
 
 
 def examples(length: int, ends: tuple[int, ...], trained: list[Range], limit: int, strategy: str) -> list[Range]:
-    """What of a row of `length` tokens is trained, as ranges of at most `limit` tokens: those that train nothing are left out."""
+    """What of a row of `length` tokens is trained, as ranges of at most `limit` tokens: those that train nothing are
+    left out."""
     return [
         one for one in ranges(length, ends, limit, strategy) if any(max(one[0], a) < min(one[1], b) for a, b in trained)
     ]
 
 
 def ranges(length: int, ends: tuple[int, ...], limit: int, strategy: str) -> list[Range]:
-    """All of a row in ranges, its beginning, or nothing. A conversation is split where an answer `ends`, as far as one does within
-    the limit; else, and in plain text, wherever the limit falls."""
+    """All of a row in ranges, its beginning, or nothing. A conversation is split where an answer `ends`, as far as one
+    does within the limit; else, and in plain text, wherever the limit falls."""
     if length <= limit:
         return [(0, length)]
     if strategy != "split":
@@ -69,7 +70,8 @@ def _is_on(labels: list[int], at: int) -> bool:
 
 
 def piece(whole: Encoded, first: int, last: int) -> Encoded:
-    """A range of a row's tokens as an example. What was cut off takes its end token with it: nobody is taught to stop there."""
+    """A range of a row's tokens as an example. What was cut off takes its end token with it: nobody is taught to stop
+    there."""
     if (first, last) == (0, len(whole.input_ids)):
         return whole
     offsets = whole.offsets[first:last]

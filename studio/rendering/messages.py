@@ -1,4 +1,5 @@
-"""How normalised messages are handed to a template. Templates differ in what they take; keys that hold nothing never reach one."""
+"""How normalised messages are handed to a template. Templates differ in what they take; keys that hold nothing never
+reach one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Rows as the training will see them: tokens with their labels from the collator that trains, and lengths of all rows."""
+"""Rows as the training will see them: tokens with their labels from the collator that trains, and lengths of all
+rows."""
 
 from __future__ import annotations
 
@@ -111,9 +112,10 @@ def measure(
 def view(
     info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured, offset: int, count: int
 ) -> dict[str, Any]:
-    """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `splits` (of training
-    and validation rows the same), `lengths`, `excess` (what each way to treat rows that are too long would keep; None where there
-    are none); `notes` (row numbers by what the template leaves out of rows that are trained), `dates` (what it writes for today)."""
+    """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `splits`
+    (of training and validation rows the same), `lengths`, `excess` (what each way to treat rows that are too long would
+    keep; None where there are none); `notes` (row numbers by what the template leaves out of rows that are trained),
+    `dates` (what it writes for today)."""
     kept = _examples(measured, recipe, recipe.excess_length_strategy)
     fits = np.array([bool(one) for one in kept], bool)
     why = _reasons(measured, fits, recipe)
@@ -170,8 +172,8 @@ def _reasons(measured: Measured, fits: np.ndarray, recipe: Recipe) -> list[Dropp
 
 
 def _excess(info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured) -> dict[str, Any] | None:
-    """The measured rows that are too long: how many, of how many tokens, and what each strategy makes of them. And one of them,
-    with its text around the places where it would be cut."""
+    """The measured rows that are too long: how many, of how many tokens, and what each strategy makes of them. And one
+    of them, with its text around the places where it would be cut."""
     over = np.flatnonzero(measured.lengths > recipe.max_length)
     if not len(over):
         return None
@@ -268,8 +270,8 @@ def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count
 
 
 def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
-    """A row's pieces, painted as trained where its examples are: what is left out, or cut off, is not. `parts` are the pieces with
-    which another example begins, or with which the cut begins."""
+    """A row's pieces, painted as trained where its examples are: what is left out, or cut off, is not. `parts` are the
+    pieces with which another example begins, or with which the cut begins."""
     length = len(encoded.input_ids)
     found = examples(
         length, encoded.ends, trained_ranges(encoded.labels), recipe.max_length, recipe.excess_length_strategy

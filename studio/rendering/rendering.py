@@ -1,9 +1,9 @@
 """From rows to the tokens that are trained: the one path that the preview, the training and the chat take.
 
-A chat template turns messages into text (`templates`); the tokenizer turns the text into ids with their places in it; the
-characters the assistant wrote (and the token that ends its turn) become labels, everything else is -100 (`row_tokens`). What
-the template leaves out is noticed (`seen`). What becomes of rows longer than `recipe.max_length` tokens is the recipe's to say
-(`excess`), and counted.
+A chat template turns messages into text (`templates`); the tokenizer turns the text into ids with their places in it;
+the characters the assistant wrote (and the token that ends its turn) become labels, everything else is -100
+(`row_tokens`). What the template leaves out is noticed (`seen`). What becomes of rows longer than `recipe.max_length`
+tokens is the recipe's to say (`excess`), and counted.
 
 For TRL: a dataset that has `input_ids` and `labels` counts as prepared. Pass it to `SFTTrainer` with
 `SFTConfig(max_length=None, assistant_only_loss=False)`: both have been done here.
@@ -35,8 +35,9 @@ ROWS_A_CHUNK = 1000
 def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None) -> Any:
     """The fast tokenizer of a local folder, with a chat template fit for training, a pad token and an end token.
 
-    `name` is what a reader calls the base. `kept` is the template and the date that a run began with; a run's result has it in
-    its folder. Without it a template that writes the date writes today's. Raises `Problem` (`base.*`). Never runs code of the folder.
+    `name` is what a reader calls the base. `kept` is the template and the date that a run began with; a run's result
+    has it in its folder. Without it a template that writes the date writes today's. Raises `Problem` (`base.*`). Never
+    runs code of the folder.
     """
     tokenizer = tokenizers.open_tokenizer(base, name)
     prepare(tokenizer, name or str(base), kept or chat_form.read(base))
@@ -53,11 +54,11 @@ def encode_file(
 ) -> tuple[Any, dict[str, Any]]:
     """A `datasets.Dataset` with the columns `input_ids` and `labels`, in file order, and what became of the rows.
 
-    The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `examples` (that the kept rows became), `cut`, `split` (of the
-    kept rows those that were), `longest`, `tokens`, `trained_tokens` (tokens of
-    the kept rows), `first_dropped` (up to 20 of `{"row", "reason", "params"}`), `notes` (kept rows of which the template
-    leaves something out, by what it is), `first_noted` (up to 20 row numbers each), `dates` (what it wrote for today).
-    Raises `Problem` `worker.cancelled` soon after `cancelled()`.
+    The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `examples` (that the kept rows became), `cut`,
+    `split` (of the kept rows those that were), `longest`, `tokens`, `trained_tokens` (tokens of the kept rows),
+    `first_dropped` (up to 20 of `{"row", "reason", "params"}`), `notes` (kept rows of which the template leaves
+    something out, by what it is), `first_noted` (up to 20 row numbers each), `dates` (what it wrote for today). Raises
+    `Problem` `worker.cancelled` soon after `cancelled()`.
     """
     from datasets import concatenate_datasets
 

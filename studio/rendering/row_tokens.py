@@ -41,16 +41,17 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Why a row is not trained: `too_long` (length, limit in tokens), `cut_untrained` (the same; nothing of what the limit leaves is
-    trained), `nothing_trained`, `template` (detail),
-    `answer_left_out`, `turn_left_out`, `tools_left_out` (text: what the template does not write)."""
+    """Why a row is not trained: `too_long` (length, limit in tokens), `cut_untrained` (the same; nothing of what the
+    limit leaves is trained), `nothing_trained`, `template` (detail), `answer_left_out`, `turn_left_out`,
+    `tools_left_out` (text: what the template does not write)."""
 
     reason: str
     params: dict[str, Any] = field(default_factory=dict)
 
 
 def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    """The tokens a model is asked with: those that a trained row with these messages has before the answer. Raises `Refused`."""
+    """The tokens a model is asked with: those that a trained row with these messages has before the answer. Raises
+    `Refused`."""
     prompt = form_of(tokenizer).prompt(messages)
     return _tokenize(tokenizer, prompt.text, [turn.start for turn in prompt.turns])[0]
 
@@ -58,8 +59,8 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
 def encode_row(
     tokenizer: Any, row: dict[str, Any], recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
 ) -> Encoded | Dropped:
-    """One normalised row as tokens and labels, or why it cannot be trained; `too_long` where it is longer than `recipe.max_length`.
-    Raises `Problem` (`base.template_*`, `worker.cancelled`)."""
+    """One normalised row as tokens and labels, or why it cannot be trained; `too_long` where it is longer than
+    `recipe.max_length`. Raises `Problem` (`base.template_*`, `worker.cancelled`)."""
     return _encode(tokenizer, row, recipe.max_length, recipe.assistant_only_loss, cancelled)
 
 
@@ -104,7 +105,8 @@ def _rendered(tokenizer: Any, row: dict[str, Any]) -> Any:
 
 
 def _surely_over(tokenizer: Any, text: str, limit: int, cancelled: Callable[[], bool]) -> int:
-    """The tokens of a text that is longer than `limit` by far, counted in pieces as far as that is certain; 0 for any other."""
+    """The tokens of a text that is longer than `limit` by far, counted in pieces as far as that is certain; 0 for any
+    other."""
     if len(text) <= PIECE_CHARACTERS:
         return 0
     certain, tokens = limit + limit // 50 + 100, 0  # a cut adds a token or two
@@ -125,7 +127,8 @@ def _bare(tokenizer: Any, text: str) -> str:
 
 
 def _encode_text(tokenizer: Any, text: str) -> Encoded:
-    """Plain text trains whole, and teaches where it begins and ends: with one start token, where there is one, and one end token."""
+    """Plain text trains whole, and teaches where it begins and ends: with one start token, where there is one, and one
+    end token."""
     out = tokenizer(text, add_special_tokens=True, return_offsets_mapping=True)
     ids, offsets = list(out["input_ids"]), [tuple(offset) for offset in out["offset_mapping"]]
     if (
@@ -163,7 +166,8 @@ def _wanted(messages: Messages, rendered: Rendered) -> list[Turn]:
 
 
 def _trained_turns(tokenizer: Any, messages: Messages, rendered: Rendered) -> list[Turn]:
-    """The turns that are to be trained, but those before the last question where the template asks for answers another way."""
+    """The turns that are to be trained, but those before the last question where the template asks for answers another
+    way."""
     questions = [index for index, message in enumerate(messages) if message["role"] == "user"]
     since = 0 if len(questions) < 2 or form_of(tokenizer).asks_as_before else questions[-1]
     return [turn for turn in _wanted(messages, rendered) if turn.index >= since]
@@ -183,9 +187,11 @@ def _unknown(tokenizer: Any, text: str, trained: list[int]) -> tuple[str, ...]:
 
 
 def _tokenize(tokenizer: Any, text: str, cuts: list[int]) -> tuple[list[int], list[Span]]:
-    """Ids and places of a text in one go, unless that would join the end of a prompt (at a cut) to the beginning of its answer.
+    """Ids and places of a text in one go, unless that would join the end of a prompt (at a cut) to the beginning of its
+    answer.
 
-    Chat asks with the tokens up to the cut. There the text is taken in two pieces, so that training reads the same ones.
+    Chat asks with the tokens up to the cut. There the text is taken in two pieces, so that training reads the same
+    ones.
     """
     ids, offsets = _ids_and_offsets(tokenizer, text)
     for cut in cuts:

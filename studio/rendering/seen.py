@@ -1,4 +1,5 @@
-"""Whether what a row says is in the text that is trained. Templates leave things out without a word: here it is said."""
+"""Whether what a row says is in the text that is trained. Templates leave things out without a word: here it is
+said."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ REASONING, SYSTEM, UNKNOWN, READ = "reasoning_left_out", "system_left_out", "unk
 
 @dataclass(frozen=True)
 class Lost:
-    """What the text does not have. `reason`: `answer_left_out`, `turn_left_out` (role) or `tools_left_out`, with `text`, its beginning."""
+    """What the text does not have. `reason`: `answer_left_out`, `turn_left_out` (role) or `tools_left_out`, with
+    `text`, its beginning."""
 
     reason: str
     params: dict[str, Any]

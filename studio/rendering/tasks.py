@@ -1,4 +1,5 @@
-"""What a task means for rows: how they become tokens, and batches. The names and the libraries' part stand in `estimator.recipe.tasks`.
+"""What a task means for rows: how they become tokens, and batches. The names and the libraries' part stand in
+`estimator.recipe.tasks`.
 
 Preview and training read this record; a second task is a second one.
 """

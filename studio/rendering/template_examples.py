@@ -1,4 +1,5 @@
-"""What an example shows of a template: where its prompt ends, what stands before and after an answer, what ends a turn."""
+"""What an example shows of a template: where its prompt ends, what stands before and after an answer, what ends a
+turn."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from studio.rendering.template_runs import Refused, Span, TemplateRun
 
 USER = {"role": "user", "content": "What the user said."}
 PROBE = "What the assistant said."
-# Answers that begin differently, so that what they have in common is the template's: another letter, reasoning in either notation.
+# Answers that begin differently, so that what they have in common is the template's: another letter, reasoning in
+# either notation.
 _OTHERS = (
     {"content": "Another answer."},
     {"content": PROBE, "reasoning_content": "First a thought."},
@@ -23,7 +25,8 @@ class Examples(TemplateRun):
 
     @cached_property
     def wants_parts(self) -> bool:
-        """Whether content is text in the template's eyes only as a list of parts, as templates of vision models have it."""
+        """Whether content is text in the template's eyes only as a list of parts, as templates of vision models have
+        it."""
         example = [USER, {"role": "assistant", "content": PROBE}]
         for parts in (False, True):
             try:
@@ -35,7 +38,8 @@ class Examples(TemplateRun):
 
     @cached_property
     def _opening(self) -> str:
-        """What of a marked stretch the prompt has already: a header, or the `<think>` that the template's own prompt opens."""
+        """What of a marked stretch the prompt has already: a header, or the `<think>` that the template's own prompt
+        opens."""
         text, spans = self._render([USER, {"role": "assistant", "content": PROBE}], None, WRITINGS[0])
         return text[spans[0][0] : self._asked] if spans else ""
 
@@ -53,7 +57,8 @@ class Examples(TemplateRun):
 
     @cached_property
     def _asked(self) -> int:
-        """Where the prompt ends in the example: as far as the tokens of the template's own prompt and of all kinds of answers agree."""
+        """Where the prompt ends in the example: as far as the tokens of the template's own prompt and of all kinds of
+        answers agree."""
         text, _ = self._render([USER, {"role": "assistant", "content": PROBE}], None, WRITINGS[0])
         user_end = text.rfind(USER["content"]) + len(USER["content"])
         texts = [self._example(answer) for answer in ({}, *_OTHERS)]

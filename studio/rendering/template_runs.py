@@ -1,5 +1,5 @@
-"""A chat template is a program of the base's author: here it runs, within bounds (`studio.protocol.bounds`) and on a clock that a
-run can keep (`moment`). Whatever it raises is `Refused`, in its own words."""
+"""A chat template is a program of the base's author: here it runs, within bounds (`studio.protocol.bounds`) and on a
+clock that a run can keep (`moment`). Whatever it raises is `Refused`, in its own words."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class TemplateRun:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _run(self, messages: Messages, tools: Any, prompt: bool = False) -> tuple[str, list[Span] | None]:
-        """The library's own renderer, with a clock of ours, within bounds. No spans where the template has no markers."""
+        """The library's own renderer, with a clock of ours, within bounds. No spans where the template has no
+        markers."""
         from transformers.utils import chat_template_utils as library
         from trl.chat_template_utils import has_generation_markers
 
@@ -47,11 +48,13 @@ class TemplateRun:
         marked = has_generation_markers(template)
         try:
             with self.bounded():
-                # Arguments cannot replace `strftime_now` (5.23 hands functions over as the text "<function>"), globals can.
+                # Arguments cannot replace `strftime_now` (5.23 hands functions over as the text "<function>"), globals
+                # can.
                 library._compile_jinja_template(template).globals["strftime_now"] = self._date
                 texts, spans = library.render_jinja_template(
                     conversations=[messages], tools=tools or None, chat_template=template,
-                    return_assistant_tokens_mask=marked, add_generation_prompt=prompt, **self._tokenizer.special_tokens_map,
+                    return_assistant_tokens_mask=marked, add_generation_prompt=prompt,
+                    **self._tokenizer.special_tokens_map,
                 )  # fmt: skip
         except Problem:
             raise

@@ -1,7 +1,8 @@
-"""From messages to text: the chat template that training and chat share, what in its text the assistant wrote, and how it is asked.
+"""From messages to text: the chat template that training and chat share, what in its text the assistant wrote, and how
+it is asked.
 
-`template_runs` runs the template, `template_examples` finds out what it writes around an answer, `training_templates` chooses it;
-`studio.rendering.rendering` makes tokens of the text.
+`template_runs` runs the template, `template_examples` finds out what it writes around an answer, `training_templates`
+chooses it; `studio.rendering.rendering` makes tokens of the text.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class ChatForm(Examples):
         self._writing = WRITINGS[0]
 
     def conversation(self, messages: Messages, tools: list[dict[str, Any]] | None = None) -> Iterator[Rendered]:
-        """The text and the assistant's turns in it; more than one where calls of tools can be handed over in several ways.
+        """The text and the assistant's turns in it; more than one where calls of tools can be handed over in several
+        ways.
 
         Raises `Refused`, and `Problem` `base.template_*`.
         """
@@ -112,7 +114,8 @@ class ChatForm(Examples):
         ]
 
     def _found(self, text: str, messages: Messages, tools: Any, way: Writing) -> Iterator[Turn]:
-        """The turns in the text of a template that marks none: what changes when another answer stands in their place."""
+        """The turns in the text of a template that marks none: what changes when another answer stands in their
+        place."""
         for index, message in enumerate(messages):
             if message["role"] == "assistant":
                 start, end = self._place(text, messages, index, tools, way)
@@ -123,7 +126,8 @@ class ChatForm(Examples):
                 yield Turn(index, start, end)
 
     def _place(self, text: str, messages: Messages, index: int, tools: Any, way: Writing) -> Span:
-        """First and last character of one answer in the text. Raises `Refused` where a template rewrites what stands around it."""
+        """First and last character of one answer in the text. Raises `Refused` where a template rewrites what stands
+        around it."""
         other = [*messages[:index], {"role": "assistant", "content": PROBE}]
         try:
             probe, whole = self._render([*other, *messages[index + 1 :]], tools, way)[0], text
@@ -144,8 +148,8 @@ class ChatForm(Examples):
 
     @cached_property
     def asks_as_before(self) -> bool:
-        """Whether an answer is asked for, when it comes, as it is written once others follow it. Templates of models that reason
-        may write earlier turns another way: those are read, since nobody will ask so."""
+        """Whether an answer is asked for, when it comes, as it is written once others follow it. Templates of models
+        that reason may write earlier turns another way: those are read, since nobody will ask so."""
         rest = [USER, {"role": "assistant", "content": "Another answer."}]
         try:
             text, _ = self._render([USER, {"role": "assistant", "content": PROBE}, *rest], None, WRITINGS[0])

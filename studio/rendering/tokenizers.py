@@ -54,7 +54,8 @@ def open_tokenizer(base: Path, name: str = "") -> Any:
 
 
 def _check_size(base: Path, name: str) -> None:
-    """Count before loading: a million added tokens take 46 s and 3 GB, in a library that cannot be stopped meanwhile."""
+    """Count before loading: a million added tokens take 46 s and 3 GB, in a library that cannot be stopped
+    meanwhile."""
     for file in sorted({file for pattern in _FILES for file in base.glob(pattern) if file.is_file()}):
         if file.stat().st_size > FILE_LIMIT_BYTES:
             raise _large(name, file.name, f"{file.stat().st_size // 1024**2:,} MiB > {FILE_LIMIT_BYTES // 1024**2} MiB")

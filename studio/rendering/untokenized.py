@@ -15,7 +15,8 @@ SHOWN_CHARACTERS = 4_000
 
 
 def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
-    """`rows` (`row`, `split`, `text` and its `characters`), `offset`, `total`, `measured`, `of`, `lengths` (characters)."""
+    """`rows` (`row`, `split`, `text` and its `characters`), `offset`, `total`, `measured`, `of`, `lengths`
+    (characters)."""
     files = [file for file in (info.train_file, info.eval_file) if file]
     step = math.ceil(max(info.kept / MEASURED_ROWS, 1))
     sample = itertools.chain.from_iterable(read_rows(file, step=step) for file in files)

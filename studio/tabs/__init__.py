@@ -13,7 +13,8 @@ from typing import Any
 from studio.services import Shared
 
 LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 2}
-"""How many calls of each kind that may take long are at work at a time; more wait in the queue of their kind, without a thread."""
+"""How many calls of each kind that may take long are at work at a time; more wait in the queue of their kind, without a
+thread."""
 
 
 FITTING = ("max_length", "excess_length_strategy")

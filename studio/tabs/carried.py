@@ -16,8 +16,8 @@ GIVEN_AWAY_BY = ("dtype", "learning_rate")
 
 
 def note(lang: str, model: Any, held: dict[str, Any]) -> str:
-    """Of the fields that the embedded base begins with otherwise: those that stand as they were before it was chosen, or before it was
-    left. Nothing where nothing does."""
+    """Of the fields that the embedded base begins with otherwise: those that stand as they were before it was chosen,
+    or before it was left. Nothing where nothing does."""
     own = _differing(model, held) if isinstance(model, str) else {}
     if not own:
         return ""

@@ -1,4 +1,5 @@
-"""The Chat tab: one prompt, two panes. The page keeps the conversation in the browser; the model lives in its worker."""
+"""The Chat tab: one prompt, two panes. The page keeps the conversation in the browser; the model lives in its
+worker."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ class Page:
         self.turns = gr.BrowserState([], storage_key="lora-studio-conversation", secret="lora-studio")
         self.draft = gr.BrowserState(DRAFT, storage_key="lora-studio-draft", secret="lora-studio")
         self.restored = gr.State(False)
-        # In the browser, where the choice is: a state of the server is ahead of a choice whose answer is still on its way.
+        # In the browser, where the choice is: a state of the server is ahead of a choice whose answer is still on its
+        # way.
         self.followed = gr.Textbox(visible="hidden")
         with gr.Row(elem_classes="ls-split ls-picture-first"):
             with gr.Column(elem_classes="ls-left"):
@@ -169,7 +171,8 @@ class Page:
         return {self.choice: offered, self.followed: followed}
 
     def _allowed(self, request: gr.Request, choice: str) -> str:
-        """A run, or a base that is offered; a page may send others too. Raises `Problem` for a folder named from elsewhere."""
+        """A run, or a base that is offered; a page may send others too. Raises `Problem` for a folder named from
+        elsewhere."""
         name = str(choice).removeprefix(BASE)
         if choice == name or any(view.recipe.model == name for view in self._finished()):
             return choice

@@ -1,8 +1,9 @@
 """The recipe's controls: the same kind, order, limits and words on every tab that has them.
 
-Limits and defaults come from `estimator.recipe.recipe.FIELDS`, words from the `recipe` area of `studio/i18n`. The browser's
-limits are decoration; `recipe_from` builds the record, which checks everything. A form holds the recipe that came to it whole, beside its
-controls: what has no control stays, and so does what a control shows in fewer words than the record has.
+Limits and defaults come from `estimator.recipe.recipe.FIELDS`, words from the `recipe` area of `studio/i18n`. The
+browser's limits are decoration; `recipe_from` builds the record, which checks everything. A form holds the recipe that
+came to it whole, beside its controls: what has no control stays, and so does what a control shows in fewer words than
+the record has.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ BOXES = {
     if {str, tuple, dict, type(None)} & {getattr(kind, "__origin__", kind) for kind in known.kinds}
 }
 BOXES -= {"model", "target_modules", *(name for name, known in INFOS.items() if "choices" in known.limits)}
-"""Fields whose control is a text box: lists, tables, and what may be nothing (Gradio's number field shows nothing as 0)."""
+"""Fields whose control is a text box: lists, tables, and what may be nothing (Gradio's number field shows nothing as
+0)."""
 
 
 def control(name: str, value: Any = None, **options: Any) -> gr.components.Component:
@@ -97,8 +99,8 @@ def base_choices() -> list[tuple[Any, str]]:
 def recipe_from(
     names: list[str], values: tuple[Any, ...], base: Recipe | None = None, changes: dict[str, Any] | None = None
 ) -> Recipe:
-    """`base` with what the controls named `names` say; a control that shows what `base` has changes nothing. `changes` are fields that
-    replace what the controls say. Raises `Problem` naming the field.
+    """`base` with what the controls named `names` say; a control that shows what `base` has changes nothing. `changes`
+    are fields that replace what the controls say. Raises `Problem` naming the field.
 
     An emptied number field arrives as None, which the recipe refuses by name.
     """

@@ -1,7 +1,8 @@
-"""The Dataset tab: a file or a sample on the left; on the right what was recognised and the rows as the model reads them.
+"""The Dataset tab: a file or a sample on the left; on the right what was recognised and the rows as the model reads
+them.
 
-The file is read by the data worker; this page sends it a path and gets counts and tokens back. An upload that fails changes
-nothing: the dataset shown before stays.
+The file is read by the data worker; this page sends it a path and gets counts and tokens back. An upload that fails
+changes nothing: the dataset shown before stays.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def _both(key: str) -> str:
 
 
 def sentences(lang: str) -> dict[str, str]:
-    """The names of the samples, for the browser: `English · Alpaca · JSONL`, each language under its own name; those that suit another base
-    than the embedded one say which and what they teach."""
+    """The names of the samples, for the browser: `English · Alpaca · JSONL`, each language under its own name; those
+    that suit another base than the embedded one say which and what they teach."""
     return {_sample_key(one): _sample_name(lang, one) for one in samples()}
 
 

@@ -102,7 +102,8 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
     )
     return (
         f'<section class="ls-data-head"><h2>{escape(info.file_name)}</h2><p class="ls-note">{escape(facts)}</p>'
-        f'<dl class="ls-counts">{numbers}</dl>{_others(lang, info)}{_columns(lang, info)}<p class="ls-note" title="{info.fingerprint}">{escape(short)}</p></section>'
+        f'<dl class="ls-counts">{numbers}</dl>{_others(lang, info)}{_columns(lang, info)}<p class="ls-note" '
+        f'title="{info.fingerprint}">{escape(short)}</p></section>'
     )
 
 
@@ -178,7 +179,8 @@ def rows_html(lang: str, seen: dict[str, Any], limit: int) -> str:
 
 
 def _place(lang: str, seen: dict[str, Any]) -> str:
-    """Which rows of the file are shown, by their numbers in it: others may have been left out, or held back for validation."""
+    """Which rows of the file are shown, by their numbers in it: others may have been left out, or held back for
+    validation."""
     numbers = numbers_text(lang, [one["row"] for one in seen["rows"]])
     return t(lang, "dataset.rows_shown", numbers=numbers, total=f"{seen['total']:,}")
 

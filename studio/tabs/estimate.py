@@ -54,8 +54,9 @@ OF_THE_METHOD = ("recipe.conflict", "estimator.not_quantizable")
 """Problems that another method may not have: its bar stands, and the refused one's says why."""
 # A note beside the picture goes by its cross, or once its button is pressed.
 NOTE = shipped.script("elements/note")
-# The names of the open panels with a count, so that each picture asks for them once more; the same text where none is open.
-# They wait for the first picture: what an address asks is set with it. A page that has none yet after ten seconds has a mistake to say.
+# The names of the open panels with a count, so that each picture asks for them once more; the same text where none is
+# open. They wait for the first picture: what an address asks is set with it. A page that has none yet after ten seconds
+# has a mistake to say.
 OPEN_PANELS = shipped.script("functions/open_panels")
 
 
@@ -114,8 +115,8 @@ def _asked(
 
 
 def _standing(shared: Shared, request: gr.Request, kept: dict[str, Any], basic: tuple[Any, ...]) -> Asked:
-    """The same; where the method that is chosen cannot be, another that can, with what is wrong beside it. Raises `Problem` for what no
-    method could make good."""
+    """The same; where the method that is chosen cannot be, another that can, with what is wrong beside it. Raises
+    `Problem` for what no method could make good."""
     try:
         return _asked(shared, request, kept, basic)
     except Problem as problem:
@@ -211,7 +212,8 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
     gr.context.Context.root_block.load(open_page, form.inputs, [*form.outputs, link, trouble, shown], **FAST)
 
     def derive(request: gr.Request, kept: dict[str, Any], *basic: Any) -> None:
-        """Let the worker trace what the picture shows approximately; the picture is drawn again after it, whatever it shows then."""
+        """Let the worker trace what the picture shows approximately; the picture is drawn again after it, whatever it
+        shows then."""
         with contextlib.suppress(Problem):
             asked = _asked(shared, request, kept, basic)
             shown_bars = bars.bars_of(language(request), asked)
@@ -298,8 +300,8 @@ def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tupl
 def _wire_apply(
     html: Any, form: Form, trouble: Any, shared: Shared, made: Callable[..., tuple[Recipe, dict]] | None = None
 ) -> None:
-    """A button or a bar sets the fields it names, or with `made` those of the recipe made for it (and keeps how to undo it); the
-    controls change, and with them the picture."""
+    """A button or a bar sets the fields it names, or with `made` those of the recipe made for it (and keeps how to undo
+    it); the controls change, and with them the picture."""
 
     def apply(
         request: gr.Request, event: gr.EventData, number: Any, kept: dict[str, Any], *basic: Any
@@ -322,8 +324,8 @@ def _wire_apply(
         kept.update(values[0] | {UNDO: undo})
         return dict(zip(form.outputs, [kept, *values[1:]], strict=True)) | {trouble: ""}
 
-    # Not only the last: of a second press while the first is answered, Gradio (6.31) would say the first one's data again. The page
-    # sends one after the other (assets/scripts/presses.js).
+    # Not only the last: of a second press while the first is answered, Gradio (6.31) would say the first one's data
+    # again. The page sends one after the other (assets/scripts/presses.js).
     pressed = html.click(
         apply,
         [form.number, *form.inputs],
@@ -360,8 +362,8 @@ def _offered(problem: Problem, kept: dict[str, Any], basic: tuple[Any, ...]) -> 
 
 
 def _of_address(request: gr.Request) -> tuple[tuple[Recipe, str, Conditions] | None, Any]:
-    """(what the address asks, what is said of it): None where it asks nothing. A value that cannot be is said and left out; the
-    rest is taken."""
+    """(what the address asks, what is said of it): None where it asks nothing. A value that cannot be is said and left
+    out; the rest is taken."""
     (fields, gpu), beside = from_query(request.query_params), conditions_in(request.query_params)
     refused: list[Problem] = []
     while fields or gpu or beside:

@@ -1,7 +1,7 @@
 """The Estimate tab's controls: six that everybody sees, all others folded away, and what handlers read of them.
 
-Gradio's page copies every input of an event three times a move, so only the sliders and the targets are inputs. What the
-others say, the lists of models and cards too, is kept on the server in one dict, `kept`, by name.
+Gradio's page copies every input of an event three times a move, so only the sliders and the targets are inputs. What
+the others say, the lists of models and cards too, is kept on the server in one dict, `kept`, by name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from studio.tabs.turns import NEWEST
 START = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
 """What the page opens with where it is not the recipe's default."""
 BASE = "_recipe"
-"""In what is kept: the recipe that came by a link or a button, whole, which the controls change (`controls.recipe_from`)."""
+"""In what is kept: the recipe that came by a link or a button, whole, which the controls change
+(`controls.recipe_from`)."""
 BEFORE = "_before"
 """In what is kept: what every control held when all were set back."""
 RECIPE_NAMES = [name for name in ("model", *BASIC, *ADVANCED) if name in FIELDS]
@@ -36,8 +37,8 @@ RECIPE_NAMES = [name for name in ("model", *BASIC, *ADVANCED) if name in FIELDS]
 
 @dataclass
 class Form:
-    """`inputs` of every handler: what is kept, then the basic controls; `outputs`: what is kept, then every control. `number` is for
-    listeners that are `turns.NUMBERED`."""
+    """`inputs` of every handler: what is kept, then the basic controls; `outputs`: what is kept, then every control.
+    `number` is for listeners that are `turns.NUMBERED`."""
 
     model: Any = None
     gpu: Any = None
@@ -115,8 +116,8 @@ def stated(kept: dict[str, Any], basic: tuple[Any, ...]) -> dict[str, Any]:
 def meant(
     kept: dict[str, Any], basic: tuple[Any, ...], changes: dict[str, Any] | None = None
 ) -> tuple[Recipe, str, Conditions]:
-    """The recipe, the card's name and the conditions that the controls say, with `changes` to the recipe. Raises `Problem` naming the
-    field."""
+    """The recipe, the card's name and the conditions that the controls say, with `changes` to the recipe. Raises
+    `Problem` naming the field."""
     held = stated(kept, basic)
     base = Recipe(**held[BASE]) if BASE in held else None
     recipe = recipe_from(RECIPE_NAMES, tuple(held[name] for name in RECIPE_NAMES), base, changes)
@@ -141,8 +142,8 @@ def set_to(
     named: Collection[str] = (),
     but: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Any]:
-    """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to them may differ.
-    Those of `but` hold that already."""
+    """Values for `Form.outputs`; controls that stay as they are are not sent, but for `named`: what is on its way to
+    them may differ. Those of `but` hold that already."""
     before, after = stated(kept, basic) | but, held_for(recipe, gpu, conditions) | but
     named = set(named) - set(but)
     folded = {name: value for name, value in after.items() if name not in BASIC} | {BASE: recipe.to_dict()}
@@ -151,7 +152,8 @@ def set_to(
 
 
 def moved(kept: dict[str, Any], before: dict[str, Any], number: Any, basic: tuple[Any, ...]) -> dict[str, Any]:
-    """What a hand has set since a request with this `number`, which found `before` and `basic`: of two that set a field the last counts."""
+    """What a hand has set since a request with this `number`, which found `before` and `basic`: of two that set a field
+    the last counts."""
     newest = kept.get(NEWEST)
     later = newest.said if newest and newest.number > int(number or newest.number) else basic
     slid = {name: new for name, old, new in zip(BASIC, basic, later, strict=True) if new != old}
@@ -161,7 +163,8 @@ def moved(kept: dict[str, Any], before: dict[str, Any], number: Any, basic: tupl
 
 
 def set_back(kept: dict[str, Any], basic: tuple[Any, ...]) -> list[Any]:
-    """Values for `Form.outputs`: every field but the model and the card as it stands at first. What they held can be put back."""
+    """Values for `Form.outputs`: every field but the model and the card as it stands at first. What they held can be
+    put back."""
     held = stated(kept, basic)
     kept[BEFORE] = {name: held[name] for name in _FIRST_HELD} | {BASE: kept.get(BASE)}
     recipe = first_recipe(held["model"])

@@ -1,4 +1,5 @@
-"""Beside the choice of a base: a model that has to be fetched first, what that costs and whence it comes, and how far it is."""
+"""Beside the choice of a base: a model that has to be fetched first, what that costs and whence it comes, and how far
+it is."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 class GetPanel:
     """Hidden unless the chosen base is one that can be fetched and is not here whole.
 
-    `model_of` reads the model's id from what the choice holds. The fetch is the server's: it goes on when the page is closed, and any page
-    that shows the panel sees how far it is.
+    `model_of` reads the model's id from what the choice holds. The fetch is the server's: it goes on when the page is
+    closed, and any page that shows the panel sees how far it is.
     """
 
     def __init__(self, shared: Shared, tab: str, model_of: Callable[[Any], Any] = lambda value: value) -> None:

@@ -18,7 +18,8 @@ INSTALL = 'pip install "lora-studio[train]"'
 
 
 def problem_html(sentence: str, field: str | None = None, cause: str = "") -> str:
-    """An error beside the control that caused it; with `field`, `mark_field` repeats it there; with `cause`, `forget` takes it back."""
+    """An error beside the control that caused it; with `field`, `mark_field` repeats it there; with `cause`, `forget`
+    takes it back."""
     at = f' data-field="{escape(field)}"' if field else ""
     at += f' data-cause="{escape(cause)}"' if cause else ""
     return f'<p class="ls-problem" role="alert"{at}>✕ {escape(sentence)}</p>'
@@ -49,7 +50,8 @@ CHOOSE = shipped.script("elements/choose")
 def choices(field: str, values: list[tuple[str, str]]) -> str:
     """Buttons below a problem that give its field one of several values: (what is shown, the value)."""
     buttons = "".join(
-        f'<button type="button" class="ls-button" data-choose="{escape(json.dumps({"field": field, "value": value}))}">{escape(shown)}</button>'
+        f'<button type="button" class="ls-button" '
+        f'data-choose="{escape(json.dumps({"field": field, "value": value}))}">{escape(shown)}</button>'
         for shown, value in values
     )
     return f'<p class="ls-choices">{buttons}</p>' if buttons else ""
@@ -64,7 +66,8 @@ AWAITS = "(html) => ({ __type__: 'update', active: Boolean(html && html.includes
 
 
 def forget(shared: Any, note: Any, *events: Callable[..., Any]) -> None:
-    """Take a problem away from the element `note` on each of `events`, which change what it speaks of, and once its cause is gone."""
+    """Take a problem away from the element `note` on each of `events`, which change what it speaks of, and once its
+    cause is gone."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     for event in events:
         event(None, note, note, js=FORGET, api_visibility="private")

@@ -1,4 +1,5 @@
-"""What is said of each parameter: its meaning, its range and where that is written; and which parameters stand together.
+"""What is said of each parameter: its meaning, its range and where that is written; and which parameters stand
+together.
 
 Meanings are the `<field>_help` of the `recipe` area of `studio/i18n`, ranges those of the record itself.
 """
@@ -20,18 +21,23 @@ BASIC = ["r", "target_modules", "per_device_train_batch_size", "max_length"]
 FIRST = ["method", "quantization", "bnb_4bit_use_double_quant", "dtype"]
 GROUPS: dict[str, list[str]] = {
     "adapters": [
-        "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "init_lora_weights", "autocast_adapter_dtype", "exclude_modules",
-        "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "modules_to_save", "target_parameters",
+        "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "init_lora_weights", "autocast_adapter_dtype",
+        "exclude_modules",
+        "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "modules_to_save",
+        "target_parameters",
         "trainable_token_indices", "bias", "lora_bias",
     ],
     "step": [
-        "gradient_checkpointing", "use_reentrant", "optim", "gradient_accumulation_steps", "attn_implementation", "mixed_precision",
+        "gradient_checkpointing", "use_reentrant", "optim", "gradient_accumulation_steps", "attn_implementation",
+        "mixed_precision",
         "packing", "packing_strategy", "per_device_eval_batch_size", "assistant_only_loss", "excess_length_strategy",
-        "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "num_train_epochs", "max_steps", "seed",
+        "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "num_train_epochs",
+        "max_steps", "seed",
     ],
     "data": list(CONDITIONS),
     "devices": [
-        "num_processes", "distributed_type", "offload_optimizer_device", "offload_param_device", "fsdp_reshard_after_forward",
+        "num_processes", "distributed_type", "offload_optimizer_device", "offload_param_device",
+        "fsdp_reshard_after_forward",
         "ddp_gradient_as_bucket_view", "bnb_4bit_quant_storage",
     ],
     "written": ["logging_steps", "eval_steps", "save_steps", "save_total_limit"],

@@ -118,7 +118,8 @@ def _wire_buttons(shared: Shared, parts: dict[str, Any], note: Any, undo: Any, f
         return ""
 
     def again(run_id: str, request: gr.Request) -> dict[Any, Any]:
-        """The run's whole recipe and its data to the Train tab; data that are gone are said, and the page stays here."""
+        """The run's whole recipe and its data to the Train tab; data that are gone are said, and the page stays
+        here."""
         brought: dict[Any, Any] = {note: ""}
         try:
             view = shared.runs.get(run_id)

@@ -1,7 +1,7 @@
 """The Train tab: the recipe on the left, the run on the right. The run lives in its own process; this page only looks.
 
-What trains is the recipe that was brought here, whole, with what the controls say as changes to it. What it sets beside them is
-shown above the button, and can be set back.
+What trains is the recipe that was brought here, whole, with what the controls say as changes to it. What it sets beside
+them is shown above the button, and can be set back.
 """
 
 from __future__ import annotations
@@ -71,14 +71,16 @@ def _run_column() -> tuple[Any, ...]:
 
 
 def _recipe_of(shared: Shared, request: gr.Request, held: tuple[Any, ...]) -> Recipe:
-    """What the form says (`Form.held`), its base by the name that a worker knows it by. Raises `Problem` naming the field."""
+    """What the form says (`Form.held`), its base by the name that a worker knows it by. Raises `Problem` naming the
+    field."""
     recipe = recipe_from(NAMES, held[: len(NAMES)], *map(Recipe.from_dict, held[len(NAMES) :]))
     return recipe.replace(model=base_name(shared.space, recipe.model, from_this_machine(request)))
 
 
 def _wire_start(shared: Shared, form: Form) -> None:
     def begin(request: gr.Request, dataset_id: str, run_name: str, *held: Any) -> dict[Any, Any]:
-        """Start, unless something refuses it or it would lead nowhere; then a second button has to say that it is meant."""
+        """Start, unless something refuses it or it would lead nowhere; then a second button has to say that it is
+        meant."""
         return _begin(request, None, dataset_id, run_name, held)
 
     def begin_anyway(request: gr.Request, agreed: Any, dataset_id: str, run_name: str, *held: Any) -> dict[Any, Any]:
@@ -120,7 +122,8 @@ def _wire_start(shared: Shared, form: Form) -> None:
         form.anyway.click(begin_anyway, [form.agreed, *asked], shown, **private),
     ):
         begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
-    # Said of the settings before a change: gone with the change, in the browser. What is drawn later must not take away a newer refusal.
+    # Said of the settings before a change: gone with the change, in the browser. What is drawn later must not take away
+    # a newer refusal.
     forget(shared, form.trouble, partial(gr.on, [shared.tab["train"].select, *_changes(form)]))
 
 
@@ -142,8 +145,8 @@ def _wire_brought(shared: Shared, form: Form) -> None:
         return gr.Dropdown([(f"{info.name} · {info.train_rows:,}", info.id) for info in stored], value=value)
 
     def load(request: gr.Request, brought: dict[str, Any] | None, gpu: str | None = None) -> dict[Any, Any]:
-        """A recipe brought over from another tab, taken out of where it lay, so that the same one can be brought again. What nobody
-        can train here is said at once."""
+        """A recipe brought over from another tab, taken out of where it lay, so that the same one can be brought again.
+        What nobody can train here is said at once."""
         if not brought:
             return {shared.recipe: gr.skip()}
         recipe, said = Recipe.from_dict(brought), ""
@@ -176,7 +179,8 @@ def _wire_brought(shared: Shared, form: Form) -> None:
 
 
 def _wire_ahead(shared: Shared, form: Form) -> None:
-    """What is known before a start, drawn again after each change; and what was said of the settings before the change goes."""
+    """What is known before a start, drawn again after each change; and what was said of the settings before the change
+    goes."""
 
     def ahead(request: gr.Request, dataset_id: str | None, meant_for: Any, *held: Any) -> dict[Any, Any]:
         lang, said = language(request), {form.anyway: gr.Button(visible=False), form.agreed: None}

@@ -43,8 +43,9 @@ NAMES = BASIC + ADVANCED
 
 @dataclass
 class Form:
-    """The left column. `base` holds the recipe that was brought here, or the one the page opens with, as a dict; `swap` the two sides of
-    the last change of many settings at once (`Swap`), `agreed` what a start was asked to overlook, `meant_for` the card of the estimate that brought the recipe."""
+    """The left column. `base` holds the recipe that was brought here, or the one the page opens with, as a dict; `swap`
+    the two sides of the last change of many settings at once (`Swap`), `agreed` what a start was asked to overlook,
+    `meant_for` the card of the estimate that brought the recipe."""
 
     base: Any = None
     swap: Any = None
@@ -105,8 +106,8 @@ def fresh(model: str) -> Recipe:
 
 
 def on_change_of_base(model: str, held: dict[str, Any], base: dict[str, Any]) -> Swap | None:
-    """What the controls shall hold where `model` takes the place of the base that `base` came with: what came with that one is set to what
-    suits the new one, what was set on this page stays. None where both are suited by the same."""
+    """What the controls shall hold where `model` takes the place of the base that `base` came with: what came with that
+    one is set to what suits the new one, what was set on this page stays. None where both are suited by the same."""
     old_model = base["model"]
     if model == old_model or STARTS.get(model) == STARTS.get(old_model):
         return None

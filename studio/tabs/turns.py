@@ -1,7 +1,7 @@
 """Who answers last shows what all said: requests of one page overtake each other.
 
-Each carries a number that its page counts up (`NUMBERED`), so that the newest is known whatever comes first. Whoever arrives shows what the
-newest said; whoever was overtaken while at work shows nothing, for another is at it.
+Each carries a number that its page counts up (`NUMBERED`), so that the newest is known whatever comes first. Whoever
+arrives shows what the newest said; whoever was overtaken while at work shows nothing, for another is at it.
 """
 
 from __future__ import annotations

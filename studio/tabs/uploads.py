@@ -1,4 +1,5 @@
-"""Files on their way into the store: refused in the browser when too large, followed on the server while they are read."""
+"""Files on their way into the store: refused in the browser when too large, followed on the server while they are
+read."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from studio import shipped
 from studio.datasets.source import FILE_LIMIT_BYTES
 from studio.tabs.dataset_page import reading
 
-# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own sentence.
+# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own
+# sentence.
 OVERSIZE = shipped.script("functions/oversize").replace("LIMIT", str(FILE_LIMIT_BYTES))
 
 
@@ -52,8 +54,8 @@ class Reading:
         return reading(lang, one["file"], one["event"], _seconds_left(one)) if one else ""
 
     def follow(self, session: str | None, stream: Iterator[Any], file: str) -> dict[str, Any]:
-        """The worker's answer; closing the stream cancels the reading there. The stream beats (None) where the worker is silent,
-        so that cancelling is heard whatever it is at."""
+        """The worker's answer; closing the stream cancels the reading there. The stream beats (None) where the worker
+        is silent, so that cancelling is heard whatever it is at."""
         one = self._at_work[session]
         while True:
             try:

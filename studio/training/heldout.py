@@ -1,7 +1,8 @@
-"""The loss of each held-out row, under the base alone and under what was trained: the two measurements that say whether a run learned.
+"""The loss of each held-out row, under the base alone and under what was trained: the two measurements that say whether
+a run learned.
 
-Row by row and not as one mean, so that the difference has an interval (`studio.jobs.learned`). The loss is the trainer's own: TRL's
-head, which never makes the logits, in the types that training uses.
+Row by row and not as one mean, so that the difference has an interval (`studio.jobs.learned`). The loss is the
+trainer's own: TRL's head, which never makes the logits, in the types that training uses.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from studio.jobs.folder import RunFolder
 from studio.jobs.journal import Journal, Reader
 
 MOST_ROWS = 64
-"""Two forward passes over so many rows cost about as much as training on 43 of them; the interval narrows with their square root."""
+"""Two forward passes over so many rows cost about as much as training on 43 of them; the interval narrows with their
+square root."""
 
 
 class Heldout(TrainerCallback):
-    """Measures the base before the first step, whoever began the run, and `measure("trained")` after the last. `trainer` is set once
-    there is one."""
+    """Measures the base before the first step, whoever began the run, and `measure("trained")` after the last.
+    `trainer` is set once there is one."""
 
     trainer: Any
 
@@ -63,8 +65,8 @@ def chosen(rows: Any) -> Any:
 def row_losses(
     trainer: Any, rows: Any, collator: Any, *, base: bool, stopped: Callable[[], bool] = lambda: False
 ) -> tuple[list[float], list[int]] | None:
-    """(mean loss of each row per trained token, its trained tokens), with adapters off for the `base`; None where a loss is no number or
-    the run is being stopped.
+    """(mean loss of each row per trained token, its trained tokens), with adapters off for the `base`; None where a
+    loss is no number or the run is being stopped.
 
     Batches have the size of an evaluation's, so memory stays within what is predicted for one.
     """

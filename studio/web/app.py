@@ -25,8 +25,8 @@ from studio.web.frame import HEAD, build_header, on_load, remember_tab
 TABS = {"estimate": estimate, "dataset": dataset, "train": train, "chat": chat, "runs": runs}
 
 THREADS = 128
-"""Threads and queued calls at work at a time. Calls that wait for a worker or a disk have limits of their own (`studio.tabs.LONG`), far
-below this in sum, so that whatever all of them wait for, the rest of the page answers."""
+"""Threads and queued calls at work at a time. Calls that wait for a worker or a disk have limits of their own
+(`studio.tabs.LONG`), far below this in sum, so that whatever all of them wait for, the rest of the page answers."""
 
 
 def build(space: Space) -> tuple[gr.Blocks, Shared]:
@@ -49,8 +49,8 @@ def build(space: Space) -> tuple[gr.Blocks, Shared]:
 
 
 def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """What a request meets first. Gradio puts middleware of its own around any that it is given, and that reads the Host header with
-    `urlsplit`, which raises; so these go around the whole, once it is built."""
+    """What a request meets first. Gradio puts middleware of its own around any that it is given, and that reads the
+    Host header with `urlsplit`, which raises; so these go around the whole, once it is built."""
 
     @asynccontextmanager
     async def guarded(app: Any) -> AsyncIterator[None]:

@@ -20,8 +20,8 @@ _SCRIPTS = [
     f"const LS_COSTING = {json.dumps(list(options.DEFAULTS))};",
     *(file.read_text("utf-8") for file in shipped.scripts()),
 ]
-# Stands in the page as it is sent (`studio.gate.language`), before the first paint, so that a dark page never flashes light. No request leaves
-# the machine.
+# Stands in the page as it is sent (`studio.gate.language`), before the first paint, so that a dark page never flashes
+# light. No request leaves the machine.
 HEAD = "\n".join(["<script>", *_SCRIPTS, "</script>"])
 
 

@@ -32,7 +32,8 @@ def also_set(lang: str, tab: str, settings: list[Setting]) -> str:
     items = "".join(_item(lang, tab, setting) for setting in settings)
     every = _button(EVERY, t(lang, "train.also_all"), t(lang, "train.also_all")) if len(settings) > 1 else ""
     return (
-        f'<section class="ls-also" aria-label="{escape(t(lang, "train.also_title"))}"><h3>{escape(t(lang, "train.also_title"))}</h3>'
+        f'<section class="ls-also" '
+        f'aria-label="{escape(t(lang, "train.also_title"))}"><h3>{escape(t(lang, "train.also_title"))}</h3>'
         f'<p class="ls-note">{escape(t(lang, "train.also_help"))}</p><ul>{items}</ul>{every}</section>'
     )
 

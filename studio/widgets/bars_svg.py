@@ -23,7 +23,8 @@ COLOURS = {
     "workspace": "#7f7f7f",
     "context": "#b3b3b3",
 }
-# What tells components apart where colours do not, as on the page (assets/theme/estimate.css): tile, width and course of the lines.
+# What tells components apart where colours do not, as on the page (assets/theme/estimate.css): tile, width and course
+# of the lines.
 HATCHES = {
     "weights": (8, 0, ""),
     "quantization_state": (6, 1, "M0 6L6 0"),

@@ -1,5 +1,5 @@
-"""Up to three cards side by side: memory, time, energy, money, and the plain answer. On a narrow page each figure's name stands above
-its row, so the table's roles are stated: a style sheet that changes `display` takes them away."""
+"""Up to three cards side by side: memory, time, energy, money, and the plain answer. On a narrow page each figure's
+name stands above its row, so the table's roles are stated: a style sheet that changes `display` takes them away."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def cards_beside(lang: str, options: list[Candidate]) -> str:
     body = "".join(_row(lang, name, cell, options) for name, cell in ROWS.items())
     title = escape(t(lang, "estimate.beside_title"))
     return (
-        f'<h3>{title}</h3><table class="ls-table ls-beside" role="table" aria-label="{title}" style="--ls-options: {len(options)}">'
-        f'<thead role="rowgroup"><tr role="row">{corner}{heads}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
+        f'<h3>{title}</h3><table class="ls-table ls-beside" role="table" aria-label="{title}" style="--ls-options: '
+        f'{len(options)}">'
+        f'<thead role="rowgroup"><tr role="row">{corner}{heads}</tr></thead><tbody '
+        f'role="rowgroup">{body}</tbody></table>'
     )
 
 
@@ -104,7 +106,8 @@ def _answer(lang: str, one: Candidate) -> str:
 
 
 ROWS: dict[str, Callable[[str, Candidate], str]] = {
-    "fits": _fits, "memory": _memory, "headroom": _headroom, "hours": _hours, "energy": _energy, "price": _price, "total": _total,
+    "fits": _fits, "memory": _memory, "headroom": _headroom, "hours": _hours, "energy": _energy, "price": _price,
+    "total": _total,
     "buy": _buy, "even": _even, "answer": _answer,
 }  # fmt: skip
 

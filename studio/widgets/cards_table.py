@@ -1,5 +1,6 @@
-"""Cards for one recipe as a table: room, speed, the run, renting and buying. On a narrow page each row becomes a block with the
-column's name before each figure, so the table's roles are stated: a style sheet that changes `display` takes them away."""
+"""Cards for one recipe as a table: room, speed, the run, renting and buying. On a narrow page each row becomes a block
+with the column's name before each figure, so the table's roles are stated: a style sheet that changes `display` takes
+them away."""
 
 from __future__ import annotations
 
@@ -21,13 +22,15 @@ COLUMNS = ("card", "fits", "run", "offer", "buy", "speed")
 
 
 def cards_table(lang: str, shown: list[Candidate], chosen: str, costing: Costing = Costing()) -> str:
-    """A row a card; that of the card called `chosen` is marked, and what of `costing` is owned or compared. What is unknown says so."""
+    """A row a card; that of the card called `chosen` is marked, and what of `costing` is owned or compared. What is
+    unknown says so."""
     heads = {name: escape(t(lang, f"estimate.cards_{name}")) for name in COLUMNS}
     head = "".join(f'<th scope="col" role="columnheader">{text}</th>' for text in heads.values())
     body = "".join(_row(lang, one, heads, one.gpu.name == chosen, costing) for one in shown)
     label = escape(t(lang, "estimate.panel_cards"))
     return (
-        f'<table class="ls-table ls-cards" role="table" aria-label="{label}"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<table class="ls-table ls-cards" role="table" aria-label="{label}"><thead role="rowgroup"><tr '
+        f'role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{body}</tbody></table>'
     )
 

@@ -1,4 +1,5 @@
-"""Rows without a tokenizer, for where the chosen base is not at hand: texts, and lengths in characters without a verdict."""
+"""Rows without a tokenizer, for where the chosen base is not at hand: texts, and lengths in characters without a
+verdict."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def picture(lang: str, lines: list[Line], total_steps: int | None = None) -> str
     label = t(lang, "train.curve_label", first=_number(points[0][1]), last=_number(lines[-1].points[-1][1]))
     return (
         f'<figure class="ls-curve"><div class="ls-plot">{_labels(frame, ticks_y)}'
-        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none">'
+        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" '
+        f'preserveAspectRatio="none">'
         f"{grid}{drawn}</svg></div>{_legend(lines)}{_table(lang, lines)}</figure>"
     )
 

@@ -1,5 +1,5 @@
-"""Rows longer than the sequence length: what leaving them out, cutting them or splitting them would keep, and how one of them reads
-before and after."""
+"""Rows longer than the sequence length: what leaving them out, cutting them or splitting them would keep, and how one
+of them reads before and after."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ def learned_view(lang: str, view: RunView) -> str:
     title = escape(t(lang, "learned.title"))
     return (
         f'<section class="ls-learned" aria-label="{title}"><h3>{title}</h3>'
-        f'<p class="ls-verdict-learned {style}" data-kind="{found.kind}">{sign} {escape(explain(lang, found.verdict))}</p>'
+        f'<p class="ls-verdict-learned {style}" data-kind="{found.kind}">{sign} '
+        f"{escape(explain(lang, found.verdict))}</p>"
         f"{_list(lang, found.facts)}{_settings(lang, found)}</section>"
     )
 

@@ -1,4 +1,5 @@
-"""How long the rows are, with the line where the sequence length cuts them off. SVG, with a table for those who cannot see it."""
+"""How long the rows are, with the line where the sequence length cuts them off. SVG, with a table for those who cannot
+see it."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def length_histogram(lang: str, preview: dict[str, Any], limit: int) -> str:
 
 
 def drawing(lang: str, lengths: dict[str, Any], label: str, unit: str, limit: int | None = None) -> str:
-    """The bars with their axis, the line at the limit where there is one, and the table; `unit` is what lengths are counted in."""
+    """The bars with their axis, the line at the limit where there is one, and the table; `unit` is what lengths are
+    counted in."""
     counts, top = lengths["counts"], lengths["top"]
     cut = _cut(lang, limit, top) if limit is not None and limit < top else ""
     return (
@@ -61,7 +63,8 @@ def _bars(counts: list[int], top: int, limit: int, label: str) -> str:
         bars.append(f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{height:.1f}"/>')
     hatch = (
         '<defs><pattern id="ls-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        '<rect class="ls-hatch-ground" width="6" height="6"/><rect class="ls-hatch-line" width="2" height="6"/></pattern></defs>'
+        '<rect class="ls-hatch-ground" width="6" height="6"/><rect class="ls-hatch-line" width="2" '
+        'height="6"/></pattern></defs>'
     )
     return (
         f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none">'

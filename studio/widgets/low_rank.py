@@ -1,4 +1,5 @@
-"""W + B A for an adapted layer of one's choice, drawn to one scale: the frozen matrix, the two strips that train, and the counts."""
+"""W + B A for an adapted layer of one's choice, drawn to one scale: the frozen matrix, the two strips that train, and
+the counts."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ ON_LOAD = shipped.script("elements/layers")
 
 
 def low_rank(lang: str, trained: Trainables) -> str:
-    """A picture for each kind of adapted layer, first the one with most parameters; nothing where no pair of matrices trains."""
+    """A picture for each kind of adapted layer, first the one with most parameters; nothing where no pair of matrices
+    trains."""
     groups = [group for group in trained.adapters if _pair(group)]
     if not groups:
         return ""

@@ -1,4 +1,5 @@
-"""What is known of a run before it starts, as four lines or more above the button, and as the question that a hopeless start has to answer."""
+"""What is known of a run before it starts, as four lines or more above the button, and as the question that a hopeless
+start has to answer."""
 
 from __future__ import annotations
 

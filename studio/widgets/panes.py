@@ -1,4 +1,5 @@
-"""Two answers to each prompt, side by side, as HTML. Models' text is shown as it is: escaped, with its own line breaks."""
+"""Two answers to each prompt, side by side, as HTML. Models' text is shown as it is: escaped, with its own line
+breaks."""
 
 from __future__ import annotations
 

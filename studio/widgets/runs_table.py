@@ -24,7 +24,8 @@ def runs_table(lang: str, views: list[RunView], chosen: str | None) -> str:
     head = "".join(f'<th scope="col">{escape(t(lang, f"runs.{name}"))}</th>' for name in COLUMNS)
     body = "".join(_row(lang, view, view.id == chosen) for view in views)
     return (
-        f'<div class="ls-scroll"><table class="ls-table"><caption class="ls-visually-hidden">{escape(t(lang, "runs.list"))}</caption>'
+        f'<div class="ls-scroll"><table class="ls-table"><caption '
+        f'class="ls-visually-hidden">{escape(t(lang, "runs.list"))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -129,7 +130,8 @@ def _differing(lang: str, views: list[RunView]) -> list[tuple[str, ...]]:
 
 
 def _scales(views: list[RunView]) -> list[str]:
-    """What each run's update is multiplied by, where it is not the same: runs of two ranks at one alpha differ in it too."""
+    """What each run's update is multiplied by, where it is not the same: runs of two ranks at one alpha differ in it
+    too."""
     scales = [f"{view.recipe.scaling:.3g}" if view.recipe and view.recipe.has_adapters else "–" for view in views]
     return scales if len(set(scales)) > 1 else []
 

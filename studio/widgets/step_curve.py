@@ -28,7 +28,8 @@ def step_curve(lang: str, moments: Moments, peak: str) -> str:
 def _column(lang: str, name: str, parts: dict[str, int], top: int, is_peak: bool) -> str:
     """Heights are shares of the highest column's."""
     fills = "".join(
-        f'<i class="ls-part ls-part-{part}" style="height:{parts[part] / top * 100:.3f}%" title="{escape(part_text(lang, part, parts[part]))}"></i>'
+        f'<i class="ls-part ls-part-{part}" style="height:{parts[part] / top * 100:.3f}%" '
+        f'title="{escape(part_text(lang, part, parts[part]))}"></i>'
         for part in reversed(COMPONENTS)
         if parts[part]
     )

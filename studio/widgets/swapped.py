@@ -14,8 +14,8 @@ from studio.widgets.runs_table import short_model
 
 @dataclass(frozen=True)
 class Swap:
-    """Many settings changed at once: what the controls held and what they hold now, and the recipe under them, on both sides. `shown` is
-    the side that the form shows. Kept in the page's session as a dict."""
+    """Many settings changed at once: what the controls held and what they hold now, and the recipe under them, on both
+    sides. `shown` is the side that the form shows. Kept in the page's session as a dict."""
 
     why: str
     """`base`: another base was chosen; `reset`: all was reset."""

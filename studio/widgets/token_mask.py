@@ -47,7 +47,8 @@ def _parts(lang: str, row: dict[str, Any]) -> str:
         if number > 1:
             is_on = any(trained for _, trained, _ in pieces)
             shown.append(
-                f'<span class="ls-row-part">✂ {escape(t(lang, "dataset.row_part" if is_on else "dataset.row_cut"))}</span>'
+                f'<span class="ls-row-part">✂ '
+                f"{escape(t(lang, 'dataset.row_part' if is_on else 'dataset.row_cut'))}</span>"
             )
         shown.append(tokens(pieces))
     return "".join(shown)

@@ -1,1 +1,2 @@
-"""The processes that import torch, an entry a module. The page talks to them through `studio.protocol`, which does not."""
+"""The processes that import torch, an entry a module. The page talks to them through `studio.protocol`, which does
+not."""

@@ -2,7 +2,8 @@
 
   load      {"model"} or {"run_id"}             -> what is loaded
   generate  {"model"} or {"run_id"}, "messages_base", "messages_adapter", "temperature", "max_new_tokens", "seed"
-            events {"loading": label}, {"loaded": label}, {"answering": {mode, panes: labels}}, {"panes": {"base": {text, tokens, tokens_per_second, stop}, ...}}
+            events {"loading": label}, {"loaded": label}, {"answering": {mode, panes: labels}}, {"panes": {"base":
+            {text, tokens, tokens_per_second, stop}, ...}}
             (text is what came since the last event) -> the whole answers, and which weights gave them
   unload    {}                                  -> memory given back
   status    {}                                  -> what is loaded

@@ -1,9 +1,9 @@
 """A GGUF of llama.cpp as an ordinary base: `python -m studio.workers.convert MODEL GGUF FOLDER`.
 
-Transformers unpacks the weights and reads the tokenizer. What it leaves out is put right here: the split of digits that the GGUF
-names, the context in the tokenizer's record, and its own note of the GGUF in config.json, without which nobody could load the folder
-again. Weights are stored in bfloat16, the type they were published in before they were quantized. Exit status 1 after a line that
-says what was wrong.
+Transformers unpacks the weights and reads the tokenizer. What it leaves out is put right here: the split of digits that
+the GGUF names, the context in the tokenizer's record, and its own note of the GGUF in config.json, without which nobody
+could load the folder again. Weights are stored in bfloat16, the type they were published in before they were quantized.
+Exit status 1 after a line that says what was wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ DTYPE = "bfloat16"
 DIGITS_APART = ("smollm",)
 """Values of `tokenizer.ggml.pre` for which llama.cpp cuts each digit off before everything else (llama-vocab.cpp)."""
 READ_BY_OLDER = ("rope_theta", "rope_scaling")
-"""Transformers 5 writes these in `rope_parameters` alone; older versions and other programs look for them at the top."""
+"""Transformers 5 writes these in `rope_parameters` alone; older versions and other programs look for them at the
+top."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +45,8 @@ def _weights(model: str, gguf: Path, folder: Path) -> None:
     counted, known = sum(p.numel() for p in made.parameters()), load_preset(model).inventory.total_parameters
     if counted != known:
         raise ValueError(f"{gguf.name} holds {counted:,} parameters, {model} has {known:,}")
-    # A model that came of a GGUF refuses to be saved (`hf_quantizer`), and its record would send the next reader to the GGUF.
+    # A model that came of a GGUF refuses to be saved (`hf_quantizer`), and its record would send the next reader to the
+    # GGUF.
     made.hf_quantizer = None
     del made.config.quantization_config
     made.config._name_or_path = ""

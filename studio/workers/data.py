@@ -1,7 +1,7 @@
 """The data worker: `python -m studio.workers.data`. Reads what people bring and shows it as the training will see it.
 
-Methods: `ingest` (streams progress, answers with the stored dataset), `preview` (rows as tokens, lengths, counts) and `characters`
-(the same without a tokenizer).
+Methods: `ingest` (streams progress, answers with the stored dataset), `preview` (rows as tokens, lengths, counts) and
+`characters` (the same without a tokenizer).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _measured: dict[tuple[str, Any, bool], previews.Measured] = {}
 
 
 def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
-    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `offset`, `count` (rows); see
-    `preview.view`. Tells `{"phase": "tokenizing", "done", "of"}` (rows) on the way."""
+    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `offset`, `count` (rows);
+    see `preview.view`. Tells `{"phase": "tokenizing", "done", "of"}` (rows) on the way."""
     recipe = _recipe(params)
     info, offset, count = _asked(params)
     tokenizer = _tokenizer(recipe.model)

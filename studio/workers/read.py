@@ -1,5 +1,5 @@
-"""The reading worker: `python -m studio.workers.read`. Files of rows into the store. It imports nothing heavy, so that a file need not
-wait for the libraries that tokenize, nor a look at other rows for a file.
+"""The reading worker: `python -m studio.workers.read`. Files of rows into the store. It imports nothing heavy, so that
+a file need not wait for the libraries that tokenize, nor a look at other rows for a file.
 
 Method: `ingest` (streams progress, answers with the stored dataset).
 """
@@ -17,7 +17,8 @@ from studio.space import Space
 
 
 def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any], None, dict[str, Any]]:
-    """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to say."""
+    """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to
+    say."""
     space = Space.default()
     result = yield from ingest_file(
         DatasetStore(space.datasets, space.trash),

@@ -1,4 +1,5 @@
-"""The trace worker: counts models that are no preset and traces structures that have no law, so that the page needs no torch.
+"""The trace worker: counts models that are no preset and traces structures that have no law, so that the page needs no
+torch.
 
 Started when a page asks for what it has not seen, and ends when the page's process closes its stdin.
 """
@@ -18,8 +19,8 @@ from studio.space import Space
 
 
 def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
-    """`{"model": folder or hub id, "cache": folder}` -> `estimator.Inventory` as JSON, kept in the cache folder too. With
-    `config`, the content of a config.json, that is counted and the model only its name.
+    """`{"model": folder or hub id, "cache": folder}` -> `estimator.Inventory` as JSON, kept in the cache folder too.
+    With `config`, the content of a config.json, that is counted and the model only its name.
 
     Weights are neither read nor needed. Of a hub id the page has fetched config and headers into the same cache, so
     the hub is not asked again. Raises `Problem` (`model.*`, `hub.*`).
@@ -32,9 +33,9 @@ def inventory(params: dict[str, Any], request: Request) -> dict[str, Any]:
 
 
 def law(params: dict[str, Any], request: Request) -> Iterator[dict[str, Any]]:
-    """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the laws of this structure's step and of its evaluation, and
-    the reserved memory of this recipe, and keep those that are not there in the cache folder; the event {"law": "step"} when the first is there. Raises `Problem` (`law.*`,
-    `model.*`) for the step's.
+    """`{"model", "config", "recipe", "platform", "batches", "cache"}`: trace the laws of this structure's step and of
+    its evaluation, and the reserved memory of this recipe, and keep those that are not there in the cache folder; the
+    event {"law": "step"} when the first is there. Raises `Problem` (`law.*`, `model.*`) for the step's.
     """
     from estimator import estimate
     from estimator.hardware.platforms import Platform
@@ -80,8 +81,8 @@ def _warm() -> None:
     """Torch, transformers and peft take seconds to load; do it before the first request."""
     import torch
 
-    # bitsandbytes has kernels for the CPU compiled as they are called; nothing is called here, and the compiler alone takes
-    # a quarter of all this.
+    # bitsandbytes has kernels for the CPU compiled as they are called; nothing is called here, and the compiler alone
+    # takes a quarter of all this.
     with mock.patch.object(torch, "compile", lambda function=None, **_: function or (lambda kernel: kernel)):
         import bitsandbytes  # noqa: F401
 

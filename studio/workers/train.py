@@ -72,7 +72,8 @@ class Training:
         return self._train(trainer, tokenizer, meter)
 
     def _tokenizer(self, folder: Path) -> Any:
-        """With the template and the date of the first attempt: another day or a newer template would make other rows."""
+        """With the template and the date of the first attempt: another day or a newer template would make other
+        rows."""
         from studio.rendering import chat_form, rendering
 
         kept = chat_form.read(self.run.path)
@@ -82,7 +83,8 @@ class Training:
         return tokenizer
 
     def _remember_base(self, folder: Path) -> None:
-        """Keep which base this run trains; a checkpoint is not put on another one. Raises `Problem("run.other_base")`."""
+        """Keep which base this run trains; a checkpoint is not put on another one. Raises
+        `Problem("run.other_base")`."""
         from studio.models import fingerprints
 
         self.fingerprint = fingerprints.of(folder)
@@ -93,7 +95,8 @@ class Training:
         fingerprints.write(self.run.path, self.recipe.model, self.fingerprint)
 
     def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
-        """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows differ."""
+        """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows
+        differ."""
         encoded, longest, kept, tokens = [], 0, 0, 0
         for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
             rows, report = (
@@ -115,8 +118,8 @@ class Training:
         )  # packing leaves a last row
 
     def _predict(self, folder: Path, longest: int, padded: bool) -> None:
-        """Judge the run once more, now that its model is here and its longest row known: batches are padded to that, not
-        to `max_length`, unless rows are packed. A model from a hub is checked here for the first time."""
+        """Judge the run once more, now that its model is here and its longest row known: batches are padded to that,
+        not to `max_length`, unless rows are packed. A model from a hub is checked here for the first time."""
         from estimator.hub.sources import UncountedModel
         from estimator.model.spec import read_config
         from estimator.trace.meta_model import derive
@@ -231,8 +234,8 @@ class Training:
 
 
 def use_average(trainer: Any) -> None:
-    """Of an optimizer that averages (schedulefree's) put the average into the weights: an evaluation does so, a run without one is
-    left at the point where gradients are taken. Any other optimizer has no `eval`."""
+    """Of an optimizer that averages (schedulefree's) put the average into the weights: an evaluation does so, a run
+    without one is left at the point where gradients are taken. Any other optimizer has no `eval`."""
     average = getattr(trainer.optimizer, "eval", None)
     if average:
         average()

@@ -1,4 +1,5 @@
-"""Text files as UTF-8, or as UTF-16/32 where a byte order mark says so. Anything else is named and refused, not guessed.
+"""Text files as UTF-8, or as UTF-16/32 where a byte order mark says so. Anything else is named and refused, not
+guessed.
 
 A wrong guess would train the model on garbage that looks like text; saving a file as UTF-8 takes its owner a minute.
 """

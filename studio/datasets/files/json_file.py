@@ -46,8 +46,8 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
 
 
 def read_lines(source: Source) -> Iterator[tuple[int, Any]]:
-    """A `.jsonl` file: one value a line, blank lines skipped. One that holds an array, values over several lines, or one
-    object is read as `.json`."""
+    """A `.jsonl` file: one value a line, blank lines skipped. One that holds an array, values over several lines, or
+    one object is read as `.json`."""
     with open_text(source) as text:
         first = _next_line(text)
         by_line = not _is_json_file(first, lambda: not _next_line(text))
@@ -73,7 +73,8 @@ def _next_line(text: TextIO) -> str:
 
 
 def _is_json_file(line: str, is_last: Callable[[], bool]) -> bool:
-    """Whether the first line is not a row by itself: the beginning of one, an array of rows, or an object and no more."""
+    """Whether the first line is not a row by itself: the beginning of one, an array of rows, or an object and no
+    more."""
     if not line.lstrip().startswith(("[", "{")):
         return False
     try:

@@ -1,8 +1,8 @@
 """From an uploaded file to numbered raw values. A new file format is one module with a `read(source)` and a line here.
 
-A reader yields `(row, value)` with rows counted from 1 as a person would count them (JSONL: the line), or
-`(row, RowError)` for a row that can be left out. What makes the whole file unreadable is a `Problem` that names file, row
-and remedy.
+A reader yields `(row, value)` with rows counted from 1 as a person would count them (JSONL: the line), or `(row,
+RowError)` for a row that can be left out. What makes the whole file unreadable is a `Problem` that names file, row and
+remedy.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from studio.datasets.shapes.messages import is_conversation
 def rows_of(value: dict[str, Any], file: str) -> list[Any]:
     """The rows of a file that is one object; the object itself where it is a row, or nothing known.
 
-    Known are `{"data": [row, ...]}` under any key, pandas' orients columns, index, split and table, and one list a column.
+    Known are `{"data": [row, ...]}` under any key, pandas' orients columns, index, split and table, and one list a
+    column.
     """
     if is_split(value):
         return [dict(zip(value["columns"], fields, strict=False)) for fields in value["data"]]

@@ -1,4 +1,5 @@
-"""What rows people write, and what they become: Alpaca, ShareGPT, OpenAI, plain text, and answers marked good or bad."""
+"""What rows people write, and what they become: Alpaca, ShareGPT, OpenAI, plain text, and answers marked good or
+bad."""
 
 from __future__ import annotations
 
@@ -77,8 +78,8 @@ def normalise(
 ) -> tuple[dict[str, Any], bool]:
     """A row as `{"messages": ..., "tools"?: ...}` or `{"text": ...}`, and whether its text was cleaned.
 
-    `usual` names the file's columns by part, for the message that one is missing. Columns and keys that hold something and
-    are not used are added to `unused`. Raises `RowError`.
+    `usual` names the file's columns by part, for the message that one is missing. Columns and keys that hold something
+    and are not used are added to `unused`. Raises `RowError`.
     """
     if not isinstance(row, dict):
         raise RowError("not_object", found=type_word(row))

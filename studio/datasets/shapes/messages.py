@@ -29,7 +29,8 @@ PAIR_KEYS = {
 """Of a turn that is a question and its answer (XTuner writes so)."""
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 CALL_KEYS = ("tool_calls", "function_call")
-# A turn that is read and not trained: OpenAI and Mistral write weight, Axolotl and LLaMA-Factory's kin train, ms-swift loss.
+# A turn that is read and not trained: OpenAI and Mistral write weight, Axolotl and LLaMA-Factory's kin train, ms-swift
+# loss.
 TRAIN_KEYS = ("weight", "train", "training", "trained", "trainable", "loss")
 MASK_KEYS = ("masked",)
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -37,7 +38,8 @@ MEDIA = ("image", "video", "audio", "file")
 
 
 def conversation(value: object, column: str, cleaner: Cleaner) -> list[Message]:
-    """The messages of a list of turns, in OpenAI's keys or ShareGPT's, also as JSON text or as one list for each key."""
+    """The messages of a list of turns, in OpenAI's keys or ShareGPT's, also as JSON text or as one list for each
+    key."""
     turns = _turns(listed(value, column))
     if not isinstance(turns, (list, tuple)):
         raise RowError("type", column=column, found=type_word(turns))
@@ -76,7 +78,8 @@ def _turns(value: object) -> Any:
 
 
 def _messages(turn: object, column: str, cleaner: Cleaner) -> list[Message]:
-    """Usually one; `{"human": ..., "assistant": ...}` or `{"input": ..., "output": ...}` is a question and its answer."""
+    """Usually one; `{"human": ..., "assistant": ...}` or `{"input": ..., "output": ...}` is a question and its
+    answer."""
     if not isinstance(turn, dict):
         raise RowError("type", column=column, found=type_word(turn))
     if isinstance(turn, Doubled):

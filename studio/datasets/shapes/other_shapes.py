@@ -1,4 +1,5 @@
-"""Rows of another shape than their file: the first rows decide how a file is read, and what comes later may be something else."""
+"""Rows of another shape than their file: the first rows decide how a file is read, and what comes later may be
+something else."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ _MARKS = frozenset(name for part in ("chosen", "rejected", "verdict", "label") f
 
 
 class OtherShapes:
-    """Asked about each row. In a file of one of the `PLAIN` shapes a row that marks answers as good or bad would be trained whole,
-    the bad answer too: it is left out. A row that cannot be read as its file is, and could be as something else, says so."""
+    """Asked about each row. In a file of one of the `PLAIN` shapes a row that marks answers as good or bad would be
+    trained whole, the bad answer too: it is left out. A row that cannot be read as its file is, and could be as
+    something else, says so."""
 
     def __init__(self, shape: str, columns: dict[str, str], is_class: bool = False) -> None:
         self.shape = shape

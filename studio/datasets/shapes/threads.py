@@ -92,7 +92,8 @@ class Threads:
                 yield path
 
     def _path(self, number: int) -> list[int] | None:
-        """The row numbers from the root to a message; None, and noted, where one between is missing, deleted or a ring."""
+        """The row numbers from the root to a message; None, and noted, where one between is missing, deleted or a
+        ring."""
         path, seen = [number], {number}
         while (above := self._above[path[-1]]) is not None:
             parent = self._rows.get(above)

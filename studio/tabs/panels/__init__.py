@@ -1,8 +1,8 @@
 """What unfolds below the picture of the Estimate tab. One module a panel.
 
 A panel has a `NAME` (its words are `estimate.panel_<name>`), `render(lang, asked)`, which gives its HTML or raises
-`Problem`, and perhaps `ON_LOAD`, the script of its element, and `controls()`, which builds what it asks beside the recipe: their
-values come to `render` under their names. Panels are drawn when they are open, after the picture: a
+`Problem`, and perhaps `ON_LOAD`, the script of its element, and `controls()`, which builds what it asks beside the
+recipe: their values come to `render` under their names. Panels are drawn when they are open, after the picture: a
 picture never waits for them.
 """
 
@@ -25,8 +25,8 @@ from studio import shipped
 ANSWERS = Answers()
 """Of the picture and of all panels: one move of a control asks for each answer once, though each is drawn by itself."""
 APPLY = shipped.script("elements/apply")
-"""`ON_LOAD` of a panel whose buttons set recipe fields: `data-apply` holds them as JSON. A repaint replaces them: the one in the
-place of the one that had the keyboard gets it."""
+"""`ON_LOAD` of a panel whose buttons set recipe fields: `data-apply` holds them as JSON. A repaint replaces them: the
+one in the place of the one that had the keyboard gets it."""
 
 
 @dataclass(frozen=True)

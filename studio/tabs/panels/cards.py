@@ -1,4 +1,5 @@
-"""Which GPU: every card of the catalogue and of one's own for this recipe - room, speed, hours, cost; own, buy or rent; three side by side."""
+"""Which GPU: every card of the catalogue and of one's own for this recipe - room, speed, hours, cost; own, buy or rent;
+three side by side."""
 
 from __future__ import annotations
 
@@ -79,8 +80,8 @@ def controls() -> dict[str, Any]:
 
 
 def open_of_address(fold: Any, made: dict[str, Any], refused: Any, fast: dict[str, Any]) -> Any:
-    """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said in `refused`. Returns the
-    event."""
+    """What an address asks of this panel: its controls are set and it opens; what cannot be taken is said in `refused`.
+    Returns the event."""
 
     def open_page(request: gr.Request) -> dict[Any, Any]:
         said, problems = of_address(request.query_params)

@@ -20,8 +20,8 @@ ASKED = ("rows", "tokens_per_row")
 
 
 def said(lang: str, asked: Asked, rows: Any = None, tokens_per_row: Any = None) -> str:
-    """Hours of the rows that were stated, else of each thousand; or why none are known. `rows` and `tokens_per_row` are what was typed:
-    where that is no number its own panel says so. Raises nothing."""
+    """Hours of the rows that were stated, else of each thousand; or why none are known. `rows` and `tokens_per_row` are
+    what was typed: where that is no number its own panel says so. Raises nothing."""
     stated, tokens = _whole(rows), _whole(tokens_per_row)
     try:
         costing = Costing(rows=stated or EACH, tokens_per_row=tokens if stated else None)
@@ -40,8 +40,8 @@ def said(lang: str, asked: Asked, rows: Any = None, tokens_per_row: Any = None) 
 
 
 def _speed(asked: Asked, costing: Costing) -> Throughput:
-    """As *Which GPU* has it; of one whole card by what its estimate stands on already, for this is said at every move of a slider. Raises
-    `Problem`."""
+    """As *Which GPU* has it; of one whole card by what its estimate stands on already, for this is said at every move
+    of a slider. Raises `Problem`."""
     recipe, parts = asked.recipe, asked.answer.source.parts
     data = uniform(costing.rows, costing.tokens_per_row or recipe.max_length, recipe)
     if recipe.num_processes == 1 and not asked.conditions.mig:

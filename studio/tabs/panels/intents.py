@@ -36,8 +36,9 @@ def html() -> str:
 
 
 def met(asked: Asked, name: str, undo: dict[str, tuple[Any, Any]]) -> tuple[Recipe, dict[str, tuple[Any, Any]]]:
-    """The recipe of an intent, and each field that it changes as (before, after). `undo` is that of the intent pressed before: what still
-    stands as it was set is first put back, so that the order of pressing does not matter. Raises `Problem`."""
+    """The recipe of an intent, and each field that it changes as (before, after). `undo` is that of the intent pressed
+    before: what still stands as it was set is first put back, so that the order of pressing does not matter. Raises
+    `Problem`."""
     if name not in intents():
         raise Problem("recipe.choice", field="intent", value=str(name)[:40], allowed=", ".join(intents()))
     recipe = asked.recipe.replace(

@@ -1,4 +1,5 @@
-"""What *Which GPU* asks beside the recipe: its controls' values as a record, as a filter, and as part of an address, and back."""
+"""What *Which GPU* asks beside the recipe: its controls' values as a record, as a filter, and as part of an address,
+and back."""
 
 from __future__ import annotations
 
@@ -23,10 +24,13 @@ NUMBERS = ("rows", "tokens_per_row", "hours_per_month", "usd_per_kwh", "least_gi
 TEXTS = ("owned", "compare", "search")
 AUTOMATIC = "auto"
 DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(("rows", "tokens_per_row", "usd_per_kwh", "hours_per_month"), ""), "devices": AUTOMATIC, "owned": "", "compare": "",
-    "search": "", "least_gib": "", "most_usd_per_hour": "", "sort": "fits", "way": "any", "vendors": [], "kinds": [], "whole": False, "own": [],
+    **dict.fromkeys(("rows", "tokens_per_row", "usd_per_kwh", "hours_per_month"), ""), "devices": AUTOMATIC,
+    "owned": "", "compare": "",
+    "search": "", "least_gib": "", "most_usd_per_hour": "", "sort": "fits", "way": "any", "vendors": [], "kinds": [],
+    "whole": False, "own": [],
 }  # fmt: skip
-"""Every control by name, as it stands where nothing was said; all of them go into the address. `own` is kept in the browser."""
+"""Every control by name, as it stands where nothing was said; all of them go into the address. `own` is kept in the
+browser."""
 
 
 def families() -> list[str]:

@@ -22,8 +22,8 @@ from studio.tabs.notices import INSTALL
 from studio.tabs.panels import Asked, hours
 from studio.widgets.memory_bar import Bar, bars_legend, memory_bars
 
-# The bars are the choice of the method, with the keys of a group of radio buttons. A repaint replaces them: the one that had
-# the keyboard gets it back, and what was unfolded stays so.
+# The bars are the choice of the method, with the keys of a group of radio buttons. A repaint replaces them: the one
+# that had the keyboard gets it back, and what was unfolded stays so.
 ON_LOAD = shipped.script("elements/picture")
 
 
@@ -32,10 +32,11 @@ USUAL_SCALE = FIELDS["lora_alpha"].default // FIELDS["r"].default
 
 
 def picture(lang: str, asked: Asked, traces: bool = False, is_warm: bool = False, data: tuple[Any, ...] = ()) -> str:
-    """Verdict, counts, bars, reasons. `data` is what was typed of it (`hours.ASKED`). Raises `Problem` for what no method could make good.
+    """Verdict, counts, bars, reasons. `data` is what was typed of it (`hours.ASKED`). Raises `Problem` for what no
+    method could make good.
 
-    With `traces` there is a worker that can replace approximate figures: the picture then asks for that (`ON_LOAD`), for the
-    bars beside the chosen one only of a worker that runs anyway.
+    With `traces` there is a worker that can replace approximate figures: the picture then asks for that (`ON_LOAD`),
+    for the bars beside the chosen one only of a worker that runs anyway.
     """
     bars = bars_of(lang, asked)
     index, choices = index_of(asked), [method_fields(key, asked.recipe.quantization) for key in METHODS]
@@ -93,8 +94,8 @@ def method_name(lang: str, key: str) -> str:
 
 
 def _answer(asked: Asked, key: str) -> Estimate | Problem:
-    """The recipe's own method with its own quantization, the others as their rows name them; 4 bits are of the recipe's kind. What a
-    method cannot be combined with is said in its own row."""
+    """The recipe's own method with its own quantization, the others as their rows name them; 4 bits are of the recipe's
+    kind. What a method cannot be combined with is said in its own row."""
     if asked.refused and asked.refused[0] == key:
         return asked.refused[1]
     try:
@@ -104,7 +105,8 @@ def _answer(asked: Asked, key: str) -> Estimate | Problem:
 
 
 def _verdict(lang: str, bars: list[Bar], index: int, gpu: Gpu, lasting: str) -> str:
-    """One sentence; when the chosen method does not fit, a second names those that do, else it says how long the run is `lasting`."""
+    """One sentence; when the chosen method does not fit, a second names those that do, else it says how long the run is
+    `lasting`."""
     bar = bars[index]
     words = {"gpu": gpu.name, "method": bar.name}
     if isinstance(bar.answer, Problem):
@@ -161,13 +163,15 @@ def _counts(lang: str, recipe: Recipe, answer: Estimate) -> str:
     words = {"trainable": f"{answer.trainable_parameters:,}", "total": f"{answer.total_parameters:,}", "share": share}
     asked = f"{recipe.model} · {rows_of(lang, recipe)}"
     return (
-        f'<p class="ls-note" id="estimate-counts"><b>{escape(asked)}</b> · {escape(t(lang, "estimate.parameters", **words))}'
+        f'<p class="ls-note" id="estimate-counts"><b>{escape(asked)}</b> · '
+        f"{escape(t(lang, 'estimate.parameters', **words))}"
         f"{_scale(lang, recipe)}</p>"
     )
 
 
 def _scale(lang: str, recipe: Recipe) -> str:
-    """What the update is multiplied by: it moves with the rank while alpha stays. Beside it the alpha that makes it USUAL_SCALE."""
+    """What the update is multiplied by: it moves with the rank while alpha stays. Beside it the alpha that makes it
+    USUAL_SCALE."""
     if not recipe.has_adapters:
         return ""
     said = f" {escape(scale_of(lang, recipe))}"

@@ -1,4 +1,5 @@
-"""Take it away: a link that restores everything, the command line, Python, the recipe as TOML, and the answer as JSON, CSV, Markdown, SVG and PNG."""
+"""Take it away: a link that restores everything, the command line, Python, the recipe as TOML, and the answer as JSON,
+CSV, Markdown, SVG and PNG."""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ def render(lang: str, asked: Asked) -> str:
         command += "\n" + gpus_command_line(asked.recipe, asked.conditions, costing)
     outdated = escape(t(lang, "estimate.take_outdated"))
     return (
-        f'<p class="ls-warn ls-when-outdated" role="status" data-question="{escape(question_of(asked))}">! {outdated}</p>'
+        f'<p class="ls-warn ls-when-outdated" role="status" data-question="{escape(question_of(asked))}">! '
+        f"{outdated}</p>"
         f'<p class="ls-files">{links}</p>{_copied(lang, "link", "?" + link, link, "link")}'
         f"{_copied(lang, 'command', command)}{_copied(lang, 'python', python_code(asked.recipe, gpu, asked.conditions, costing))}"
     )

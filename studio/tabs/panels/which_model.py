@@ -1,4 +1,5 @@
-"""Which model: of each of the newest families the largest that the card holds with the rest as it is; a press takes it."""
+"""Which model: of each of the newest families the largest that the card holds with the rest as it is; a press takes
+it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Why: the memory over one step, each component's formula, inputs and source, and the picture of W + B A for one layer."""
+"""Why: the memory over one step, each component's formula, inputs and source, and the picture of W + B A for one
+layer."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def _formula(lang: str, formula: Formula, devices: int) -> str:
     notes = "".join(f"<p>{escape(explain(lang, note))}</p>" for note in formula.notes)
     return (
         f"<details><summary>{swatch(formula.component)}{name} "
-        f"<b>{human_bytes(formula.bytes)}</b></summary><p><code>{escape(terms)} = {formula.bytes:,} B</code></p>{notes}</details>"
+        f"<b>{human_bytes(formula.bytes)}</b></summary><p><code>{escape(terms)} = {formula.bytes:,} "
+        f"B</code></p>{notes}</details>"
     )
 
 
