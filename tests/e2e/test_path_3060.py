@@ -32,7 +32,7 @@ def test_the_owner_of_a_3060_finds_a_model_by_keyboard_and_by_everyday_names(stu
 
     # "3060" and Enter takes neither card: both are listed, the common one first
     type_choice(page, "estimate-gpu", "3060")
-    offered = page.locator("#estimate-problem [data-choose]")
+    offered = page.locator("#estimate-gpu [data-choose]")
     expect(offered).to_have_text([f"{CARD} · 12 GiB", "GeForce RTX 3060 8GB · 8 GiB"])
     expect(page.locator("#estimate-gpu input")).to_have_value("3060")
     assert "RTX 3060" not in page.locator("#estimate-picture").inner_text()

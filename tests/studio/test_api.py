@@ -25,6 +25,7 @@ from estimator.estimates.conditions import Conditions
 from estimator.recipe.costing import Costing
 from studio import __main__ as command
 from studio.gate import startup
+from studio.space import Space
 from studio.web import api
 from tests.serving import Studio
 from tests.studio.requests import HERE, PROXIED, VISITOR
@@ -235,7 +236,7 @@ def test_programs_see_these_two_and_nothing_else(client):
 )
 def test_a_folder_is_only_for_who_sits_at_this_machine(tmp_path, request_, code):
     with pytest.raises(Problem) as caught:
-        api._model(SimpleNamespace(trace_worker=None), request_, str(tmp_path))
+        api._model(SimpleNamespace(trace_worker=None, space=Space(tmp_path)), request_, str(tmp_path))
     assert caught.value.code == code
 
 
@@ -263,7 +264,7 @@ def test_while_some_wait_for_a_trace_others_are_answered_at_once(monkeypatch):
         answers: list[int] = []
 
         async def one() -> None:
-            answers.append(await api._derived(SimpleNamespace(trace_worker=None), True, ask))
+            answers.append(await api._derived(SimpleNamespace(trace_worker=None, space=None), True, ask))
             traced.set()  # only once somebody was answered
 
         async with anyio.create_task_group() as tasks:

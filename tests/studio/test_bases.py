@@ -190,6 +190,7 @@ ASK = """
 import sys
 from estimator.core.problems import Problem
 from studio.models.bases import open_base
+from studio.space import Space
 try:
     print("opened", *sorted(path.name for path in open_base(Space.default(), sys.argv[1]).iterdir()))
 except Problem as problem:

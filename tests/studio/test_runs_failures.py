@@ -44,7 +44,9 @@ def test_a_full_disk_is_said_the_last_whole_checkpoint_stays_and_no_half_one(bas
     most_bytes = 150_000  # below the optimizer's states
     code = f"""
 import resource, sys
-from studio.workers import attempt, reporting, train
+from studio.jobs import attempt
+from studio.training import reporting
+from studio.workers import train
 def then_full(self, *arguments, **rest):
     saved(self, *arguments, **rest)
     sys.stderr = open("/dev/full", "w")
@@ -76,7 +78,7 @@ def test_a_disk_that_is_really_full_is_said_on_itself(tmp_path):
     disk.mkdir()
     code = """
 import os, sys
-from studio.workers import attempt
+from studio.jobs import attempt
 def fill(run, journal):
     journal.write("started", pid=os.getpid(), resume_from=None)
     (run.checkpoints / "checkpoint-1").mkdir(parents=True)

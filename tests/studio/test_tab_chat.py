@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from estimator.core.problems import Problem
 from studio.i18n import LANGUAGES, explain, strings
 from studio.inference import conversation
+from studio.space import Space
 from studio.tabs.answering import Answering
 from studio.tabs.chat import BASE, Page, _request
 from studio.tabs.streaming import with_ticks
@@ -78,7 +79,7 @@ def test_a_run_newly_opened_is_chosen_once(chosen, wanted, followed, becomes):
 
 def test_a_base_that_is_not_offered_may_be_a_folder_for_this_machine_alone(tmp_path):
     offered = SimpleNamespace(has_result=True, recipe=SimpleNamespace(model="/trained/on"))
-    page = Page(SimpleNamespace(runs=SimpleNamespace(list=lambda: [offered])))
+    page = Page(SimpleNamespace(runs=SimpleNamespace(list=lambda: [offered]), space=Space(tmp_path)))
     for choice in ("a-run", BASE + "/trained/on", BASE + "org/name"):
         assert page._allowed(VISITOR, choice) == choice
     assert page._allowed(HERE, BASE + str(tmp_path)) == BASE + str(tmp_path)

@@ -117,6 +117,9 @@ def take(descriptors: list[int], wanted: list[int]) -> None:
 
 def become(asked: dict[str, Any]) -> None:
     """What `python -m module` finds when it begins."""
+    for number in asked["caught"]:  # a warm process may have been started by a shell that ignores some
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in asked["deaf"] else usual)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["cwd"])

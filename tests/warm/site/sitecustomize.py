@@ -30,8 +30,10 @@ def _hand_over(kind: str, folder: str) -> None:
     except OSError:
         return  # no warm process: an ordinary start
     handed = [number for number in range(256) if number != connection.fileno() and _is_open(number)]
-    asked = {"argv": sys.orig_argv, "cwd": os.getcwd(), "environment": dict(os.environ), "handed": handed}
     caught = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+    deaf = [number for number in caught if signal.getsignal(number) is signal.SIG_IGN]
+    asked = {"argv": sys.orig_argv, "cwd": os.getcwd(), "environment": dict(os.environ), "handed": handed}
+    asked |= {"caught": sorted(caught), "deaf": deaf}
     signal.pthread_sigmask(signal.SIG_BLOCK, caught)
     socket.send_fds(connection, [b"."], handed)
     connection.sendall(json.dumps(asked).encode() + b"\n")
@@ -41,7 +43,7 @@ def _hand_over(kind: str, folder: str) -> None:
     for number in handed:  # an end of a pipe, or a lock, is the other's alone
         os.dup2(nothing, number) if number < 3 else os.close(number)
     for number in caught:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number not in deaf:
             signal.signal(number, lambda number, frame: os.kill(pid, number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, caught)
     status = int(answers.readline() or -signal.SIGKILL)
