@@ -12,10 +12,8 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from estimator.advice.priced import priced
-from estimator.advice.ranking import Candidate
 from estimator.cli.costing_flags import add_costing, costing_of, run_lines
 from estimator.cli.near_flags import nearest
 from estimator.cli.words import padded, verdict_line, word
@@ -37,6 +35,9 @@ from estimator.recipe.costing import Costing
 from estimator.recipe.loop import LOOPS
 from estimator.recipe.recipe import FIELDS, Recipe
 from estimator.recipe.recipe_file import in_file, read_recipe
+
+if TYPE_CHECKING:
+    from estimator.advice.ranking import Candidate
 
 FITS, BAD_INPUT, DOES_NOT_FIT = 0, 2, 3
 ENGLISH = "en"
@@ -222,6 +223,8 @@ def _priced(
     asked_of: dict[str, Any],
 ) -> Candidate:
     """Time and money on the card that was named, under the same conditions as its memory."""
+    from estimator.advice.priced import priced  # here: most commands ask none of it, and it takes a while to load
+
     conditions = Conditions(**_conditions(asked_of, options))
     card = machine(gpu.partition(" MIG ")[0], memory_gib=conditions.gpu_memory).gpu
     return priced(

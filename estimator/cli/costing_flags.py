@@ -6,15 +6,17 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from estimator.advice.ranking import Candidate
 from estimator.cli.words import fits_word, padded, row, word
 from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
-from estimator.cost.throughput import Range
 from estimator.recipe.costing import COSTING, Costing
 from estimator.recipe.recipe_file import read_recipe
+
+if TYPE_CHECKING:  # loaded once cards are ranked: it takes a while
+    from estimator.advice.ranking import Candidate
+    from estimator.cost.throughput import Range
 
 HELP = {
     "rows": ("N", "rows of the dataset, all of --tokens-per-row"),

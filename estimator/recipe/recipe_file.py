@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from estimator.core.fields import shown
 from estimator.core.formats import without_format
 from estimator.core.problems import Problem
@@ -76,18 +74,19 @@ def read_recipe(path: str, tell: Callable[[Problem], None] | None = None) -> dic
     return found
 
 
-class _Plain(yaml.SafeLoader):
-    """Without aliases: a few lines of them stand for more than memory holds."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read")
-        return super().compose_node(parent, index)
-
-
 def _yaml(text: str) -> object:
+    import yaml  # here: most commands read none, and it takes a while to load
+
+    class Plain(yaml.SafeLoader):
+        """Without aliases: a few lines of them stand for more than memory holds."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("aliases (*name) are not read")
+            return super().compose_node(parent, index)
+
     try:
-        return yaml.load(text, _Plain)
+        return yaml.load(text, Plain)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
 

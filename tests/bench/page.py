@@ -3,6 +3,7 @@ panels."""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
@@ -109,9 +110,13 @@ def _row(name: str, value: float, cpu: float, unit: str, **more: str) -> dict[st
 def _cpu_seconds(studio: Studio, browser: bool = False) -> float:
     """What the server's process has worked so far, and those of the browser."""
     counted = [psutil.Process(studio.process.pid)]
-    if browser:
-        counted += [child for child in psutil.Process().children(recursive=True) if "chrom" in child.name().lower()]
-    return sum(sum(process.cpu_times()[:2]) for process in counted)
+    counted += psutil.Process().children(recursive=True) if browser else []
+    seconds = 0.0
+    for process in counted:
+        with contextlib.suppress(psutil.NoSuchProcess):  # the browser ends some of its own at any moment
+            if process == counted[0] or "chrom" in process.name().lower():
+                seconds += sum(process.cpu_times()[:2])
+    return seconds
 
 
 def _metered(studio: Studio, call: Callable[[], Any]) -> tuple[Any, float]:
