@@ -60,9 +60,15 @@ document.addEventListener("focusin", ({ target }) => {
   addEventListener("pointerup", () => document.activeElement === target && target.select(), { once: true });
 });
 // A problem stands at the field it names too, with what it offers to choose from. Where the field is in sight, that is where it is read:
-// the one above the picture is left to screen readers.
+// the one above the picture is left to screen readers. Gradio's own `validator=` knows sliders and dropdowns only (6.31), and tells of a
+// change before it is in the page: so the page itself is watched, with the list of fields that are drawn anew with it.
+const lsProblems = new MutationObserver(() => {
+  for (const tab of ["estimate", "train"]) lsMarkField(tab);
+  lsProblems.takeRecords();  // the marks themselves
+});
+lsWhenThere("#estimate-problem, #train-problem, #train-also", (shown) => lsProblems.observe(shown, { childList: true, subtree: true }));
 function lsMarkField(tab) {
-  document.querySelectorAll(".ls-at-fault").forEach((field) => {
+  document.querySelectorAll(`.ls-at-fault[id^="${tab}-"]`).forEach((field) => {
     field.classList.remove("ls-at-fault");
     delete field.dataset.problem;
     field.querySelectorAll(":scope > .ls-fault").forEach((said) => said.remove());

@@ -41,7 +41,7 @@ from studio.tabs.estimate_form import (
     set_to,
     stated,
 )
-from studio.tabs.notices import CHOOSE, FORGET, RETRY, choices, explained, explained_late, mark_field
+from studio.tabs.notices import CHOOSE, FORGET, RETRY, choices, explained, explained_late
 from studio.tabs.panels import ANSWERS, Asked, cards, change, fits, hours, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
 from studio.tabs.turns import NUMBERED, arrive, is_overtaken
@@ -195,7 +195,6 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         # The model's picture is asked for after its notice: at once with it, the notice may come last and stay.
         changed = announced.then if folded is form.model else folded.change
         changed(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
-    trouble.change(None, None, None, js=mark_field("estimate"), api_visibility="private")  # not at every repaint
     trouble.click(choose, None, [form.model, form.gpu], **FAST)
 
     def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:

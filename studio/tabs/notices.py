@@ -18,7 +18,7 @@ INSTALL = 'pip install "lora-studio[train]"'
 
 
 def problem_html(sentence: str, field: str | None = None, cause: str = "") -> str:
-    """An error beside the control that caused it; with `field`, `mark_field` repeats it there; with `cause`, `forget`
+    """An error beside the control that caused it; with `field`, the page repeats it there (`assets/scripts/frame.js`); with `cause`, `forget`
     takes it back."""
     at = f' data-field="{escape(field)}"' if field else ""
     at += f' data-cause="{escape(cause)}"' if cause else ""
@@ -89,14 +89,6 @@ def is_gone(html: Any, shared: Any) -> bool:
     if code == "dataset.gone":
         return any(info.id == about for info in shared.datasets.list())
     return code in CAUSES
-
-
-def mark_field(tab: str) -> str:
-    """JavaScript for after an event: repeat the tab's problem at the field it names, or take the last mark away.
-
-    Gradio's own `validator=` shows its message at sliders and dropdowns only (6.31).
-    """
-    return f"() => lsMarkField('{tab}')"
 
 
 def needs_train() -> None:

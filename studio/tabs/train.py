@@ -28,7 +28,7 @@ from studio.outlook.preflight import Prediction, one_device, preflight
 from studio.services import Shared
 from studio.tabs import FITTING, can_train, long, open_tab
 from studio.tabs.controls import is_read, recipe_from, values_of
-from studio.tabs.notices import explained, forget, mark_field, needs_train
+from studio.tabs.notices import explained, forget, needs_train
 from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_change_of_base, on_reset, recipe_column
 from studio.widgets.also_set import EVERY, Setting, also_set
 from studio.widgets.outlook_view import anyway, outlook_view, reasons
@@ -117,11 +117,8 @@ def _wire_start(shared: Shared, form: Form) -> None:
     asked = [form.dataset, form.name, *form.held]
     shown = [form.trouble, form.anyway, form.agreed, shared.run]
     private = {"api_visibility": "private", **long("train")}
-    for begun in (
-        form.start.click(begin, asked, shown, **private),
-        form.anyway.click(begin_anyway, [form.agreed, *asked], shown, **private),
-    ):
-        begun.then(None, None, None, js=mark_field("train"), api_visibility="private")
+    form.start.click(begin, asked, shown, **private)
+    form.anyway.click(begin_anyway, [form.agreed, *asked], shown, **private)
     # Said of the settings before a change: gone with the change, in the browser. What is drawn later must not take away
     # a newer refusal.
     forget(shared, form.trouble, partial(gr.on, [shared.tab["train"].select, *_changes(form)]))
@@ -174,8 +171,7 @@ def _wire_brought(shared: Shared, form: Form) -> None:
     if shared.fitting is not None:
         _wire_fitting(shared, form)
     taken = [form.trouble, *form.held, form.also, form.swapped, form.swap, form.meant_for, shared.gpu, shared.recipe]
-    brought = shared.recipe.change(load, [shared.recipe, shared.gpu], taken, **QUIET)
-    brought.then(None, None, None, js=mark_field("train"), api_visibility="private")
+    shared.recipe.change(load, [shared.recipe, shared.gpu], taken, **QUIET)
 
 
 def _wire_ahead(shared: Shared, form: Form) -> None:
@@ -199,8 +195,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
     asked = [form.dataset, form.meant_for, *form.held]
     drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed]}
     options = {**QUIET, "trigger_mode": "always_last", **long("train")}
-    looked = gr.on([shared.tab["train"].select, *_changes(form)], ahead, **drawn, **options)
-    looked.then(None, None, None, js=mark_field("train"), api_visibility="private")
+    gr.on([shared.tab["train"].select, *_changes(form)], ahead, **drawn, **options)
     gr.context.Context.root_block.load(ahead_on_arrival, **drawn, **options)
 
 
@@ -262,8 +257,7 @@ def _wire_also(form: Form) -> None:
             return {form.trouble: explained(language(request), problem)}
         return {form.trouble: "", form.base: recipe.to_dict(), form.also: _also_html(language(request), recipe)}
 
-    cleared = form.also.click(set_back, form.base, [form.trouble, form.base, form.also], **QUIET)
-    cleared.then(None, None, None, js=mark_field("train"), api_visibility="private")
+    form.also.click(set_back, form.base, [form.trouble, form.base, form.also], **QUIET)
 
 
 def _also_html(lang: str, recipe: Recipe) -> str:
