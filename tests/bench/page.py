@@ -26,11 +26,12 @@ SLIDER = "#estimate-r input[type=range]"
 PATIENCE_MS = 120_000
 
 # Each move sets the slider as a hand would and waits for the next paint after the text of everything that is watched
-# changed.
+# changed. Gradio's own mark of waiting lies beside that text, with a clock in it, and is no answer.
 REPAINT = """async ([slider, watched, moves, patience]) => {
   const input = document.querySelector(slider), times = [];
   const setter = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
-  const texts = () => watched.split('|').map((one) => document.querySelector(one).innerHTML);
+  const text = (block) => [...block.children].filter((part) => !part.matches('.wrap')).map((part) => part.textContent).join();
+  const texts = () => watched.split('|').map((one) => text(document.querySelector(one)));
   for (let n = 0; n < moves; n++) {
     const value = Number(input.value) === 8 ? 64 : 8, before = texts();
     const started = performance.now();
