@@ -30,7 +30,8 @@ PATIENCE_MS = 120_000
 REPAINT = """async ([slider, watched, moves, patience]) => {
   const input = document.querySelector(slider), times = [];
   const setter = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
-  const text = (block) => [...block.children].filter((part) => !part.matches('.wrap')).map((part) => part.textContent).join();
+  const parts = (block) => [...block.children].filter((part) => !part.matches('.wrap'));
+  const text = (block) => parts(block).map((part) => part.textContent).join();
   const texts = () => watched.split('|').map((one) => text(document.querySelector(one)));
   for (let n = 0; n < moves; n++) {
     const value = Number(input.value) === 8 ? 64 : 8, before = texts();

@@ -137,7 +137,8 @@ def offline(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("name", "preset"), ANSWERED.items(), ids=list(ANSWERED))
 def test_a_name_that_people_type_is_answered_by_the_preset_of_its_structure(name, preset, tmp_path):
     model = sources.open_model(name, tmp_path / "cache")
-    assert model.id == preset and model.inventory == catalog.load_preset(preset).inventory
+    kept = catalog.load_preset(preset).inventory  # equal by content: the catalog drops what was not asked for lately
+    assert model.id == preset and model.inventory.to_json() == kept.to_json()
     said = [note.code for note in model.notes]
     assert ("model.read_as" in said or "model.same_structure" in said) == (name != preset)
     recipe = Recipe(model=name)
