@@ -18,7 +18,8 @@ from studio.gate.security import SameOrigin
 from studio.gate.startup import no_app_yet
 from studio.services import Shared
 from studio.space import Space
-from studio.tabs import chat, dataset, estimate, parameters, runs, train
+from studio.tabs import chat, estimate, parameters, runs, train
+from studio.tabs.dataset import tab as dataset
 from studio.web import api, theme
 from studio.web.frame import HEAD, build_header, on_load, remember_tab
 

@@ -23,8 +23,8 @@ from studio.gate import uploaded
 from studio.i18n import LANGUAGES, strings
 from studio.services import Shared
 from studio.space import Space
-from studio.tabs import dataset
-from studio.tabs import dataset_page as page
+from studio.tabs.dataset import head, picture, tab, words
+from studio.tabs.dataset.rows import rows_html
 from studio.widgets.excess import excess as widget
 from studio.widgets.length_histogram import length_histogram
 from studio.widgets.token_mask import token_mask, tokens
@@ -138,7 +138,7 @@ def test_everything_shown_is_escaped(lang, info):
     from dataclasses import replace
 
     bad_name = replace(info, name=EVIL, file_name=EVIL + ".json", encoding="utf-16")
-    html = page.picture(
+    shown = picture.picture(
         lang,
         bad_name,
         seen(rows=[evil], first_dropped=[{"row": 1, "reason": "role", "params": {"role": EVIL, "allowed": "x"}}]),
@@ -146,15 +146,15 @@ def test_everything_shown_is_escaped(lang, info):
     )
     raw = {"row": 1, "split": "eval", "text": EVIL, "characters": 5000}
     stored = {"rows": [raw], "offset": 0, "total": 1, "measured": 1, "of": 2, "lengths": seen()["lengths"]}
-    html += page.picture_in_characters(lang, bad_name, stored, EVIL)
-    html += tuple(widget(lang, seen(excess=excess(strategy, EVIL)), 200) for strategy in ("drop", "truncate", "split"))
-    whole = "".join(part for part in html if isinstance(part, str)) + page.deleted_html(lang, "deleted", EVIL)
+    parts = [*shown.values(), *picture.picture_in_characters(lang, bad_name, stored, EVIL).values()]
+    parts += (widget(lang, seen(excess=excess(strategy, EVIL)), 200) for strategy in ("drop", "truncate", "split"))
+    whole = "".join(part for part in parts if isinstance(part, str)) + words.deleted_html(lang, "deleted", EVIL)
     counts = {"kept": 1, "dropped": 2, "read": 0.5}
     for phase, share in (("reading", 0.5), ("joining", None), ("storing", 0.1), ("syncing", None)):
-        whole += page.reading(lang, EVIL, {"phase": phase, "share": share, **counts}, 70.0)
-    whole += page.trouble_html(lang, EVIL, kept=True)
+        whole += words.reading(lang, EVIL, {"phase": phase, "share": share, **counts}, 70.0)
+    whole += words.trouble_html(lang, EVIL, kept=True)
     read = Reader(whole)
-    counting = Reader(page.reading(lang, EVIL, {"phase": "tokenizing", "done": 1234, "of": 4000, "share": 0.31}))
+    counting = Reader(words.reading(lang, EVIL, {"phase": "tokenizing", "done": 1234, "of": 4000, "share": 0.31}))
     assert "1,234" in counting.text and "4,000" in counting.text and "img" not in counting.tags
     assert "{" not in read.text
     assert "img" not in read.tags and not any(name.startswith("on") for name in read.attributes)
@@ -163,18 +163,18 @@ def test_everything_shown_is_escaped(lang, info):
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_three_numbers_always(lang, info):
-    assert all(strings(lang)[f"dataset.{key}"] in page.head(lang, info) for key in ("kept", "dropped", "changed"))
-    assert "<dd>60</dd>" in page.head(lang, info) and page.head(lang, info).count("<dd>0</dd>") == 2
-    cut = page.head(lang, info, seen())
+    assert all(strings(lang)[f"dataset.{key}"] in head.head(lang, info) for key in ("kept", "dropped", "changed"))
+    assert "<dd>60</dd>" in head.head(lang, info) and head.head(lang, info).count("<dd>0</dd>") == 2
+    cut = head.head(lang, info, seen())
     assert "<dd>40</dd>" in cut and "<dd>20</dd>" in cut
     splits = {
         "train": {"of": 54, "measured": 27, "reasons": {"too_long": 10}},
         "eval": {"of": 6, "measured": 6, "reasons": {}},
     }
-    sampled = page.head(lang, info, seen(measured=33, splits=splits))
+    sampled = head.head(lang, info, seen(measured=33, splits=splits))
     for count in ("20", "40", "34"):  # dropped, kept, of these for training
         assert strings(lang)["dataset.about"].format(count=count) in sampled
-    assert strings(lang)["dataset.empty_title"] in page.head(lang, None)
+    assert strings(lang)["dataset.empty_title"] in head.head(lang, None)
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -184,14 +184,14 @@ def test_what_is_not_used_is_named_with_its_rows(lang, info):
     told = replace(
         info, columns={"source": "content", "output": "summary"}, unused={"label": 300, EVIL: 12, "meta.id": 1}
     )
-    read = Reader(page.head(lang, told))
+    read = Reader(head.head(lang, told))
     assert (
         all(word in read.text for word in ("content", "summary", "label", "300", EVIL[:-1], "meta.id"))
         and "img" not in read.tags
     )
-    many = page.head(lang, replace(info, unused={f"column{n}": n for n in range(1, 60)}))
+    many = head.head(lang, replace(info, unused={f"column{n}": n for n in range(1, 60)}))
     assert "<details" in many and "column59" in many and "47" in Reader(many).text.split("column12")[1]
-    assert "ls-unused" not in page.head(lang, info)
+    assert "ls-unused" not in head.head(lang, info)
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -211,7 +211,7 @@ def test_the_histogram_has_a_line_a_label_and_a_table(lang):
 def test_rows_say_their_split_their_loss_and_what_is_not_shown(lang, info):
     text = Reader(token_mask(lang, row(split="eval", more=1234, dropped=seen()["first_dropped"][0]))).text
     assert strings(lang)["dataset.row_eval"] in text and "1,234" in text and "390" in text and "✕" in text
-    nothing = page.rows_html(lang, seen(kept=0), 200)
+    nothing = rows_html(lang, seen(kept=0), 200)
     assert "390" in Reader(nothing).text and 'role="alert"' in nothing
 
 
@@ -267,7 +267,7 @@ def handlers(store):
         with gr.Tabs():
             shared.tab["dataset"] = gr.Tab("Dataset")
         with shared.tab["dataset"]:
-            dataset.build(shared)
+            tab.build(shared)
     found = {fn.fn.__name__: listed(fn.fn, fn.outputs) for fn in blocks.fns.values() if fn.fn}
     assert {fn.api_visibility for fn in blocks.fns.values()} == {"private"}
     return found
@@ -347,7 +347,7 @@ def test_an_upload_goes_away_once_it_was_read_or_refused_and_a_sample_stays(hand
         handlers["begin"](request(), str(file))
         handlers["upload"](request(), str(file), *SETTINGS)
         assert list(Space.default().uploads.iterdir()) == []
-    first = dataset.samples()[0]
+    first = tab.samples()[0]
     handlers["begin"](request(), first.id)
     handlers["use"](request(), first.id, *SETTINGS)
     assert first.path.exists() and len(store.list()) == 2
@@ -440,7 +440,7 @@ def test_how_rows_are_made_to_fit_is_taken_over_by_the_train_tab(handlers):
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_rows_shown_are_named_by_their_numbers_in_the_file(lang, info):
     rows = [row(row=number) for number in (1, 2, 3, 5, 6)]
-    text = Reader(page.rows_html(lang, seen(rows=rows, total=60), 200)).text
+    text = Reader(rows_html(lang, seen(rows=rows, total=60), 200)).text
     assert "1–3" in text and "5" in text and "6" in text and "60" in text
     assert numbers_text("en", [1, 2, 3, 5, 6]) == "1–3, 5, 6"
     assert numbers_text("zh-CN", [4, 17, 1200]) == "4、17、1,200"
@@ -460,16 +460,16 @@ def test_rows_of_another_shape_are_said_with_counts(lang, store, tmp_path):
     first, later = {"instruction": "a", "output": "b"}, {"messages": chat("a", "b")["messages"]}
     file.write_text("\n".join(json.dumps(one) for one in [first] * 150 + [later] * 37))
     told = run(ingest(store, file))
-    text = Reader(page.head(lang, told)).text
+    text = Reader(head.head(lang, told)).text
     assert "37" in text and "151" in text and strings(lang)["dataset.shape_openai"] in text
     assert (told.read, told.kept, told.dropped, told.other_shapes) == (187, 150, 37, {"openai": 37})
 
 
 def test_light_install_says_how_to_get_the_rest(monkeypatch, store):
-    monkeypatch.setattr(dataset, "can_train", lambda: False)
+    monkeypatch.setattr(tab, "can_train", lambda: False)
     asked = []
-    monkeypatch.setattr(dataset, "needs_train", lambda: asked.append(True))
-    dataset.build(SimpleNamespace())
+    monkeypatch.setattr(tab, "needs_train", lambda: asked.append(True))
+    tab.build(SimpleNamespace())
     assert asked == [True]
 
 
@@ -487,7 +487,7 @@ def test_what_a_template_leaves_out_is_said_with_rows_and_counts(lang, info):
         "unknown_tokens": [4],
         "earlier_turns_read": [5],
     }
-    html = page.picture(lang, info, seen(notes=notes, dates=["28 Nov 2026<"]), 200)[0]
+    html = picture.picture(lang, info, seen(notes=notes, dates=["28 Nov 2026<"]), 200)["head"]
     for word in ("7", "1, 2, 3, 4, 5 …", "28 Nov 2026&lt;"):
         assert word in html
     assert html.count("ls-data-note") == 5 and "{" not in html

@@ -1,5 +1,4 @@
-"""Files on their way into the store: refused in the browser when too large, followed on the server while they are
-read."""
+"""Work of a worker that a page waits for: followed, told of, cancelled."""
 
 from __future__ import annotations
 
@@ -8,14 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio import shipped
-from studio.datasets.source import FILE_LIMIT_BYTES
-from studio.tabs.dataset_page import reading
-
-# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own
-# sentence.
-OVERSIZE = shipped.script("functions/oversize").replace("LIMIT", str(FILE_LIMIT_BYTES))
-
+from studio.tabs.dataset.words import reading
 
 BEAT_SECONDS = 0.25
 

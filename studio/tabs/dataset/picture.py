@@ -1,0 +1,183 @@
+"""The right side follows the chosen dataset and the settings: counts at once, tokens when the worker has them."""
+
+from __future__ import annotations
+
+import functools
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from estimator.core.problems import Problem
+from studio.datasets.store import DatasetInfo
+from studio.datasets.words import problem_text
+from studio.gate.security import from_this_machine
+from studio.i18n import explain, language, t
+from studio.models.find import base_name
+from studio.services import Shared
+from studio.tabs import FITTING, long
+from studio.tabs.dataset.head import dropped_table, head, notes_html
+from studio.tabs.dataset.page import QUIET, READ_BY, info_of, page
+from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
+from studio.tabs.dataset.rows import ROWS_A_PAGE, pager, place, rows_html
+from studio.tabs.dataset.words import trouble_html, waiting
+from studio.tabs.notices import problem_html
+from studio.widgets import characters
+from studio.widgets.excess import excess
+from studio.widgets.length_histogram import length_histogram
+
+
+def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
+    """The right side follows the chosen dataset and the settings: counts at once, tokens when the worker has them.
+
+    The worker takes seconds and memory to start, so nothing asks it before the tab has been opened once.
+    """
+    opened, offset, measuring = gr.State(False), gr.State(0), Reading()
+    settings = [left[name] for name in ("stored", "model", *READ_BY)] + [offset]
+    outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "excess", "lengths")]
+    unchanged = {right["head"]: gr.skip()}
+
+    def shown(parts: dict[str, Any]) -> dict[Any, Any]:
+        return {right[name]: value for name, value in parts.items()}
+
+    def nothing(lang: str, id: str | None) -> dict[Any, Any]:
+        damage = shared.datasets.damaged().get(str(id))
+        said = problem_html(t(lang, "dataset.damaged", reason=explain(lang, damage))) if damage else head(lang, None)
+        return shown(only(said))
+
+    def first(request: gr.Request, is_open: bool, id: str | None) -> dict[Any, Any]:
+        """What needs no tokens; the worker starts meanwhile."""
+        lang, info = language(request), info_of(shared, id)
+        if is_open:
+            shared.data_worker.start()
+        if info is None:
+            return nothing(lang, id)
+        return shown(only(head(lang, info), waiting(lang)))
+
+    def look(request: gr.Request, is_open: bool, id, model, *how_and_where) -> dict[Any, Any]:
+        """Everything, as the model chosen reads it."""
+        lang, info = language(request), info_of(shared, id)
+        if info is None or not is_open:
+            return unchanged if info else nothing(lang, id)
+        *how, at = how_and_where
+        where = {"dataset_id": info.id, "offset": at, "count": ROWS_A_PAGE}
+        recipe = dict(zip(READ_BY, how, strict=True))
+        try:
+            recipe["model"] = base_name(shared.space, model, from_this_machine(request))
+            seen = asked(request, info, "preview", **where, **recipe)
+            return shown(picture(lang, info, seen, recipe["max_length"]))
+        except Problem as problem:
+            said = problem_text(lang, problem)
+            if problem.field != "model":
+                return shown(only(head(lang, info), trouble_html(lang, said, kept=False)))
+        try:
+            seen = asked(request, info, "characters", **where)
+            return shown(picture_in_characters(lang, info, seen, said))
+        except Problem as problem:
+            return shown(only(head(lang, info), trouble_html(lang, problem_text(lang, problem), kept=False)))
+
+    def asked(request: gr.Request, info: Any, method: str, **params: Any) -> dict[str, Any]:
+        """The worker's answer, which can be stopped from the page."""
+        session = request.session_hash
+        measuring.begin(session, info.file_name)
+        try:
+            stream = shared.data_worker.stream(method, beat_seconds=BEAT_SECONDS, **params)
+            return measuring.follow(session, stream, info.file_name)
+        except Problem as problem:
+            if problem.code == "dataset.cancelled":
+                raise Problem("dataset.measuring_stopped", file=info.file_name) from problem
+            raise
+        finally:
+            measuring.end(session)
+
+    def begun(request: gr.Request, is_open: bool, id: str | None) -> Any:
+        """Nobody waits any longer for what was being measured."""
+        measuring.cancel(request.session_hash)
+        return gr.Timer(active=bool(is_open and id))
+
+    def tick(request: gr.Request) -> dict[Any, Any]:
+        """While rows are measured. What is done before the first tick is not worth a bar."""
+        html = measuring.html(request.session_hash, language(request))
+        return {right["measuring"]: gr.Column(visible=bool(html)), right["measured"]: html}
+
+    def ended(request: gr.Request) -> dict[Any, Any]:
+        bar = tick(request)
+        return bar | {clock: gr.Timer(active=bool(bar[right["measured"]]))}
+
+    def stop(request: gr.Request) -> None:
+        measuring.cancel(request.session_hash)
+
+    def fit(*chosen: Any) -> dict[str, Any]:
+        """How rows are made to fit is the run's to know: the Train tab takes it over."""
+        return dict(zip(FITTING, chosen, strict=True))
+
+    def is_addressed(request: gr.Request) -> bool:
+        return request.query_params.get("tab") == "dataset"
+
+    quick = {"inputs": [opened, left["stored"]], "outputs": outputs, "queue": False, **QUIET}
+    full = {
+        "inputs": [opened, *settings],
+        "outputs": outputs,
+        "trigger_mode": "always_last",
+        **long("preview"),
+        **QUIET,
+    }
+    clock = right["clock"]
+    bar = [right["measuring"], right["measured"]]
+
+    def seen_after(event: Any) -> None:
+        """The rows anew, under a bar."""
+        timed = event(begun, [opened, left["stored"]], clock, queue=False, **QUIET)
+        timed.then(look, **full).then(ended, None, [*bar, clock], queue=False, **QUIET)
+
+    clock.tick(tick, None, bar, queue=False, **QUIET)
+    right["stop"].click(stop, None, None, queue=False, **QUIET)
+    page().load(first, **quick)
+    # Through the queue: past it, Gradio (6.31) does not tell the page that a state has changed.
+    page().load(is_addressed, None, opened, **QUIET)
+    shared.tab["dataset"].select(lambda: True, None, opened, **QUIET)
+    seen_after(opened.change(first, **quick).then)
+    seen_after(left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then)
+    seen_after(functools.partial(gr.on, [left[name].change for name in ("model", *READ_BY)]))
+    seen_after(right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then)
+    seen_after(right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then)
+    fitting = [left[name] for name in FITTING]
+    chosen = [left[name].input for name in FITTING]
+    gr.on(chosen, fit, fitting, shared.fitting, trigger_mode="always_last", **QUIET)
+
+
+def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> dict[str, Any]:
+    """All of the right side, by the names of its parts."""
+    return {
+        "head": head(lang, info, seen) + notes_html(lang, seen),
+        "dropped": dropped_table(lang, info, seen),
+        "rows": rows_html(lang, seen, int(limit)),
+        "excess": excess(lang, seen, int(limit)),
+        "lengths": length_histogram(lang, seen, int(limit)),
+        **pager(seen),
+    }
+
+
+def picture_in_characters(lang: str, info: DatasetInfo, seen: dict[str, Any], why: str) -> dict[str, Any]:
+    """The same where the base's tokenizer is not at hand: `why`, and that nothing is said about what fits."""
+    said = problem_html(why) + f'<p class="ls-note">{escape(t(lang, "dataset.characters_note"))}</p>'
+    return {
+        "head": head(lang, info),
+        "dropped": dropped_table(lang, info, None),
+        "rows": said + characters.rows(lang, seen, place(lang, seen)),
+        "excess": "",
+        "lengths": characters.lengths(lang, seen),
+        **pager(seen),
+    }
+
+
+def only(summary: str, rows: str = "") -> dict[str, Any]:
+    """Where there are no rows to show: what is said in place of the summary, and of the rows."""
+    return {
+        "head": summary,
+        "dropped": "",
+        "rows": rows,
+        "pager": gr.Row(visible=False),
+        "excess": "",
+        "lengths": "",
+    }

@@ -1,0 +1,71 @@
+"""The stored datasets: choose one, delete it, take that back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gradio as gr
+
+from estimator.core.problems import Problem
+from studio.datasets.store import DatasetInfo
+from studio.datasets.words import problem_text
+from studio.i18n import language, t
+from studio.services import Shared
+from studio.tabs.dataset.page import QUIET, page
+from studio.tabs.dataset.words import deleted_html, trouble_html
+
+
+def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
+    """Choose, delete, undo. The id last deleted is remembered by the page."""
+    deleted = gr.State(None)
+
+    def choose(id: str | None) -> dict[Any, Any]:
+        return {shared.dataset: id or gr.skip(), right["trouble"]: ""}
+
+    def refresh(wanted: str | None, chosen: str | None, request: gr.Request = None) -> dict[Any, Any]:
+        choices = stored_choices(shared.datasets.list()) + damaged_choices(language(request), shared.datasets.damaged())
+        ids = [id for _, id in choices]
+        value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
+        return {left["stored"]: gr.Dropdown(choices, value=value), left["delete"]: gr.Button(interactive=bool(ids))}
+
+    def delete(id: str | None, request: gr.Request) -> dict[Any, Any]:
+        lang = language(request)
+        try:
+            name = shared.datasets.name(id)
+            shared.datasets.delete(id)
+        except Problem as problem:
+            return {right["trouble"]: trouble_html(lang, problem_text(lang, problem), kept=False)}
+        said = deleted_html(lang, "deleted", name)
+        return {right["trouble"]: said, deleted: id, left["undo"]: gr.Button(visible=True)}
+
+    def undo(id: str | None, request: gr.Request) -> dict[Any, Any]:
+        lang = language(request)
+        try:
+            info = shared.datasets.restore(id)
+        except Problem as problem:
+            said = trouble_html(lang, problem_text(lang, problem), kept=False)
+        else:
+            said = deleted_html(lang, "restored", info.name)
+        return {right["trouble"]: said, left["undo"]: gr.Button(visible=False)}
+
+    seen = {"inputs": [shared.dataset, left["stored"]], "outputs": [left["stored"], left["delete"]], **QUIET}
+    left["stored"].input(choose, left["stored"], [shared.dataset, right["trouble"]], **QUIET)
+    # One refresh for each change: a second would still hold the old value, which is no longer among the choices.
+    left["delete"].click(delete, left["stored"], [right["trouble"], deleted, left["undo"]], **QUIET).then(
+        refresh, **seen
+    )
+    brought_back = {**seen, "inputs": [deleted, left["stored"]]}
+    left["undo"].click(undo, deleted, [right["trouble"], left["undo"]], **QUIET).then(refresh, **brought_back)
+    gr.on([shared.dataset.change, shared.tab["dataset"].select, page().load], refresh, **seen)
+
+
+def stored_choices(stored: list[DatasetInfo]) -> list[tuple[str, str]]:
+    """Name, rows and day of each dataset."""
+    day = lambda info: time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))  # noqa: E731
+    return [(f"{info.name} · {info.kept:,} · {day(info)}", info.id) for info in stored]
+
+
+def damaged_choices(lang: str, damaged: dict[str, Problem]) -> list[tuple[str, str]]:
+    """Those of which only the folder is known."""
+    return [(t(lang, "dataset.damaged_choice", id=id), id) for id in sorted(damaged, reverse=True)]

@@ -1,0 +1,113 @@
+"""A file or a sample on its way into the store, and what is said while it is read.
+
+The file is read by a worker; this page sends it a path and gets counts back. An upload that fails changes nothing: the
+dataset shown before stays.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from estimator.core.problems import Problem
+from studio import shipped
+from studio.datasets.samples import sample
+from studio.datasets.source import FILE_LIMIT_BYTES, too_big
+from studio.datasets.words import problem_text
+from studio.gate.uploaded import discard, sweep
+from studio.i18n import language
+from studio.services import Shared
+from studio.tabs import long
+from studio.tabs.dataset.page import QUIET, page
+from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
+from studio.tabs.dataset.words import trouble_html
+
+# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own
+# sentence.
+OVERSIZE = shipped.script("functions/oversize").replace("LIMIT", str(FILE_LIMIT_BYTES))
+
+
+def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
+    """A file or a sample into the store. A plain function: it goes on when the page is closed."""
+    readings = Reading()
+
+    def take(request: gr.Request, path: str | Path, percent: Any) -> dict[Any, Any]:
+        lang, file, session = language(request), Path(path).name, request.session_hash
+        try:
+            stream = shared.data_worker.stream(
+                "ingest", beat_seconds=BEAT_SECONDS, path=str(path), name=file, eval_share=_share(percent)
+            )
+            info = readings.follow(session, stream, file)
+        except Problem as problem:
+            said = trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
+            return {right["trouble"]: said, left["file"]: None}
+        finally:
+            discard(shared.space, path)
+            sweep(shared.space)
+        return {right["trouble"]: "", shared.dataset: info["id"], left["file"]: None}
+
+    # Gradio hands in `request` by position only.
+    def upload(request: gr.Request, path: Any, percent: Any) -> dict[Any, Any]:
+        return take(request, path, percent) if path else {left["file"]: gr.skip()}
+
+    def use(request: gr.Request, id: Any, percent: Any) -> dict[Any, Any]:
+        try:
+            return take(request, sample(id).path, percent)
+        except Problem as problem:
+            lang = language(request)
+            return {right["trouble"]: trouble_html(lang, problem_text(lang, problem), kept=False)}
+
+    def begin(request: gr.Request, id_or_path: Any) -> dict[Any, Any]:
+        readings.begin(request.session_hash, Path(str(id_or_path or "")).name)
+        shown = {busy: gr.Column(visible=True), progress: tick(request), timer: gr.Timer(active=True)}
+        return shown | {right["trouble"]: ""}
+
+    def tick(request: gr.Request) -> str:
+        return readings.html(request.session_hash, language(request))
+
+    def cancel(request: gr.Request) -> dict[Any, Any]:
+        """Said at once; `take` says it again, or what came before it."""
+        file = readings.cancel(request.session_hash)
+        if file is None:
+            return {busy: gr.skip()}
+        lang = language(request)
+        said = problem_text(lang, Problem("dataset.cancelled", file=file))
+        kept = bool(shared.datasets.list())
+        return hidden() | {right["trouble"]: trouble_html(lang, said, kept=kept)}
+
+    def hidden() -> dict[Any, Any]:
+        return {busy: gr.Column(visible=False), progress: "", timer: gr.Timer(active=False)}
+
+    def end(request: gr.Request) -> dict[Any, Any]:
+        readings.end(request.session_hash)
+        return hidden()
+
+    def refuse(request: gr.Request, oversize: str) -> str:
+        """What the browser says of a file it did not send. Its words are checked like anyone's."""
+        try:
+            name, size_bytes, _ = json.loads(oversize)
+            problem = too_big(str(name), int(size_bytes))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return ""
+        lang = language(request)
+        return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
+
+    left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
+    page().load(None, None, None, js=OVERSIZE, api_visibility="private")
+    outputs = [right["trouble"], shared.dataset, left["file"]]
+    busy, progress, timer = right["busy"], right["progress"], right["timer"]
+    for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
+        started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
+        done = started.then(handler, [left[source], left["share"]], outputs, **long("ingest"), **QUIET)
+        done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
+    timer.tick(tick, None, progress, queue=False, **QUIET)
+    right["cancel"].click(cancel, None, [busy, progress, right["trouble"], timer], queue=False, **QUIET)
+
+
+def _share(percent: Any) -> Any:
+    """Percent as the worker takes it; what is no number goes on as it is and is refused there."""
+    is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
+    return percent / 100 if is_number and abs(percent) < 1e6 else percent
