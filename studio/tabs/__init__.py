@@ -1,6 +1,10 @@
 """One module a tab. Each has `build(shared)`, called inside its `gr.Tab`, and keeps its handlers to itself.
 
 What tabs share is in `studio.services.Shared`, and nothing else.
+
+A tab asks the server for nothing before it is come to: Gradio tells of that by its `select`, of the tab that an address
+names too. What asks at each load of the page makes every page wait, and each later event of it: Gradio's browser code
+(6.31) copies the inputs of every handler that ever ran.
 """
 
 from __future__ import annotations

@@ -150,9 +150,7 @@ class Page:
             **QUIET,
         }
         self.get.wire(self.shared, self.choice)
-        page = gr.context.Context.root_block
-        page.load(self._choices, **choices).then(self._empty, self.restored, self.panes, **QUIET)
-        self.shared.tab["chat"].select(self._choices, **choices)
+        self.shared.tab["chat"].select(self._choices, **choices).then(self._empty, self.restored, self.panes, **QUIET)
         self.shared.run.change(self._choices, **choices)
         self.shared.tab["chat"].select(lambda: self.shared.chat_worker.start(), None, None, **QUIET)
 

@@ -167,7 +167,6 @@ def _wire_brought(shared: Shared, form: Form) -> None:
     refresh = {"inputs": [form.dataset, shared.dataset], "outputs": form.dataset, **QUIET}
     shared.tab["train"].select(choices, **refresh)
     shared.dataset.change(choices, **refresh)
-    gr.on(None, choices, **refresh)
     if shared.fitting is not None:
         _wire_fitting(shared, form)
     taken = [form.trouble, *form.held, form.also, form.swapped, form.swap, form.meant_for, shared.gpu, shared.recipe]
@@ -188,15 +187,10 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
         except Problem as problem:
             return {form.ahead: "", form.trouble: explained(lang, problem), **said}
 
-    def ahead_on_arrival(request: gr.Request, *asked: Any) -> dict[Any, Any]:
-        """For a page that opens on this tab; others ask when they come to it."""
-        return ahead(request, *asked) if request.query_params.get("tab") == "train" else {form.ahead: gr.skip()}
-
     asked = [form.dataset, form.meant_for, *form.held]
     drawn = {"inputs": asked, "outputs": [form.ahead, form.trouble, form.anyway, form.agreed]}
     options = {**QUIET, "trigger_mode": "always_last", **long("train")}
     gr.on([shared.tab["train"].select, *_changes(form)], ahead, **drawn, **options)
-    gr.context.Context.root_block.load(ahead_on_arrival, **drawn, **options)
 
 
 def _wire_swap(form: Form) -> None:

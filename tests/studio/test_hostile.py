@@ -130,6 +130,14 @@ def test_every_kind_of_long_call_is_limited_far_below_all_threads(built):
     assert found == LONG and sum(LONG.values()) < app.THREADS / 2
 
 
+def test_only_the_estimate_is_asked_for_at_each_load_of_the_page(built):
+    """Other tabs ask when they are come to: what runs at the load is waited for, and slows each later event."""
+    asked = [one for one in built.page.fns.values() if one.fn and any(event == "load" for _, event in one.targets)]
+    form = {part._id for part in built.page.blocks.values() if str(part.elem_id).startswith("estimate-")}
+    of_others = [one for one in asked if not form & {part._id for part in one.outputs}]
+    assert [one.name for one in of_others] == ["open_run"]
+
+
 def test_a_handler_that_shows_no_progress_names_no_component_for_it(built):
     quiet = [one for one in built.page.fns.values() if one.show_progress == "hidden"]
     assert len(quiet) > 50 and all(one.show_progress_on == [] for one in quiet)

@@ -17,7 +17,7 @@ from studio.models.find import base_name
 from studio.services import Shared
 from studio.tabs import FITTING, long
 from studio.tabs.dataset.head import dropped_table, head, notes_html
-from studio.tabs.dataset.page import QUIET, READ_BY, info_of, page
+from studio.tabs.dataset.page import QUIET, READ_BY, info_of
 from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
 from studio.tabs.dataset.rows import ROWS_A_PAGE, pager, place, rows_html
 from studio.tabs.dataset.words import trouble_html, waiting
@@ -111,9 +111,6 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         """How rows are made to fit is the run's to know: the Train tab takes it over."""
         return dict(zip(FITTING, chosen, strict=True))
 
-    def is_addressed(request: gr.Request) -> bool:
-        return request.query_params.get("tab") == "dataset"
-
     quick = {"inputs": [opened, left["stored"]], "outputs": outputs, "queue": False, **QUIET}
     full = {
         "inputs": [opened, *settings],
@@ -132,9 +129,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
 
     clock.tick(tick, None, bar, queue=False, **QUIET)
     right["stop"].click(stop, None, None, queue=False, **QUIET)
-    page().load(first, **quick)
     # Through the queue: past it, Gradio (6.31) does not tell the page that a state has changed.
-    page().load(is_addressed, None, opened, **QUIET)
     shared.tab["dataset"].select(lambda: True, None, opened, **QUIET)
     seen_after(opened.change(first, **quick).then)
     seen_after(left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then)

@@ -12,7 +12,7 @@ from studio.datasets.store import DatasetInfo
 from studio.datasets.words import problem_text
 from studio.i18n import language, t
 from studio.services import Shared
-from studio.tabs.dataset.page import QUIET, page
+from studio.tabs.dataset.page import QUIET
 from studio.tabs.dataset.words import deleted_html, trouble_html
 
 
@@ -57,7 +57,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     )
     brought_back = {**seen, "inputs": [deleted, left["stored"]]}
     left["undo"].click(undo, deleted, [right["trouble"], left["undo"]], **QUIET).then(refresh, **brought_back)
-    gr.on([shared.dataset.change, shared.tab["dataset"].select, page().load], refresh, **seen)
+    gr.on([shared.dataset.change, shared.tab["dataset"].select], refresh, **seen)
 
 
 def stored_choices(stored: list[DatasetInfo]) -> list[tuple[str, str]]:
