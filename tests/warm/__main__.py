@@ -95,7 +95,8 @@ def mind(child: int, connection: socket.socket, descriptors: list[int], environm
     if connection in select.select([connection, ended], [], [])[0]:
         os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
-    if test := environment.get("PYTEST_CURRENT_TEST"):
+    # One that outlives the session has nobody left to tell.
+    if (test := environment.get("PYTEST_CURRENT_TEST")) and os.path.isdir(environment["WARM_STARTS"]):
         with open(os.path.join(environment["WARM_STARTS"], SPENT), "a") as file:
             file.write(f"{usage.ru_utime + usage.ru_stime:.2f} {test}\n")
     try:
