@@ -17,6 +17,7 @@ from estimator.cli.cli import (
     add_machine,
     asked,
     batches_of,
+    conditions_of,
     machine_of,
     one_line,
     recipe_parser,
@@ -26,6 +27,7 @@ from estimator.cli.models_command import suiting, suiting_lines
 from estimator.cli.words import afterwards, cards_of, fits_word, padded, word
 from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
+from estimator.estimates.take_away import query
 from estimator.recipe.recipe import FIELDS, Recipe
 
 
@@ -56,10 +58,14 @@ def _run(options: dict[str, Any]) -> int:
     with asked(options) as (recipe, model, gpu, loop):
         if not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, such as 'RTX 4090'")
-        advice = advise(
-            recipe, gpu, model=model, loop=loop, **machine_of(options | {"gpu": gpu}), **batches_of(options)
-        )
-    print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False) if options["json"] else table(recipe, advice))
+        where = machine_of(options | {"gpu": gpu})
+        advice = advise(recipe, gpu, model=model, loop=loop, **where, **batches_of(options))
+    if options["json"]:
+        print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False))
+        return FITS if advice.estimate.fits else DOES_NOT_FIT
+    print(table(recipe, advice))
+    if not options["config"]:
+        print(one_line("  " + say("cli.link", query=query(recipe, gpu, conditions_of(where, options)))))
     return FITS if advice.estimate.fits else DOES_NOT_FIT
 
 

@@ -207,7 +207,7 @@ def _run(options: dict[str, Any]) -> int:
             print(table(recipe, made))
             beside = ["", *run_lines(run)] if run else []
             if not options["config"]:
-                conditions = Conditions(**_conditions(asked_of, options))
+                conditions = conditions_of(asked_of, options)
                 beside += ["", "  " + say("cli.link", query=query(recipe, gpu, conditions, costing))]
             print("\n".join(map(one_line, beside)))
         return verdict(made) if options["check"] else FITS
@@ -225,17 +225,17 @@ def _priced(
     """Time and money on the card that was named, under the same conditions as its memory."""
     from estimator.advice.priced import priced  # here: most commands ask none of it, and it takes a while to load
 
-    conditions = Conditions(**_conditions(asked_of, options))
+    conditions = conditions_of(asked_of, options)
     card = machine(gpu.partition(" MIG ")[0], memory_gib=conditions.gpu_memory).gpu
     return priced(
         recipe, card, costing, model=model, loop=loop, derive=True, batches=conditions.batches, conditions=conditions
     )
 
 
-def _conditions(asked_of: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """What is asked beside the recipe, by the fields of `Conditions`."""
+def conditions_of(asked_of: dict[str, Any], options: dict[str, Any]) -> Conditions:
+    """What is asked beside the recipe: `asked_of` is of `machine_of`."""
     where = {"gpu_memory" if name == "memory_gib" else name: value for name, value in asked_of.items()}
-    return where | batches_of(options)
+    return Conditions(**where, **batches_of(options))
 
 
 def verdict(made: Any) -> int:

@@ -98,13 +98,15 @@ def test_a_note_about_some_of_the_cards_names_them(capsys):
     assert len(speeds) > 1 and all(line.endswith(")") for line in speeds)
 
 
-def test_the_same_question_is_a_link(capsys):
-    words = ["estimate", "--model", QWEN, "--r", "8", "--gpu", "3060", "--gpu-memory", "12", "--rows", "100"]
+@pytest.mark.parametrize(("command", "data"), [("estimate", {"rows": 100}), ("advise", {})])
+def test_the_same_question_is_a_link(command, data, capsys):
+    beside = [word for name, value in data.items() for word in (f"--{name}", str(value))]
+    words = [command, *beside, "--model", QWEN, "--r", "8", "--gpu", "3060", "--gpu-memory", "12"]
     (link,) = re.findall(r"http://127\.0\.0\.1:7860/\?(\S+)", said(capsys, *words))
     fields, card = from_query(link)
     pairs = dict(pair.split("=") for pair in link.split("&"))
     assert Recipe(**fields) == Recipe(model=QWEN, r=8) and card == "3060"
-    assert conditions_in(pairs) == {"gpu_memory": 12.0} and costing_in(pairs) == {"rows": 100}
+    assert conditions_in(pairs) == {"gpu_memory": 12.0} and costing_in(pairs) == data
 
 
 @pytest.mark.parametrize(
