@@ -36,7 +36,7 @@ class LanguageGuess:
         """Look at one normalised row."""
         if self._seen >= SAMPLE_LETTERS:
             return
-        texts = [content["text"]] if "text" in content else [message["content"] for message in content["messages"]]
+        texts = _texts(content)
         text = "\n".join(part[:ROW_LETTERS] for part in (self._short, *texts) if part)[:ROW_LETTERS]
         self._seen += len(text) - len(self._short)
         letters = sum((WIDE_WEIGHT if c >= WIDE_FROM else 1) for c in text if c.isalpha())
@@ -51,6 +51,17 @@ class LanguageGuess:
             return "other"
         (first, most), *others = self._letters.most_common(2)
         return "mixed" if others and others[0][1] > MIXED_SHARE * self._letters.total() else first
+
+
+def _texts(content: dict[str, Any]) -> list[str]:
+    if "messages" in content:
+        return [message["content"] for message in content["messages"]]
+    found: list[str] = []
+    for value in content.values():
+        parts = value if isinstance(value, list) else [value]
+        found += [part for part in parts if isinstance(part, str)]
+        found += [part["content"] for part in parts if isinstance(part, dict) and isinstance(part.get("content"), str)]
+    return found
 
 
 @cache

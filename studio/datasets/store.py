@@ -1,10 +1,11 @@
 """The datasets on disk: one folder each, immutable once made.
 
-A folder holds `meta.json` (what was recognised and counted), `train.jsonl` and `eval.jsonl` (normalised rows) and
-`dropped.jsonl` (row number, reason, values). It is written under a hidden name and renamed into place, so a crash, a
-full disk or a cancelled upload leaves nothing behind. A normalised row is one JSON object a line, `{"messages":
-[{"role", "content"}, ...], "row": n}` or `{"text": "...", "row": n}`, with `n` the row's number in the user's file,
-counted from 1.
+A folder is a version: whatever changes rows makes another one, which knows its `parent` and what was done. It holds
+`meta.json` (what was recognised and counted), the rows and their splits (`studio.datasets.rows`) and `dropped.jsonl`
+(row number, reason, values). It is written under a hidden name and renamed into place, so a crash, a full disk or a
+cancelled upload leaves nothing behind. A normalised row is one JSON object, `{"messages": [{"role", "content"}, ...],
+"row": n}` or `{"text": "...", "row": n}`, with `n` the row's number in the user's file, counted from 1, and `file`,
+which of several it was.
 
 What a message may hold, in this order; a key that has nothing to say is absent, never null:
 
@@ -26,23 +27,29 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from estimator.core import formats
 from estimator.core.problems import Problem
-from studio.datasets.draft import Draft
+from studio.datasets.draft import FORMAT, Draft
+from studio.datasets.rows import OLD_FILES, ROWS_FILE, SPLITS, SPLITS_FILE, Row, Rows, place_key, row_files
 from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
 
 SHAPES = ("alpaca", "sharegpt", "openai", "text", "preference", "unpaired", "threads")
 """`preference`: a chosen answer beside a rejected one; `unpaired`: answers marked good or bad; `threads`: a message a
 row."""
+MOST_WEIGHT = 100
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -82,15 +89,30 @@ class DatasetInfo:
     unused: dict[str, int] = field(default_factory=dict)
     """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have
     them."""
+    test_rows: int = 0
+    test_share: float = 0.0
+    files: list[str] = field(default_factory=list)
+    """Names of the files that the rows came from, where there are several: `file` of a row counts from 0 in it."""
+    parent: str = ""
+    """The version that this one was made of, by id; empty for what was brought."""
+    series: str = ""
+    """The first version, by id; of that itself empty."""
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    """What made this one of its parent: `{"step", "options", "counts"}` each."""
 
     @property
-    def train_file(self) -> Path:
-        return self.folder / "train.jsonl"
+    def first(self) -> str:
+        """The id that all versions of a dataset share."""
+        return self.series or self.id
+
+    def rows(self, split: str | None = None) -> Rows:
+        """Its rows, or those of one split (`rows.SPLITS`)."""
+        return Rows(self.folder, split)
 
     @property
-    def eval_file(self) -> Path | None:
-        """The validation rows, or None where there is no split."""
-        return self.folder / "eval.jsonl" if self.eval_rows else None
+    def stored_bytes(self) -> int:
+        """What its rows take on the disk."""
+        return sum((self.folder / name).stat().st_size for name in row_files(self.folder) if name != SPLITS_FILE)
 
     @property
     def dropped_file(self) -> Path:
@@ -164,6 +186,88 @@ class DatasetStore:
             folder.rename(self.root / id)
         return self.get(id)
 
+    def trash_bytes(self) -> int:
+        """What `empty_trash` would free."""
+        return sum(file.stat().st_size for folder in self._deleted() for file in folder.rglob("*") if file.is_file())
+
+    def empty_trash(self) -> tuple[int, int]:
+        """Remove the deleted datasets for good; returns how many, and the bytes freed. Rows that a run still trains
+        stay with it."""
+        folders, freed = list(self._deleted()), self.trash_bytes()
+        for folder in folders:
+            shutil.rmtree(folder)
+        return len(folders), freed
+
+    def _deleted(self) -> Iterator[Path]:
+        return self.trash.glob("dataset-*") if self.trash.is_dir() else iter(())
+
+    def versions(self, id: str) -> list[DatasetInfo]:
+        """All versions of a dataset, the newest first."""
+        first = self.get(id).first
+        return [info for info in self.list() if info.first == first]
+
+    def derive(
+        self,
+        id: str,
+        rows: Iterable[Row],
+        changes: Iterable[dict[str, Any]] = (),
+        dropped: Iterable[tuple[int, str, dict[str, Any]]] = (),
+        changed: Collection[tuple[int, int]] = (),
+        stop: Callable[[], None] = lambda: None,
+        **splits: Any,
+    ) -> DatasetInfo:
+        """A new version of `id` from `rows`: they stay in the split they were in, and new ones are trained, unless
+        `splits` says how to split anew (`eval_share`, `test_share`, `seed`, `stratify`).
+
+        `dropped` are rows left out of it, with reason and values; `changed` are those whose content is another, by file
+        (-1 of one alone) and row; `stop` is called at each row and raises where it was cancelled. Raises `Problem`,
+        after which there is no new version.
+        """
+        parent = self.get(id)
+        known = None if splits else _SplitOf(parent)
+        with self.draft() as draft, storage_problems(self.root):
+            draft.stop = stop
+            for row in rows:
+                stop()
+                draft.keep(row, _place(row) in changed, known.split(row) if known else None)
+            for number, reason, params in dropped:
+                draft.drop(number, reason, **params)
+            if not draft.kept:
+                raise Problem("dataset.nothing_left", file=parent.name)
+            how = {"eval_share": parent.eval_share, "seed": parent.seed, "test_share": parent.test_share, **splits}
+            folder = draft.finish(
+                **({"eval_share": 0.0, "test_share": 0.0, "seed": parent.seed} if known else how),
+                name=parent.name, shape=parent.shape, file_name=parent.file_name, encoding=parent.encoding,
+                columns=parent.columns, parent=parent.id, series=parent.first, changes=list(changes),
+                files=list(parent.files),
+            )  # fmt: skip
+        return self.get(folder.name)
+
+    def mix(self, parts: Sequence[tuple[str, float]], name: str, seed: int = 42) -> DatasetInfo:
+        """A new dataset of several. A weight is how often each training row is taken: 1 once, 0.5 every other one by
+        chance, 2.5 twice and every other one a third time; rows held out stay so, once.
+
+        Raises `Problem` `dataset.weight` for a weight that is not over 0 and at most `MOST_WEIGHT`.
+        """
+        infos = [self.get(id) for id, _ in parts]
+        for info, (_, weight) in zip(infos, parts, strict=True):
+            if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 < weight <= MOST_WEIGHT:
+                raise Problem("dataset.weight", file=info.name, value=str(weight)[:40], most=MOST_WEIGHT)
+        chance = random.Random(seed)
+        with self.draft() as draft, storage_problems(self.root):
+            for at, (info, (_, weight)) in enumerate(zip(infos, parts, strict=True)):
+                for split in SPLITS:
+                    for row in info.rows(split):
+                        for _ in range(_times(weight, chance) if split == "train" else 1):
+                            draft.keep({**row, "file": at}, split=split)
+            described = {"files": [info.name for info in infos], "file_name": name, "encoding": infos[0].encoding}
+            counts = {info.name: weight for info, (_, weight) in zip(infos, parts, strict=True)}
+            folder = draft.finish(
+                **described, name=name, shape=infos[0].shape, eval_share=0.0, seed=seed,
+                changes=[{"step": "mix", "options": counts, "counts": {info.name: info.kept for info in infos}}],
+            )  # fmt: skip
+        return self.get(folder.name)
+
     def draft(self) -> Draft:
         """A dataset in the making, as a context manager: leaving it without `finish` removes every trace."""
         id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
@@ -197,22 +301,44 @@ class DatasetStore:
 def _read(folder: Path) -> DatasetInfo:
     """Raises `Problem` (`record.*`): of an older version what is missing takes its default; what a newer one added is
     named."""
-    values, faults = checked_fields(
-        DatasetInfo, {**read_record(folder / "meta.json"), "id": folder.name, "folder": folder}, "meta.json"
-    )
+    written = formats.without_format(read_record(folder / "meta.json"), FORMAT, "meta.json")
+    values, faults = checked_fields(DatasetInfo, {**written, "id": folder.name, "folder": folder}, "meta.json")
     if values.get("shape", SHAPES[0]) not in SHAPES:
         faults.append(Problem("record.bad_value", file="meta.json", key="shape", value=values["shape"]))
-    faults += [] if (folder / "train.jsonl").is_file() else [Problem("record.missing", file="train.jsonl")]
+    faults += [Problem("record.missing", file=name) for name in missing_files(folder)]
     if faults:
         raise faults[0]
     return DatasetInfo(**values)
 
 
-def read_rows(path: Path, offset: int = 0, count: int | None = None, step: int = 1) -> Iterator[dict[str, Any]]:
-    """Rows of a `train.jsonl` or `eval.jsonl` from index `offset` on, every `step`-th; others are not even parsed."""
-    with path.open(encoding="utf-8") as file:
-        stop = None if count is None else offset + count
-        yield from map(json.loads, itertools.islice(file, offset, stop, step))
+def missing_files(folder: Path) -> list[str]:
+    """What a folder of rows lacks; of one that has none it is the rows."""
+    is_old = any((folder / name).exists() for name in OLD_FILES.values())
+    needed = (OLD_FILES["train"],) if is_old else (ROWS_FILE, SPLITS_FILE)
+    return [name for name in needed if not (folder / name).is_file()]
+
+
+def _place(row: Row) -> tuple[int, int]:
+    return row.get("file", -1), row["row"]
+
+
+def _times(weight: float, chance: random.Random) -> int:
+    whole = int(weight)
+    return whole + (chance.random() < weight - whole)
+
+
+class _SplitOf:
+    """The split of each row of a version, by its place in the files; rows mostly come in their order."""
+
+    def __init__(self, info: DatasetInfo) -> None:
+        keys, splits = info.rows().places()
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._splits = keys[order], splits[order]
+
+    def split(self, row: Row) -> str:
+        key = place_key(*_place(row))
+        at = int(np.searchsorted(self._keys, key))
+        return SPLITS[self._splits[at]] if at < len(self._keys) and self._keys[at] == key else SPLITS[0]
 
 
 def as_json(info: DatasetInfo) -> dict[str, Any]:

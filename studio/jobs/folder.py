@@ -2,8 +2,8 @@
 
 run.json        name, dataset, prediction: what the page knew at the start; at the end whether it learned
 recipe.json     the recipe; both say of which format they are
-train.jsonl     the rows (hard links to the dataset's: deleting the dataset takes nothing from the run)
-eval.jsonl
+rows.arrow      the rows and their splits (hard links to the dataset's: deleting it takes nothing from the run);
+splits.npy      a run of an older version has train.jsonl and eval.jsonl
 worker.lock     held by the worker as long as it lives
 process.json    which process that is
 journal.jsonl   what happened
@@ -27,12 +27,23 @@ from estimator.core import formats
 from estimator.core.problems import Problem
 from estimator.recipe import recipe_file
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio.datasets.rows import Rows
 from studio.disk.records import checked_fields, read_record, unknown_fields
 from studio.disk.storage import write_json
 
 COMPLETE = "COMPLETE"
 CHECKPOINT = re.compile(r"checkpoint-[0-9]{1,15}")
-FILES = ("run.json", "recipe.json", "train.jsonl", "journal.jsonl", "log.txt", "checkpoints", "adapter", "model")
+FILES = (
+    "run.json",
+    "recipe.json",
+    "rows.arrow",
+    "train.jsonl",
+    "journal.jsonl",
+    "log.txt",
+    "checkpoints",
+    "adapter",
+    "model",
+)
 """A folder with any of these is a run, whatever has become of it."""
 INFO_FORMAT = 1
 """Of the fields in a `run.json`: it rises when one of them gets another meaning, not when one is added."""
@@ -101,14 +112,9 @@ class RunFolder:
     def stop_file(self) -> Path:
         return self.path / "stop"
 
-    @property
-    def train_file(self) -> Path:
-        return self.path / "train.jsonl"
-
-    @property
-    def eval_file(self) -> Path | None:
-        path = self.path / "eval.jsonl"
-        return path if path.exists() else None
+    def rows(self, split: str) -> Rows:
+        """The rows that are trained (`train`) or held out (`eval`)."""
+        return Rows(self.path, split)
 
     @property
     def adapter(self) -> Path:

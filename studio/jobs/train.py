@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
-from studio.datasets.store import DatasetInfo
+from studio.datasets.rows import row_files
+from studio.datasets.store import DatasetInfo, missing_files
 from studio.jobs.folder import RunFolder, RunInfo, link_or_copy
 from studio.jobs.journal import Course
 from studio.jobs.learned import Learned, learned
@@ -23,7 +24,7 @@ class Train:
     worker = "studio.workers.train"
 
     def missing(self, run: RunFolder) -> Problem | None:
-        return None if run.train_file.is_file() else Problem("record.missing", file=run.train_file.name)
+        return next((Problem("record.missing", file=name) for name in missing_files(run.path)), None)
 
     def outcome(self, recipe: Recipe, course: Course) -> Learned | None:
         """Whether it learned."""
@@ -54,9 +55,8 @@ class TrainJob:
             place=self.place,
         )
         run.write_start(info, self.recipe)
-        link_or_copy(self.dataset.train_file, run.train_file)
-        if self.dataset.eval_file:
-            link_or_copy(self.dataset.eval_file, run.path / "eval.jsonl")
+        for name in row_files(self.dataset.folder):
+            link_or_copy(self.dataset.folder / name, run.path / name)
         return info
 
 

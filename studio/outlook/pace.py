@@ -91,7 +91,7 @@ def _row_tokens(recipe: Recipe, dataset: DatasetInfo | None) -> tuple[float, flo
     """Tokens of a row as it is trained, least and most. Packed or unknown rows are full."""
     full = float(recipe.max_length)
     try:
-        row_bytes = dataset.train_file.stat().st_size / dataset.train_rows if dataset and not recipe.packing else None
+        row_bytes = dataset.stored_bytes / dataset.kept if dataset and not recipe.packing else None
     except (OSError, ZeroDivisionError):
         row_bytes = None
     if not row_bytes:

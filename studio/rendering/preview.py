@@ -15,7 +15,8 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
-from studio.datasets.store import DatasetInfo, read_rows
+from studio.datasets.rows import SPLITS, page_of
+from studio.datasets.store import DatasetInfo
 from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
 from studio.rendering.rendering import dates
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, encode_whole
@@ -37,7 +38,7 @@ FIRST_DROPPED = 100
 
 @dataclass(frozen=True)
 class Measured:
-    """The measured rows, those for training first, whatever the limit. `of` is the number of all rows."""
+    """The measured rows, split after split, whatever the limit. `of` is the number of all rows."""
 
     rows: np.ndarray
     """Row numbers in the user's file."""
@@ -49,8 +50,8 @@ class Measured:
     """Where a row can be split."""
     unusable: dict[int, Dropped]
     """Rows dropped for another reason than their length, by row number."""
-    train: int
-    """How many of the rows are for training."""
+    bounds: dict[str, int]
+    """Behind which of them each split ends: they stand in the order of `SPLITS`."""
     of: int
     step: int
     """1, or every how manieth row was measured."""
@@ -69,20 +70,21 @@ def measure(
 
     Raises `Problem` `worker.cancelled` soon after `cancelled()`.
     """
-    size = sum(file.stat().st_size for file in _files(info))
-    step = math.ceil(max(info.kept / MEASURED_ROWS, size / MEASURED_BYTES, 1))
-    planned = sum(math.ceil(rows / step) for rows in (info.train_rows, info.eval_rows))
+    parts = {split: rows for split in SPLITS if (rows := info.rows(split))}
+    step = math.ceil(max(info.kept / MEASURED_ROWS, info.rows().size_bytes / MEASURED_BYTES, 1))
+    planned = sum(math.ceil(len(rows) / step) for rows in parts.values())
     numbers: list[int] = []
     lengths: list[int] = []
     trained: list[list[Range]] = []
     ends: list[tuple[int, ...]] = []
     unusable: dict[int, Dropped] = {}
     notes: dict[Any, list[int]] = defaultdict(list)
-    train, told, began = 0, 0.0, time.monotonic()
+    told, began = 0.0, time.monotonic()
     until = began + MEASURING_SECONDS
-    for file in _files(info):
-        # Each file has its share of the time, so that both are measured.
-        for row in read_rows(file, step=step):
+    bounds = dict.fromkeys(SPLITS, 0)
+    for split, rows in parts.items():
+        # Each split has its share of the time, so that all are measured.
+        for row in rows if step == 1 else map(rows.__getitem__, range(0, len(rows), step)):
             if cancelled():
                 raise Problem("worker.cancelled")
             if numbers and time.monotonic() > until:
@@ -104,9 +106,10 @@ def measure(
             ends.append(result.ends)
             for note in result.notes:
                 notes[note].append(row["row"])
-        train = train or len(numbers)
+        bounds[split] = len(numbers)
         until += MEASURING_SECONDS / 4
-    return Measured(np.array(numbers), np.array(lengths), trained, ends, unusable, train, info.kept, step, dict(notes))
+    at = dict(zip(SPLITS, itertools.accumulate(bounds.values(), max)))
+    return Measured(np.array(numbers), np.array(lengths), trained, ends, unusable, at, info.kept, step, dict(notes))
 
 
 def view(
@@ -119,7 +122,9 @@ def view(
     kept = _examples(measured, recipe, recipe.excess_length_strategy)
     fits = np.array([bool(one) for one in kept], bool)
     why = _reasons(measured, fits, recipe)
-    splits = {"train": (0, measured.train, info.train_rows), "eval": (measured.train, len(fits), info.eval_rows)}
+    sizes = {"train": info.train_rows, "eval": info.eval_rows, "test": info.test_rows}
+    firsts = [0, *measured.bounds.values()]
+    splits = {name: (firsts[at], measured.bounds[name], sizes[name]) for at, name in enumerate(SPLITS)}
     ranges = [(index, *one) for index, found in enumerate(kept) for one in found]
     return {
         "rows": _shown(info, tokenizer, recipe, offset, count),
@@ -195,10 +200,10 @@ def _excess(info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measure
 
 def _sample(info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured, index: int) -> dict[str, Any] | None:
     """A measured row that is too long, and the text at the ends of what each strategy makes of it."""
-    is_train = index < measured.train
-    file, at = (info.train_file, index) if is_train else (info.eval_file, index - measured.train)
-    row = next(read_rows(file, at * measured.step, 1), None) if file else None
-    whole = encode_whole(tokenizer, row, recipe) if row else None
+    split = next(name for name in SPLITS if index < measured.bounds[name])
+    first = max((end for end in measured.bounds.values() if end <= index), default=0)
+    row = info.rows(split)[(index - first) * measured.step]
+    whole = encode_whole(tokenizer, row, recipe)
     if not isinstance(whole, Encoded):
         return None
     trained, length = trained_ranges(whole.labels), len(whole.input_ids)
@@ -240,18 +245,10 @@ def _histogram(lengths: np.ndarray, limit: int) -> dict[str, Any]:
     return {"top": width * BINS, "counts": counts.tolist(), "longest": longest, "median": median, "shortest": shortest}
 
 
-def _files(info: DatasetInfo) -> list[Any]:
-    return [file for file in (info.train_file, info.eval_file) if file]
-
-
 def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count: int) -> list[dict[str, Any]]:
-    """Rows `offset` to `offset + count`, those for training first; their labels come back from the collator."""
-    rows = list(read_rows(info.train_file, offset, count))
-    if info.eval_file and len(rows) < count:
-        rows += read_rows(info.eval_file, max(0, offset - info.train_rows), count - len(rows))
+    """Rows `offset` to `offset + count`, split after split; their labels come back from the collator."""
     shown = []
-    for index, row in enumerate(rows):
-        split = "train" if offset + index < info.train_rows else "eval"
+    for split, row in page_of(info, offset, count):
         result = encode_whole(tokenizer, row, recipe)
         if isinstance(result, Dropped):
             length = result.params["length"] if result.reason == "too_long" else 0  # too long to be shown, too

@@ -11,7 +11,6 @@ For TRL: a dataset that has `input_ids` and `labels` counts as prepared. Pass it
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from studio.rendering.tasks import rows_of
 from studio.rendering.templates import Kept, Refused, form_of, prepare, stop_ids
 
 __all__ = [
-    "IGNORED", "Dropped", "Encoded", "Refused", "collator", "dates", "encode_file", "encode_row", "load_tokenizer",
+    "IGNORED", "Dropped", "Encoded", "Refused", "collator", "dates", "encode_row", "encode_rows", "load_tokenizer",
     "prompt_ids", "stop_ids",
 ]  # fmt: skip
 
@@ -49,10 +48,11 @@ def dates(tokenizer: Any) -> list[str]:
     return sorted(set(form_of(tokenizer).dates.values()))
 
 
-def encode_file(
-    path: Path, tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
+def encode_rows(
+    rows: Iterable[dict[str, Any]], tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
 ) -> tuple[Any, dict[str, Any]]:
-    """A `datasets.Dataset` with the columns `input_ids` and `labels`, in file order, and what became of the rows.
+    """A `datasets.Dataset` with the columns `input_ids` and `labels`, in the order of the rows, and what became of
+    them.
 
     The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `examples` (that the kept rows became), `cut`,
     `split` (of the kept rows those that were), `longest`, `tokens`, `trained_tokens` (tokens of the kept rows),
@@ -65,7 +65,7 @@ def encode_file(
     tally, task = Tally(), rows_of(recipe.task)
     kept = (
         encoded
-        for row in _rows(path, cancelled)
+        for row in _until(cancelled, rows)
         for encoded in tally.count(row, task.encode(tokenizer, row, recipe, cancelled))
     )
     chunks = [_chunk(rows, task.columns) for rows in _in_chunks(kept)] or [_chunk([], task.columns)]
@@ -112,12 +112,11 @@ class Tally:
         }  # fmt: skip
 
 
-def _rows(path: Path, cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if cancelled():
-                raise Problem("worker.cancelled")
-            yield json.loads(line)
+def _until(cancelled: Callable[[], bool], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        if cancelled():
+            raise Problem("worker.cancelled")
+        yield row
 
 
 def _in_chunks(rows: Iterable[Encoded]) -> Iterator[list[Encoded]]:

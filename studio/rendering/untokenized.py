@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from studio.datasets.store import DatasetInfo, read_rows
+from studio.datasets.rows import page_of
+from studio.datasets.store import DatasetInfo
 from studio.rendering.preview import BINS, MEASURED_ROWS
 
 SHOWN_CHARACTERS = 4_000
@@ -17,12 +17,9 @@ SHOWN_CHARACTERS = 4_000
 def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
     """`rows` (`row`, `split`, `text` and its `characters`), `offset`, `total`, `measured`, `of`, `lengths`
     (characters)."""
-    files = [file for file in (info.train_file, info.eval_file) if file]
     step = math.ceil(max(info.kept / MEASURED_ROWS, 1))
-    sample = itertools.chain.from_iterable(read_rows(file, step=step) for file in files)
-    lengths = np.array([len(_text(row)) for row in sample])
-    rows = itertools.islice(itertools.chain.from_iterable(map(read_rows, files)), offset, offset + count)
-    shown = [_shown(row, "train" if offset + index < info.train_rows else "eval") for index, row in enumerate(rows)]
+    lengths = np.array([len(_text(row)) for row in info.rows()[::step]])
+    shown = [_shown(row, split) for split, row in page_of(info, offset, count)]
     return {
         "rows": shown,
         "offset": offset,

@@ -98,9 +98,10 @@ class Training:
         """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows
         differ."""
         encoded, longest, kept, tokens = [], 0, 0, 0
-        for split, file in (("train", self.run.train_file), ("eval", self.run.eval_file)):
+        for split in ("train", "eval"):
+            held = self.run.rows(split)
             rows, report = (
-                rendering.encode_file(file, tokenizer, self.recipe, self.run.stop_file.exists) if file else (None, None)
+                rendering.encode_rows(held, tokenizer, self.recipe, self.run.stop_file.exists) if held else (None, None)
             )
             if report:
                 counts = {"rows_split" if name == "split" else name: value for name, value in report.items()}

@@ -125,7 +125,7 @@ def run(recipe: dict[str, Any]) -> None:
         {"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": words}], "row": n}
         for n in range(1, 201)
     )
-    folder.train_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder.path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))  # any checkout reads it
     train.Training(folder, Journal(folder.path)).run_all()
     course = Reader(folder.path).course()
     tokens = course.data["train"]["longest"]

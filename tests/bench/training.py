@@ -41,11 +41,12 @@ from trl import SFTConfig, SFTTrainer
 import torch
 from estimator.program import program
 from estimator.recipe.recipe import Recipe
-from studio.workers import rendering
+from studio.datasets.rows import Rows
+from studio.rendering import rendering
 base, rows, out = map(Path, sys.argv[1:4])
 recipe = Recipe.from_dict(__import__("json").loads(sys.argv[4]))
 tokenizer = rendering.load_tokenizer(base)
-train, _ = rendering.encode_file(rows, tokenizer, recipe)
+train, _ = rendering.encode_rows(Rows(rows, "train"), tokenizer, recipe)
 packing = program.quantization_config(recipe)
 model = AutoModelForCausalLM.from_pretrained(
     base, dtype=torch.float32, attn_implementation="sdpa", quantization_config=packing
@@ -131,7 +132,7 @@ def _bare(recipe: Recipe, dataset: Any, folder: Path) -> _Side:
         "-c",
         BARE,
         str(shipped.embedded_base()),
-        str(dataset.train_file),
+        str(dataset.folder),
         str(out),
         json.dumps(recipe.to_dict()),
     ]

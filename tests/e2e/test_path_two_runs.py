@@ -127,8 +127,8 @@ def test_at_home_plain_peft_has_the_loss_that_the_page_said(two, homes):
     base = AutoModelForCausalLM.from_pretrained(shipped.embedded_base(), dtype=torch.float32)
     model = PeftModel.from_pretrained(base, home).eval()
     losses = []
-    for line in good.run.eval_file.read_text(encoding="utf-8").splitlines():
-        messages = json.loads(line)["messages"]
+    for row in good.run.rows("eval"):
+        messages = row["messages"]
         made = tokenizer.apply_chat_template(
             messages, return_dict=True, return_assistant_tokens_mask=True, return_tensors="pt"
         )

@@ -10,7 +10,7 @@ import pytest
 
 from estimator.core.problems import Problem
 from studio.datasets.ingest import ingest, run
-from studio.datasets.store import DatasetStore, read_rows
+from studio.datasets.store import DatasetStore
 from studio.datasets.words import problem_text, reason_text, unused_text
 from studio.i18n import LANGUAGES
 from studio.space import Space
@@ -32,7 +32,7 @@ def test_every_case_has_its_expectation():
 def test_rows_are_read_as_they_are_and_what_is_left_out_is_said(store, name):
     expected = EXPECTED[name]
     info = run(ingest(store, CASES / name, eval_share=0))
-    rows = list(read_rows(info.train_file))
+    rows = list(info.rows("train"))
     assert [{key: value for key, value in row.items() if key != "row"} for row in rows] == expected["rows"]
     assert [row["row"] for row in rows] == expected["kept"] and info.shape == expected["shape"]
     dropped = info.dropped_rows()

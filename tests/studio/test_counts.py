@@ -69,12 +69,9 @@ def test_page_and_run_count_the_same_rows_and_they_add_up(home, base, tmp_path, 
     assert counts.exact and counts.read == len(rows) and counts.kept == counts.train + counts.eval
 
     tokenizer, recipe = rendering.load_tokenizer(Path(base)), Recipe(model=base, **how)
-    for file, of, kept in (
-        (info.train_file, info.train_rows, counts.train),
-        (info.eval_file, info.eval_rows, counts.eval),
-    ):
-        if file:
-            examples, report = rendering.encode_file(file, tokenizer, recipe)
+    for split, of, kept in (("train", info.train_rows, counts.train), ("eval", info.eval_rows, counts.eval)):
+        if of:
+            examples, report = rendering.encode_rows(info.rows(split), tokenizer, recipe)
             assert report["kept"] == kept and report["kept"] + report["dropped"] == of
             assert report["examples"] == len(examples) and sum(report["reasons"].values()) == report["dropped"]
             assert report["longest"] <= limit

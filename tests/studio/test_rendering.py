@@ -147,7 +147,7 @@ def test_a_row_without_an_answer_trains_nothing(tokenizers):
     assert rendering.encode_row(tokenizers(CHATML), chat("Hello?"), RECIPE).reason == "nothing_trained"
 
 
-def test_file_becomes_a_dataset_that_trl_takes_as_prepared(tokenizers, tmp_path):
+def test_rows_become_a_dataset_that_trl_takes_as_prepared(tokenizers):
     tokenizer = tokenizers(CHATML)
     rows = [
         {**ROWS[0], "row": 1},
@@ -155,9 +155,7 @@ def test_file_becomes_a_dataset_that_trl_takes_as_prepared(tokenizers, tmp_path)
         {**chat("Hello?"), "row": 3},
         {**ROWS[1], "row": 4},
     ]
-    file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    dataset, report = rendering.encode_file(file, tokenizer, RECIPE)
+    dataset, report = rendering.encode_rows(rows, tokenizer, RECIPE)
     expected = [rendering.encode_row(tokenizer, ROWS[i], RECIPE) for i in (0, 1)]
     assert dataset.column_names == ["input_ids", "labels"]
     assert list(dataset["input_ids"]) == [row.input_ids for row in expected]
@@ -178,7 +176,7 @@ def test_file_becomes_a_dataset_that_trl_takes_as_prepared(tokenizers, tmp_path)
 
 def test_no_row_left_gives_an_empty_dataset_and_the_reasons(tokenizers, tmp_path):
     info = DatasetStore(tmp_path / "datasets").add("x", [chat("Hello?"), chat("Hi?")], eval_share=0)
-    dataset, report = rendering.encode_file(info.train_file, tokenizers(CHATML), RECIPE)
+    dataset, report = rendering.encode_rows(info.rows("train"), tokenizers(CHATML), RECIPE)
     assert len(dataset) == 0 and report["reasons"] == {"nothing_trained": 2}
 
 
@@ -244,7 +242,7 @@ def test_a_file_is_left_at_the_row_where_it_is_cancelled(tokenizers, tmp_path):
     info = DatasetStore(tmp_path / "datasets").add("x", [chat("Hello?", "Yes.")] * 5, eval_share=0)
     asked = iter([False, False, True])
     with pytest.raises(Problem) as caught:
-        rendering.encode_file(info.train_file, tokenizers(CHATML), RECIPE, lambda: next(asked))
+        rendering.encode_rows(info.rows("train"), tokenizers(CHATML), RECIPE, lambda: next(asked))
     assert caught.value.code == "worker.cancelled"
 
 

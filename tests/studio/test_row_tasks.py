@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -36,10 +35,8 @@ def test_another_task_encodes_and_batches_its_own_way(base, tmp_path, monkeypatc
         return [one] if turns > 1 else Dropped("no_answer", {})
 
     monkeypatch.setitem(tasks.ROW_TASKS, "turns", tasks.RowTask(encode, ("labels",), lambda tokenizer: None))
-    file = tmp_path / "rows.jsonl"
     rows = [{"row": 1, **chat("Hello?", "Yes.")}, {"row": 2, "messages": [{"role": "user", "content": "alone"}]}]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    made, report = rendering.encode_file(file, rendering.load_tokenizer(Path(base)), Recipe(model=base))
+    made, report = rendering.encode_rows(rows, rendering.load_tokenizer(Path(base)), Recipe(model=base))
     assert made.column_names == ["labels"] and made["labels"][:] == [[2]]
     assert report["kept"] == 1 and report["reasons"] == {"no_answer": 1}
 

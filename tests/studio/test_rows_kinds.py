@@ -10,7 +10,7 @@ import pytest
 
 from estimator.core.problems import Problem
 from studio.datasets.ingest import ingest, run
-from studio.datasets.store import DatasetStore, read_rows
+from studio.datasets.store import DatasetStore
 from studio.space import Space
 
 Q, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
@@ -27,7 +27,7 @@ def bring(home, tmp_path):
     def bring(name, data):
         (tmp_path / name).write_text(data, encoding="utf-8")
         info = run(ingest(DatasetStore(Space.default().datasets, Space.default().trash), tmp_path / name, eval_share=0))
-        return info, [{key: value for key, value in row.items() if key != "row"} for row in read_rows(info.train_file)]
+        return info, [{key: value for key, value in row.items() if key != "row"} for row in info.rows("train")]
 
     return bring
 
@@ -207,6 +207,6 @@ def test_cells_of_a_table_are_read_by_their_type(home, tmp_path):
         table = pa.table({"question": ["q", "q"], "answer": column, "picture": image, "embedding": [[0.1], []]})
         parquet.write_table(table, tmp_path / "rows.parquet")
         info = run(ingest(store, tmp_path / "rows.parquet", eval_share=0))
-        (row,) = read_rows(info.train_file)
+        (row,) = info.rows("train")
         assert row["messages"][1]["content"] == expected and info.reasons == {"empty": 1}
         assert info.unused == {"picture": 1, "embedding": 1}

@@ -37,7 +37,7 @@ def make_run(id: str, ended: str = "stopped") -> RunFolder:
     """A run with a curve and an adapter."""
     run = RunFolder(Space.default().runs / id)
     run.adapter.mkdir(parents=True)
-    run.train_file.write_text("{}\n")
+    (run.path / "train.jsonl").write_text("{}\n")
     run.write_start(RunInfo(id, f"named {id}", 1.0, "d", "data", "f"), RECIPE)
     journal = Journal(run.path)
     journal.write("started", pid=1, resume_from=None)
@@ -294,8 +294,8 @@ def test_a_newer_format_is_refused_with_a_sentence_and_the_file_stays(page, name
 
 def test_a_run_whose_rows_are_gone_says_so_when_it_is_resumed():
     run = make_run("run")
-    run.train_file.unlink()
-    with pytest.raises(Problem, match="train.jsonl is missing"):
+    (run.path / "train.jsonl").unlink()
+    with pytest.raises(Problem, match="rows.arrow is missing"):
         Supervisor(Space.default()).resume("run")
 
 
@@ -303,7 +303,7 @@ def test_the_folder_of_a_damaged_run_can_be_taken_away(page):
     run = make_run("bad")
     broken("run.json", b"")(run)
     (run.path / "elsewhere").symlink_to("/etc")
-    os.utime(run.log if run.log.exists() else run.train_file, (0, 0))  # a zip begins in 1980
+    os.utime(run.log if run.log.exists() else run.path / "train.jsonl", (0, 0))  # a zip begins in 1980
     with zipfile.ZipFile(zip_folder(run)) as archive:
         assert {"run.json", "recipe.json", "train.jsonl", FILE_NAME} <= set(archive.namelist())
         assert not any("elsewhere" in name for name in archive.namelist())

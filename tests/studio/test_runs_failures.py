@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from estimator.core.problems import Problem
+from studio.datasets.rows import row_files
 from studio.jobs.folder import RunFolder, RunInfo
 from studio.jobs.journal import RESERVE_NAME, Journal, Reader
 from studio.jobs.process import Handle
@@ -32,8 +32,8 @@ def prepared(recipe, dataset) -> RunFolder:
     run = RunFolder(Space.default().runs / "run")
     run.path.mkdir()
     run.write_start(RunInfo(run.id, "run", 0.0, dataset.id, dataset.name, dataset.fingerprint), recipe)
-    for name in ("train.jsonl", "eval.jsonl"):
-        (run.path / name).write_text((dataset.folder / name).read_text())
+    for name in row_files(dataset.folder):
+        (run.path / name).write_bytes((dataset.folder / name).read_bytes())
     return run
 
 
@@ -206,4 +206,4 @@ def test_rows_survive_the_deletion_of_their_dataset(base, tmp_path):
     run = prepared(small_recipe(base), dataset)
     for file in dataset.folder.iterdir():
         file.unlink()
-    assert len([json.loads(line) for line in run.train_file.read_text().splitlines()]) == 40
+    assert len(list(run.rows("train"))) == len(run.rows("train")) == 40

@@ -60,7 +60,7 @@ def test_the_first_measurement_is_the_base_alone(undisturbed, base):
 
     model = loading.load_base(undisturbed.recipe, base, training=True).eval()
     tokenizer = rendering.load_tokenizer(base)
-    rows, _ = rendering.encode_file(undisturbed.run.eval_file, tokenizer, undisturbed.recipe)
+    rows, _ = rendering.encode_rows(undisturbed.run.rows("eval"), tokenizer, undisturbed.recipe)
     with torch.no_grad():
         alone = [model(**rendering.collator(tokenizer)([row])).loss.item() for row in rows]
     assert undisturbed.course.heldout["base"]["losses"] == pytest.approx(alone, rel=1e-4)

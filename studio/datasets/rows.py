@@ -1,0 +1,224 @@
+"""Stored rows: one Arrow file that is mapped into memory, never read whole, and beside it which split each row is in.
+
+    rows.arrow   an Arrow IPC stream, as `datasets.Dataset.from_file` opens it: `row` (int64, the number in its file),
+                 `file` (int32, which of `DatasetInfo.files`; -1 of one alone), `data` (the row's content as JSON)
+    splits.npy   int8 a row: its place in `SPLITS`
+
+Content is JSON text and not Arrow's own lists and structs: those would give each key of any row to every row, as null,
+and one type to all values of a key (of the arguments of tools, say). Versions before kept `train.jsonl` and
+`eval.jsonl`: they are read where there is no `rows.arrow`.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+SPLITS = ("train", "eval", "test")
+"""`eval` holds the validation rows."""
+ROWS_FILE, SPLITS_FILE = "rows.arrow", "splits.npy"
+OLD_FILES = {"train": "train.jsonl", "eval": "eval.jsonl"}
+BATCH_ROWS, BATCH_CHARACTERS = 10_000, 4_000_000
+"""A batch ends with whichever comes first: opening a file costs time with their number, a row with their size."""
+AT_ONCE = 1_000
+"""Rows that are Python objects at a time while all are gone through."""
+Row = dict[str, Any]
+
+
+def schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema([("row", pa.int64()), ("file", pa.int32()), ("data", pa.large_string())])
+
+
+class Writer:
+    """Rows into `path`, batch after batch. Nothing of a batch is there before it is full, or `close`."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        self._file = path.open("wb")
+        self._schema, self._batch = schema(), pa.record_batch
+        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._rows: list[int] = []
+        self._files: list[int] = []
+        self._data: list[str] = []
+        self._characters = 0
+
+    def write(self, row: int, file: int, data: str) -> None:
+        """One row: its number, its file and its content as JSON text. Raises `OSError`."""
+        self._rows.append(row)
+        self._files.append(file)
+        self._data.append(data)
+        self._characters += len(data)
+        if len(self._rows) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._stream.write_batch(self._batch([self._rows, self._files, self._data], schema=self._schema))
+            self._rows, self._files, self._data, self._characters = [], [], [], 0
+
+    def close(self) -> None:
+        """Write what is left and the end. Raises `OSError`; the file is closed all the same."""
+        try:
+            self.flush()
+            self._stream.close()
+        finally:
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close without a word: the file goes away."""
+        for part in (self._stream, self._file):
+            try:
+                part.close()
+            except (OSError, ValueError):
+                pass
+
+
+class Rows(Sequence[Row]):
+    """The rows of a folder, or of one of its splits, in file order: `{"messages" | "text" | ..., "row", "file"?}`.
+
+    Any of them is at hand at once; what is iterated over is not kept. Old folders hold each split in a file of its own:
+    without a `split`, the training rows come first there.
+    """
+
+    def __init__(self, folder: Path, split: str | None = None) -> None:
+        self.folder, self.split = Path(folder), split
+        arrow = self.folder / ROWS_FILE
+        self._source: _Arrow | _Jsonl = _Arrow(arrow) if arrow.exists() else _Jsonl(self.folder, split)
+        self._places: np.ndarray | None = None
+        if split is not None and isinstance(self._source, _Arrow):
+            self._places = np.flatnonzero(splits_of(self.folder) == SPLITS.index(split))
+
+    def __len__(self) -> int:
+        return len(self._source if self._places is None else self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        at = index % len(self)
+        return self._source.at(at if self._places is None else int(self._places[at]))
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._source.rows(None if self._places is None else self._places)
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """(`place_key` of each row of the folder, int8 its split), without reading what they say."""
+        if isinstance(self._source, _Arrow):
+            return self._source.keys(), splits_of(self.folder)
+        parts = [[place_key(row.get("file", -1), row["row"]) for row in Rows(self.folder, name)] for name in OLD_FILES]
+        return np.concatenate(parts).astype(np.int64), np.repeat(np.arange(2, dtype=np.int8), list(map(len, parts)))
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take on the disk; of a split its share by rows."""
+        return int(self._source.size_bytes * len(self) / max(1, len(self._source)))
+
+
+def page_of(info: Any, offset: int, count: int) -> Iterator[tuple[str, Row]]:
+    """`(split, row)` of `count` rows of a dataset from `offset` on, split after split."""
+    for split in SPLITS:
+        rows = info.rows(split)
+        for row in rows[max(0, offset) : max(0, offset + count)]:
+            yield split, row
+        offset -= len(rows)
+
+
+def place_key(file: Any, row: Any) -> Any:
+    """One number for a row's file (-1 of one alone) and number."""
+    return ((np.int64(file) if isinstance(file, int) else file.astype(np.int64)) + 1 << 40) + row
+
+
+def splits_of(folder: Path) -> np.ndarray:
+    """int8 (rows,): the place of each row's split in `SPLITS`."""
+    found: np.ndarray = np.load(folder / SPLITS_FILE, mmap_mode="r")
+    return found
+
+
+def row_files(folder: Path) -> list[str]:
+    """The names of the files that hold a folder's rows."""
+    return [name for name in (ROWS_FILE, SPLITS_FILE, *OLD_FILES.values()) if (folder / name).exists()]
+
+
+class _Arrow:
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        self.size_bytes = path.stat().st_size
+        self._batches = pa.ipc.open_stream(pa.memory_map(str(path))).read_all().to_batches()
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def at(self, index: int) -> Row:
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        batch, inside = self._batches[part], index - int(self._starts[part])
+        return _row(*(batch.column(name)[inside].as_py() for name in ("row", "file", "data")))
+
+    def keys(self) -> np.ndarray:
+        found = [place_key(part.column("file").to_numpy(), part.column("row").to_numpy()) for part in self._batches]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def rows(self, places: np.ndarray | None) -> Iterator[Row]:
+        """All of them, or those at `places`, which rise."""
+        for batch, start in zip(self._batches, self._starts):
+            for first in range(0, batch.num_rows, AT_ONCE):
+                part = batch.slice(first, AT_ONCE)
+                if places is not None:
+                    low, high = np.searchsorted(places, (start + first, start + first + part.num_rows))
+                    part = part.take(places[low:high] - (start + first))
+                columns = part.to_pydict()
+                yield from map(_row, columns["row"], columns["file"], columns["data"])
+
+
+class _Jsonl:
+    """`train.jsonl` and `eval.jsonl` of a folder, or one of them."""
+
+    def __init__(self, folder: Path, split: str | None) -> None:
+        names = OLD_FILES if split is None else {split: OLD_FILES[split]} if split in OLD_FILES else {}
+        self._files = [path for name in names.values() if (path := folder / name).exists()]
+        self.size_bytes = sum(path.stat().st_size for path in self._files)
+        self._places = [(path, start) for path in self._files for start in _line_starts(path)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def at(self, index: int) -> Row:
+        path, start = self._places[index]
+        with path.open("rb") as file:
+            file.seek(start)
+            found: Row = json.loads(file.readline())
+        return found
+
+    def rows(self, places: np.ndarray | None) -> Iterator[Row]:
+        for path in self._files:
+            with path.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
+
+
+def _line_starts(path: Path) -> list[int]:
+    with path.open("rb", buffering=io.DEFAULT_BUFFER_SIZE * 16) as file:
+        starts = list(itertools.accumulate((len(line) for line in file), initial=0))
+    return starts[:-1]
+
+
+def _row(number: int, file: int, data: str) -> Row:
+    row: Row = json.loads(data)
+    row["row"] = number
+    if file >= 0:
+        row["file"] = file
+    return row
