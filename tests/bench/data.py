@@ -1,0 +1,179 @@
+"""Rows of a file to tokens, against a bare `load_dataset` and batched `map` with the same template and tokenizer; and a
+page of two million rows.
+
+`BENCH_ROWS` says how many rows (50,000). Run as a file it prints its figures of whichever checkout PYTHONPATH names, as
+JSON; `figures` does so, here or elsewhere. Each side is a process of its own, and they take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROWS = int(os.environ.get("BENCH_ROWS", "50_000"))
+MANY_ROWS, PAGES, PAGE_ROWS = 2_000_000, 20, 10
+MAX_LENGTH = 256
+TURNS = 2
+WORDS = (
+    "the cat sat on a mat and went home to eat fish with some milk before it slept near warm stove today "
+    "你好 世界 今天 天气"
+).split()
+
+
+def figures(checkout: Path | None = None) -> list[dict[str, Any]]:
+    """`checkout`: the folder of another one. It is not asked for what it has no code for."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.jsonl"
+        _write_rows(file, ROWS)
+        turns = [(_side("bare", file, checkout), _side("studio", file, checkout)) for _ in range(TURNS)]
+        pages = _side("pages", file, checkout)
+    bare, studio = zip(*turns, strict=True)
+    ratio = statistics.median(b["whole"][0] / s["whole"][0] for b, s in turns)
+    of = f"{ROWS:,} short rows"
+    return [
+        _row(f"{of}: bare load_dataset + batched map", bare, "whole"),
+        _row(f"{of}: the studio, file to encoded", studio, "whole"),
+        _row("  of it the file to a stored dataset", studio, "ingest"),
+        _row("  of it the stored rows to tokens", studio, "encode"),
+        {"name": "  bare / the studio", "value": ratio, "unit": "x", "target": ">= 1.5 x"},
+        {**_row(f"{of}, encoded a second time", studio, "again"), "target": "<= 2 s"},
+        {"name": "  peak memory of the studio's process", "unit": "MB", "target": "< 1000 MB",
+            "value": max(one["peak_bytes"] for one in studio) / 1e6},
+        *pages,
+    ]  # fmt: skip
+
+
+def _write_rows(file: Path, rows: int) -> None:
+    """Questions and answers of 5 to 40 words, most of them English."""
+    chance = random.Random(1)
+    with file.open("w", encoding="utf-8") as out:
+        for _ in range(rows):
+            said = [" ".join(chance.choices(WORDS, k=chance.randint(5, most))) for most in (25, 40)]
+            messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), said, strict=True)]
+            out.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+
+
+def _side(name: str, file: Path, checkout: Path | None) -> Any:
+    from tests.serving import CHECKOUT, environment
+
+    command = [sys.executable, "-P", __file__, name, str(file)]  # beside this file lie others with the program's names
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run(
+        command, env={**environment(checkout), **offline}, cwd=checkout or CHECKOUT, stdout=subprocess.PIPE, text=True,
+        check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _row(name: str, taken: tuple[Any, ...], key: str) -> dict[str, Any]:
+    value, cpu = (statistics.median(one[key][place] for one in taken) for place in (0, 1))
+    return {"name": name, "value": value, "cpu": cpu, "unit": "s"}
+
+
+def bare(file: Path) -> dict[str, Any]:
+    """What a script of a few lines does: text, then ids. No labels, no rows named."""
+    from datasets import load_dataset
+
+    tokenizer = _tokenizer()
+
+    def encode(batch: dict[str, Any]) -> dict[str, Any]:
+        texts = tokenizer.apply_chat_template(batch["messages"], tokenize=False)
+        return {"input_ids": tokenizer(texts, add_special_tokens=False)["input_ids"]}
+
+    def whole() -> None:
+        rows = load_dataset("json", data_files=str(file), split="train", cache_dir=tempfile.mkdtemp(dir=file.parent))
+        rows.map(encode, batched=True, remove_columns=rows.column_names)
+
+    return {"whole": _timed(whole)[0]}
+
+
+def studio(file: Path) -> dict[str, Any]:
+    """As a run does: the file becomes a stored dataset, its rows ids and labels."""
+    ingest, store, recipe = (_module(name) for name in ("ingest", "store", "recipe"))
+    rendering, tokenizer = _module("rendering"), _tokenizer()
+    wanted = recipe.Recipe(model="lora-studio/tiny-base", max_length=MAX_LENGTH)
+    place = store.DatasetStore(Path(tempfile.mkdtemp(dir=file.parent)) / "datasets")
+
+    def encode() -> int:
+        if hasattr(info, "rows"):
+            return rendering.encode_rows(info.rows("train"), tokenizer, wanted)[1]["kept"]
+        return rendering.encode_file(info.train_file, tokenizer, wanted)[1]["kept"]  # before rows lay in Arrow
+
+    read, info = _timed(lambda: ingest.run(ingest.ingest(place, file, eval_share=0.0)))
+    made, kept = _timed(encode)
+    assert kept == info.kept == sum(1 for _ in file.open("rb"))
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    again, _ = _timed(encode)
+    whole = tuple(a + b for a, b in zip(read, made, strict=True))
+    return {"whole": whole, "ingest": read, "encode": made, "again": again, "peak_bytes": peak_bytes}
+
+
+def pages(file: Path) -> list[dict[str, Any]]:
+    """Ten rows from anywhere in two million, the dataset opened anew each time as the page's worker does."""
+    try:
+        stored = importlib.import_module("studio.datasets.rows")
+    except ImportError:
+        return []  # rows lay in JSONL
+    import numpy as np
+
+    folder = Path(tempfile.mkdtemp(dir=file.parent))
+    lines = [json.dumps(json.loads(line), ensure_ascii=False) for _, line in zip(range(1_000), file.open("rb"))]
+    writer = stored.Writer(folder / stored.ROWS_FILE)
+    for number in range(MANY_ROWS):
+        writer.write(number + 1, -1, lines[number % len(lines)])
+    writer.close()
+    np.save(folder / stored.SPLITS_FILE, (np.arange(MANY_ROWS) % 10 == 0).astype(np.int8))
+    info = SimpleNamespace(rows=lambda split=None: stored.Rows(folder, split), kept=MANY_ROWS)
+    view, chance = _module("untokenized").view, random.Random(2)
+    figures = []
+    for name, page in (
+        ("rows of a page", lambda at: list(stored.page_of(info, at, PAGE_ROWS))),
+        ("rows and lengths of a page without a tokenizer", lambda at: view(info, at, PAGE_ROWS)),
+    ):
+        taken = [_timed(lambda: page(chance.randrange(MANY_ROWS - PAGE_ROWS)))[0] for _ in range(PAGES)]
+        value, cpu = max(taken)
+        figures.append(
+            {"name": f"{MANY_ROWS:,} rows: {name}, slowest of {PAGES}", "value": 1000 * value, "cpu": 1000 * cpu,
+                "unit": "ms", "target": "<= 200 ms"}
+        )  # fmt: skip
+    return figures
+
+
+def _timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
+    """(seconds, seconds of the processor in all threads), and what the call gives."""
+    started, worked = time.perf_counter(), time.process_time()
+    found = call()
+    return (time.perf_counter() - started, time.process_time() - worked), found
+
+
+def _tokenizer() -> Any:
+    return _module("rendering").load_tokenizer(Path("assets/base").resolve())
+
+
+def _module(name: str) -> Any:
+    """The module of this name, in whichever package the checkout keeps it."""
+    for package in map(importlib.import_module, ("studio", "estimator")):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if info.name.rpartition(".")[2] == name and not info.ispkg:
+                return importlib.import_module(info.name)
+    raise ImportError(name)
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):
+        made = {"bare": bare, "studio": studio, "pages": pages}[sys.argv[1]](Path(sys.argv[2]))
+    print(json.dumps(made))
