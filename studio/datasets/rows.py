@@ -106,7 +106,8 @@ class Rows(Sequence[Row]):
     def __getitem__(self, index: slice) -> list[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | list[Row]:
         if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+            places = np.arange(*index.indices(len(self)), dtype=np.int64)
+            return self._source.take(places if self._places is None else self._places[places])
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         at = index % len(self)
@@ -169,6 +170,17 @@ class _Arrow:
         batch, inside = self._batches[part], index - int(self._starts[part])
         return _row(*(batch.column(name)[inside].as_py() for name in ("row", "file", "data")))
 
+    def take(self, places: np.ndarray) -> list[Row]:
+        """The rows at `places`, which rise or fall: a batch's in one go, which is several times faster than `at`."""
+        parts = np.searchsorted(self._starts, places, side="right") - 1
+        taken: list[Row] = []
+        edges = [0, *(np.flatnonzero(np.diff(parts)) + 1), len(places)] if len(places) else []
+        for begin, end in itertools.pairwise(edges):
+            part = parts[begin]
+            columns = self._batches[part].take(places[begin:end] - self._starts[part]).to_pydict()
+            taken += map(_row, columns["row"], columns["file"], columns["data"])
+        return taken
+
     def keys(self) -> np.ndarray:
         found = [place_key(part.column("file").to_numpy(), part.column("row").to_numpy()) for part in self._batches]
         return np.concatenate([np.zeros(0, np.int64), *found])
@@ -203,6 +215,9 @@ class _Jsonl:
             file.seek(start)
             found: Row = json.loads(file.readline())
         return found
+
+    def take(self, places: np.ndarray) -> list[Row]:
+        return [self.at(at) for at in places.tolist()]
 
     def rows(self, places: np.ndarray | None) -> Iterator[Row]:
         for path in self._files:

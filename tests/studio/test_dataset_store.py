@@ -266,11 +266,13 @@ def test_any_row_and_any_slice_is_at_hand(store, contents, batch, data):
         whole = [{**content, "row": number} for number, content in enumerate(contents, start=1)]
         assert list(info.rows()) == whole == [info.rows()[at] for at in range(len(whole))]
         low, high = data.draw(st.integers(-45, 45)), data.draw(st.integers(-45, 45))
-        assert info.rows()[low:high] == whole[low:high]
+        step = data.draw(st.integers(-7, 7).filter(bool))
+        assert info.rows()[low:high:step] == whole[low:high:step]
         parts = [info.rows(split) for split in stored_rows.SPLITS]
         assert [len(part) for part in parts] == [info.train_rows, info.eval_rows, 0]
         for part in parts:
-            assert list(part) == [part[at] for at in range(len(part))]
+            each = [part[at] for at in range(len(part))]
+            assert list(part) == each and part[low:high:step] == each[low:high:step]
         assert sorted(row["row"] for part in parts for row in part) == [row["row"] for row in whole]
 
 
