@@ -201,7 +201,7 @@ class DatasetStore:
     def _deleted(self) -> Iterator[Path]:
         return self.trash.glob("dataset-*") if self.trash.is_dir() else iter(())
 
-    def versions(self, id: str) -> list[DatasetInfo]:
+    def versions(self, id: str) -> Sequence[DatasetInfo]:
         """All versions of a dataset, the newest first."""
         first = self.get(id).first
         return [info for info in self.list() if info.first == first]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
@@ -20,10 +23,12 @@ PIECE_CHARACTERS = 200_000
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row, ready for the collator. `offsets` places each token in `text`, in characters."""
+    """One row, ready for the collator. `offsets` places each token in `text`, in characters; of many rows encoded at
+    once it is empty."""
 
-    input_ids: list[int]
-    labels: list[int]
+    input_ids: Any
+    """Ids: a list, or int32 (tokens,)."""
+    labels: Any
     text: str
     offsets: list[Span]
     notes: tuple[str, ...] = ()
@@ -36,7 +41,7 @@ class Encoded:
 
     @property
     def trained_tokens(self) -> int:
-        return sum(label != IGNORED for label in self.labels)
+        return int(np.count_nonzero(np.asarray(self.labels) != IGNORED))
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def encode_whole(
 def _encode(
     tokenizer: Any, row: dict[str, Any], limit: int, assistant_only: bool, cancelled: Callable[[], bool]
 ) -> Encoded | Dropped:
-    whole = None if "messages" in row else _bare(tokenizer, clean(row["text"]))
+    whole = None if "messages" in row else bare(tokenizer, clean(row["text"]))
     try:
         rendered = None if whole is not None else _rendered(tokenizer, row)
     except LeftOut:
@@ -83,7 +88,7 @@ def _encode(
         return Dropped("template", {"detail": str(refused)})
     if isinstance(rendered, seen.Lost):
         return Dropped(rendered.reason, rendered.params)
-    if length := _surely_over(tokenizer, whole or rendered.text, limit, cancelled):
+    if length := _surely_over(tokenizer, rendered.text if whole is None else whole, limit, cancelled):
         return Dropped("too_long", {"length": length, "limit": limit})
     if whole is not None:
         encoded = _encode_text(tokenizer, whole)
@@ -119,7 +124,7 @@ def _surely_over(tokenizer: Any, text: str, limit: int, cancelled: Callable[[], 
     return 0
 
 
-def _bare(tokenizer: Any, text: str) -> str:
+def bare(tokenizer: Any, text: str) -> str:
     """Plain text, without blanks outside a start token and an end token that it brings itself."""
     if tokenizer.bos_token and text.lstrip().startswith(tokenizer.bos_token):
         text = text.lstrip()
@@ -131,6 +136,12 @@ def _encode_text(tokenizer: Any, text: str) -> Encoded:
     end token."""
     out = tokenizer(text, add_special_tokens=True, return_offsets_mapping=True)
     ids, offsets = list(out["input_ids"]), [tuple(offset) for offset in out["offset_mapping"]]
+    ids, offsets, text = text_ids(tokenizer, text, ids, offsets)
+    return Encoded(ids, list(ids), text, offsets, unknown_in(tokenizer, text, ids))
+
+
+def text_ids(tokenizer: Any, text: str, ids: list[int], offsets: list[Span]) -> tuple[list[int], list[Span], str]:
+    """What the tokenizer made of a plain text, with one start and one end token, and the text that they stand for."""
     if (
         tokenizer.bos_token_id is not None
         and ids[:2] == [tokenizer.bos_token_id] * 2
@@ -141,14 +152,14 @@ def _encode_text(tokenizer: Any, text: str) -> Encoded:
         ids, offsets = ids[:-1], offsets[:-1]
     if ids[-1:] != [tokenizer.eos_token_id]:
         text, ids, offsets = _with_end(tokenizer, text, ids, offsets)
-    return Encoded(ids, list(ids), text, offsets, _unknown(tokenizer, text, ids))
+    return ids, offsets, text
 
 
 def _encode_messages(tokenizer: Any, messages: Messages, rendered: Rendered, assistant_only: bool) -> Encoded:
-    text, trains = rendered.text, _trained_turns(tokenizer, messages, rendered)
+    text, trains = rendered.text, trained_turns(tokenizer, messages, rendered)
     ids, offsets = _tokenize(tokenizer, text, [turn.start for turn in rendered.turns])
     mask = _mask(tokenizer, ids, offsets, trains)
-    if mask and mask[-1] and not _is_closed(tokenizer, ids):
+    if mask and mask[-1] and not is_closed(tokenizer, ids, len(ids)):
         text, ids, offsets = _with_end(tokenizer, text, ids, offsets)
         mask.append(True)
     ends = tuple(at for at in range(1, len(mask)) if mask[at - 1] and not mask[at])
@@ -156,34 +167,34 @@ def _encode_messages(tokenizer: Any, messages: Messages, rendered: Rendered, ass
         read = [turn for turn in rendered.turns if turn not in trains]
         mask = [not is_read for is_read in _mask(tokenizer, ids, offsets, read)]
     labels = [id if on else IGNORED for id, on in zip(ids, mask, strict=True)]
-    unknown = _unknown(tokenizer, text, [label for label in labels if label != IGNORED])
-    only_read = (seen.READ,) if len(trains) < len(_wanted(messages, rendered)) else ()
+    unknown = unknown_in(tokenizer, text, [label for label in labels if label != IGNORED])
+    only_read = (seen.READ,) if len(trains) < len(wanted_turns(messages, rendered)) else ()
     return Encoded(ids, labels, text, offsets, (*seen.notes(messages, rendered), *only_read, *unknown), ends)
 
 
-def _wanted(messages: Messages, rendered: Rendered) -> list[Turn]:
+def wanted_turns(messages: Messages, rendered: Rendered) -> list[Turn]:
     return [turn for turn in rendered.turns if messages[turn.index].get("trained", True)]
 
 
-def _trained_turns(tokenizer: Any, messages: Messages, rendered: Rendered) -> list[Turn]:
+def trained_turns(tokenizer: Any, messages: Messages, rendered: Rendered) -> list[Turn]:
     """The turns that are to be trained, but those before the last question where the template asks for answers another
     way."""
     questions = [index for index, message in enumerate(messages) if message["role"] == "user"]
     since = 0 if len(questions) < 2 or form_of(tokenizer).asks_as_before else questions[-1]
-    return [turn for turn in _wanted(messages, rendered) if turn.index >= since]
+    return [turn for turn in wanted_turns(messages, rendered) if turn.index >= since]
 
 
 def _mask(tokenizer: Any, ids: list[int], offsets: list[Span], turns: list[Turn]) -> list[bool]:
     """Which tokens are of these turns, the ends of the turns included."""
-    return _close_turns(tokenizer, ids, _inside(offsets, [(turn.start, turn.end) for turn in turns]))
+    return _closed_turns(tokenizer, ids, _inside(offsets, [(turn.start, turn.end) for turn in turns]))
 
 
-def _unknown(tokenizer: Any, text: str, trained: list[int]) -> tuple[str, ...]:
+def unknown_in(tokenizer: Any, text: str, trained: Any) -> tuple[str, ...]:
     """Whether characters of the text became the unknown token, which is nothing to learn."""
     id, token = tokenizer.unk_token_id, tokenizer.unk_token
     if id is None or id in (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id):
         return ()
-    return (seen.UNKNOWN,) if trained.count(id) > text.count(token) else ()
+    return (seen.UNKNOWN,) if np.count_nonzero(np.asarray(trained) == id) > text.count(token) else ()
 
 
 def _tokenize(tokenizer: Any, text: str, cuts: list[int]) -> tuple[list[int], list[Span]]:
@@ -210,13 +221,16 @@ def _tokenize(tokenizer: Any, text: str, cuts: list[int]) -> tuple[list[int], li
 def _is_joined(tokenizer: Any, text: str, cut: int, ids: list[int], offsets: list[Span]) -> bool:
     if not 0 < cut < len(text):
         return False
-    blank = (
-        text[cut].isspace() or text[cut - 1].isspace() and (text[cut - 1] != "\n" or text[cut - 2 : cut - 1].isspace())
-    )
-    if not blank:  # blanks may be missing from the places of tokens; anything else has its own
+    if not between_blanks(text, cut):  # blanks may be missing from the places of tokens; anything else has its own
         return any(start < cut < end for start, end in offsets)
     alone = tokenizer(text[:cut], add_special_tokens=False)["input_ids"]
     return ids[: len(alone)] != alone
+
+
+def between_blanks(text: str, cut: int) -> bool:
+    """Whether a blank stands at a cut, other than one line's end before it."""
+    before = text[cut - 1]
+    return text[cut].isspace() or before.isspace() and (before != "\n" or text[cut - 2 : cut - 1].isspace())
 
 
 def _ids_and_offsets(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
@@ -250,29 +264,43 @@ def _inside(offsets: list[Span], spans: list[Span]) -> list[bool]:
     return inside
 
 
-def _close_turns(tokenizer: Any, ids: list[int], mask: list[bool]) -> list[bool]:
+def _closed_turns(tokenizer: Any, ids: list[int], mask: list[bool]) -> list[bool]:
     """Extend each trained stretch over the token that ends the turn, where a template left it outside.
 
-    Without it the model never learns to stop. Nothing but blanks may stand between.
+    Without it the model never learns to stop.
     """
     closed = list(mask)
     for last in (i for i, on in enumerate(mask) if on and not any(mask[i + 1 : i + 2])):
-        following = last + 1
-        while following < len(ids) and _is_blank(tokenizer, ids[following]):
-            following += 1
-        if not _is_closed(tokenizer, ids[: last + 1]) and ids[following : following + 1] == [turn_end(tokenizer)]:
-            closed[last + 1 : following + 1] = [True] * (following - last)
+        until = closed_until(tokenizer, ids, last)
+        closed[last + 1 : until] = [True] * (until - last - 1)
     return closed
 
 
-def _is_closed(tokenizer: Any, ids: list[int]) -> bool:
-    """Whether a stretch ends in a token that ends the turn, blanks after it aside."""
-    last = next((id for id in reversed(ids) if not _is_blank(tokenizer, id)), None)
+def closed_until(tokenizer: Any, ids: Any, last: int) -> int:
+    """The token after the turn whose last one is `last`: with the token that ends it, where nothing but blanks stand
+    between."""
+    following = last + 1
+    while following < len(ids) and _is_blank(tokenizer, ids[following]):
+        following += 1
+    ends = following < len(ids) and ids[following] == turn_end(tokenizer)
+    return following + 1 if ends and not is_closed(tokenizer, ids, last + 1) else last + 1
+
+
+def is_closed(tokenizer: Any, ids: Any, until: int) -> bool:
+    """Whether a stretch that reaches to token `until` ends in one that ends the turn, blanks after it aside."""
+    last = next((ids[at] for at in range(until - 1, -1, -1) if not _is_blank(tokenizer, ids[at])), None)
     return last in stop_ids(tokenizer)
 
 
 def _is_blank(tokenizer: Any, id: int) -> bool:
-    return not tokenizer.decode([id]).strip()
+    known = _BLANK.setdefault(tokenizer, {})
+    id = int(id)
+    if id not in known:
+        known[id] = not tokenizer.decode([id]).strip()
+    return known[id]
+
+
+_BLANK: weakref.WeakKeyDictionary[Any, dict[int, bool]] = weakref.WeakKeyDictionary()
 
 
 def collator(tokenizer: Any) -> Any:

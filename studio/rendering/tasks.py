@@ -6,13 +6,13 @@ Preview and training read this record; a second task is a second one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
 from estimator.recipe.tasks import CAUSAL_LM, Task
-from studio.rendering.excess import fitted
+from studio.rendering.batches import fitted_rows
 from studio.rendering.row_tokens import Dropped, Encoded, collator
 
 Cancelled = Callable[[], bool]
@@ -22,15 +22,17 @@ Cancelled = Callable[[], bool]
 class RowTask:
     """How rows are read for a task."""
 
-    encode: Callable[[Any, dict[str, Any], Recipe, Cancelled], list[Encoded] | Dropped]
-    """`(tokenizer, row, recipe, cancelled)` to the examples that a row becomes, or why it is left out."""
+    encode: Callable[
+        [Any, Iterable[dict[str, Any]], Recipe, Cancelled], Iterator[tuple[dict[str, Any], list[Encoded] | Dropped]]
+    ]
+    """`(tokenizer, rows, recipe, cancelled)` to each row with the examples that it becomes, or why it is left out."""
     columns: tuple[str, ...]
     """Of an `Encoded`: what the trainer is given of each example, lists of 32-bit numbers."""
     collator: Callable[[Any], Any]
     """Of a tokenizer: examples to a batch, as the trainer makes it."""
 
 
-ROW_TASKS: dict[str, RowTask] = {CAUSAL_LM.name: RowTask(fitted, ("input_ids", "labels"), collator)}
+ROW_TASKS: dict[str, RowTask] = {CAUSAL_LM.name: RowTask(fitted_rows, ("input_ids", "labels"), collator)}
 
 
 def rows_of(task: Task) -> RowTask:

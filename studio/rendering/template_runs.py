@@ -4,6 +4,7 @@ clock that a run can keep (`moment`). Whatever it raises is `Refused`, in its ow
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ from studio.rendering.messages import Messages
 
 Span = tuple[int, int]
 """First character and the one after the last."""
+AT_ONCE = 100
+"""Conversations that share one bound of time, which is that of one: a template takes less than a millisecond a turn."""
 
 
 class Refused(Exception):
@@ -41,6 +44,23 @@ class TemplateRun:
     def _run(self, messages: Messages, tools: Any, prompt: bool = False) -> tuple[str, list[Span] | None]:
         """The library's own renderer, with a clock of ours, within bounds. No spans where the template has no
         markers."""
+        return self._run_all([messages], tools, prompt)[0]
+
+    def _run_many(self, many: list[Messages]) -> Iterator[tuple[str, list[Span] | None] | None]:
+        """The same of each of many conversations without tools; None for one that is refused, or that was among others
+        of which one takes too long: asked alone, it says so."""
+        for first in range(0, len(many), AT_ONCE):
+            some = many[first : first + AT_ONCE]
+            try:
+                yield from self._run_all(some, None)
+            except (Refused, Problem):
+                for one in some:
+                    try:
+                        yield self._run(one, None)
+                    except (Refused, Problem):
+                        yield None
+
+    def _run_all(self, many: list[Messages], tools: Any, prompt: bool = False) -> list[tuple[str, list[Span] | None]]:
         from transformers.utils import chat_template_utils as library
         from trl.chat_template_utils import has_generation_markers
 
@@ -52,7 +72,7 @@ class TemplateRun:
                 # can.
                 library._compile_jinja_template(template).globals["strftime_now"] = self._date
                 texts, spans = library.render_jinja_template(
-                    conversations=[messages], tools=tools or None, chat_template=template,
+                    conversations=many, tools=tools or None, chat_template=template,
                     return_assistant_tokens_mask=marked, add_generation_prompt=prompt,
                     **self._tokenizer.special_tokens_map,
                 )  # fmt: skip
@@ -60,7 +80,7 @@ class TemplateRun:
             raise
         except Exception as error:  # a template may divide by zero, recurse for ever, ask for too long a range
             raise Refused(words_of(error)) from error
-        return texts[0], [tuple(span) for span in spans[0]] if marked else None
+        return [(text, [tuple(span) for span in spans[at]] if marked else None) for at, text in enumerate(texts)]
 
     def bounded(self) -> Any:
         """For whatever runs the template. Raises `Problem` `base.template_slow` or `base.template_large`."""

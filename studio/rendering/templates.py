@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 
 from estimator.core.problems import Problem
-from studio.rendering.messages import WRITINGS, Messages, Writing
+from studio.rendering.messages import WRITINGS, Messages, Writing, written
 from studio.rendering.template_examples import PROBE, USER, Examples, shared
 from studio.rendering.template_runs import LeftOut, Refused, Span, words_of
 from studio.rendering.training_templates import training_template
@@ -80,6 +80,26 @@ class ChatForm(Examples):
         if refusal and not written_once:
             raise refusal
 
+    def conversations(self, many: list[Messages]) -> Iterator[Rendered | None]:
+        """What `conversation` gives first of each of many that call no tools; None where it has to be asked itself."""
+        for messages, made in zip(many, self._run_many([written(one, WRITINGS[0], self.wants_parts) for one in many])):
+            answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+            if made is None or made[1] is None:
+                yield None
+                continue
+            places = self._unopened(made[0], made[1])
+            is_plain = len(answers) in (1, len(places))
+            owners = answers * len(places) if len(answers) == 1 else answers
+            turns = tuple(Turn(index, *place) for index, place in zip(owners, places))
+            yield Rendered(made[0], turns) if is_plain else None
+
+    def _unopened(self, text: str, spans: list[Span]) -> list[Span]:
+        """Marked stretches without what the prompt has of them already."""
+        opening = self._opening
+        return [
+            (start + len(opening) * text.startswith(opening, start, end), end) for start, end in spans if start < end
+        ]
+
     def prompt(self, messages: Messages) -> Rendered:
         """The text up to where the assistant's next answer begins, as trained rows have it, with the turns before."""
         asked = [*messages, {"role": "assistant", "content": PROBE}]
@@ -95,10 +115,7 @@ class ChatForm(Examples):
         text, spans = self._render(messages, tools, way)
         if spans is None:
             return Rendered(text, tuple(self._found(text, messages, tools, way)))
-        opening = self._opening
-        places = [
-            (start + len(opening) * text.startswith(opening, start, end), end) for start, end in spans if start < end
-        ]
+        places = self._unopened(text, spans)
         indices = self._owners(text, messages, tools, way, [start for start, _ in places])
         return Rendered(text, tuple(Turn(index, *place) for index, place in zip(indices, places, strict=True)))
 

@@ -29,10 +29,11 @@ def test_another_task_encodes_and_batches_its_own_way(base, tmp_path, monkeypatc
     other = dataclasses.replace(CAUSAL_LM, name="turns")
     monkeypatch.setattr(Recipe, "task", property(lambda self: other))
 
-    def encode(tokenizer, row, recipe, cancelled):
-        turns = len(row["messages"])
-        one = Encoded(input_ids=[turns], labels=[turns], offsets=[(0, 1)], text="x")
-        return [one] if turns > 1 else Dropped("no_answer", {})
+    def encode(tokenizer, rows, recipe, cancelled):
+        for row in rows:
+            turns = len(row["messages"])
+            one = Encoded(input_ids=[turns], labels=[turns], offsets=[(0, 1)], text="x")
+            yield row, [one] if turns > 1 else Dropped("no_answer", {})
 
     monkeypatch.setitem(tasks.ROW_TASKS, "turns", tasks.RowTask(encode, ("labels",), lambda tokenizer: None))
     rows = [{"row": 1, **chat("Hello?", "Yes.")}, {"row": 2, "messages": [{"role": "user", "content": "alone"}]}]
