@@ -19,7 +19,7 @@ from estimator.recipe.optimizers import ALIASES, NEAREST, RECORDS
 from estimator.recipe.recipe import FIELDS, Recipe
 from studio import i18n
 from studio.datasets.files.reading import READERS
-from studio.datasets.source import FORMATS
+from studio.datasets.kinds import FORMATS
 
 ROOT = Path(__file__).parents[1]
 NOT_OF_THE_TRAINER = {"save_total_limit", "assistant_only_loss"}
@@ -55,8 +55,8 @@ def test_a_gpu_has_its_source_and_each_offer_its_card():
 
 
 def test_a_file_format_has_a_reader_a_word_and_a_test():
-    assert set(FORMATS.values()) == set(READERS), "an extension of FORMATS and a line of READERS for each format"
-    tested = text_of("tests/studio/test_ingest.py")
+    assert set(FORMATS.values()) == set(READERS), "a suffix of FORMATS and a line of READERS for each format"
+    tested = text_of("tests/studio/test_ingest.py") + text_of("tests/studio/test_files.py")
     for suffix, kind in FORMATS.items():
         known = [other for other, same in FORMATS.items() if same == kind and other in tested]
         assert known, f"{suffix}: a file of it in tests/studio/test_ingest.py"

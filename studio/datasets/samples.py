@@ -7,7 +7,7 @@ from pathlib import Path
 
 from estimator.core.problems import Problem
 from studio import shipped
-from studio.datasets.source import FORMATS
+from studio.datasets.kinds import FORMATS
 from studio.datasets.store import SHAPES
 
 

@@ -99,6 +99,11 @@ class DatasetInfo:
     """The first version, by id; of that itself empty."""
     changes: list[dict[str, Any]] = field(default_factory=list)
     """What made this one of its parent: `{"step", "options", "counts"}` each."""
+    file_counts: list[dict[str, Any]] = field(default_factory=list)
+    """What became of each file that was read: `{"name", "size_bytes", "read", "kept", "dropped"}`, and `split` or
+    `problem` (why it could not be read to its end) where there is one."""
+    left_files: list[dict[str, Any]] = field(default_factory=list)
+    """Files that came with them and were not read: `{"file", "problem"}`."""
 
     @property
     def first(self) -> str:

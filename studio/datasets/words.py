@@ -7,6 +7,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.counts import Counts
+from studio.datasets.kinds import FORMATS
 from studio.datasets.store import SHAPES, DatasetInfo
 from studio.i18n import explain, strings, t
 
@@ -45,7 +46,7 @@ def problem_text(lang: str, problem: Problem) -> str:
 def recognised_text(lang: str, info: DatasetInfo) -> str:
     """What the file was: shape, language, format with its encoding where that is not plain UTF-8."""
     file_format = Path(info.file_name).suffix.lstrip(".").upper() or "-"
-    if info.encoding not in ("utf-8", "utf-8-sig", "parquet"):
+    if info.encoding not in ("utf-8", "utf-8-sig", *FORMATS.values()):
         file_format += f" ({info.encoding.upper()})"
     shape, language = (
         t(lang, f"dataset.shape_{info.shape}"),

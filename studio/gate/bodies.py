@@ -9,23 +9,26 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import anyio
+from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
-from studio.datasets.source import FILE_LIMIT_BYTES
+from studio.datasets.source import upload_limit_bytes
 from studio.gate.routes import answer
 
 UPLOAD = "/gradio_api/upload"
 MAX_BODY_BYTES = 8 * 2**20
 """What a browser keeps for a page (5 MiB: a conversation) fits, and so does a list of a million rows' lengths."""
-MAX_UPLOAD_BYTES = FILE_LIMIT_BYTES + 2**20
-"""One file of the largest size, with what the form adds."""
+MAX_UPLOAD_BYTES: int | None = None
+"""What an upload may have; None is what the disk has room for, with what the form adds."""
+FORM_BYTES = 2**20
 PATIENCE_S = 30.0
 SLOWEST_BYTES_PER_S = 16 * 1024
 """A body has `PATIENCE_S` and the time it takes at this speed."""
@@ -48,7 +51,7 @@ class BoundedBodies:
         if scope["type"] != "http" or scope["method"] != "POST":
             return await self.app(scope, receive, send)
         is_upload = scope["path"].rstrip("/") == UPLOAD
-        watched = _Watched(receive, Headers(scope=scope), MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES)
+        watched = _Watched(receive, Headers(scope=scope), _upload_bytes() if is_upload else MAX_BODY_BYTES)
         try:
             watched.check_stated()
             if is_upload:
@@ -59,6 +62,12 @@ class BoundedBodies:
         except Gone:
             return None
         await self.app(scope, replayed(body, receive), send)
+
+
+def _upload_bytes() -> int:
+    if MAX_UPLOAD_BYTES is not None:
+        return MAX_UPLOAD_BYTES
+    return upload_limit_bytes(Path(get_upload_folder())) + FORM_BYTES
 
 
 class Refused(MultiPartException):

@@ -91,7 +91,6 @@ def serve(page: gr.Blocks, host: str, port: int, mcp: bool = False, **options: A
         mcp_server=mcp,
         show_error=False,
         allowed_paths=[],
-        max_file_size="200mb",
         state_session_capacity=500,
         max_threads=THREADS,
         footer_links=[],

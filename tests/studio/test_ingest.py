@@ -179,16 +179,16 @@ REFUSED = [
     ("latin7.json", "\n".join(["[", *['{"text": "a"},'] * 5, '{"text": "\u00e9"}]']).encode("latin-1"),
         "dataset.encoding", ["line 7"]),
     ("wide.csv", "instruction,output\na,b\n".encode("utf-16-le"), "dataset.encoding", ["UTF-16"]),
-    ("broken.jsonl", "\n".join([*LINES[:6], LINES[6][:-1], *LINES[7:]]), "dataset.broken_json", ["row 7", "line 7"]),
+    ("broken.jsonl", "\n".join([LINES[0], *(line[:-1] for line in LINES[1:])]), "dataset.broken_json",
+        ["row 2", "line 2"]),
     ("broken.json", "[" + ",\n".join([*LINES[:6], LINES[6].replace('": "', '": ', 1), *LINES[7:]]) + "]",
         "dataset.broken_json", ["row 7", "line 7"]),
     ("cut.json", "[" + ",\n".join(LINES)[:-5], "dataset.broken_json", ["row 9"]),
     ("comma.json", "[" + ",".join(LINES) + ",]", "dataset.broken_json", ["row 10"]),
     ("nocomma.json", "[" + " ".join(LINES) + "]", "dataset.broken_json", ["row 2"]),
     ("tail.json", "[" + ",".join(LINES) + "] extra", "dataset.broken_json", ["row 9"]),
-    ("quotes.jsonl", LINES[0] + "\n{'instruction': 'a', 'output': 'b'}\n", "dataset.broken_json", ["row 2"]),
-    ("none.jsonl", LINES[0] + '\n{"instruction": "a", "input": None, "output": "b"}\n', "dataset.broken_json",
-        ["row 2"]),
+    ("quotes.jsonl", "{'instruction': 'a', 'output': 'b'}\n" * 3, "dataset.broken_json", ["row 1"]),
+    ("none.jsonl", '{"instruction": "a", "input": None, "output": "b"}\n' * 3, "dataset.broken_json", ["row 1"]),
     ("break.jsonl", LINES[0] + '\n{"instruction": "a", "output": "b\nc"}\n', "dataset.broken_json", ["row 2"]),
     ("deep.json", "[" * 100_000, "dataset.broken_json", ["row 1"]),
     ("quote.csv", 'instruction,output\na,b\n"open,c\nd,e\n', "dataset.broken_csv", ["row 2", "line 3"]),
@@ -217,11 +217,12 @@ REFUSED = [
         ["line 2", "EUC-KR"]),
     ("blanks.json", '[{"instruction": "a", "output": ""}, {"instruction": "b", "output": " '
     '"}]', "dataset.none_left", ["2 rows"]),
-    ("notes.docx", b"x", "dataset.extension", [".docx", ".parquet"]),
+    ("notes.doc", b"x", "dataset.extension", [".doc", ".parquet", ".docx"]),
     ("plain", b"x", "dataset.extension", []),
-    ("book.csv", b"PK\x03\x04rest", "dataset.not_text", ["Excel"]),
+    ("book.csv", b"PK\x03\x04rest", "dataset.not_text", ["ZIP", "Excel"]),
     ("rows.json", b"PAR1....", "dataset.not_text", ["Parquet"]),
-    ("fake.parquet", b"not parquet at all, but long enough", "dataset.broken_parquet", []),
+    ("fake.parquet", b"not parquet at all, but long enough", "dataset.not_its_kind", [".parquet"]),
+    ("cut.parquet", b"PAR1 and no more", "dataset.broken_parquet", []),
 ]  # fmt: skip
 
 
@@ -245,36 +246,32 @@ def test_none_left_says_why_the_first_row_is_of_no_use(bring):
     assert "Row 1: output is empty" in problem_text("en", caught.value)
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_read(store, tmp_path):
-    file = tmp_path / "huge.jsonl"
-    with file.open("wb") as sparse:
-        sparse.truncate(reading.FILE_LIMIT_BYTES + 1)
-    with pytest.raises(Problem) as caught:
-        run(ingest(store, file))
-    assert caught.value.code == "dataset.too_big" and "200 MiB" in str(caught.value)
-
-
 def test_a_row_that_never_ends_does_not_fill_the_memory(bring, monkeypatch):
     monkeypatch.setattr(read_json, "ROW_LIMIT_CHARACTERS", 2000)
     monkeypatch.setattr(read_json, "CHUNK_CHARACTERS", 500)
-    for name in ("long.json", "long.jsonl"):
-        with pytest.raises(Problem) as caught:
-            bring(
-                name,
-                ('[{"text": "a"}, {"text": "' if name == "long.json" else '{"text": "a"}\n{"text": "')
-                + "x" * 9000
-                + '"}',
-            )
-        assert caught.value.code == "dataset.row_size" and "row 2" in str(caught.value)
+    with pytest.raises(Problem) as caught:
+        bring("long.json", '[{"text": "a"}, {"text": "' + "x" * 9000 + '"}')
+    assert caught.value.code == "dataset.row_size" and "row 2" in str(caught.value)
+    info = bring("long.jsonl", '{"text": "a"}\n{"text": "' + "x" * 9000 + '"}\n{"text": "b"}')
+    assert [row["row"] for row in info.rows()] == [1, 3]
+    assert [(one["row"], one["reason"]) for one in info.dropped_rows()] == [(2, "row_size")]
+
+
+def test_a_broken_line_costs_its_row_and_says_where(bring):
+    broken = [*LINES[:6], LINES[6][:-1], "{'instruction': 'a'}", *LINES[7:]]
+    info = bring("broken.jsonl", "\n".join(broken))
+    assert (info.kept, info.dropped) == (8, 2)
+    assert [(one["row"], one["reason"]) for one in info.dropped_rows()] == [(7, "json"), (8, "json")]
+    first = bring("first.jsonl", "\n".join([LINES[0][:-1], *LINES[1:]]))
+    assert (first.kept, [one["row"] for one in first.dropped_rows()]) == (8, [1])
 
 
 def test_text_that_unfolds_is_bounded(bring, monkeypatch):
-    from studio.datasets import ingest as module
-
-    monkeypatch.setattr(module, "TEXT_LIMIT_BYTES", 500)
+    monkeypatch.setattr(reading, "UNFOLDED_BYTES", 500)
+    monkeypatch.setattr(reading, "UNFOLDED_TIMES", 2)
     with pytest.raises(Problem) as caught:
-        bring("bomb.jsonl", "\n".join(LINES))
-    assert caught.value.code == "dataset.too_much_text"
+        bring("bomb.jsonl.gz", gzip.compress("\n".join(LINES * 99).encode()))
+    assert caught.value.code == "dataset.unfolds"
 
 
 def test_names_with_paths_and_markup_are_stored_as_plain_names(store, tmp_path):

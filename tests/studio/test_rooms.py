@@ -10,7 +10,8 @@ from tests.estimator.test_packages import ROOT, TORCH, circles, imports
 
 ORDER = (
     "i18n", "shipped", "disk", "space", "protocol",
-    "datasets.text", "datasets.source", "datasets.values", "datasets.shapes", "datasets.files", "datasets",
+    "datasets.text", "datasets.kinds", "datasets.source",
+    "datasets.values", "datasets.shapes", "datasets.files", "datasets",
     "get", "models", "jobs", "rendering", "inference", "outlook", "training", "export", "workers",
     "gate", "widgets", "services", "tabs", "web", "__main__",
 )  # fmt: skip

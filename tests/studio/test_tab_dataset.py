@@ -371,9 +371,10 @@ def test_uploads_of_an_earlier_start_are_removed_and_new_ones_lie_in_the_data_fo
     assert outside.exists() and Space.default().uploads.is_dir() and Space.default().datasets.is_dir()
 
 
-def test_a_file_the_browser_did_not_send_is_refused_in_words(handlers):
+def test_a_file_the_browser_did_not_send_is_refused_in_words(handlers, monkeypatch):
+    monkeypatch.setattr("studio.tabs.dataset.upload.upload_limit_bytes", lambda folder: 200 * 1024**2)
     said = handlers["refuse"](request("zh-CN"), json.dumps(["../<b>big.json", 3 * 10**8, 1]))
-    assert "big.json" in said and "286.1 MiB" in said and "200 MiB" in said and "<b>" not in said and "上限" in said
+    assert "big.json" in said and "286.1 MiB" in said and "200.0 MiB" in said and "<b>" not in said
     for nonsense in ("", "{}", "[1]", '["a", "b", 1]', "null", '["a", NaN, 1]'):
         assert handlers["refuse"](request(), nonsense) == ""
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from studio.datasets.source import FILE_LIMIT_BYTES
+from studio.datasets.source import upload_limit_bytes
 from tests.chromium import launch
 from tests.e2e.driving import number, open_page, type_choice, upload, wait_for_text
 from tests.studio.dataset_helpers import CHATML, base_folder
@@ -27,9 +27,9 @@ def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
     evil = "<img src=x onerror=\"document.title='hacked'\">"
     rows = [{"instruction": f"Question {i} {evil}", "output": "Arlen. " * i} for i in range(1, 40)]
     good.write_text(json.dumps([*rows, {"instruction": "no answer"}]))
-    bad.write_text("\n".join([*map(json.dumps, rows[:6]), '{"instruction": '] + list(map(json.dumps, rows[7:]))))
+    bad.write_text("\n".join(['{"instruction": '] * 20))
     with huge.open("wb") as sparse:
-        sparse.truncate(FILE_LIMIT_BYTES + 1)
+        sparse.truncate(2 * upload_limit_bytes(tmp_path))
 
     with launch() as browser:
         page = open_page(browser, f"{studio.url}?tab=dataset&lang=en")
@@ -51,9 +51,9 @@ def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
         assert kept + dropped == 40 and dropped > 1
 
         upload(page, bad)
-        wait_for_text(page, "#dataset-problem", "bad.jsonl: row 7 is not valid JSON")
+        wait_for_text(page, "#dataset-problem", "bad.jsonl")
         upload(page, huge)
-        wait_for_text(page, "#dataset-problem", "huge.jsonl has 200.0 MiB; the limit is 200 MiB")
+        wait_for_text(page, "#dataset-problem", "huge.jsonl has ")
         expect(page.locator("#dataset-summary h2")).to_have_text("good.json")
 
         page.click("#dataset-delete")

@@ -10,11 +10,14 @@ from typing import Any, TextIO
 from estimator.core.problems import Problem
 from studio.datasets.files.encoding import open_text
 from studio.datasets.files.tables import rows_of
-from studio.datasets.source import ROW_LIMIT_CHARACTERS, Source
+from studio.datasets.source import ROW_LIMIT_CHARACTERS, RowError, Source
 from studio.datasets.values import DECODER, Number
 
 CHUNK_CHARACTERS = 256 * 1024
 _BLANK = " \t\r\n"
+BROKEN_LINES = 20
+"""So many may be broken before it is asked whether most are."""
+LINES_LOOKED_AT = 5
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:
@@ -47,21 +50,67 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
 
 def read_lines(source: Source) -> Iterator[tuple[int, Any]]:
     """A `.jsonl` file: one value a line, blank lines skipped. One that holds an array, values over several lines, or
-    one object is read as `.json`."""
-    with open_text(source) as text:
-        first = _next_line(text)
-        by_line = not _is_json_file(first, lambda: not _next_line(text))
-    if not by_line:
+    one object is read as `.json`.
+
+    A line that is not JSON, or does not end, is left out by its number; a file most of whose lines are so is refused.
+    """
+    if not _is_by_line(source):
         yield from read(source)
         return
     with open_text(source) as text:
-        number = 0
+        number = good = bad = 0
+        first: Problem | None = None
         while line := text.readline(ROW_LIMIT_CHARACTERS):
             number += 1
-            if len(line) == ROW_LIMIT_CHARACTERS:
-                raise Problem("dataset.row_size", file=source.name, row=number, limit=_limit_words())
-            if line.strip():
-                yield number, _line(source, number, line)
+            if not line.strip():
+                continue
+            try:
+                if len(line) == ROW_LIMIT_CHARACTERS:
+                    _skip_line(text)
+                    raise Problem("dataset.row_size", file=source.name, row=number, limit=_limit_words())
+                value = _line(source, number, line)
+            except Problem as problem:
+                bad, first = bad + 1, first or problem
+                if bad > BROKEN_LINES and bad > good:
+                    raise first from None
+                yield number, _as_row_error(problem)
+            else:
+                good += 1
+                yield number, value
+        if first and bad > good:
+            raise first
+
+
+def _as_row_error(problem: Problem) -> RowError:
+    if problem.code == "dataset.row_size":
+        return RowError("row_size", limit=problem.params["limit"])
+    cause = {"cause": problem.params["cause"]} if "cause" in problem.params else {}
+    return RowError("json", column=problem.params["column"], detail=problem.params["detail"], **cause)
+
+
+def _skip_line(text: TextIO) -> None:
+    """To the end of a line that is too long to be held."""
+    while (line := text.readline(ROW_LIMIT_CHARACTERS)) and not line.endswith("\n"):
+        pass
+
+
+def _is_by_line(source: Source) -> bool:
+    """Whether the lines are rows: the first by itself, or, where that one is broken, one of those below it."""
+    with open_text(source) as text:
+        first = _next_line(text)
+        if not _is_json_file(first, lambda: not _next_line(text)):
+            return True
+        if not first.lstrip().startswith("{") or _is_whole(first):
+            return False
+        return any(_is_whole(_next_line(text)) for _ in range(LINES_LOOKED_AT))
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line is an object, and not one that ends in a comma as inside a list."""
+    try:
+        return isinstance(DECODER.decode(line.strip()), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _next_line(text: TextIO) -> str:

@@ -14,6 +14,7 @@ ROWS_A_BATCH = 256
 # Reading through a buffer keeps a row group of any size out of memory, a smaller batch where rows are large.
 BUFFER_BYTES = 1024**2
 BATCH_BYTES = 32 * 1024**2
+DICTIONARY_BYTES = 1.5 * 1024**2
 # Structs of a table have all keys of all rows: an empty one was not there.
 _SPARSE = frozenset(
     name for part in ("messages", "conversations", "tools", "chosen", "rejected") for name in COLUMNS[part]
@@ -27,30 +28,57 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
 
     source.encoding = "parquet"
     try:
-        with parquet.ParquetFile(source.path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
-            _check_names(source, file.schema_arrow.names)
+        with (
+            source.on_disk() as path,
+            parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file,
+        ):
+            check_names(source, file.schema_arrow.names)
             row, total = 0, max(1, file.metadata.num_rows)
             for batch in file.iter_batches(batch_size=_rows_a_batch(file.metadata), use_threads=False):
-                columns = [_cells(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
-                for cells in zip(*columns, strict=True):
+                source.stop()
+                for one in rows_of_batch(batch):
                     row += 1
-                    yield row, dict(zip(batch.schema.names, cells, strict=True))
+                    yield row, one
                 source.read_share = row / total
     except (pa.ArrowException, OSError) as error:
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise Problem("dataset.broken_parquet", file=source.name, detail=detail) from error
 
 
-def _check_names(source: Source, names: list[str]) -> None:
+def rows_of_batch(batch: Any) -> Iterator[dict[str, Any]]:
+    """A batch of Arrow as rows."""
+    names = batch.schema.names
+    columns = [_cells(name, column) for name, column in zip(names, batch.columns, strict=True)]
+    for cells in zip(*columns, strict=True):
+        yield dict(zip(names, cells, strict=True))
+
+
+def check_names(source: Source, names: list[str]) -> None:
     if doubled := next((name for place, name in enumerate(names) if name in names[:place]), None):
         raise Problem("dataset.doubled_column", file=source.name, column=doubled[:80], found=", ".join(names)[:400])
 
 
 def _rows_a_batch(metadata: Any) -> int:
-    """Fewer rows at once where they are large, so that a batch stays in `BATCH_BYTES` on the whole."""
+    """Fewer rows at once where they are large, so that a batch stays in `BATCH_BYTES` on the whole.
+
+    A text that stands in a thousand rows is stored once, in a dictionary, and is as large in each of them when it is
+    read: writers keep dictionaries to 1 MiB, so a larger one is of large texts.
+    """
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
-    return max(1, min(ROWS_A_BATCH, int(BATCH_BYTES // max(1, largest))))
+    average = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+    chunks = (group.column(index) for group in groups for index in range(group.num_columns))
+    repeated = max(map(_dictionary_bytes, chunks), default=0)
+    fit = BATCH_BYTES // max(1, average)
+    return max(1, int(min(ROWS_A_BATCH, fit, ROWS_A_BATCH if repeated <= DICTIONARY_BYTES else
+        BATCH_BYTES // repeated)))  # fmt: skip
+
+
+def _dictionary_bytes(chunk: Any) -> float:
+    """About how large a column's dictionary is once it is unpacked."""
+    if not chunk.has_dictionary_page or chunk.dictionary_page_offset is None:
+        return 0
+    packed = max(0, chunk.data_page_offset - chunk.dictionary_page_offset)
+    return packed * chunk.total_uncompressed_size / max(1, chunk.total_compressed_size)
 
 
 def _cells(name: str, column: Any) -> list[Any]:

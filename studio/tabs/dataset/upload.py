@@ -15,7 +15,7 @@ import gradio as gr
 from estimator.core.problems import Problem
 from studio import shipped
 from studio.datasets.samples import sample
-from studio.datasets.source import FILE_LIMIT_BYTES, too_big
+from studio.datasets.source import too_big, upload_limit_bytes
 from studio.datasets.words import problem_text
 from studio.gate.uploaded import discard, sweep
 from studio.i18n import language
@@ -25,9 +25,8 @@ from studio.tabs.dataset.page import QUIET, page
 from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
 from studio.tabs.dataset.words import trouble_html
 
-# Gradio refuses a file over the limit in a toast, in English, that goes away. This asks the server for our own
-# sentence.
-OVERSIZE = shipped.script("functions/oversize").replace("LIMIT", str(FILE_LIMIT_BYTES))
+# The server refuses what the disk has no room for in a toast that goes away. This asks it for a sentence that stays.
+OVERSIZE = shipped.script("functions/oversize")
 
 
 def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -89,14 +88,15 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         """What the browser says of a file it did not send. Its words are checked like anyone's."""
         try:
             name, size_bytes, _ = json.loads(oversize)
-            problem = too_big(str(name), int(size_bytes))
+            problem = too_big(str(name), int(size_bytes), upload_limit_bytes(shared.space.uploads))
         except (ValueError, TypeError, OverflowError, RecursionError):
             return ""
         lang = language(request)
         return trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
 
     left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
-    page().load(None, None, None, js=OVERSIZE, api_visibility="private")
+    oversize = OVERSIZE.replace("LIMIT", str(upload_limit_bytes(shared.space.uploads)))
+    page().load(None, None, None, js=oversize, api_visibility="private")
     outputs = [right["trouble"], shared.dataset, left["file"]]
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
     for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
