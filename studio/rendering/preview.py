@@ -20,6 +20,7 @@ from studio.datasets.store import DatasetInfo
 from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
 from studio.rendering.rendering import dates
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, encode_whole
+from studio.rendering.tallies import Tally
 from studio.rendering.tasks import rows_of
 
 # Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
@@ -57,6 +58,8 @@ class Measured:
     """1, or every how manieth row was measured."""
     notes: dict[str, list[int]]
     """Rows of which the template leaves something out, by what it is: `reasoning_left_out`, `system_left_out`, ..."""
+    numbers: dict[str, dict[str, dict[str, int]]]
+    """As `tallies.Tally.result` gives them."""
 
 
 def measure(
@@ -81,7 +84,7 @@ def measure(
     notes: dict[Any, list[int]] = defaultdict(list)
     told, began = 0.0, time.monotonic()
     until = began + MEASURING_SECONDS
-    bounds = dict.fromkeys(SPLITS, 0)
+    bounds, tally = dict.fromkeys(SPLITS, 0), Tally(planned)
     for split, rows in parts.items():
         # Each split has its share of the time, so that all are measured.
         for row in rows if step == 1 else map(rows.__getitem__, range(0, len(rows), step)):
@@ -95,6 +98,8 @@ def measure(
                 tell({"phase": "tokenizing", "done": len(numbers), "of": planned, "share": min(1.0, share)})
             result = encode_whole(tokenizer, row, recipe, cancelled)
             numbers.append(row["row"])
+            encoded = None if isinstance(result, Dropped) else result
+            tally.see(row, len(encoded.input_ids) if encoded else 0, encoded.trained_tokens if encoded else 0)
             if isinstance(result, Dropped):
                 unusable[row["row"]] = result
                 lengths.append(0)
@@ -109,7 +114,9 @@ def measure(
         bounds[split] = len(numbers)
         until += MEASURING_SECONDS / 4
     at = dict(zip(SPLITS, itertools.accumulate(bounds.values(), max)))
-    return Measured(np.array(numbers), np.array(lengths), trained, ends, unusable, at, info.kept, step, dict(notes))
+    return Measured(
+        np.array(numbers), np.array(lengths), trained, ends, unusable, at, info.kept, step, dict(notes), tally.result()
+    )
 
 
 def view(
@@ -118,7 +125,8 @@ def view(
     """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `splits`
     (of training and validation rows the same), `lengths`, `excess` (what each way to treat rows that are too long would
     keep; None where there are none); `notes` (row numbers by what the template leaves out of rows that are trained),
-    `dates` (what it writes for today)."""
+    `dates` (what it writes for today); `numbers` (`tallies.Tally.result`); `batches` (what the training rows become:
+    `lengths` as pairs of tokens and examples, `trained_share` of their tokens, rows `measured` and `of` it)."""
     kept = _examples(measured, recipe, recipe.excess_length_strategy)
     fits = np.array([bool(one) for one in kept], bool)
     why = _reasons(measured, fits, recipe)
@@ -152,6 +160,8 @@ def view(
         "lengths": _histogram(measured.lengths[measured.lengths > 0], recipe.max_length),
         "excess": _excess(info, tokenizer, recipe, measured),
         "notes": _noted(measured, fits),
+        "numbers": measured.numbers,
+        "batches": _batches(measured, ranges, info),
         "dates": dates(tokenizer),
     }
 
@@ -162,6 +172,18 @@ def _examples(measured: Measured, recipe: Recipe, strategy: str) -> list[list[Ra
         examples(int(length), ends, trained, recipe.max_length, strategy) if length else []
         for length, ends, trained in zip(measured.lengths, measured.ends, measured.trained, strict=True)
     ]
+
+
+def _batches(measured: Measured, ranges: list[tuple[int, int, int]], info: DatasetInfo) -> dict[str, Any]:
+    train = [one for one in ranges if one[0] < measured.bounds["train"]]
+    tokens = sum(last - first for _, first, last in train)
+    trained = sum(_overlap(measured.trained[index], first, last) for index, first, last in train)
+    return {
+        "lengths": sorted(Counter(last - first for _, first, last in train).items()),
+        "trained_share": trained / tokens if tokens else 0.0,
+        "measured": measured.bounds["train"],
+        "of": info.train_rows,
+    }
 
 
 def _overlap(trained: list[Range], first: int, last: int) -> int:

@@ -92,6 +92,8 @@ def seen(**changes):
             "eval": {"of": 6, "measured": 6, "reasons": {"too_long": 2}},
         },
         "reasons": {"too_long": 20}, "examples": 40, "excess": excess(), "tokens": 900, "trained_tokens": 400,
+        "numbers": {"role": {"user": {"turns": 40, "characters": 400}}},
+        "batches": {"lengths": [[10, 40]], "trained_share": 0.4, "measured": 40, "of": 40},
         "lengths": lengths,
         "first_dropped": [{"row": 3, "reason": "too_long", "params": {"length": 390, "limit": 200}}], **changes,
     }  # fmt: skip
@@ -412,7 +414,9 @@ def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
 
 
 def test_a_base_that_is_not_at_hand_shows_the_rows_in_characters_and_no_verdict(handlers, store, info):
-    summary, _, rows, *_, too_long, lengths = handlers["look"](request(), True, info.id, "nowhere/base", *READ[1:], 0)
+    summary, _, rows, *_, too_long, lengths, _, _ = handlers["look"](
+        request(), True, info.id, "nowhere/base", *READ[1:], 0
+    )
     assert "<dd>60</dd>" in summary and "nowhere/base" in rows and "As stored." in rows and "ls-trained" not in rows
     assert too_long == "" and "ls-cut" not in lengths and "characters" in lengths
 

@@ -25,6 +25,10 @@ from studio.tabs.notices import problem_html
 from studio.widgets import characters
 from studio.widgets.excess import excess
 from studio.widgets.length_histogram import length_histogram
+from studio.widgets.numbers_view import numbers_view
+
+SHOWN = ("head", "dropped", "rows", "pager", "previous", "next", "excess", "lengths", "numbers", "seen")
+"""What follows the chosen dataset, by the names of the right side's parts."""
 
 
 def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -34,8 +38,8 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     """
     opened, offset, measuring = gr.State(False), gr.State(0), Reading()
     settings = [left[name] for name in ("stored", "model", *READ_BY)] + [offset]
-    outputs = [right[part] for part in ("head", "dropped", "rows", "pager", "previous", "next", "excess", "lengths")]
-    unchanged = {right["head"]: gr.skip()}
+    outputs = [right[part] for part in SHOWN]
+    unchanged, unseen = {right["head"]: gr.skip()}, {right["seen"]: None}
 
     def shown(parts: dict[str, Any]) -> dict[Any, Any]:
         return {right[name]: value for name, value in parts.items()}
@@ -58,7 +62,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         """Everything, as the model chosen reads it."""
         lang, info = language(request), info_of(shared, id)
         if info is None or not is_open:
-            return unchanged if info else nothing(lang, id)
+            return unchanged if info else nothing(lang, id) | unseen
         *how, at = how_and_where
         where = {"dataset_id": info.id, "offset": at, "count": ROWS_A_PAGE}
         recipe = dict(zip(READ_BY, how, strict=True))
@@ -69,12 +73,12 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         except Problem as problem:
             said = problem_text(lang, problem)
             if problem.field != "model":
-                return shown(only(head(lang, info), trouble_html(lang, said, kept=False)))
+                return shown(only(head(lang, info), trouble_html(lang, said, kept=False))) | unseen
         try:
             seen = asked(request, info, "characters", **where)
             return shown(picture_in_characters(lang, info, seen, said))
         except Problem as problem:
-            return shown(only(head(lang, info), trouble_html(lang, problem_text(lang, problem), kept=False)))
+            return shown(only(head(lang, info), trouble_html(lang, problem_text(lang, problem), kept=False))) | unseen
 
     def asked(request: gr.Request, info: Any, method: str, **params: Any) -> dict[str, Any]:
         """The worker's answer, which can be stopped from the page."""
@@ -111,7 +115,9 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         """How rows are made to fit is the run's to know: the Train tab takes it over."""
         return dict(zip(FITTING, chosen, strict=True))
 
-    quick = {"inputs": [opened, left["stored"]], "outputs": outputs, "queue": False, **QUIET}
+    # Past the queue, Gradio (6.31) tells nobody that a state has changed: `seen` is for the one through it.
+    at_once = [part for part in outputs if part is not right["seen"]]
+    quick = {"inputs": [opened, left["stored"]], "outputs": at_once, "queue": False, **QUIET}
     full = {
         "inputs": [opened, *settings],
         "outputs": outputs,
@@ -149,6 +155,8 @@ def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> d
         "rows": rows_html(lang, seen, int(limit)),
         "excess": excess(lang, seen, int(limit)),
         "lengths": length_histogram(lang, seen, int(limit)),
+        "numbers": numbers_view(lang, seen["numbers"]),
+        "seen": seen["batches"],
         **pager(seen),
     }
 
@@ -162,6 +170,8 @@ def picture_in_characters(lang: str, info: DatasetInfo, seen: dict[str, Any], wh
         "rows": said + characters.rows(lang, seen, place(lang, seen)),
         "excess": "",
         "lengths": characters.lengths(lang, seen),
+        "numbers": "",
+        "seen": None,
         **pager(seen),
     }
 
@@ -175,4 +185,5 @@ def only(summary: str, rows: str = "") -> dict[str, Any]:
         "pager": gr.Row(visible=False),
         "excess": "",
         "lengths": "",
+        "numbers": "",
     }

@@ -13,7 +13,7 @@ from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
 from studio.tabs import can_train
 from studio.tabs.controls import base_choices, control
-from studio.tabs.dataset import picture, stored, upload
+from studio.tabs.dataset import batches, picture, stored, upload
 from studio.tabs.notices import needs_train
 
 # What suits the embedded base, as on the Train tab.
@@ -30,7 +30,7 @@ def build(shared: Shared) -> None:
             left = _left_column()
         with gr.Column(elem_classes="ls-right"):
             right = _right_column()
-    for part in (upload, stored, picture):
+    for part in (upload, stored, picture, batches):
         part.wire(shared, left, right)
 
 
@@ -103,4 +103,5 @@ def _right_column() -> dict[str, Any]:
         parts["previous"] = gr.Button(marker("dataset.previous"), size="md", elem_id="dataset-previous")
         parts["next"] = gr.Button(marker("dataset.next"), size="md", elem_id="dataset-next")
     parts["lengths"] = gr.HTML(elem_id="dataset-lengths")
-    return parts
+    parts["numbers"] = gr.HTML(elem_id="dataset-numbers")
+    return parts | batches.column()

@@ -1,0 +1,39 @@
+"""Numbers of a dataset by role, language and label, as tables."""
+
+from __future__ import annotations
+
+from html import escape
+
+from studio.i18n import strings, t
+
+Counts = dict[str, dict[str, int]]
+
+
+def numbers_view(lang: str, numbers: dict[str, Counts]) -> str:
+    """`numbers` as `studio.rendering.tallies.Tally.result` gives them; nothing where nothing was counted."""
+    tables = "".join(_table(lang, kind, found) for kind, found in numbers.items() if found)
+    if not tables:
+        return ""
+    title, note = escape(t(lang, "dataset.numbers_title")), escape(t(lang, "dataset.numbers_note"))
+    return (
+        f'<details class="ls-more ls-numbers"><summary>{title}</summary><p class="ls-note">{note}</p>{tables}</details>'
+    )
+
+
+def _table(lang: str, kind: str, found: Counts) -> str:
+    units = list(next(iter(found.values())))
+    heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.unit_{unit}"))}</th>' for unit in units)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(_name(lang, kind, name))}</th>'
+        f"{''.join(f'<td>{counts.get(unit, 0):,}</td>' for unit in units)}</tr>"
+        for name, counts in found.items()
+    )
+    title = escape(t(lang, f"dataset.numbers_{kind}"))
+    return (
+        f'<div class="ls-scroll"><table class="ls-table"><thead><tr><th scope="col">{title}</th>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _name(lang: str, kind: str, name: str) -> str:
+    return strings(lang).get(f"dataset.{kind}_{name}", name) if kind != "label" else name
