@@ -14,6 +14,7 @@ from studio.datasets.counts import of_file
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.words import (
+    left_text,
     other_shapes_text,
     problem_text,
     read_text,
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         help="what is read of a file, what is left out and why, what is not used",
         description="Read files as the Dataset page does, say what became of their rows, and store nothing.",
     )
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON, JSONL, CSV or Parquet")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, folder or archive")
     check.add_argument("--json", action="store_true", help="print one JSON object (a list of them for several files)")
     check.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the sentences (default en)")
     return parser
@@ -98,7 +99,12 @@ def _text(lang: str, info: DatasetInfo) -> str:
         f"  {counts}",
         *(
             f"  {line}"
-            for line in (other_shapes_text(lang, info), read_text(lang, info), unused_text(lang, info))
+            for line in (
+                other_shapes_text(lang, info),
+                *left_text(lang, info),
+                read_text(lang, info),
+                unused_text(lang, info),
+            )
             if line
         ),
     ]

@@ -60,7 +60,7 @@ def ingest(
     if isinstance(eval_share, bool) or not isinstance(eval_share, (int, float)) or not low <= eval_share <= high:
         raise Problem("dataset.eval_share", field="eval_share", value=str(eval_share)[:40])
     paths = [(path, name or path.name)] if isinstance(path, Path) else list(path)
-    title = safe_name(name or paths[0][1]) if len(paths) == 1 else f"{safe_name(paths[0][1])} + {len(paths) - 1}"
+    title = safe_name(name) if name else title_of([Path(one) for _, one in paths])
 
     def stop() -> None:
         if cancelled():
@@ -84,6 +84,12 @@ def ingest(
             files=[one["name"] for one in reading.files] if len(reading.files) > 1 else [], file_counts=reading.files,
         ))  # fmt: skip
     return store.get(folder.name)
+
+
+def title_of(paths: list[Path]) -> str:
+    """What several files are called together: `a.jsonl + 2`."""
+    first = safe_name(paths[0].name) if paths else ""
+    return first if len(paths) < 2 else f"{first} + {len(paths) - 1}"
 
 
 def _opened(

@@ -108,6 +108,12 @@ def read_text(lang: str, info: DatasetInfo) -> str:
     return " ".join(sentences)
 
 
+def left_text(lang: str, info: DatasetInfo) -> list[str]:
+    """A sentence for each file that came with the others and was not read."""
+    problems = [one["problem"] for one in (*info.left_files, *info.file_counts) if one.get("problem")]
+    return [problem_text(lang, Problem(one["code"], **one["params"])) for one in problems]
+
+
 def unused_text(lang: str, info: DatasetInfo, limit: int | None = None) -> str:
     """`Not used: label (300 rows), meta.id (12 rows)`; empty where everything is used."""
     names = list(info.unused.items())

@@ -17,12 +17,13 @@ from studio.space import Space
 
 
 def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any], None, dict[str, Any]]:
-    """`path`, `name`, `eval_share` (0 to 0.5), `seed`. Reads and stores; how long the rows are is `preview`'s to
+    """`paths` (each with the name that its user knows it by), or a `path` and `name`; `eval_share` (0 to 0.5), `seed`.
+    Reads and stores; how long the rows are is `preview`'s to
     say."""
     space = Space.default()
     result = yield from ingest_file(
         DatasetStore(space.datasets, space.trash),
-        Path(params["path"]),
+        [(Path(path), name) for path, name in params["paths"]] if "paths" in params else Path(params["path"]),
         params.get("name"),
         eval_share=params.get("eval_share", 0.1),
         seed=params.get("seed", 42),

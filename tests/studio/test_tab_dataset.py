@@ -237,9 +237,8 @@ class FakeWorker:
 
     def stream(self, method, beat_seconds, **params):
         if method == "ingest":
-            result = yield from ingest(
-                self.store, Path(params["path"]), params["name"], eval_share=params["eval_share"]
-            )
+            paths = [(Path(path), name) for path, name in params["paths"]]
+            result = yield from ingest(self.store, paths, eval_share=params["eval_share"])
             return as_json(result)
         yield {"phase": "tokenizing", "done": 1, "of": 60, "share": 0.02}
         return getattr(self, method)(**params)
@@ -496,3 +495,16 @@ def test_what_a_template_leaves_out_is_said_with_rows_and_counts(lang, info):
     for word in ("7", "1, 2, 3, 4, 5 …", "28 Nov 2026&lt;"):
         assert word in html
     assert html.count("ls-data-note") == 5 and "{" not in html
+
+
+def test_several_files_are_one_dataset_and_what_is_not_read_is_said(handlers, store, tmp_path):
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "<b>.png"]
+    for file in files[:2]:
+        file.write_text(json.dumps({"instruction": "q", "output": "a"}) + "\n")
+    files[2].write_bytes(b"\x89PNG")
+    handlers["begin"](request(), [str(file) for file in files])
+    _, id, _ = handlers["upload"](request(), [str(file) for file in files], *SETTINGS)
+    info = store.get(id)
+    assert (info.kept, info.files) == (2, ["a.jsonl", "b.jsonl"]) and info.name == "a.jsonl + 2"
+    shown = head.head("en", info)
+    assert ".png" in shown and "not read" in shown and "<b>" not in shown

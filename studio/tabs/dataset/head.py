@@ -10,6 +10,7 @@ from studio.datasets.counts import of_preview
 from studio.datasets.store import DatasetInfo
 from studio.datasets.words import (
     about,
+    left_text,
     other_shapes_text,
     read_text,
     reason_text,
@@ -22,6 +23,9 @@ from studio.i18n import t
 SHOWN_DROPPED = 20
 SHOWN_UNUSED = 12
 NOTED_ROWS = 5
+
+
+SHOWN_FILES = 10
 
 
 def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None) -> str:
@@ -50,9 +54,13 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
 
 
 def _others(lang: str, info: DatasetInfo) -> str:
-    """Rows of another shape, which the first rows did not show."""
-    said = other_shapes_text(lang, info)
-    return f'<p class="ls-warn ls-data-note" role="status">! {escape(said)}</p>' if said else ""
+    """Rows of another shape, which the first rows did not show, and files that were not read."""
+    said = [one for one in [other_shapes_text(lang, info)] if one]
+    left = left_text(lang, info)
+    said += left[:SHOWN_FILES]
+    if len(left) > SHOWN_FILES:
+        said.append(t(lang, "dataset.left_more", count=f"{len(left) - SHOWN_FILES:,}"))
+    return "".join(f'<p class="ls-warn ls-data-note" role="status">! {escape(one)}</p>' for one in said)
 
 
 def _columns(lang: str, info: DatasetInfo) -> str:

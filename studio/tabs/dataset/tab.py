@@ -37,7 +37,7 @@ def build(shared: Shared) -> None:
 def _left_column() -> dict[str, Any]:
     parts: dict[str, Any] = {}
     share = {"label": marker("dataset.share"), "info": marker("dataset.share_help"), "elem_id": "dataset-share"}
-    parts["file"] = gr.File(label=marker("dataset.file"), height=132, elem_id="dataset-file")
+    parts["file"] = gr.File(label=marker("dataset.file"), file_count="multiple", height=132, elem_id="dataset-file")
     gr.HTML(_both("dataset.file_help"), elem_classes="ls-field-note")
     parts["oversize"] = gr.Textbox(visible="hidden", show_label=False, elem_id="dataset-oversize")
     choices = [(gr.i18n.I18nData(_sample_key(one)), one.id) for one in samples()]

@@ -14,6 +14,7 @@ import gradio as gr
 
 from estimator.core.problems import Problem
 from studio import shipped
+from studio.datasets.ingest import title_of
 from studio.datasets.samples import sample
 from studio.datasets.source import too_big, upload_limit_bytes
 from studio.datasets.words import problem_text
@@ -29,38 +30,47 @@ from studio.tabs.dataset.words import trouble_html
 OVERSIZE = shipped.script("functions/oversize")
 
 
+def paths_of(files: Any) -> list[Path]:
+    """What the page hands over of one upload: several files, one, or none."""
+    several = files if isinstance(files, (list, tuple)) else [files] if files else []
+    return [Path(str(one)) for one in several]
+
+
 def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     """A file or a sample into the store. A plain function: it goes on when the page is closed."""
     readings = Reading()
 
-    def take(request: gr.Request, path: str | Path, percent: Any) -> dict[Any, Any]:
-        lang, file, session = language(request), Path(path).name, request.session_hash
+    def take(request: gr.Request, paths: list[Path], percent: Any) -> dict[Any, Any]:
+        lang, file, session = language(request), title_of(paths), request.session_hash
         try:
+            named = [[str(path), path.name] for path in paths]
             stream = shared.data_worker.stream(
-                "ingest", beat_seconds=BEAT_SECONDS, path=str(path), name=file, eval_share=_share(percent)
+                "ingest", beat_seconds=BEAT_SECONDS, paths=named, eval_share=_share(percent)
             )
             info = readings.follow(session, stream, file)
         except Problem as problem:
             said = trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
             return {right["trouble"]: said, left["file"]: None}
         finally:
-            discard(shared.space, path)
+            for path in paths:
+                discard(shared.space, path)
             sweep(shared.space)
         return {right["trouble"]: "", shared.dataset: info["id"], left["file"]: None}
 
     # Gradio hands in `request` by position only.
-    def upload(request: gr.Request, path: Any, percent: Any) -> dict[Any, Any]:
-        return take(request, path, percent) if path else {left["file"]: gr.skip()}
+    def upload(request: gr.Request, files: Any, percent: Any) -> dict[Any, Any]:
+        paths = paths_of(files)
+        return take(request, paths, percent) if paths else {left["file"]: gr.skip()}
 
     def use(request: gr.Request, id: Any, percent: Any) -> dict[Any, Any]:
         try:
-            return take(request, sample(id).path, percent)
+            return take(request, [sample(id).path], percent)
         except Problem as problem:
             lang = language(request)
             return {right["trouble"]: trouble_html(lang, problem_text(lang, problem), kept=False)}
 
     def begin(request: gr.Request, id_or_path: Any) -> dict[Any, Any]:
-        readings.begin(request.session_hash, Path(str(id_or_path or "")).name)
+        readings.begin(request.session_hash, title_of(paths_of(id_or_path)))
         shown = {busy: gr.Column(visible=True), progress: tick(request), timer: gr.Timer(active=True)}
         return shown | {right["trouble"]: ""}
 
