@@ -55,6 +55,8 @@ BUDGETS_S = {
     "tests/estimator/test_gpus_command.py": 40,
     "tests/estimator/test_peers.py": 40,
     "tests/studio/test_bases.py": 30,
+    "tests/studio/test_rendering_batches.py": 30,
+    "tests/studio/test_files.py": 15,
     "tests/studio/test_runs_lock.py": 30,
     "tests/estimator/test_advise.py": 30,
     "tests/estimator/test_states.py": 30,
