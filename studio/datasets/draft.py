@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.datasets.forms import PLACE, form_of
 from studio.datasets.language import LanguageGuess
 from studio.datasets.rows import ROWS_FILE, SPLITS, SPLITS_FILE, Writer
 from studio.datasets.splits import chosen, label_of
@@ -25,8 +26,6 @@ from studio.disk.storage import storage_problem, storage_problems, sync, write_j
 
 UNUSED_NAMES = 100
 OTHER_SHAPE = "other_shape"
-PLACE = ("row", "file")
-"""Where a row stands in what was brought; the rest is its content."""
 FORMAT = 2
 """Of a stored dataset's folder; before 2 its rows lay in `train.jsonl` and `eval.jsonl`."""
 _PLAIN = {"role", "content"}
@@ -43,6 +42,7 @@ class Draft:
         self.reasons: Counter[str] = Counter()
         self.unused: Counter[str] = Counter()
         self.other_shapes: Counter[str] = Counter()
+        self.forms: Counter[str] = Counter()
         self.stop: Callable[[], None] = lambda: None
         """Raises where the reading was cancelled."""
         self._hash, self._language = hashlib.sha256(), LanguageGuess()
@@ -70,6 +70,7 @@ class Draft:
         """Add a normalised row with its `row` number, and `file` where there are several; `split` where the file says
         it."""
         content = {key: value for key, value in row.items() if key not in PLACE}
+        self.forms["chat" if "messages" in content else form_of(content)] += 1
         stored, canonical = _written(content)
         line = canonical.encode("utf-8")
         self._hash.update(line + b"\n")
@@ -138,7 +139,7 @@ class Draft:
                 "eval_rows": counts["eval"], "test_rows": counts["test"],
                 "language": self._language.result(), "fingerprint": self._hash.hexdigest(),
                 "eval_share": eval_share, "test_share": test_share, "seed": seed, "reasons": dict(self.reasons),
-                "other_shapes": dict(self.other_shapes), "columns": cleaned(columns or {}),
+                "other_shapes": dict(self.other_shapes), "forms": dict(self.forms), "columns": cleaned(columns or {}),
                 "unused": dict(sorted(self.unused.items(), key=lambda one: (-one[1], one[0]))),
                 **more,
             }  # fmt: skip

@@ -32,6 +32,7 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ import numpy as np
 from estimator.core import formats
 from estimator.core.problems import Problem
 from studio.datasets.draft import FORMAT, Draft
+from studio.datasets.forms import form_of, tasks_of
 from studio.datasets.rows import OLD_FILES, ROWS_FILE, SPLITS, SPLITS_FILE, Row, Rows, place_key, row_files
 from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
@@ -89,6 +91,8 @@ class DatasetInfo:
     unused: dict[str, int] = field(default_factory=dict)
     """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have
     them."""
+    forms: dict[str, int] = field(default_factory=dict)
+    """Kept rows by what they are (`studio.datasets.forms`); empty where an older version did not count them."""
     test_rows: int = 0
     test_share: float = 0.0
     files: list[str] = field(default_factory=list)
@@ -109,6 +113,16 @@ class DatasetInfo:
     def first(self) -> str:
         """The id that all versions of a dataset share."""
         return self.series or self.id
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        """The tasks that its rows can train, with the rows of such forms; most rows first, and of as many the one that
+        they are made for."""
+        forms = self.forms or ({form_of(self.rows()[0]): self.kept} if self.kept else {})
+        found: Counter[str] = Counter()
+        for form, rows in sorted(forms.items(), key=lambda one: -one[1]):
+            found.update(dict.fromkeys(tasks_of(form), rows))
+        return dict(found.most_common())
 
     def rows(self, split: str | None = None) -> Rows:
         """Its rows, or those of one split (`rows.SPLITS`)."""

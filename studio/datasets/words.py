@@ -7,6 +7,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.counts import Counts
+from studio.datasets.forms import FORMS
 from studio.datasets.kinds import FORMATS
 from studio.datasets.store import SHAPES, DatasetInfo
 from studio.i18n import explain, strings, t
@@ -29,6 +30,8 @@ def reason_text(lang: str, dropped: dict[str, Any]) -> str:
         params = {
             name: t(lang, f"dataset.shape_{shape}") if shape in SHAPES else shape for name, shape in params.items()
         }
+    if params.get("form") in FORMS:
+        params["form"] = t(lang, f"dataset.form_{params['form']}")
     return t(lang, key, **params) if key in strings(lang) else str(dropped["reason"])  # another version's
 
 

@@ -18,12 +18,14 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
+from studio.datasets.forms import for_task
 from studio.rendering import seen
 from studio.rendering.excess import fitted
 from studio.rendering.messages import clean
 from studio.rendering.row_tokens import (
     IGNORED,
     PIECE_CHARACTERS,
+    TASK,
     Dropped,
     Encoded,
     bare,
@@ -81,22 +83,28 @@ def _parts(tokenizer: Any, rows: Iterable[Row], cancelled: Cancelled) -> Iterato
         rendered = {at: one for at, one in zip(plain, made, strict=True) if one and len(one.text) <= PIECE_CHARACTERS}
         texts = {at: one.text for at, one in rendered.items()}
         for at, row in enumerate(some):
-            if "messages" not in row and len(text := bare(tokenizer, clean(row["text"]))) <= PIECE_CHARACTERS:
+            if _is_text(row) and len(text := bare(tokenizer, clean(row["text"]))) <= PIECE_CHARACTERS:
                 texts[at] = text
         yield _Part(some, texts, rendered)
 
 
 def _in_parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows as they are trained; one that is not goes on as it is, the way of one row."""
     some: list[Row] = []
     size = 0
     for row in rows:
+        row = for_task(row, TASK) or row
         some.append(row)
-        size += sum(len(one["content"]) for one in row["messages"]) if "messages" in row else len(row["text"])
+        size += sum(len(one["content"]) for one in row["messages"]) if "messages" in row else len(row.get("text", ""))
         if len(some) >= ROWS_AT_ONCE or size >= CHARACTERS_AT_ONCE:
             yield some
             some, size = [], 0
     if some:
         yield some
+
+
+def _is_text(row: Row) -> bool:
+    return "text" in row and "messages" not in row and for_task(row, TASK) is row
 
 
 def _is_plain(row: Row) -> bool:

@@ -11,11 +11,14 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
+from estimator.recipe.tasks import CAUSAL_LM
+from studio.datasets.forms import for_task, why_not
 from studio.rendering import seen
 from studio.rendering.messages import Messages, clean
 from studio.rendering.templates import LeftOut, Refused, Rendered, Span, Turn, form_of, stop_ids, turn_end
 
 IGNORED = -100
+TASK = CAUSAL_LM.peft_task_type
 LONGEST_TOKENS = FIELDS["max_length"].limits["high"]
 PIECE_CHARACTERS = 200_000
 """A longer text is counted in such pieces first, since nothing stops a tokenizer at work: megabytes take seconds."""
@@ -48,7 +51,8 @@ class Encoded:
 class Dropped:
     """Why a row is not trained: `too_long` (length, limit in tokens), `cut_untrained` (the same; nothing of what the
     limit leaves is trained), `nothing_trained`, `template` (detail), `answer_left_out`, `turn_left_out`,
-    `tools_left_out` (text: what the template does not write)."""
+    `tools_left_out` (text: what the template does not write); or that it is not a row to be trained so
+    (`studio.datasets.forms.why_not`)."""
 
     reason: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +83,9 @@ def encode_whole(
 def _encode(
     tokenizer: Any, row: dict[str, Any], limit: int, assistant_only: bool, cancelled: Callable[[], bool]
 ) -> Encoded | Dropped:
+    stored, row = row, for_task(row, TASK) or {}
+    if not row:
+        return Dropped(*why_not(stored, TASK))
     whole = None if "messages" in row else bare(tokenizer, clean(row["text"]))
     try:
         rendered = None if whole is not None else _rendered(tokenizer, row)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.datasets.forms import text_of
 from studio.datasets.rows import page_of
 from studio.datasets.store import DatasetInfo
 from studio.rendering.preview import BINS, MEASURED_ROWS
@@ -18,7 +19,7 @@ def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
     """`rows` (`row`, `split`, `text` and its `characters`), `offset`, `total`, `measured`, `of`, `lengths`
     (characters)."""
     step = math.ceil(max(info.kept / MEASURED_ROWS, 1))
-    lengths = np.array([len(_text(row)) for row in info.rows()[::step]])
+    lengths = np.array([len(text_of(row)) for row in info.rows()[::step]])
     shown = [_shown(row, split) for split, row in page_of(info, offset, count)]
     return {
         "rows": shown,
@@ -31,14 +32,8 @@ def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any], split: str) -> dict[str, Any]:
-    text = _text(row)
+    text = text_of(row)
     return {"row": row["row"], "split": split, "text": text[:SHOWN_CHARACTERS], "characters": len(text)}
-
-
-def _text(row: dict[str, Any]) -> str:
-    if "text" in row:
-        return row["text"]
-    return "\n\n".join(f"{message['role']}: {message.get('content') or ''}" for message in row["messages"])
 
 
 def _histogram(lengths: np.ndarray) -> dict[str, Any]:

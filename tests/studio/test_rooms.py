@@ -10,7 +10,7 @@ from tests.estimator.test_packages import ROOT, TORCH, circles, imports
 
 ORDER = (
     "i18n", "shipped", "disk", "space", "protocol",
-    "datasets.text", "datasets.kinds", "datasets.source",
+    "datasets.text", "datasets.kinds", "datasets.source", "datasets.forms",
     "datasets.values", "datasets.shapes", "datasets.files", "datasets",
     "get", "models", "jobs", "rendering", "inference", "outlook", "training", "export", "workers",
     "gate", "widgets", "services", "tabs", "web", "__main__",
