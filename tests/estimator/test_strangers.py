@@ -205,9 +205,7 @@ def test_a_family_may_be_named_in_chinese(capsys):
 
 def test_a_file_on_this_machine_is_not_asked_to_be_uploaded(tmp_path, capsys):
     broken = tmp_path / "rows.jsonl"
-    broken.write_text(
-        '{"instruction": "a", "output": "b"}\n{"instruction": "a",\n{"instruction": "c", "output": "d"}\n'
-    )
+    broken.write_text('{"instruction": "a",\n' * 3)
     for file, told in ((tmp_path / "none.jsonl", "Check its path"), (broken, "none of its rows is taken")):
         shown = said(capsys, "dataset", "check", str(file), code=2)
         assert told in shown and "pload" not in shown
