@@ -15,6 +15,7 @@ from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.words import (
     left_text,
+    mixed_text,
     other_shapes_text,
     problem_text,
     read_text,
@@ -74,6 +75,9 @@ def _checked(path: Path, lang: str) -> dict[str, Any]:
             "dropped",
             "changed",
             "reasons",
+            "shapes",
+            "forms",
+            "tasks",
             "other_shapes",
             "columns",
             "unused",
@@ -100,6 +104,7 @@ def _text(lang: str, info: DatasetInfo) -> str:
         *(
             f"  {line}"
             for line in (
+                mixed_text(lang, info),
                 other_shapes_text(lang, info),
                 *left_text(lang, info),
                 read_text(lang, info),

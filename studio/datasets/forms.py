@@ -160,9 +160,10 @@ def _classified(form: str, content: Row) -> Row:
 
 
 def _preferred(form: str, content: Row) -> Row:
-    """As TRL takes pairs; it finds the prompt of whole texts itself."""
-    if isinstance(content["chosen"], str):
-        return {key: content[key] for key in ("chosen", "rejected")}
+    """As TRL takes pairs; where the prompt stands in both answers it finds it itself."""
+    if not content["prompt"]:
+        answers = {key: content[key] for key in ("chosen", "rejected")}
+        return {key: said if isinstance(said, str) else _bare(said) for key, said in answers.items()} | _tools(content)
     return {key: _bare(content[key]) for key in ("prompt", "chosen", "rejected")} | _tools(content)
 
 

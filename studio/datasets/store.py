@@ -45,12 +45,10 @@ from estimator.core.problems import Problem
 from studio.datasets.draft import FORMAT, Draft
 from studio.datasets.forms import form_of, tasks_of
 from studio.datasets.rows import OLD_FILES, ROWS_FILE, SPLITS, SPLITS_FILE, Row, Rows, place_key, row_files
+from studio.datasets.shapes.formats import SHAPES
 from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
 
-SHAPES = ("alpaca", "sharegpt", "openai", "text", "preference", "unpaired", "threads")
-"""`preference`: a chosen answer beside a rejected one; `unpaired`: answers marked good or bad; `threads`: a message a
-row."""
 MOST_WEIGHT = 100
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
@@ -63,7 +61,7 @@ class DatasetInfo:
     name: str
     created: float
     shape: str
-    """One of `SHAPES`: what the rows of the user's file looked like."""
+    """One of `SHAPES`: what most rows of the user's file looked like."""
     file_name: str
     """The name of the uploaded file, sanitised; still text to escape where it is shown."""
     encoding: str
@@ -91,6 +89,8 @@ class DatasetInfo:
     unused: dict[str, int] = field(default_factory=dict)
     """Columns, and keys inside messages or objects (`messages.id`), that were not used, with the rows that have
     them."""
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Kept rows by the shape that they were written in."""
     forms: dict[str, int] = field(default_factory=dict)
     """Kept rows by what they are (`studio.datasets.forms`); empty where an older version did not count them."""
     test_rows: int = 0
@@ -322,7 +322,7 @@ def _read(folder: Path) -> DatasetInfo:
     named."""
     written = formats.without_format(read_record(folder / "meta.json"), FORMAT, "meta.json")
     values, faults = checked_fields(DatasetInfo, {**written, "id": folder.name, "folder": folder}, "meta.json")
-    if values.get("shape", SHAPES[0]) not in SHAPES:
+    if values.get("shape", next(iter(SHAPES))) not in SHAPES:
         faults.append(Problem("record.bad_value", file="meta.json", key="shape", value=values["shape"]))
     faults += [Problem("record.missing", file=name) for name in missing_files(folder)]
     if faults:

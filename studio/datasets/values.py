@@ -157,7 +157,12 @@ def plain(value: object, column: str) -> Any:
         return None
     if isinstance(value, str):
         return clean(value)
-    return value if isinstance(value, (bool, int, float)) else scalar_text(value)
+    if isinstance(value, (bool, int, float)):
+        return value
+    try:
+        return scalar_text(value)
+    except RowError as error:
+        raise RowError(error.reason, **{"column": column, **error.params}) from error
 
 
 def _check_digits(value: Number) -> None:

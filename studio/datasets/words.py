@@ -15,8 +15,10 @@ from studio.i18n import explain, strings, t
 CAUSES = ("single_quotes", "python_words", "line_break", "comma")
 """What usually stands behind broken JSON."""
 
-PARTS = ("system", "source", "instruction", "input", "history", "reasoning", "output", "chosen", "verdict", "label",
-         "messages", "conversations", "text", "tools")  # fmt: skip
+PARTS = ("system", "source", "instruction", "input", "history", "reasoning", "output", "chosen", "rejected", "verdict",
+         "label", "messages", "conversations", "text", "tools", "asked", "context", "answers", "span", "answer_start",
+         "labelled", "text_pair", "class", "tokens", "tags", "anchor", "positive", "other", "negative", "score", "from",
+         "to")  # fmt: skip
 """Parts that a column may play, in the order in which a person would name them."""
 NOTED = ("preference", "unpaired", "threads")
 """Shapes of which not every row or answer is trained."""
@@ -37,7 +39,11 @@ def reason_text(lang: str, dropped: dict[str, Any]) -> str:
 
 def problem_text(lang: str, problem: Problem) -> str:
     """A `Problem` of an upload; where it stems from one row's reason, that is said too."""
-    sentence = explain(lang, problem)
+    if problem.params.get("shape") in SHAPES:
+        shape = t(lang, f"dataset.shape_{problem.params['shape']}")
+        sentence = explain(lang, Problem(problem.code, **{**problem.params, "shape": shape}))
+    else:
+        sentence = explain(lang, problem)
     if "reason" in problem.params and isinstance(problem.params.get("params"), dict):
         why = reason_text(lang, {"reason": problem.params["reason"], "params": problem.params["params"]})
         sentence += " " + t(lang, "dataset.first_reason", row=problem.params["row"], reason=why)
@@ -83,6 +89,19 @@ def other_shapes_text(lang: str, info: DatasetInfo) -> str:
     first = next((f"{one['row']:,}" for one in info.dropped_rows(1_000) if one["reason"] == "other_shape"), "?")
     own = t(lang, f"dataset.shape_{info.shape}")
     return t(lang, "dataset.other_shapes", shape=own, others=_joined(lang, words), first=first)
+
+
+def mixed_text(lang: str, info: DatasetInfo) -> str:
+    """The shapes that rows were read by, with their numbers; empty where it is one."""
+    if len(info.shapes) < 2:
+        return ""
+    shapes = sorted(info.shapes.items(), key=lambda one: -one[1])
+    said = [
+        t(lang, "dataset.other_shape_one", shape=t(lang, f"dataset.shape_{shape}"), rows=f"{rows:,}")
+        for shape, rows in shapes
+        if shape in SHAPES
+    ]
+    return t(lang, "dataset.mixed_shapes", shapes=_joined(lang, said))
 
 
 def numbers_text(lang: str, numbers: list[int]) -> str:

@@ -16,7 +16,6 @@ def test_what_is_read_left_out_and_not_used_is_said(home, capsys):
     said = capsys.readouterr().out
     for words in (
         "1 kept",
-        "rejected (1 row)",
         "score_chosen (1 row)",
         "the rejected ones never",
         "2 kept · 1 dropped",
@@ -27,9 +26,9 @@ def test_what_is_read_left_out_and_not_used_is_said(home, capsys):
 
 
 def test_as_json_and_in_chinese(home, capsys):
-    assert main(["dataset", "check", "--json", "--lang", "zh-CN", str(CASES / "text_label.csv")]) == 0
+    assert main(["dataset", "check", "--json", "--lang", "zh-CN", str(CASES / "pretrain_content.jsonl")]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["kept"] == 2 and answer["unused"] == {"label": 2} and "未使用：label（2 行）" in answer["text"]
+    assert answer["kept"] == 1 and answer["unused"] == {"path": 1, "repo": 1} and "path（1 行）" in answer["text"]
 
 
 def test_a_file_that_cannot_be_used_is_an_error_and_the_others_are_checked(home, capsys):

@@ -141,7 +141,7 @@ BAD = [
         {"messages": [{**PAIR[1], "tool_calls": [{"function": {"name": "f", "arguments": "no json"}}]}]},
         "arguments",
     ),
-    ("unpaired", {**OPENAI, "label": False}, "rejected"),
+    ("unpaired", {**OPENAI, "label": None}, "empty"),
     ("unpaired", {**OPENAI, "label": "perhaps"}, "verdict"),
     ("sharegpt", {"conversations": [{"from": "human", "value": "x"}]}, "no_answer"),
     ("sharegpt", {"conversations": []}, "no_answer"),

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from estimator.core.problems import Problem
+from studio.datasets.forms import for_task
 from studio.datasets.ingest import ingest, run
 from studio.datasets.store import DatasetStore
 from studio.space import Space
@@ -22,12 +23,13 @@ WRITTEN = json.dumps({"name": "w", "arguments": {"c": 1}})
 
 @pytest.fixture
 def bring(home, tmp_path):
-    """Ingest a file of that name: `(info, rows without their numbers)`."""
+    """Ingest a file of that name: `(info, rows as plain training takes them, without their numbers)`."""
 
     def bring(name, data):
         (tmp_path / name).write_text(data, encoding="utf-8")
         info = run(ingest(DatasetStore(Space.default().datasets, Space.default().trash), tmp_path / name, eval_share=0))
-        return info, [{key: value for key, value in row.items() if key != "row"} for row in info.rows("train")]
+        trained = [one for row in info.rows("train") if (one := for_task(row, "CAUSAL_LM"))]
+        return info, [{key: value for key, value in row.items() if key != "row"} for row in trained]
 
     return bring
 
@@ -174,7 +176,7 @@ REFUSED = [
         lines({"instruction": "q", "response_a": "x", "response_b": "y", "preferred": "a"}),
         "dataset.missing_column",
     ),
-    ("a.jsonl", lines({"translation": {"en": "hello", "fr": "bonjour"}}), "dataset.unknown_columns"),
+    ("a.jsonl", lines({"translation": {"en": "hello"}}), "dataset.unknown_columns"),
     ("a.csv", "1,2\n3,4\n", "dataset.no_header"),
     ("a.jsonl.gz", "{", "dataset.broken_json"),
 ]

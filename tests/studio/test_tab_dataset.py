@@ -461,12 +461,12 @@ def test_what_is_too_long_is_offered_in_three_ways_with_shares(lang):
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_rows_of_another_shape_are_said_with_counts(lang, store, tmp_path):
     file = tmp_path / "two.jsonl"
-    first, later = {"instruction": "a", "output": "b"}, {"messages": chat("a", "b")["messages"]}
+    first, later = {"instruction": "a", "output": "b"}, {"text": "a"}
     file.write_text("\n".join(json.dumps(one) for one in [first] * 150 + [later] * 37))
     told = run(ingest(store, file))
     text = Reader(head.head(lang, told)).text
-    assert "37" in text and "151" in text and strings(lang)["dataset.shape_openai"] in text
-    assert (told.read, told.kept, told.dropped, told.other_shapes) == (187, 150, 37, {"openai": 37})
+    assert "37" in text and "151" in text and strings(lang)["dataset.shape_text"] in text
+    assert (told.read, told.kept, told.dropped, told.other_shapes) == (187, 150, 37, {"text": 37})
 
 
 def test_light_install_says_how_to_get_the_rest(monkeypatch, store):

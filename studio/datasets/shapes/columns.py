@@ -34,12 +34,35 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "parent": ("parent_id", "parent_message_id", "parent"),
     "thread": ("conversation_id", "conv_id", "dialogue_id", "dialog_id", "thread_id"),
     "deleted": ("deleted",),
+    # A text with its class. Names come before numbers: `label_text` says what `label` counts.
+    "labelled": ("text", "sentence", "sentence1", "premise", "question1", "review", "comment", "tweet", "content",
+        "文本", "句子", "内容", "评论"),
+    "text_pair": ("text_pair", "sentence2", "hypothesis", "question2"),
+    "class": ("label_text", "label_name", "label", "labels", "sentiment", "intent", "emotion", "标签", "类别", "情感"),
+    "tokens": ("tokens", "words"),
+    "tags": ("ner_tags", "tags", "pos_tags", "chunk_tags", "bio_tags", "labels"),
+    # A question whose answer stands in a context.
+    "context": ("context", "passage", "paragraph", "上下文"),
+    "asked": ("question", "query", "问题"),
+    "answers": ("answers",),
+    "span": ("answer", "answer_text"),
+    "answer_start": ("answer_start", "answer_starts"),
+    # Texts that are alike or not.
+    "anchor": ("anchor", "query", "sentence1", "text1", "sentence_a", "question", "sentence"),
+    "positive": ("positive", "pos", "positives"),
+    "negative": ("negative", "neg", "negatives"),
+    "other": ("sentence2", "text2", "sentence_b"),
+    "score": ("score", "similarity", "similarity_score"),
+    "from": ("source", "src", "source_text", "input_text", "原文"),
+    "to": ("target", "tgt", "target_text", "output_text", "译文"),
+    "translation": ("translation",),
 }  # fmt: skip
 _VERDICTS = {
     **dict.fromkeys(("true", "1", "1.0", "good", "chosen", "desirable"), True),
     **dict.fromkeys(("false", "0", "0.0", "bad", "rejected", "undesirable"), False),
 }
-KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names)
+KNOWN_COLUMNS = frozenset(name for names in COLUMNS.values() for name in names) - {"translation"}
+"""Of others that hold an object each key is told when nobody reads it."""
 
 
 def columns_of(row: dict[str, Any]) -> dict[str, str]:
@@ -66,7 +89,8 @@ def unused_columns(row: dict[str, Any], used: set[str]) -> Iterator[str]:
         if name in used or is_blank(value):
             continue
         if isinstance(value, dict) and str(name).strip().lower() not in KNOWN_COLUMNS:
-            yield from (f"{name}.{key}" for key, inner in value.items() if not is_blank(inner))
+            inside = ((f"{name}.{key}", inner) for key, inner in value.items() if not is_blank(inner))
+            yield from (key for key, _ in inside if key not in used)
         else:
             yield str(name)
 

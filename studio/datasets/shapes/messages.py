@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from studio.datasets.shapes.columns import as_verdict
@@ -37,15 +38,31 @@ TEXT_PARTS = ("text", "input_text", "output_text")
 MEDIA = ("image", "video", "audio", "file")
 
 
-def conversation(value: object, column: str, cleaner: Cleaner) -> list[Message]:
+@dataclass(frozen=True)
+class Keys:
+    """Under which keys a turn says who speaks and what, and whom each word means."""
+
+    role: tuple[str, ...] = ROLE_KEYS
+    content: tuple[str, ...] = CONTENT_KEYS
+    roles: dict[str, str] = field(default_factory=lambda: ROLES)
+
+    def speaker(self, word: object) -> str | None:
+        """`user`, `assistant`, `system`, `tool`, `call`, or None."""
+        return self.roles.get(word.strip().lower()) if isinstance(word, str) else None
+
+
+USUAL = Keys()
+
+
+def conversation(value: object, column: str, cleaner: Cleaner, keys: Keys = USUAL) -> list[Message]:
     """The messages of a list of turns, in OpenAI's keys or ShareGPT's, also as JSON text or as one list for each
     key."""
-    turns = _turns(listed(value, column))
+    turns = _turns(listed(value, column), keys)
     if not isinstance(turns, (list, tuple)):
         raise RowError("type", column=column, found=type_word(turns))
     messages: list[Message] = []
     for turn in turns:
-        for made in _messages(turn, column, cleaner):
+        for made in _messages(turn, column, cleaner, keys):
             if made.pop("joins", False) and messages and messages[-1].get("tool_calls"):
                 messages[-1]["tool_calls"] += made["tool_calls"]  # calls in parallel, a turn each
             else:
@@ -53,38 +70,37 @@ def conversation(value: object, column: str, cleaner: Cleaner) -> list[Message]:
     return messages
 
 
-def is_conversation(value: object) -> bool:
+def is_conversation(value: object, keys: Keys = USUAL) -> bool:
     """Whether a value is a list of turns, or one turn, and not text or a list of something else."""
     try:
-        turns = _turns(listed(value, ""))
+        turns = _turns(listed(value, ""), keys)
     except RowError:
         return True  # turns in Python's notation, refused where they are read
-    return isinstance(turns, (list, tuple)) and bool(turns) and all(_has_role(turn) for turn in turns)
+    return isinstance(turns, (list, tuple)) and bool(turns) and all(_has_role(turn, keys) for turn in turns)
 
 
-def _has_role(turn: object) -> bool:
-    role = _first(turn, ROLE_KEYS) if isinstance(turn, dict) else None
-    return isinstance(role, str) and role.strip().lower() in ROLES
+def _has_role(turn: object, keys: Keys) -> bool:
+    return isinstance(turn, dict) and keys.speaker(_first(turn, keys.role)) is not None
 
 
-def _turns(value: object) -> Any:
+def _turns(value: object, keys: Keys) -> Any:
     """A single turn as a list; `{"from": [...], "value": [...]}`, as tables store it, as turns."""
     if not isinstance(value, dict):
         return value
     lists = {key: inner for key, inner in value.items() if isinstance(inner, (list, tuple))}
-    if any(key in lists for key in ROLE_KEYS) and len({len(inner) for inner in lists.values()}) == 1:
+    if any(key in lists for key in keys.role) and len({len(inner) for inner in lists.values()}) == 1:
         return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
-    return [value] if any(key in value for key in ROLE_KEYS) else value
+    return [value] if any(key in value for key in keys.role) else value
 
 
-def _messages(turn: object, column: str, cleaner: Cleaner) -> list[Message]:
+def _messages(turn: object, column: str, cleaner: Cleaner, keys: Keys) -> list[Message]:
     """Usually one; `{"human": ..., "assistant": ...}` or `{"input": ..., "output": ...}` is a question and its
     answer."""
     if not isinstance(turn, dict):
         raise RowError("type", column=column, found=type_word(turn))
     if isinstance(turn, Doubled):
         raise RowError("doubled", column=f"{column}.{turn.name}")
-    if not any(key in turn for key in ROLE_KEYS):
+    if not any(key in turn for key in keys.role):
         pairs = [
             (ROLES.get(str(key).lower()) or PAIR_KEYS.get(str(key).lower()), inner)
             for key, inner in turn.items()
@@ -93,21 +109,21 @@ def _messages(turn: object, column: str, cleaner: Cleaner) -> list[Message]:
         if [role for role, _ in pairs] in (["user", "assistant"], ["system", "user", "assistant"]):
             return [{"role": role, "content": cleaner.text(inner, column)} for role, inner in pairs]
         raise RowError("no_role", column=column, found=", ".join(map(str, turn))[:80] or "-")
-    message = _message(turn, column, cleaner)
+    message = _message(turn, column, cleaner, keys)
     cleaner.changed |= not message
     return [message] if message else []
 
 
-def _message(turn: dict[str, Any], column: str, cleaner: Cleaner) -> Message:
+def _message(turn: dict[str, Any], column: str, cleaner: Cleaner, keys: Keys) -> Message:
     """The message of a turn; empty for a system turn that says nothing."""
-    written = _first(turn, ROLE_KEYS)
-    role = ROLES.get(written.strip().lower()) if isinstance(written, str) else None
-    cleaner.unused |= {f"{column}.{key}" for key in _unused(turn, role)}
+    written = _first(turn, keys.role)
+    role = keys.speaker(written)
+    cleaner.unused |= {f"{column}.{key}" for key in _unused(turn, role, keys)}
     if role is None:
         if is_missing(written):
             raise RowError("no_role", column=column, found=", ".join(map(str, turn))[:80])
         raise RowError("role", column=column, role=str(written)[:40], allowed="system, user, assistant, tool")
-    content = _first(turn, CONTENT_KEYS)
+    content = _first(turn, keys.content)
     if role == "system" and is_blank(content):
         return {}
     if role == "call":
@@ -147,10 +163,10 @@ def _reasoning_key(turn: dict[str, Any]) -> str:
     return next((key for key in REASONING_KEYS if type(turn.get(key)) is str and not is_blank(turn[key])), "")
 
 
-def _unused(turn: dict[str, Any], role: str | None) -> list[str]:
+def _unused(turn: dict[str, Any], role: str | None, keys: Keys) -> list[str]:
     """Keys of a turn that hold something nobody reads."""
     read = {*ROLE_KEYS[:1], *TRAIN_KEYS, *MASK_KEYS}
-    read |= {next((key for key in keys if not is_missing(turn.get(key))), "") for keys in (ROLE_KEYS, CONTENT_KEYS)}
+    read |= {next((key for key in some if not is_missing(turn.get(key))), "") for some in (keys.role, keys.content)}
     if role == "assistant":
         read |= {*CALL_KEYS, _reasoning_key(turn)}
     if role == "tool":

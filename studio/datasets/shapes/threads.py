@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from studio.datasets.shapes.columns import as_verdict, columns_of, unused_columns
-from studio.datasets.shapes.messages import CALL_KEYS, MASK_KEYS, REASONING_KEYS, ROLES, TRAIN_KEYS
+from studio.datasets.shapes.columns import as_verdict, unused_columns
+from studio.datasets.shapes.conversations import OPENAI
+from studio.datasets.shapes.messages import CALL_KEYS, MASK_KEYS, REASONING_KEYS, TRAIN_KEYS
+from studio.datasets.shapes.record import NO_MAPPING, Mapping, Reading, Shape
 from studio.datasets.source import RowError
 from studio.datasets.values import is_blank, type_word
 
@@ -17,8 +19,8 @@ _CARRIED = (*TRAIN_KEYS, *MASK_KEYS, *REASONING_KEYS, *CALL_KEYS)
 class Threads:
     """Fed with every row, then asked for the conversations: a branch of a tree is one, and trains what no other has."""
 
-    def __init__(self, columns: dict[str, str]) -> None:
-        self.columns = columns
+    def __init__(self, columns: dict[str, str], mapping: Mapping = NO_MAPPING) -> None:
+        self.columns, self._mapping = columns, mapping
         self.by_parent = "parent" in columns and "id" in columns
         self.unused: dict[int, set[str]] = {}
         self.characters = 0
@@ -39,7 +41,7 @@ class Threads:
             raise row
         if not isinstance(row, dict):
             raise RowError("not_object", found=type_word(row))
-        columns = {**self.columns, **columns_of(row)}
+        columns = {**self.columns, **self._mapping.columns_of(row)}
         parts = {"role", "text", "id", "deleted", "parent" if self.by_parent else "thread"}
         used = {columns[part] for part in parts if part in columns} | set(_CARRIED)
         self.unused[number] = set(unused_columns(row, used))
@@ -78,7 +80,7 @@ class Threads:
         return {**self._turns[number], "trained": False} if again and self._is_answer(number) else self._turns[number]
 
     def _is_answer(self, number: int) -> bool:
-        return ROLES.get(str(self._turns[number]["role"]).strip().lower()) == "assistant"
+        return self._mapping.keys.speaker(self._turns[number]["role"]) == "assistant"
 
     def _branches(self) -> Iterator[list[int]]:
         """From the root to each message that nobody answered."""
@@ -111,3 +113,17 @@ class Threads:
             if number not in self._wrong:
                 groups.setdefault(str(self._above[number]), []).append(number)
         yield from groups.values()
+
+
+def _recognise(one: Reading) -> bool:
+    return "text" in one.columns and "role" in one.columns and one.keys.speaker(one.value("role")) is not None
+
+
+SHAPE = Shape(
+    name="threads",
+    form="chat",
+    needs=(("role",), ("text",), JOINED_BY),
+    takes=("id", "deleted"),
+    recognise=_recognise,
+    read=OPENAI.read,  # of what was joined
+)

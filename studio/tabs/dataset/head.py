@@ -11,6 +11,7 @@ from studio.datasets.store import DatasetInfo
 from studio.datasets.words import (
     about,
     left_text,
+    mixed_text,
     other_shapes_text,
     read_text,
     reason_text,
@@ -66,7 +67,7 @@ def _others(lang: str, info: DatasetInfo) -> str:
 def _columns(lang: str, info: DatasetInfo) -> str:
     """What was read as what, and what is not used, with its rows; a long list is folded behind its beginning."""
     read, unused = read_text(lang, info), unused_text(lang, info)
-    shown = f'<p class="ls-note">{escape(read)}</p>' if read else ""
+    shown = "".join(f'<p class="ls-note">{escape(said)}</p>' for said in (mixed_text(lang, info), read) if said)
     if not unused:
         return shown
     short = unused_text(lang, info, SHOWN_UNUSED)
