@@ -29,7 +29,10 @@ def turns_part(one: Reading) -> str | None:
 
 
 def asked_part(one: Reading) -> str:
-    return next((part for part in ASKED if part in one.columns), "instruction")
+    for part in ASKED:
+        if part in one.columns:
+            return part
+    return "instruction"
 
 
 def is_answered(one: Reading) -> bool:
@@ -96,7 +99,7 @@ def _history(one: Reading) -> list[Message]:
 
 
 def with_system(one: Reading, messages: list[Message]) -> list[Message]:
-    if not one.has("system"):
+    if "system" not in one.columns or not one.has("system"):
         return messages
     if any(message["role"] == "system" for message in messages):
         one.discarded.add("system")  # the conversation has its own

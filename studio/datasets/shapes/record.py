@@ -99,13 +99,15 @@ class Reading:
         return self.row[outer].get(inner)
 
     def cell(self, part: str) -> Any:
-        if part not in self.columns:
-            raise RowError("missing", column=self.name(part))
-        return self.value(part)
+        """The same; raises `RowError` `missing` without one."""
+        if part in self.columns:
+            return self.value(part)
+        raise RowError("missing", column=self.name(part))
 
     def text(self, part: str, lines: bool = True) -> str:
         """The cell as clean text; `lines`: without blank lines around it."""
-        return self.cleaner.text(self.cell(part), self.name(part), lines)
+        given = self.cell(part)
+        return self.cleaner.text(given, self.columns[part], lines)
 
     def has(self, part: str) -> bool:
         """Whether the part's cell holds something."""
@@ -114,4 +116,4 @@ class Reading:
     def used(self, shape: Shape) -> set[str]:
         """The columns that this shape reads."""
         parts = shape.used(self) if shape.used else shape.parts
-        return {self.columns[part] for part in parts if part in self.columns and part not in self.discarded}
+        return {name for part, name in self.columns.items() if part in parts and part not in self.discarded}
