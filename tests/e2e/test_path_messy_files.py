@@ -71,9 +71,9 @@ def test_messy_files_are_counted_and_cut_by_choice(studio, files, width, lang):
         wait_for_text(page, "#dataset-summary h2", "mixed.jsonl")
         expect(page.locator("#dataset-excess table")).to_be_visible()
         found = counts(page)
-        assert add_up(found) and found["read"] == 151 and found["dropped"] == 1 + 30 + 20
-        others = page.locator("#dataset-summary .ls-data-note").first.inner_text()
-        assert {30, 122} <= set(figures(others)) and words["dataset.shape_openai"] in others
+        assert add_up(found) and found["read"] == 151 and found["dropped"] == 1 + 20
+        others = page.locator("#dataset-summary").inner_text()  # those of another shape are read too
+        assert 30 in figures(others) and words["dataset.shape_openai"] in others
         shown = [figures(one)[0] for one in page.locator("#dataset-rows .ls-row h4").all_inner_texts()]
         place = page.locator("#dataset-rows .ls-rows-head .ls-note").inner_text()
         assert {shown[0], shown[-1]} <= set(figures(place)) and 3 not in shown  # row 3 has no answer
@@ -84,7 +84,7 @@ def test_messy_files_are_counted_and_cut_by_choice(studio, files, width, lang):
         page.locator("#dataset-excess_length_strategy label", has_text=words["recipe.excess_split"]).click()
         expect(first.locator(".ls-row-part").first).to_be_visible()
         found = counts(page)
-        assert add_up(found) and found["kept"] == 120 and first.locator("mark.ls-trained").count() > 0
+        assert add_up(found) and found["kept"] == 150 and first.locator("mark.ls-trained").count() > 0
         expect(page.locator("#dataset-excess .ls-chosen")).to_contain_text("100 %")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         open_tab(page, "train")
