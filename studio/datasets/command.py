@@ -1,4 +1,4 @@
-"""`lora-studio dataset check FILE...`: what the Dataset page says of files, without storing them."""
+"""`lora-studio dataset check|build|show FILE...`: what the Dataset page does with files, without the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.counts import of_file
-from studio.datasets.ingest import ingest, run
+from studio.datasets.forms import TASKS, for_task
+from studio.datasets.ingest import EVAL_SHARE_LIMITS, ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.words import (
     left_text,
@@ -24,16 +28,26 @@ from studio.datasets.words import (
     unused_text,
 )
 from studio.i18n import LANGUAGES, t
+from studio.space import Space
 
 SHOWN_DROPPED = 20
+SHOWN_ROWS = 5
 SAID_HERE = ("dataset.unreadable", "dataset.broken_json")
 """What has another remedy where the file lies on this machine and is not uploaded."""
+TOLD = (
+    "read", "shape", "language", "encoding", "kept", "dropped", "changed", "reasons", "shapes", "forms", "tasks",
+    "other_shapes", "columns", "unused", "fingerprint",
+)  # fmt: skip
+"""Fields of `DatasetInfo` in the answer as JSON."""
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0, or 2 where a file cannot be used; the others are checked all the same."""
+    """Exit status: 0; 1 where `--task` can train none of the rows; 2 where a file cannot be used (with `check` and
+    `show` the others are looked at all the same)."""
     options = parser().parse_args(argv[1:])
-    answers = [_checked(path, options.lang) for path in options.files]
+    answers = [
+        _answer(options, paths) for paths in ([options.files] if options.build else [[one] for one in options.files])
+    ]
     if options.json:
         print(json.dumps(answers[0] if len(answers) == 1 else answers, ensure_ascii=False, indent=2))
     else:
@@ -41,50 +55,113 @@ def main(argv: list[str]) -> int:
         for answer in answers:
             if "problem" in answer:
                 print(f"lora-studio: {answer['text']}", file=sys.stderr)
-    return 2 if any("problem" in answer for answer in answers) else 0
+    if any("problem" in answer for answer in answers):
+        return 2
+    return 1 if options.task and any(not answer["trainable"] for answer in answers) else 0
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lora-studio dataset", description="Files of rows to train on.")
-    commands = parser.add_subparsers(required=True, metavar="check")
+    commands = parser.add_subparsers(required=True, metavar="check|build|show")
     check = commands.add_parser(
         "check",
         help="what is read of a file, what is left out and why, what is not used",
         description="Read files as the Dataset page does, say what became of their rows, and store nothing.",
     )
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, folder or archive")
-    check.add_argument("--json", action="store_true", help="print one JSON object (a list of them for several files)")
-    check.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the sentences (default en)")
+    build = commands.add_parser(
+        "build",
+        help="store files as one dataset of the studio",
+        description="Read files as the Dataset page does and store them as one dataset, which the page lists too.",
+    )
+    show = commands.add_parser(
+        "show",
+        help="the rows as they would be stored",
+        description="Print rows as they would be stored, one JSON object a line, and store nothing.",
+    )
+    for command in (check, build, show):
+        _add_common(command)
+        command.set_defaults(build=command is build, rows=0)
+    show.add_argument("--rows", type=int, default=SHOWN_ROWS, metavar="N", help="how many (default %(default)s)")
+    _add_splits(build)
     return parser
 
 
-def _checked(path: Path, lang: str) -> dict[str, Any]:
-    """A file's counts, reasons and unused columns, or its problem; `text` says it."""
-    with tempfile.TemporaryDirectory(prefix="lora-studio-") as folder:
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, folder or archive")
+    command.add_argument(
+        "--shape", help="what the rows are, where it is not what is recognised; a wrong name lists all"
+    )
+    command.add_argument(
+        "--column", action="append", default=[], metavar="PART=COLUMN", dest="columns",
+        help="read this column as that part, such as output=reply; an empty one as no part (may be given again)",
+    )  # fmt: skip
+    command.add_argument("--task", choices=TASKS, help="exit with 1 where this task can train none of the rows")
+    command.add_argument("--json", action="store_true", help="print one JSON object (a list of them for several files)")
+    command.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the sentences (default en)")
+
+
+def _add_splits(command: argparse.ArgumentParser) -> None:
+    low, high = EVAL_SHARE_LIMITS
+    command.add_argument("--name", help="what the dataset is called (default: as its files)")
+    command.add_argument(
+        "--eval-share", type=float, default=0.1, help=f"share of rows that validate, {low:g} to {high:g} (default 0.1)"
+    )
+    command.add_argument("--test-share", type=float, default=0.0, help="share of rows kept to test (default 0)")
+    command.add_argument("--stratify", action="store_true", help="keep the shares of labels in each split")
+    command.add_argument("--seed", type=int, default=42, help="of the splits (default 42)")
+    command.add_argument("--data-dir", type=Path, help="where datasets are kept (default: as the page's)")
+
+
+def _answer(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
+    """A dataset's counts, reasons and unused columns, or its problem; `text` says it."""
+    with _store(options) as store:
         try:
-            info = run(ingest(DatasetStore(Path(folder) / "datasets"), path, eval_share=0))
+            mapping = dict(map(_column, options.columns))
+            how: dict[str, Any] = {"eval_share": 0}
+            if options.build:
+                names = ("eval_share", "test_share", "stratify", "seed", "name")
+                how = {name: getattr(options, name) for name in names}
+            files = [(path, path.name) for path in paths]
+            info = run(ingest(store, files, shape=options.shape, mapping=mapping, **how))
         except Problem as problem:
             here = Problem(f"{problem.code}_here", **problem.params) if problem.code in SAID_HERE else problem
-            return {"file": path.name, "problem": problem.to_dict(), "text": problem_text(lang, here)}
-        names = (
-            "read",
-            "shape",
-            "language",
-            "encoding",
-            "kept",
-            "dropped",
-            "changed",
-            "reasons",
-            "shapes",
-            "forms",
-            "tasks",
-            "other_shapes",
-            "columns",
-            "unused",
-            "fingerprint",
-        )
-        counts = {name: getattr(info, name) for name in names}
-        return {"file": info.file_name, **counts, "dropped_rows": info.dropped_rows(), "text": _text(lang, info)}
+            return {"file": paths[0].name, "problem": problem.to_dict(), "text": problem_text(options.lang, here)}
+        return _told(options, info)
+
+
+def _told(options: argparse.Namespace, info: DatasetInfo) -> dict[str, Any]:
+    told = {"file": info.file_name, **{name: getattr(info, name) for name in TOLD}, "dropped_rows": info.dropped_rows()}
+    lines = [_text(options.lang, info)]
+    if options.task:
+        told["trainable"] = sum(for_task(row, options.task) is not None for row in info.rows())
+        lines.append("  " + t(options.lang, "dataset.trainable", task=options.task, rows=f"{told['trainable']:,}"))
+    if options.build:
+        told |= {"id": info.id, "train_rows": info.train_rows, "eval_rows": info.eval_rows, "test_rows": info.test_rows}
+        counts = {name: f"{told[name]:,}" for name in ("train_rows", "eval_rows", "test_rows")}
+        lines.append("  " + t(options.lang, "dataset.stored_as", id=info.id, **counts))
+    if options.rows:
+        shown = list(islice(info.rows(), max(0, options.rows)))
+        told["rows"] = shown
+        lines = [json.dumps(row, ensure_ascii=False) for row in shown]
+    return told | {"text": "\n".join(lines)}
+
+
+@contextmanager
+def _store(options: argparse.Namespace) -> Iterator[DatasetStore]:
+    """The user's own to build in; else one that goes."""
+    if options.build:
+        space = (Space(options.data_dir) if options.data_dir else Space.default()).prepare()
+        yield DatasetStore(space.datasets, space.trash)
+        return
+    with tempfile.TemporaryDirectory(prefix="lora-studio-") as folder:
+        yield DatasetStore(Path(folder) / "datasets")
+
+
+def _column(said: str) -> tuple[str, str | None]:
+    part, is_there, column = said.partition("=")
+    if not is_there:
+        raise Problem("dataset.mapping", field="mapping", value=said[:80])
+    return part.strip(), column.strip() or None
 
 
 def _text(lang: str, info: DatasetInfo) -> str:
@@ -98,21 +175,11 @@ def _text(lang: str, info: DatasetInfo) -> str:
             ("changed", info.changed),
         )
     )
-    lines = [
-        f"{info.file_name}: {recognised_text(lang, info)}",
-        f"  {counts}",
-        *(
-            f"  {line}"
-            for line in (
-                mixed_text(lang, info),
-                other_shapes_text(lang, info),
-                *left_text(lang, info),
-                read_text(lang, info),
-                unused_text(lang, info),
-            )
-            if line
-        ),
-    ]
+    said = (
+        mixed_text(lang, info), other_shapes_text(lang, info), *left_text(lang, info), read_text(lang, info),
+        unused_text(lang, info),
+    )  # fmt: skip
+    lines = [f"{info.file_name}: {recognised_text(lang, info)}", f"  {counts}", *(f"  {line}" for line in said if line)]
     for one in info.dropped_rows(SHOWN_DROPPED):
         lines.append("  " + t(lang, "dataset.first_reason", row=f"{one['row']:,}", reason=reason_text(lang, one)))
     if info.dropped > SHOWN_DROPPED:

@@ -39,6 +39,8 @@ def ingest(
     name: str | None = None,
     *,
     eval_share: float = 0.1,
+    test_share: float = 0.0,
+    stratify: bool = False,
     seed: int = 42,
     shape: str | None = None,
     mapping: Mapping[str, str | None] | None = None,
@@ -51,16 +53,16 @@ def ingest(
     several a file that cannot be read is named in `DatasetInfo.file_counts` or `left_files`, and the others go on;
     where none can, the first one's problem is raised.
 
-    `shape` and `mapping` say what the rows are where that is not what is recognised: one of `formats.SHAPES`, and
-    `{part: column}` (`studio.datasets.asked`).
+    `eval_share` and `test_share` (0 to 0.5 each) of the rows are held out, by label with `stratify`, unless the files
+    say themselves which. `shape` and `mapping` say what the rows are where that is not what is recognised: one of
+    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`).
 
     Phases are `unpacking`, `reading`, `joining` (of messages, a row each), `storing`, and `syncing`, which has no
     share: the disk says nothing. How long rows are is no matter of the file: a base's tokenizer says that, once they
     are stored. Raises `Problem` (`dataset.*`, `storage.*`), after which nothing has changed.
     """
-    low, high = EVAL_SHARE_LIMITS
-    if isinstance(eval_share, bool) or not isinstance(eval_share, (int, float)) or not low <= eval_share <= high:
-        raise Problem("dataset.eval_share", field="eval_share", value=str(eval_share)[:40])
+    for field, share in (("eval_share", eval_share), ("test_share", test_share)):
+        _check_share(field, share)
     told = asked_of(shape, mapping)
     paths = [(path, name or path.name)] if isinstance(path, Path) else list(path)
     title = safe_name(name) if name else title_of([Path(one) for _, one in paths])
@@ -83,11 +85,18 @@ def ingest(
         counts = {"kept": draft.kept, "dropped": draft.dropped}
         folder = yield from _now_and_then(counts, draft.finishing(
             name=title, shape=reading.shape, shapes=dict(reading.shapes), file_name=title,
-            encoding=found.sources[0].encoding, eval_share=float(eval_share), seed=seed, columns=reading.columns,
+            encoding=found.sources[0].encoding, eval_share=float(eval_share), test_share=float(test_share),
+            stratify=stratify, seed=seed, columns=reading.columns,
             left_files=found.left, file_counts=reading.files,
             files=[one["name"] for one in reading.files] if len(reading.files) > 1 else [],
         ))  # fmt: skip
     return store.get(folder.name)
+
+
+def _check_share(field: str, share: Any) -> None:
+    low, high = EVAL_SHARE_LIMITS
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not low <= share <= high:
+        raise Problem("dataset.eval_share", field=field, value=str(share)[:40])
 
 
 def title_of(paths: list[Path]) -> str:

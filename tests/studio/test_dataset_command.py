@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from studio.__main__ import main
+from studio.datasets.store import DatasetStore
 from studio.space import Space
 
 CASES = Path(__file__).parent / "cases"
@@ -37,3 +38,37 @@ def test_a_file_that_cannot_be_used_is_an_error_and_the_others_are_checked(home,
     assert "no header" in shown.err and "dolly.jsonl" in shown.out and "category (2 rows)" in shown.out
     assert main(["dataset", "check", "--json", str(CASES / "dup_header.csv")]) == 2
     assert json.loads(capsys.readouterr().out)["problem"]["code"] == "dataset.doubled_column"
+
+
+def test_rows_are_built_as_the_user_maps_and_splits_them(home, tmp_path, capsys):
+    file = tmp_path / "mine.csv"
+    file.write_text("ask,reply,note\n" + "".join(f"q{n},a{n},x\n" for n in range(20)), encoding="utf-8")
+    mapped = ["--column", "instruction=ask", "--column", "output=reply"]
+    shares = ["--eval-share", "0.2", "--test-share", "0.1", "--name", "mine"]
+    assert main(["dataset", "build", str(file), *mapped, *shares, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (info,) = DatasetStore(Space.default().datasets).list()
+    assert info.id == told["id"] and info.name == "mine" and info.unused == {"note": 20}
+    assert (info.train_rows, info.eval_rows, info.test_rows) == (14, 4, 2)
+    assert info.rows()[0]["messages"][0]["content"] == "q0"
+
+
+def test_several_files_are_built_as_one_dataset(home, tmp_path, capsys):
+    files = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+    for file in files:
+        file.write_text('{"text": "hello"}\n')
+    assert main(["dataset", "build", *map(str, files), "--data-dir", str(tmp_path / "data"), "--lang", "zh-CN"]) == 0
+    (info,) = DatasetStore(tmp_path / "data" / "datasets").list()
+    assert info.kept == 2 and info.files == ["a.jsonl", "b.jsonl"] and "已存为" in capsys.readouterr().out
+
+
+def test_rows_are_shown_and_a_gate_fails_where_a_task_can_train_none(home, capsys):
+    file = str(CASES / "trl_pref.jsonl")
+    assert main(["dataset", "show", file, "--rows", "1", "--task", "DPO"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() >= {"prompt", "chosen", "rejected"}
+    assert main(["dataset", "check", file, "--task", "TOKEN_CLS"]) == 1
+    assert "TOKEN_CLS can train 0 of them" in capsys.readouterr().out
+    for wrong in (["--shape", "x"], ["--column", "output"], ["--column", "nothing=a"], ["--column", "output=none"]):
+        assert main(["dataset", "check", file, *wrong]) == 2
+        assert "llowed" in (said := capsys.readouterr().err) or "trl_pref" in said
+    assert list(Space.default().datasets.iterdir()) == []

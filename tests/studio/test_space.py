@@ -26,6 +26,7 @@ from tests.estimator.small import CONFIGS
 STUDIO = Path(__file__).parents[2] / "studio"
 MAY_BEGIN = {
     "__main__.py",
+    "datasets/command.py",
     "get/command.py",
     *(f"workers/{name}.py" for name in ("chat", "data", "read", "trace", "train")),
 }
