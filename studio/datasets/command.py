@@ -18,6 +18,7 @@ from studio.datasets.forms import TASKS, for_task
 from studio.datasets.ingest import EVAL_SHARE_LIMITS, ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.words import (
+    files_text,
     left_text,
     mixed_text,
     other_shapes_text,
@@ -25,6 +26,9 @@ from studio.datasets.words import (
     read_text,
     reason_text,
     recognised_text,
+    row_text,
+    split_text,
+    tasks_text,
     unused_text,
 )
 from studio.i18n import LANGUAGES, t
@@ -51,7 +55,8 @@ def main(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(answers[0] if len(answers) == 1 else answers, ensure_ascii=False, indent=2))
     else:
-        print("\n\n".join(answer["text"] for answer in answers if "problem" not in answer))
+        if said := [answer["text"] for answer in answers if "problem" not in answer]:
+            print("\n\n".join(said))
         for answer in answers:
             if "problem" in answer:
                 print(f"lora-studio: {answer['text']}", file=sys.stderr)
@@ -176,12 +181,16 @@ def _text(lang: str, info: DatasetInfo) -> str:
         )
     )
     said = (
-        mixed_text(lang, info), other_shapes_text(lang, info), *left_text(lang, info), read_text(lang, info),
-        unused_text(lang, info),
+        split_text(lang, of_file(info)) if info.eval_rows or info.test_rows else "",
+        tasks_text(lang, info),
+        mixed_text(lang, info), other_shapes_text(lang, info), *left_text(lang, info), files_text(lang, info),
+        read_text(lang, info), unused_text(lang, info),
     )  # fmt: skip
     lines = [f"{info.file_name}: {recognised_text(lang, info)}", f"  {counts}", *(f"  {line}" for line in said if line)]
     for one in info.dropped_rows(SHOWN_DROPPED):
-        lines.append("  " + t(lang, "dataset.first_reason", row=f"{one['row']:,}", reason=reason_text(lang, one)))
+        lines.append(
+            "  " + t(lang, "dataset.first_reason", row=row_text(info, one, lang), reason=reason_text(lang, one))
+        )
     if info.dropped > SHOWN_DROPPED:
         lines.append("  " + t(lang, "dataset.problems_more", count=f"{info.dropped - SHOWN_DROPPED:,}"))
     return "\n".join(lines)

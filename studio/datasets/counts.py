@@ -15,6 +15,7 @@ class Counts:
 
     train: int
     eval: int
+    test: int = 0
     reasons: dict[str, int]
     """Rows left out, by reason."""
     joined: int = 0
@@ -24,7 +25,7 @@ class Counts:
 
     @property
     def kept(self) -> int:
-        return self.train + self.eval
+        return self.train + self.eval + self.test
 
     @property
     def dropped(self) -> int:
@@ -38,12 +39,13 @@ class Counts:
 def of_file(info: DatasetInfo) -> Counts:
     """As the file was read, whatever its rows' lengths."""
     joined = max(0, info.read - info.kept - info.dropped)
-    return Counts(train=info.train_rows, eval=info.eval_rows, reasons=dict(info.reasons), joined=joined)
+    reasons = dict(info.reasons)
+    return Counts(train=info.train_rows, eval=info.eval_rows, test=info.test_rows, reasons=reasons, joined=joined)
 
 
 def of_preview(info: DatasetInfo, seen: dict[str, Any] | None) -> Counts:
-    """As a base's template and tokens leave them; `seen` is the data worker's `preview`, with `splits`: for `train` and
-    `eval` each the rows `of` it, those `measured`, and of these the ones left out by `reasons`."""
+    """As a base's template and tokens leave them; `seen` is the data worker's `preview`, with `splits`: for each
+    split the rows `of` it, those `measured`, and of these the ones left out by `reasons`."""
     counts = of_file(info)
     if not seen:
         return counts
@@ -54,7 +56,8 @@ def of_preview(info: DatasetInfo, seen: dict[str, Any] | None) -> Counts:
         exact &= split["measured"] == split["of"]
         for reason, rows in lost.items():
             reasons[reason] = reasons.get(reason, 0) + rows
-    return Counts(train=kept["train"], eval=kept["eval"], reasons=reasons, joined=counts.joined, exact=exact)
+    train, held, test = (kept.get(name, 0) for name in ("train", "eval", "test"))
+    return Counts(train=train, eval=held, test=test, reasons=reasons, joined=counts.joined, exact=exact)
 
 
 def scaled(reasons: dict[str, int], measured: int, of: int) -> dict[str, int]:

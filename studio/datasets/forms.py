@@ -7,7 +7,7 @@ takes it. Rows of every form are read through it, so that what is not trained is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,19 @@ def why_not(row: Row, task: str) -> tuple[str, dict[str, Any]]:
     if form == "span" and not row["answers"]["text"]:
         return "no_span", {}
     return "not_so_for_task", {"form": form, "task": task}
+
+
+def said(row: Row) -> Iterator[tuple[str, str]]:
+    """Who says what, of each turn and text of a row; `text` says what has no speaker."""
+    for key, value in row.items():
+        if key in ("tools", "label", "tags", "score", *PLACE):
+            continue
+        if isinstance(value, dict):
+            value = value.get("text", [])
+        parts = value if isinstance(value, list) else [value]
+        yield from ((str(one.get("role", "")), one.get("content") or "") for one in parts if isinstance(one, dict))
+        if texts := [one for one in parts if isinstance(one, str)]:
+            yield "text", " ".join(texts)
 
 
 def text_of(row: Row) -> str:

@@ -64,7 +64,8 @@ def ingest(
     for field, share in (("eval_share", eval_share), ("test_share", test_share)):
         _check_share(field, share)
     told = asked_of(shape, mapping)
-    paths = [(path, name or path.name)] if isinstance(path, Path) else list(path)
+    given = [(path, name or path.name)] if isinstance(path, Path) else path
+    paths = [(one.absolute(), called) for one, called in given]  # some readers are processes of their own
     title = safe_name(name) if name else title_of([Path(one) for _, one in paths])
 
     def stop() -> None:

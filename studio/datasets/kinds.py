@@ -40,7 +40,7 @@ _SIGNED = {
     "excel": ("ZIP", "OLE"),
 }  # fmt: skip
 OFFICE = ("docx", "pptx", "excel")
-NAMED = ", ".join(suffix for suffix, kind in FORMATS.items() if kind != "code")
+NAMED = ", ".join(suffix for suffix, kind in FORMATS.items() if kind != "code") + ", source code"
 """For sentences: what may be given, without the long list of source code."""
 
 

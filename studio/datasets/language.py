@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from studio.datasets.forms import said
+
 # Letters looked at in all; a file of millions of rows is judged by its beginning. And of one row.
 SAMPLE_LETTERS = 200_000
 ROW_LETTERS = 2_000
@@ -36,7 +38,7 @@ class LanguageGuess:
         """Look at one normalised row."""
         if self._seen >= SAMPLE_LETTERS:
             return
-        texts = _texts(content)
+        texts = [part for _, part in said(content)]
         text = "\n".join(part[:ROW_LETTERS] for part in (self._short, *texts) if part)[:ROW_LETTERS]
         self._seen += len(text) - len(self._short)
         letters = sum((WIDE_WEIGHT if c >= WIDE_FROM else 1) for c in text if c.isalpha())
@@ -51,17 +53,6 @@ class LanguageGuess:
             return "other"
         (first, most), *others = self._letters.most_common(2)
         return "mixed" if others and others[0][1] > MIXED_SHARE * self._letters.total() else first
-
-
-def _texts(content: dict[str, Any]) -> list[str]:
-    if "messages" in content:
-        return [message["content"] for message in content["messages"]]
-    found: list[str] = []
-    for value in content.values():
-        parts = value if isinstance(value, list) else [value]
-        found += [part for part in parts if isinstance(part, str)]
-        found += [part["content"] for part in parts if isinstance(part, dict) and isinstance(part.get("content"), str)]
-    return found
 
 
 @cache

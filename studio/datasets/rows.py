@@ -138,6 +138,11 @@ def page_of(info: Any, offset: int, count: int) -> Iterator[tuple[str, Row]]:
         offset -= len(rows)
 
 
+def name_of(info: Any, row: Row) -> str:
+    """Of a row of several files the name of its own, else nothing."""
+    return info.files[row["file"]] if "file" in row and row["file"] < len(info.files) else ""
+
+
 def place_key(file: Any, row: Any) -> Any:
     """One number for a row's file (-1 of one alone) and number."""
     return ((np.int64(file) if isinstance(file, int) else file.astype(np.int64)) + 1 << 40) + row

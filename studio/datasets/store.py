@@ -27,29 +27,25 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import re
 import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from estimator.core import formats
 from estimator.core.problems import Problem
 from studio.datasets.draft import FORMAT, Draft
 from studio.datasets.forms import form_of, tasks_of
-from studio.datasets.rows import OLD_FILES, ROWS_FILE, SPLITS, SPLITS_FILE, Row, Rows, place_key, row_files
+from studio.datasets.rows import OLD_FILES, ROWS_FILE, SPLITS_FILE, Rows, row_files
 from studio.datasets.shapes.formats import SHAPES
 from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
 
-MOST_WEIGHT = 100
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -220,73 +216,6 @@ class DatasetStore:
     def _deleted(self) -> Iterator[Path]:
         return self.trash.glob("dataset-*") if self.trash.is_dir() else iter(())
 
-    def versions(self, id: str) -> Sequence[DatasetInfo]:
-        """All versions of a dataset, the newest first."""
-        first = self.get(id).first
-        return [info for info in self.list() if info.first == first]
-
-    def derive(
-        self,
-        id: str,
-        rows: Iterable[Row],
-        changes: Iterable[dict[str, Any]] = (),
-        dropped: Iterable[tuple[int, str, dict[str, Any]]] = (),
-        changed: Collection[tuple[int, int]] = (),
-        stop: Callable[[], None] = lambda: None,
-        **splits: Any,
-    ) -> DatasetInfo:
-        """A new version of `id` from `rows`: they stay in the split they were in, and new ones are trained, unless
-        `splits` says how to split anew (`eval_share`, `test_share`, `seed`, `stratify`).
-
-        `dropped` are rows left out of it, with reason and values; `changed` are those whose content is another, by file
-        (-1 of one alone) and row; `stop` is called at each row and raises where it was cancelled. Raises `Problem`,
-        after which there is no new version.
-        """
-        parent = self.get(id)
-        known = None if splits else _SplitOf(parent)
-        with self.draft() as draft, storage_problems(self.root):
-            draft.stop = stop
-            for row in rows:
-                stop()
-                draft.keep(row, _place(row) in changed, known.split(row) if known else None)
-            for number, reason, params in dropped:
-                draft.drop(number, reason, **params)
-            if not draft.kept:
-                raise Problem("dataset.nothing_left", file=parent.name)
-            how = {"eval_share": parent.eval_share, "seed": parent.seed, "test_share": parent.test_share, **splits}
-            folder = draft.finish(
-                **({"eval_share": 0.0, "test_share": 0.0, "seed": parent.seed} if known else how),
-                name=parent.name, shape=parent.shape, file_name=parent.file_name, encoding=parent.encoding,
-                columns=parent.columns, parent=parent.id, series=parent.first, changes=list(changes),
-                files=list(parent.files),
-            )  # fmt: skip
-        return self.get(folder.name)
-
-    def mix(self, parts: Sequence[tuple[str, float]], name: str, seed: int = 42) -> DatasetInfo:
-        """A new dataset of several. A weight is how often each training row is taken: 1 once, 0.5 every other one by
-        chance, 2.5 twice and every other one a third time; rows held out stay so, once.
-
-        Raises `Problem` `dataset.weight` for a weight that is not over 0 and at most `MOST_WEIGHT`.
-        """
-        infos = [self.get(id) for id, _ in parts]
-        for info, (_, weight) in zip(infos, parts, strict=True):
-            if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 < weight <= MOST_WEIGHT:
-                raise Problem("dataset.weight", file=info.name, value=str(weight)[:40], most=MOST_WEIGHT)
-        chance = random.Random(seed)
-        with self.draft() as draft, storage_problems(self.root):
-            for at, (info, (_, weight)) in enumerate(zip(infos, parts, strict=True)):
-                for split in SPLITS:
-                    for row in info.rows(split):
-                        for _ in range(_times(weight, chance) if split == "train" else 1):
-                            draft.keep({**row, "file": at}, split=split)
-            described = {"files": [info.name for info in infos], "file_name": name, "encoding": infos[0].encoding}
-            counts = {info.name: weight for info, (_, weight) in zip(infos, parts, strict=True)}
-            folder = draft.finish(
-                **described, name=name, shape=infos[0].shape, eval_share=0.0, seed=seed,
-                changes=[{"step": "mix", "options": counts, "counts": {info.name: info.kept for info in infos}}],
-            )  # fmt: skip
-        return self.get(folder.name)
-
     def draft(self) -> Draft:
         """A dataset in the making, as a context manager: leaving it without `finish` removes every trace."""
         id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
@@ -335,29 +264,6 @@ def missing_files(folder: Path) -> list[str]:
     is_old = any((folder / name).exists() for name in OLD_FILES.values())
     needed = (OLD_FILES["train"],) if is_old else (ROWS_FILE, SPLITS_FILE)
     return [name for name in needed if not (folder / name).is_file()]
-
-
-def _place(row: Row) -> tuple[int, int]:
-    return row.get("file", -1), row["row"]
-
-
-def _times(weight: float, chance: random.Random) -> int:
-    whole = int(weight)
-    return whole + (chance.random() < weight - whole)
-
-
-class _SplitOf:
-    """The split of each row of a version, by its place in the files; rows mostly come in their order."""
-
-    def __init__(self, info: DatasetInfo) -> None:
-        keys, splits = info.rows().places()
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._splits = keys[order], splits[order]
-
-    def split(self, row: Row) -> str:
-        key = place_key(*_place(row))
-        at = int(np.searchsorted(self._keys, key))
-        return SPLITS[self._splits[at]] if at < len(self._keys) and self._keys[at] == key else SPLITS[0]
 
 
 def as_json(info: DatasetInfo) -> dict[str, Any]:

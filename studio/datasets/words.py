@@ -20,6 +20,8 @@ PARTS = ("system", "source", "instruction", "input", "history", "reasoning", "ou
          "labelled", "text_pair", "class", "tokens", "tags", "anchor", "positive", "other", "negative", "score", "from",
          "to")  # fmt: skip
 """Parts that a column may play, in the order in which a person would name them."""
+CAUSAL_LM = "CAUSAL_LM"
+"""The task that trains today."""
 NOTED = ("preference", "unpaired", "threads")
 """Shapes of which not every row or answer is trained."""
 
@@ -55,7 +57,9 @@ def problem_text(lang: str, problem: Problem) -> str:
 def recognised_text(lang: str, info: DatasetInfo) -> str:
     """What the file was: shape, language, format with its encoding where that is not plain UTF-8."""
     file_format = Path(info.file_name).suffix.lstrip(".").upper() or "-"
-    if info.encoding not in ("utf-8", "utf-8-sig", *FORMATS.values()):
+    if info.files:
+        file_format = t(lang, "dataset.files_count", count=f"{len(info.files):,}")
+    elif info.encoding not in ("utf-8", "utf-8-sig", *FORMATS.values()):
         file_format += f" ({info.encoding.upper()})"
     shape, language = (
         t(lang, f"dataset.shape_{info.shape}"),
@@ -67,8 +71,9 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
 def split_text(lang: str, counts: Counts) -> str:
     """`60 rows read; 54 for training, 6 for validation`."""
     key = "dataset.split" if counts.eval else "dataset.split_none"
-    names = ("read", "train", "eval")
-    said = t(lang, key, **{name: about(lang, getattr(counts, name), counts.exact or name == "read") for name in names})
+    names = ("read", "train", "eval", "test")
+    told = {name: about(lang, getattr(counts, name), counts.exact or name == "read") for name in names}
+    said = t(lang, key, **told) + (t(lang, "dataset.split_test", test=told["test"]) if counts.test else "")
     return said + (t(lang, "dataset.split_joined", joined=f"{counts.joined:,}") if counts.joined else "")
 
 
@@ -128,6 +133,37 @@ def read_text(lang: str, info: DatasetInfo) -> str:
     if info.shape in NOTED:
         sentences.append(t(lang, f"dataset.note_{info.shape}"))
     return " ".join(sentences)
+
+
+def files_text(lang: str, info: DatasetInfo, limit: int = 20) -> str:
+    """What was read of each of several files: `Read: train.jsonl (19 rows, for training), notes.txt (1 row)`."""
+    found = [one for one in info.file_counts if len(info.file_counts) > 1 and one.get("kept")]
+    said = [
+        t(lang, f"dataset.file_{one['split']}" if one.get("split") else "dataset.file_one",
+          name=one["name"], rows=f"{one['kept']:,}")
+        for one in found[:limit]
+    ]  # fmt: skip
+    if len(found) > limit:
+        said.append(t(lang, "dataset.files_more", count=f"{len(found) - limit:,}"))
+    return t(lang, "dataset.files_read", names=_joined(lang, said)) if said else ""
+
+
+def tasks_text(lang: str, info: DatasetInfo, task: str = CAUSAL_LM) -> str:
+    """Where a task can train only some of the rows, or none: how many, and what the others are for."""
+    tasks = info.tasks
+    rows = tasks.pop(task, 0)
+    if rows >= info.kept:
+        return ""
+    counts = {"rows": f"{rows:,}", "kept": f"{info.kept:,}"}
+    return t(lang, "dataset.not_all_trained", task=task, tasks=_joined(lang, list(tasks)), **counts)
+
+
+def row_text(info: DatasetInfo, one: dict[str, Any], lang: str) -> str:
+    """The number of a row that was left out, with its file's name where there are several."""
+    file, row = one["params"].get("file"), f"{one['row']:,}"
+    if not info.files or not isinstance(file, int) or not 0 <= file < len(info.files):
+        return row
+    return t(lang, "dataset.place", file=info.files[file], row=row)
 
 
 def left_text(lang: str, info: DatasetInfo) -> list[str]:

@@ -1,5 +1,5 @@
-"""Rows as the training will see them: tokens with their labels from the collator that trains, and lengths of all
-rows."""
+"""What a dataset becomes for a base: the rows measured whole, what fits, what is left out and why; and a page of rows,
+painted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,21 +15,19 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
-from studio.datasets.rows import SPLITS, page_of
+from studio.datasets.rows import SPLITS
 from studio.datasets.store import DatasetInfo
 from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
+from studio.rendering.painted import as_json, shown
 from studio.rendering.rendering import dates
-from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, encode_whole
+from studio.rendering.row_tokens import Dropped, Encoded, encode_whole
 from studio.rendering.tallies import Tally
-from studio.rendering.tasks import rows_of
 
 # Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
 MEASURED_ROWS = 4_000
 MEASURED_BYTES = 4_000_000
 # A template may take its time: what was measured by then stands for the rest.
 MEASURING_SECONDS = 20.0
-# Tokens of one row sent to the page; the rest is counted.
-SHOWN_PIECES = 1_500
 BINS = 40
 TELL_SECONDS = 0.25
 # Of a row that is too long: examples shown, and characters at each of their ends.
@@ -43,6 +41,8 @@ class Measured:
 
     rows: np.ndarray
     """Row numbers in the user's file."""
+    files: np.ndarray
+    """Which file each is of; -1 of one alone."""
     lengths: np.ndarray
     """Tokens a row; 0 where it cannot be encoded."""
     trained: list[list[Range]]
@@ -50,14 +50,14 @@ class Measured:
     ends: list[tuple[int, ...]]
     """Where a row can be split."""
     unusable: dict[int, Dropped]
-    """Rows dropped for another reason than their length, by row number."""
+    """Rows dropped for another reason than their length, by their place here."""
     bounds: dict[str, int]
     """Behind which of them each split ends: they stand in the order of `SPLITS`."""
     of: int
     step: int
     """1, or every how manieth row was measured."""
     notes: dict[str, list[int]]
-    """Rows of which the template leaves something out, by what it is: `reasoning_left_out`, `system_left_out`, ..."""
+    """Places here of rows of which the template leaves something out, by what it is: `reasoning_left_out`, ..."""
     numbers: dict[str, dict[str, dict[str, int]]]
     """As `tallies.Tally.result` gives them."""
 
@@ -77,6 +77,7 @@ def measure(
     step = math.ceil(max(info.kept / MEASURED_ROWS, info.rows().size_bytes / MEASURED_BYTES, 1))
     planned = sum(math.ceil(len(rows) / step) for rows in parts.values())
     numbers: list[int] = []
+    files: list[int] = []
     lengths: list[int] = []
     trained: list[list[Range]] = []
     ends: list[tuple[int, ...]] = []
@@ -98,10 +99,11 @@ def measure(
                 tell({"phase": "tokenizing", "done": len(numbers), "of": planned, "share": min(1.0, share)})
             result = encode_whole(tokenizer, row, recipe, cancelled)
             numbers.append(row["row"])
+            files.append(row.get("file", -1))
             encoded = None if isinstance(result, Dropped) else result
             tally.see(row, len(encoded.input_ids) if encoded else 0, encoded.trained_tokens if encoded else 0)
             if isinstance(result, Dropped):
-                unusable[row["row"]] = result
+                unusable[len(numbers) - 1] = result
                 lengths.append(0)
                 trained.append([])
                 ends.append(())
@@ -110,12 +112,22 @@ def measure(
             trained.append(trained_ranges(result.labels))
             ends.append(result.ends)
             for note in result.notes:
-                notes[note].append(row["row"])
+                notes[note].append(len(numbers) - 1)
         bounds[split] = len(numbers)
         until += MEASURING_SECONDS / 4
     at = dict(zip(SPLITS, itertools.accumulate(bounds.values(), max)))
     return Measured(
-        np.array(numbers), np.array(lengths), trained, ends, unusable, at, info.kept, step, dict(notes), tally.result()
+        np.array(numbers),
+        np.array(files),
+        np.array(lengths),
+        trained,
+        ends,
+        unusable,
+        at,
+        info.kept,
+        step,
+        dict(notes),
+        tally.result(),
     )
 
 
@@ -135,15 +147,15 @@ def view(
     splits = {name: (firsts[at], measured.bounds[name], sizes[name]) for at, name in enumerate(SPLITS)}
     ranges = [(index, *one) for index, found in enumerate(kept) for one in found]
     return {
-        "rows": _shown(info, tokenizer, recipe, offset, count),
+        "rows": shown(info, tokenizer, recipe, offset, count),
         "offset": offset,
         "total": info.kept,
         "kept": int(fits.sum()),
         "dropped": int((~fits).sum()),
         "reasons": dict(Counter(one.reason for one in why if one)),
-        "first_dropped": [
-            {"row": int(number), **_as_json(one)} for number, one in zip(measured.rows, why, strict=True) if one
-        ][:FIRST_DROPPED],
+        "first_dropped": [_placed(measured, index, as_json(one)) for index, one in enumerate(why) if one][
+            :FIRST_DROPPED
+        ],
         "measured": len(measured.rows),
         "of": measured.of,
         "splits": {
@@ -186,6 +198,13 @@ def _batches(measured: Measured, ranges: list[tuple[int, int, int]], info: Datas
     }
 
 
+def _placed(measured: Measured, index: int, said: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a measured row, with its number, and its file where there are several."""
+    file = int(measured.files[index])
+    params = said["params"] | ({"file": file} if file >= 0 else {})
+    return {"row": int(measured.rows[index]), **said, "params": params}
+
+
 def _overlap(trained: list[Range], first: int, last: int) -> int:
     return sum(max(0, min(last, b) - max(first, a)) for a, b in trained)
 
@@ -193,8 +212,8 @@ def _overlap(trained: list[Range], first: int, last: int) -> int:
 def _reasons(measured: Measured, fits: np.ndarray, recipe: Recipe) -> list[Dropped | None]:
     """Why each row is left out."""
     return [
-        None if fit else measured.unusable.get(int(number)) or without_examples(int(length), recipe)
-        for number, length, fit in zip(measured.rows, measured.lengths, fits, strict=True)
+        None if fit else measured.unusable.get(index) or without_examples(int(length), recipe)
+        for index, (length, fit) in enumerate(zip(measured.lengths, fits, strict=True))
     ]
 
 
@@ -250,8 +269,7 @@ def _ends_of(encoded: Encoded) -> dict[str, Any]:
 
 
 def _noted(measured: Measured, fits: np.ndarray) -> dict[str, list[int]]:
-    kept = set(measured.rows[fits].tolist())
-    noted = {note: [row for row in rows if row in kept] for note, rows in measured.notes.items()}
+    noted = {note: measured.rows[[at for at in places if fits[at]]].tolist() for note, places in measured.notes.items()}
     return {note: rows for note, rows in noted.items() if rows}
 
 
@@ -265,81 +283,3 @@ def _histogram(lengths: np.ndarray, limit: int) -> dict[str, Any]:
     counts, _ = np.histogram(lengths, bins=BINS, range=(0, width * BINS))
     median, shortest = int(np.median(lengths)), int(lengths.min())
     return {"top": width * BINS, "counts": counts.tolist(), "longest": longest, "median": median, "shortest": shortest}
-
-
-def _shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count: int) -> list[dict[str, Any]]:
-    """Rows `offset` to `offset + count`, split after split; their labels come back from the collator."""
-    shown = []
-    for split, row in page_of(info, offset, count):
-        result = encode_whole(tokenizer, row, recipe)
-        if isinstance(result, Dropped):
-            length = result.params["length"] if result.reason == "too_long" else 0  # too long to be shown, too
-            one: dict[str, Any] = {
-                "length": length,
-                "trained": 0,
-                "pieces": [],
-                "more": 0,
-                "parts": [],
-                "dropped": _as_json(result),
-            }
-        else:
-            one = _tokens(tokenizer, result, recipe)
-        shown.append({"row": row["row"], "split": split, **one})
-    return shown
-
-
-def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
-    """A row's pieces, painted as trained where its examples are: what is left out, or cut off, is not. `parts` are the
-    pieces with which another example begins, or with which the cut begins."""
-    length = len(encoded.input_ids)
-    found = examples(
-        length, encoded.ends, trained_ranges(encoded.labels), recipe.max_length, recipe.excess_length_strategy
-    )
-    edges = sorted({0, length, *(edge for one in found for edge in one)})
-    shown: list[Any] = []
-    parts: list[Any] = []
-    trained = 0
-    for first, last in itertools.pairwise(edges):
-        part = piece(encoded, first, last)
-        labels = _collated(tokenizer, part, recipe) if (first, last) in found else [IGNORED] * (last - first)
-        trained += sum(label != IGNORED for label in labels)
-        if len(shown) < SHOWN_PIECES:
-            parts += [len(shown)] if first and found else []
-            shown += itertools.islice(pieces(tokenizer, part, labels), SHOWN_PIECES - len(shown))
-    return {
-        "length": length,
-        "trained": trained,
-        "pieces": shown,
-        "more": max(0, length - SHOWN_PIECES),
-        "parts": parts,
-        "dropped": None if found else _as_json(without_examples(length, recipe)),
-    }
-
-
-def _collated(tokenizer: Any, part: Encoded, recipe: Recipe) -> list[int]:
-    """An example's labels as the collator that trains makes them."""
-    task = rows_of(recipe.task)
-    batch = task.collator(tokenizer)([{name: getattr(part, name) for name in task.columns}])
-    return batch["labels"][0].tolist()[: len(part.input_ids)]
-
-
-def _as_json(dropped: Dropped) -> dict[str, Any]:
-    return {"reason": dropped.reason, "params": dropped.params}
-
-
-def pieces(tokenizer: Any, encoded: Encoded, labels: list[int]) -> Iterator[tuple[str, bool, bool]]:
-    """The row's text cut at its tokens: `(text, trained, special)`. Joined, the pieces are the text.
-
-    Tokens that share one character (a byte each of an emoji, say) are one piece; a blank that a tokenizer leaves out of
-    its offsets belongs to the token after it.
-    """
-    special, at = set(tokenizer.all_special_ids), 0
-    special |= {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
-    last = len(encoded.input_ids) - 1
-    for index, (id, label, (_, end)) in enumerate(zip(encoded.input_ids, labels, encoded.offsets, strict=True)):
-        end = len(encoded.text) if index == last else end
-        following = encoded.offsets[index + 1][1] if index < last else None
-        if end <= at or following == end and label == labels[index + 1]:
-            continue
-        yield encoded.text[at:end], label != IGNORED, id in special
-        at = end

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
+from studio.datasets.forms import said
 from studio.datasets.language import LanguageGuess
 
 LANGUAGE_ROWS = 1_000
@@ -30,7 +30,7 @@ class Tally:
             self._add("label", label, rows=1, tokens=tokens, trained=trained)
         if self._rows % self._every == 0:
             guess = LanguageGuess()
-            guess.see({"text": "\n".join(text for _, text in said(row))})
+            guess.see(row)
             self._add("language", guess.result(), rows=1, tokens=tokens, trained=trained)
         self._rows += 1
 
@@ -49,16 +49,6 @@ class Tally:
 def _size(one: tuple[str, Counter[str]]) -> tuple[int, str]:
     name, counts = one
     return -(counts["rows"] or counts["turns"]), name
-
-
-def said(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Role and text of each turn of a row; `text` is the role of plain text."""
-    for key, value in row.items():
-        if key in ("messages", "prompt", "chosen", "rejected") and isinstance(value, list):
-            for message in value:
-                yield str(message.get("role", "")), message.get("content") or ""
-        elif key in ("text", "text_pair", "question", "context", "source", "target", "anchor", "positive"):
-            yield "text", str(value or "")
 
 
 def _labels(row: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.datasets.forms import text_of
-from studio.datasets.rows import page_of
+from studio.datasets.rows import name_of, page_of
 from studio.datasets.store import DatasetInfo
 from studio.rendering.preview import BINS, MEASURED_ROWS
 
@@ -20,7 +20,7 @@ def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
     (characters)."""
     step = math.ceil(max(info.kept / MEASURED_ROWS, 1))
     lengths = np.array([len(text_of(row)) for row in info.rows()[::step]])
-    shown = [_shown(row, split) for split, row in page_of(info, offset, count)]
+    shown = [_shown(info, row, split) for split, row in page_of(info, offset, count)]
     return {
         "rows": shown,
         "offset": offset,
@@ -31,9 +31,10 @@ def view(info: DatasetInfo, offset: int, count: int) -> dict[str, Any]:
     }
 
 
-def _shown(row: dict[str, Any], split: str) -> dict[str, Any]:
+def _shown(info: DatasetInfo, row: dict[str, Any], split: str) -> dict[str, Any]:
     text = text_of(row)
-    return {"row": row["row"], "split": split, "text": text[:SHOWN_CHARACTERS], "characters": len(text)}
+    place = {"row": row["row"], "file": name_of(info, row), "split": split}
+    return {**place, "text": text[:SHOWN_CHARACTERS], "characters": len(text)}
 
 
 def _histogram(lengths: np.ndarray) -> dict[str, Any]:

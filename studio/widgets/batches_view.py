@@ -32,6 +32,8 @@ def batches_view(lang: str, recipe: Recipe, found: dict[str, Way], gpu: str | No
         f"{''.join(f'<td>{_cell(lang, way, tell, index)}</td>' for way in found.values())}</tr>"
         for index, (key, tell) in enumerate(lines)
     )
+    is_untimed = gpu and not any(way.hours for way in found.values())
+    untimed = f'<p class="ls-note">{escape(t(lang, "dataset.batches_no_time", card=gpu))}</p>' if is_untimed else ""
     said = t(
         lang,
         "dataset.batches_with",
@@ -43,7 +45,7 @@ def batches_view(lang: str, recipe: Recipe, found: dict[str, Way], gpu: str | No
     return (
         f'<section class="ls-batches"><h3>{escape(t(lang, "dataset.batches_title"))}</h3>'
         f'<p class="ls-note">{escape(said)}</p><div class="ls-scroll"><table class="ls-table"><thead><tr><th></th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>{_verdict(lang, found)}</section>"
+        f"<tbody>{body}</tbody></table></div>{_verdict(lang, found)}{untimed}</section>"
     )
 
 
@@ -76,6 +78,6 @@ def _verdict(lang: str, found: dict[str, Way]) -> str:
     if padded.refused or packed.refused:
         return ""
     saved = 1 - packed.computed_tokens / padded.computed_tokens
-    key = "saves" if saved >= 0.05 else "saves_little"
-    says = {"share": f"{max(0.0, 100 * saved):.0f}", "before": f"{padded.steps:,}", "after": f"{packed.steps:,}"}
+    key = "saves" if saved >= 0.05 else "saves_little" if saved >= 0 else "costs"
+    says = {"share": f"{100 * abs(saved):.0f}", "before": f"{padded.steps:,}", "after": f"{packed.steps:,}"}
     return f"<p>{escape(t(lang, f'dataset.batches_{key}', **says))}</p>"

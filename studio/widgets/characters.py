@@ -24,6 +24,7 @@ def _row(lang: str, row: dict[str, Any]) -> str:
     more = row["characters"] - len(row["text"])
     rest = f'<p class="ls-note">{escape(t(lang, "dataset.row_more_characters", count=f"{more:,}"))}</p>' if more else ""
     title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
+    title += f" <small>{escape(row['file'])}</small>" if row.get("file") else ""
     return (
         f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
         f'<div class="ls-tokens" dir="auto">{visible(row["text"])}</div>{rest}</article>'

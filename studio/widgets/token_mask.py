@@ -23,6 +23,7 @@ def token_mask(lang: str, row: dict[str, Any]) -> str:
     if row["split"] == "eval":
         marks.append(t(lang, "dataset.row_eval"))
     title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
+    title += f" <small>{escape(row['file'])}</small>" if row.get("file") else ""
     dropped = ""
     if row["dropped"]:
         reason = t(lang, "dataset.row_dropped", reason=reason_text(lang, row["dropped"]))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
-from studio.datasets import draft, splits
+from studio.datasets import draft, splits, versions
 from studio.datasets import rows as stored_rows
 from studio.datasets.splits import eval_rows
 from studio.datasets.store import DatasetStore
@@ -245,7 +245,7 @@ def test_a_folder_of_the_first_version_is_read(store):
     (old,) = store.list()
     assert {split: list(old.rows(split)) for split in kept} == kept and list(old.rows()) == kept["train"] + kept["eval"]
     assert old.rows("train")[-1] == kept["train"][-1] and old.rows()[3:] == kept["eval"]
-    assert store.derive(old.id, old.rows()).fingerprint != ""
+    assert versions.derive(store, old.id, old.rows()).fingerprint != ""
 
 
 def test_rows_are_what_datasets_reads(store):
@@ -281,27 +281,27 @@ def test_a_version_keeps_splits_and_knows_where_it_comes_from(store):
     kept = [row for row in first.rows() if row["row"] % 3]
     held_out = {row["row"] for row in first.rows("eval")}
     change = {"step": "every_third", "options": {}, "counts": {"dropped": 6}}
-    second = store.derive(first.id, kept, [change], [(row, "short", {}) for row in (3, 6)], {(-1, 1)})
+    second = versions.derive(store, first.id, kept, [change], [(row, "short", {}) for row in (3, 6)], {(-1, 1)})
     assert (second.kept, second.dropped, second.changed, second.parent, second.first) == (14, 2, 1, first.id, first.id)
     assert {row["row"] for row in second.rows("eval")} == {row for row in held_out if row % 3}
     assert second.changes == [change] and store.get(first.id) == first
-    third = store.derive(second.id, second.rows(), eval_share=0.0, test_share=0.5)
+    third = versions.derive(store, second.id, second.rows(), eval_share=0.0, test_share=0.5)
     assert (third.train_rows, third.eval_rows, third.test_rows, third.first) == (7, 0, 7, first.id)
-    assert [one.id for one in store.versions(first.id)] == [third.id, second.id, first.id]
+    assert [one.id for one in versions.versions(store, first.id)] == [third.id, second.id, first.id]
     with pytest.raises(Problem, match="Nothing is left"):
-        store.derive(first.id, [])
+        versions.derive(store, first.id, [])
     assert len(store.list()) == 3
 
 
 def test_a_mix_takes_rows_by_weight_and_holds_out_what_was_held_out(store):
     one, two = store.add("one", rows(40), eval_share=0.25), store.add("two", rows(20), eval_share=0)
-    made = store.mix([(one.id, 2), (two.id, 0.5)], "both")
+    made = versions.mix(store, [(one.id, 2), (two.id, 0.5)], "both")
     by_file = [[row for row in made.rows("train") if row["file"] == at] for at in (0, 1)]
     assert len(by_file[0]) == 2 * one.train_rows and 0 < len(by_file[1]) < 20
     assert made.eval_rows == one.eval_rows and made.files == ["one", "two"]
     for weight in (0, -1, 101, "x", True):
         with pytest.raises(Problem, match="weight"):
-            store.mix([(one.id, weight)], "no")
+            versions.mix(store, [(one.id, weight)], "no")
 
 
 def test_splits_keep_the_shares_of_labels_and_what_the_file_says():

@@ -6,17 +6,19 @@ import bz2
 import gzip
 import json
 import lzma
+from pathlib import Path
 
 import pytest
 
 from estimator.core.problems import Problem
 from studio.datasets import source as sources
+from studio.datasets.counts import of_file
 from studio.datasets.files import excel_file, office, text_file
 from studio.datasets.files.apart import Apart
 from studio.datasets.ingest import ingest, run
 from studio.datasets.source import open_source
 from studio.datasets.store import DatasetStore
-from studio.datasets.words import problem_text
+from studio.datasets.words import files_text, left_text, problem_text, row_text, split_text, tasks_text
 from studio.i18n import LANGUAGES
 from studio.space import Space
 from tests.studio import file_helpers as made
@@ -269,3 +271,33 @@ def test_cells_of_excel_are_found_across_the_chunks_of_their_xml(bring, monkeypa
     rows = made.sheet_rows(["question", "answer"], ["a", ('t="e"', "<v>#N/A</v>")], ["b", "c"])
     info = bring("book.xlsx", made.xlsx({"One": rows}))
     assert [one["params"]["cell"] for one in info.dropped_rows()] == ["B2"] and info.kept == 1
+
+
+def test_a_path_may_be_relative_whatever_process_reads_it(store, tmp_path, monkeypatch):
+    (tmp_path / "a.docx").write_bytes(made.docx(made.paragraph("Some text that stands here.")))
+    monkeypatch.chdir(tmp_path)
+    assert "Some text" in text(run(ingest(store, Path("a.docx"), eval_share=0)))
+
+
+def test_of_several_files_each_is_told_with_its_split_and_a_lost_row_with_its_file(store, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train.jsonl").write_bytes(ROWS + b'{"question": "no answer"}\n')
+    (folder / "test.jsonl").write_bytes(ROWS)
+    (folder / "LICENSE").write_text("free")
+    info = run(ingest(store, folder, eval_share=0))
+    for lang in LANGUAGES:
+        told = files_text(lang, info)
+        assert "train.jsonl" in told and "test.jsonl" in told and "6" in told
+        assert "LICENSE" in " ".join(left_text(lang, info)) and "-" not in left_text(lang, info)[0]
+    (lost,) = info.dropped_rows()
+    assert row_text(info, lost, "en") == "train.jsonl, row 7"
+    counts = of_file(info)
+    assert (counts.train, counts.test, counts.read) == (6, 6, 13) and "6 for testing" in split_text("en", counts)
+
+
+def test_what_today_trains_of_the_rows_is_said(store, tmp_path):
+    file = tmp_path / "tags.jsonl"
+    file.write_text('{"tokens": ["a", "b"], "ner_tags": ["O", "X"]}\n' * 3)
+    said = tasks_text("en", run(ingest(store, file, eval_share=0)))
+    assert "0 of 3" in said and "TOKEN_CLS" in said

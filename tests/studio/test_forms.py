@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from estimator.recipe.recipe import Recipe
-from studio.datasets import forms
+from studio.datasets import forms, versions
 from studio.datasets.store import DatasetStore
 from studio.datasets.words import reason_text
 from studio.i18n import LANGUAGES, strings
@@ -123,7 +123,7 @@ def test_a_dataset_says_which_tasks_its_rows_train_and_shows_all_they_say(tmp_pa
     assert info.forms == {"preference": 2, "chat": 1} and list(info.tasks)[0] == "CAUSAL_LM"
     assert info.tasks["DPO"] == 2 and info.tasks["CAUSAL_LM"] == 3 and "KTO" not in info.tasks
     assert store.add("x", [ROWS["tags"]]).tasks == {"TOKEN_CLS": 1}
-    assert store.derive(info.id, info.rows()).forms == info.forms
+    assert versions.derive(store, info.id, info.rows()).forms == info.forms
     info = store.add("x", [chat("Hello?", "Yes."), *ROWS.values()], eval_share=0)
     shown = untokenized.view(info, 0, 99)["rows"]
     assert [row["text"] for row in shown][:3] == ["user: Hello?\n\nassistant: Yes.", "user: q\n\nassistant: a",

@@ -10,7 +10,7 @@ import pytest
 from estimator.recipe.recipe import Recipe
 from estimator.recipe.tasks import CAUSAL_LM, TASKS
 from studio.datasets.store import DatasetStore
-from studio.rendering import preview, rendering, tasks
+from studio.rendering import painted, rendering, tasks
 from studio.rendering.row_tokens import Dropped, Encoded
 from tests.studio.dataset_helpers import CHATML, base_folder, chat
 
@@ -45,7 +45,7 @@ def test_another_task_encodes_and_batches_its_own_way(base, tmp_path, monkeypatc
 def test_the_preview_paints_what_the_tasks_own_collator_makes(base, tmp_path, monkeypatch):
     info = DatasetStore(tmp_path / "datasets").add("x", [chat("Hello?", "Yes.")] * 2, eval_share=0)
     tokenizer, recipe = rendering.load_tokenizer(Path(base)), Recipe(model=base, max_length=64)
-    (plain, *_) = preview._shown(info, tokenizer, recipe, 0, 1)
+    (plain, *_) = painted.shown(info, tokenizer, recipe, 0, 1)
     whole = tasks.ROW_TASKS[CAUSAL_LM.name]
 
     def all_ignored(tokenizer):
@@ -56,5 +56,5 @@ def test_the_preview_paints_what_the_tasks_own_collator_makes(base, tmp_path, mo
         return collate
 
     monkeypatch.setitem(tasks.ROW_TASKS, CAUSAL_LM.name, dataclasses.replace(whole, collator=all_ignored))
-    (painted, *_) = preview._shown(info, tokenizer, recipe, 0, 1)
-    assert plain["trained"] > 0 and painted["trained"] == 0
+    (ignored, *_) = painted.shown(info, tokenizer, recipe, 0, 1)
+    assert plain["trained"] > 0 and ignored["trained"] == 0

@@ -93,7 +93,8 @@ def _take_archive(
     source = Source(path, shown, size, packing=head if head in PACKINGS.values() else None, stop=stop)
     folder.mkdir(parents=True)
     for member in (yield from unpack(source, folder, _is_wanted)):
-        found.leave(member, _unread(member))
+        if not _is_passed_over(member):
+            found.leave(member, _unread(member))
     before = len(found.sources)
     _take_folder(found, folder, folder, stop, "")
     if len(found.sources) == before and not found.left:
@@ -101,13 +102,21 @@ def _take_archive(
 
 
 def _is_wanted(name: str) -> bool:
-    return bool(format_of(name)) and not any(part in _PASSED_OVER or part.startswith(".") for part in Path(name).parts)
+    return bool(format_of(name)) and not _is_passed_over(name)
+
+
+def _is_passed_over(name: str) -> bool:
+    """What systems and tools leave in folders, hidden or by its usual name: nobody means it as data."""
+    return any(part in _PASSED_OVER or part.startswith(".") for part in Path(name).parts)
 
 
 def _unread(name: str) -> Problem:
     if is_archive(name):
         return Problem("dataset.nested_archive", file=name)
-    return Problem("dataset.unread_kind", file=name, extension=suffix_of(name) or Path(name).suffix or "-")
+    extension = suffix_of(name) or Path(name).suffix
+    if not extension:
+        return Problem("dataset.no_ending", file=name)
+    return Problem("dataset.unread_kind", file=name, extension=extension)
 
 
 def _take_folder(found: Opened, root: Path, folder: Path, stop: Callable[[], None], prefix: str) -> None:

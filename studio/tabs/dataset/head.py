@@ -10,13 +10,16 @@ from studio.datasets.counts import of_preview
 from studio.datasets.store import DatasetInfo
 from studio.datasets.words import (
     about,
+    files_text,
     left_text,
     mixed_text,
     other_shapes_text,
     read_text,
     reason_text,
     recognised_text,
+    row_text,
     split_text,
+    tasks_text,
     unused_text,
 )
 from studio.i18n import t
@@ -26,7 +29,7 @@ SHOWN_UNUSED = 12
 NOTED_ROWS = 5
 
 
-SHOWN_FILES = 10
+SHOWN_FILES = 50
 
 
 def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None) -> str:
@@ -56,18 +59,25 @@ def head(lang: str, info: DatasetInfo | None, seen: dict[str, Any] | None = None
 
 def _others(lang: str, info: DatasetInfo) -> str:
     """Rows of another shape, which the first rows did not show, and files that were not read."""
-    said = [one for one in [other_shapes_text(lang, info)] if one]
     left = left_text(lang, info)
-    said += left[:SHOWN_FILES]
-    if len(left) > SHOWN_FILES:
-        said.append(t(lang, "dataset.left_more", count=f"{len(left) - SHOWN_FILES:,}"))
-    return "".join(f'<p class="ls-warn ls-data-note" role="status">! {escape(one)}</p>' for one in said)
+    said = [other_shapes_text(lang, info), tasks_text(lang, info), *(left if len(left) == 1 else [])]
+    boxes = "".join(f'<p class="ls-warn ls-data-note" role="status">! {escape(one)}</p>' for one in said if one)
+    if len(left) < 2:
+        return boxes
+    more = [t(lang, "dataset.left_more", count=f"{len(left) - SHOWN_FILES:,}")] if len(left) > SHOWN_FILES else []
+    items = "".join(f"<li>{escape(one)}</li>" for one in (*left[:SHOWN_FILES], *more))
+    title = escape(t(lang, "dataset.left_files", count=f"{len(left):,}"))
+    return f'{boxes}<details class="ls-warn ls-data-note"><summary>! {title}</summary><ul>{items}</ul></details>'
 
 
 def _columns(lang: str, info: DatasetInfo) -> str:
     """What was read as what, and what is not used, with its rows; a long list is folded behind its beginning."""
     read, unused = read_text(lang, info), unused_text(lang, info)
-    shown = "".join(f'<p class="ls-note">{escape(said)}</p>' for said in (mixed_text(lang, info), read) if said)
+    shown = "".join(
+        f'<p class="ls-note">{escape(said)}</p>'
+        for said in (mixed_text(lang, info), files_text(lang, info), read)
+        if said
+    )
     if not unused:
         return shown
     short = unused_text(lang, info, SHOWN_UNUSED)
@@ -102,7 +112,8 @@ def dropped_table(lang: str, info: DatasetInfo, seen: dict[str, Any] | None) -> 
     if not count:
         return ""
     body = "".join(
-        f"<tr><td>{one['row']:,}</td><td>{escape(reason_text(lang, one))}</td></tr>" for one in found[:SHOWN_DROPPED]
+        f"<tr><td>{escape(row_text(info, one, lang))}</td><td>{escape(reason_text(lang, one))}</td></tr>"
+        for one in found[:SHOWN_DROPPED]
     )
     more = count - min(len(found), SHOWN_DROPPED)
     if more > 0:
