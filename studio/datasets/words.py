@@ -58,7 +58,11 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
     """What the file was: shape, language, format with its encoding where that is not plain UTF-8."""
     file_format = Path(info.file_name).suffix.lstrip(".").upper() or "-"
     if info.files:
-        file_format = t(lang, "dataset.files_count", count=f"{len(info.files):,}")
+        file_format = t(
+            lang,
+            "dataset.files_count",
+            count=f"{sum(bool(one.get('kept')) for one in info.file_counts) or len(info.files):,}",
+        )
     elif info.encoding not in ("utf-8", "utf-8-sig", *FORMATS.values()):
         file_format += f" ({info.encoding.upper()})"
     shape, language = (
