@@ -12,12 +12,6 @@ import numpy as np
 from studio.datasets.rows import SPLITS
 
 TRAIN, EVAL, TEST = range(len(SPLITS))
-NAMES = {
-    **dict.fromkeys(("train", "training", "训练", "训练集"), "train"),
-    **dict.fromkeys(("eval", "validation", "valid", "val", "dev", "验证", "验证集"), "eval"),
-    **dict.fromkeys(("test", "testing", "测试", "测试集"), "test"),
-}
-"""What people call a split, in lower case."""
 
 
 def chosen(

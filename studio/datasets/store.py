@@ -201,6 +201,10 @@ class DatasetStore:
             folder.rename(self.root / id)
         return self.get(id)
 
+    def trash_count(self) -> int:
+        """How many deleted datasets wait for an undo."""
+        return len(list(self._deleted()))
+
     def trash_bytes(self) -> int:
         """What `empty_trash` would free."""
         return sum(file.stat().st_size for folder in self._deleted() for file in folder.rglob("*") if file.is_file())

@@ -391,9 +391,9 @@ def test_delete_and_undo_from_the_page(handlers, store, info):
 
 def test_the_list_follows_the_store_and_prefers_what_was_just_added(handlers, store, info):
     other = store.add("newer", [{"text": "a"}] * 2)
-    menu, button = handlers["refresh"](info.id, other.id)
+    menu, button, *_ = handlers["refresh"](info.id, other.id)
     assert menu.value == info.id and [id for _, id in menu.choices] == [other.id, info.id] and button.interactive
-    menu, _ = handlers["refresh"]("gone", None)
+    menu, _, *_ = handlers["refresh"]("gone", None)
     assert menu.value == other.id
 
 
@@ -508,3 +508,13 @@ def test_several_files_are_one_dataset_and_what_is_not_read_is_said(handlers, st
     assert (info.kept, info.files) == (2, ["a.jsonl", "b.jsonl"]) and info.name == "a.jsonl + 2"
     shown = head.head("en", info)
     assert ".png" in shown and "not read" in shown and "<b>" not in shown
+
+
+def test_the_trash_is_emptied_after_it_was_asked_once_more(handlers, store, info):
+    handlers["delete"](info.id, request())
+    *_, empty, sure = handlers["refresh"](None, None, request())
+    assert "(1)" in empty.value and empty.visible and not sure.visible
+    asked = handlers["ask"](request("zh-CN"))
+    assert "彻底删除" in asked.value and store.trash_count() == 1
+    said, deleted, undo, empty, sure = handlers["empty"](request())
+    assert "1" in said and deleted is None and not undo.visible and not empty.visible and store.trash_count() == 0

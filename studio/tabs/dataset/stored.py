@@ -1,13 +1,15 @@
-"""The stored datasets: choose one, delete it, take that back."""
+"""The stored datasets: choose one, delete it, take that back; empty the trash."""
 
 from __future__ import annotations
 
 import time
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from estimator.core.problems import Problem
+from estimator.core.units import human_bytes
 from studio.datasets.store import DatasetInfo
 from studio.datasets.words import problem_text
 from studio.i18n import language, t
@@ -27,7 +29,25 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         choices = stored_choices(shared.datasets.list()) + damaged_choices(language(request), shared.datasets.damaged())
         ids = [id for _, id in choices]
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
-        return {left["stored"]: gr.Dropdown(choices, value=value), left["delete"]: gr.Button(interactive=bool(ids))}
+        shown = {left["stored"]: gr.Dropdown(choices, value=value), left["delete"]: gr.Button(interactive=bool(ids))}
+        return shown | trash(request)
+
+    def trash(request: gr.Request) -> dict[Any, Any]:
+        """The button for what lies in it, and nothing asked yet."""
+        count = shared.datasets.trash_count()
+        word = t(language(request), "dataset.empty_trash", count=f"{count:,}")
+        return {left["empty"]: gr.Button(word, visible=count > 0), left["sure"]: gr.Button(visible=False)}
+
+    def ask(request: gr.Request) -> Any:
+        """Nothing brings them back: asked once more, with what it frees."""
+        size = human_bytes(shared.datasets.trash_bytes())
+        return gr.Button(t(language(request), "dataset.empty_trash_sure", size=size), visible=True)
+
+    def empty(request: gr.Request) -> dict[Any, Any]:
+        count, freed_bytes = shared.datasets.empty_trash()
+        said = t(language(request), "dataset.trash_emptied", count=f"{count:,}", size=human_bytes(freed_bytes))
+        html = f'<p class="ls-good" role="status">✓ {escape(said)}</p>'
+        return {right["trouble"]: html, deleted: None, left["undo"]: gr.Button(visible=False)} | trash(request)
 
     def delete(id: str | None, request: gr.Request) -> dict[Any, Any]:
         lang = language(request)
@@ -49,7 +69,10 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
             said = deleted_html(lang, "restored", info.name)
         return {right["trouble"]: said, left["undo"]: gr.Button(visible=False)}
 
-    seen = {"inputs": [shared.dataset, left["stored"]], "outputs": [left["stored"], left["delete"]], **QUIET}
+    bin = [left["empty"], left["sure"]]
+    seen = {"inputs": [shared.dataset, left["stored"]], "outputs": [left["stored"], left["delete"], *bin], **QUIET}
+    left["empty"].click(ask, None, left["sure"], queue=False, **QUIET)
+    left["sure"].click(empty, None, [right["trouble"], deleted, left["undo"], *bin], **QUIET)
     left["stored"].input(choose, left["stored"], [shared.dataset, right["trouble"]], **QUIET)
     # One refresh for each change: a second would still hold the old value, which is no longer among the choices.
     left["delete"].click(delete, left["stored"], [right["trouble"], deleted, left["undo"]], **QUIET).then(

@@ -53,6 +53,8 @@ def _left_column() -> dict[str, Any]:
     with gr.Row():
         parts["delete"] = gr.Button(marker("dataset.delete"), size="md", elem_id="dataset-delete", interactive=False)
         parts["undo"] = gr.Button(marker("dataset.undo"), size="md", elem_id="dataset-undo", visible=False)
+        parts["empty"] = gr.Button("", size="md", elem_id="dataset-empty", visible=False)
+    parts["sure"] = gr.Button("", variant="stop", size="md", elem_id="dataset-empty-sure", visible=False)
     base = {"label": marker("dataset.base"), "info": marker("dataset.base_help"), "elem_id": "dataset-base"}
     parts["model"] = gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **base)
     parts["max_length"] = control("max_length", MAX_LENGTH, elem_id="dataset-max_length")
