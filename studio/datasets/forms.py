@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from estimator.recipe.tasks import CAUSAL_LM
+
 Row = dict[str, Any]
+LM = CAUSAL_LM.peft_task_type
+"""The task that trains today."""
 PLACE = ("row", "file")
 """Where a row stands in what was brought; the rest is its content."""
 TASKS = (
-    "CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION",
+    LM, "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION",
     "DPO", "KTO", "ORPO", "REWARD", "GRPO",
 )  # fmt: skip
 """PEFT's `TaskType`, and TRL's trainers of preferences; GRPO takes prompts alone."""
@@ -35,16 +39,16 @@ class Form:
 FORMS = {
     form.name: form
     for form in (
-        Form("chat", ("messages",), ("tools",), ("CAUSAL_LM", "SEQ_2_SEQ_LM", "GRPO")),
+        Form("chat", ("messages",), ("tools",), (LM, "SEQ_2_SEQ_LM", "GRPO")),
         Form("preference", ("prompt", "chosen", "rejected"), ("tools",),
-             ("DPO", "ORPO", "REWARD", "CAUSAL_LM", "GRPO")),
-        Form("unpaired", ("prompt", "completion", "label"), ("tools",), ("KTO", "CAUSAL_LM", "GRPO")),
+             ("DPO", "ORPO", "REWARD", LM, "GRPO")),
+        Form("unpaired", ("prompt", "completion", "label"), ("tools",), ("KTO", LM, "GRPO")),
         Form("tags", ("tokens", "tags"), (), ("TOKEN_CLS",)),
-        Form("span", ("question", "context", "answers"), (), ("QUESTION_ANS", "CAUSAL_LM", "SEQ_2_SEQ_LM", "GRPO")),
+        Form("span", ("question", "context", "answers"), (), ("QUESTION_ANS", LM, "SEQ_2_SEQ_LM", "GRPO")),
         Form("pairs", ("anchor",), ("positive", "negatives", "score"), ("FEATURE_EXTRACTION",)),
-        Form("seq2seq", ("source", "target"), (), ("SEQ_2_SEQ_LM", "CAUSAL_LM", "GRPO")),
-        Form("labelled", ("text", "label"), ("text_pair",), ("SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM", "GRPO")),
-        Form("text", ("text",), (), ("CAUSAL_LM",)),
+        Form("seq2seq", ("source", "target"), (), ("SEQ_2_SEQ_LM", LM, "GRPO")),
+        Form("labelled", ("text", "label"), ("text_pair",), ("SEQ_CLS", LM, "SEQ_2_SEQ_LM", "GRPO")),
+        Form("text", ("text",), (), (LM,)),
     )
 }  # fmt: skip
 """By name, in the order in which they are told: a text with a label is no plain text.
@@ -78,7 +82,7 @@ def for_task(row: Row, task: str) -> Row | None:
     For CAUSAL_LM that is a conversation or a text: the chosen answer and never the rejected one, a good answer and
     never a bad one, a text with its label as the answer.
     """
-    if task == "CAUSAL_LM" and ("messages" in row or "text" in row and "label" not in row):
+    if task == LM and ("messages" in row or "text" in row and "label" not in row):
         return row
     content = {key: value for key, value in row.items() if key not in PLACE}
     form = form_of(row)
@@ -210,7 +214,7 @@ def _tools(content: Row) -> Row:
 
 
 _AS: dict[str, Callable[[str, Row], Row | None]] = {
-    "CAUSAL_LM": _causal,
+    LM: _causal,
     "SEQ_2_SEQ_LM": _source_and_target,
     **dict.fromkeys(("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"), _classified),
     **dict.fromkeys(("DPO", "ORPO", "REWARD"), _preferred),

@@ -7,7 +7,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.counts import Counts
-from studio.datasets.forms import FORMS
+from studio.datasets.forms import FORMS, LM
 from studio.datasets.kinds import FORMATS
 from studio.datasets.store import SHAPES, DatasetInfo
 from studio.i18n import explain, strings, t
@@ -20,8 +20,6 @@ PARTS = ("system", "source", "instruction", "input", "history", "reasoning", "ou
          "labelled", "text_pair", "class", "tokens", "tags", "anchor", "positive", "other", "negative", "score", "from",
          "to")  # fmt: skip
 """Parts that a column may play, in the order in which a person would name them."""
-CAUSAL_LM = "CAUSAL_LM"
-"""The task that trains today."""
 NOTED = ("preference", "unpaired", "threads")
 """Shapes of which not every row or answer is trained."""
 
@@ -152,7 +150,7 @@ def files_text(lang: str, info: DatasetInfo, limit: int = 20) -> str:
     return t(lang, "dataset.files_read", names=_joined(lang, said)) if said else ""
 
 
-def tasks_text(lang: str, info: DatasetInfo, task: str = CAUSAL_LM) -> str:
+def tasks_text(lang: str, info: DatasetInfo, task: str = LM) -> str:
     """Where a task can train only some of the rows, or none: how many, and what the others are for."""
     tasks = info.tasks
     rows = tasks.pop(task, 0)

@@ -11,14 +11,13 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
-from estimator.recipe.tasks import CAUSAL_LM
+from studio.datasets.forms import LM as TASK
 from studio.datasets.forms import for_task, why_not
 from studio.rendering import seen
 from studio.rendering.messages import Messages, clean
 from studio.rendering.templates import LeftOut, Refused, Rendered, Span, Turn, form_of, stop_ids, turn_end
 
 IGNORED = -100
-TASK = CAUSAL_LM.peft_task_type
 LONGEST_TOKENS = FIELDS["max_length"].limits["high"]
 PIECE_CHARACTERS = 200_000
 """A longer text is counted in such pieces first, since nothing stops a tokenizer at work: megabytes take seconds."""
