@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from estimator.core.problems import Problem
+from studio.datasets.draft import Draft
 from studio.datasets.rows import SPLITS, Row, place_key
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.disk.storage import storage_problems
 
 MOST_WEIGHT = 100
+
+
+class Dropped(NamedTuple):
+    """A row that is left out: its number, the reason with the values of its sentence, and its file (-1 of one alone)."""
+
+    row: int
+    reason: str
+    params: dict[str, Any]
+    file: int = -1
 
 
 def versions(store: DatasetStore, id: str) -> Sequence[DatasetInfo]:
@@ -25,9 +35,9 @@ def versions(store: DatasetStore, id: str) -> Sequence[DatasetInfo]:
 def derive(
     store: DatasetStore,
     id: str,
-    rows: Iterable[Row],
+    rows: Iterable[Row | Dropped],
     changes: Iterable[dict[str, Any]] = (),
-    dropped: Iterable[tuple[int, str, dict[str, Any]]] = (),
+    dropped: Iterable[Dropped] = (),
     changed: Collection[tuple[int, int]] = (),
     stop: Callable[[], None] = lambda: None,
     **splits: Any,
@@ -35,7 +45,7 @@ def derive(
     """A new version of `id` from `rows`: they stay in the split they were in, and new ones are trained, unless
     `splits` says how to split anew (`eval_share`, `test_share`, `seed`, `stratify`).
 
-    `dropped` are rows left out of it, with reason and values; `changed` are those whose content is another, by file
+    Rows left out of it stand among the rows or in `dropped`; `changes` is read when all rows have come. `changed` are those whose content is another, by file
     (-1 of one alone) and row; `stop` is called at each row and raises where it was cancelled. Raises `Problem`,
     after which there is no new version.
     """
@@ -45,9 +55,12 @@ def derive(
         draft.stop = stop
         for row in rows:
             stop()
+            if isinstance(row, Dropped):
+                _drop(draft, row)
+                continue
             draft.keep(row, _place(row) in changed, known.split(row) if known else None)
-        for number, reason, params in dropped:
-            draft.drop(number, reason, **params)
+        for one in dropped:
+            _drop(draft, Dropped(*one))
         if not draft.kept:
             raise Problem("dataset.nothing_left", file=parent.name)
         how = {"eval_share": parent.eval_share, "seed": parent.seed, "test_share": parent.test_share, **splits}
@@ -84,6 +97,10 @@ def mix(store: DatasetStore, parts: Sequence[tuple[str, float]], name: str, seed
             changes=[{"step": "mix", "options": counts, "counts": {info.name: info.kept for info in infos}}],
         )  # fmt: skip
     return store.get(folder.name)
+
+
+def _drop(draft: Draft, one: Dropped) -> None:
+    draft.drop(one.row, one.reason, **one.params, **({"file": one.file} if one.file >= 0 else {}))
 
 
 def _place(row: Row) -> tuple[int, int]:

@@ -27,14 +27,15 @@ NOTED = ("preference", "unpaired", "threads")
 def reason_text(lang: str, dropped: dict[str, Any]) -> str:
     """`{"reason", "params"}` as half a sentence; numbers get thousands separators."""
     params = {key: f"{value:,}" if isinstance(value, int) else value for key, value in dropped["params"].items()}
-    key = f"dataset.reason_{dropped['reason']}"
+    keys = [f"{area}.reason_{dropped['reason']}" for area in ("dataset", "cleaning")]
     if dropped["reason"] == "other_shape":
         params = {
             name: t(lang, f"dataset.shape_{shape}") if shape in SHAPES else shape for name, shape in params.items()
         }
     if params.get("form") in FORMS:
         params["form"] = t(lang, f"dataset.form_{params['form']}")
-    return t(lang, key, **params) if key in strings(lang) else str(dropped["reason"])  # another version's
+    key = next((key for key in keys if key in strings(lang)), None)
+    return t(lang, key, **params) if key else str(dropped["reason"])  # another version's
 
 
 def problem_text(lang: str, problem: Problem) -> str:
