@@ -18,7 +18,8 @@ MOST_WEIGHT = 100
 
 
 class Dropped(NamedTuple):
-    """A row that is left out: its number, the reason with the values of its sentence, and its file (-1 of one alone)."""
+    """A row that is left out: its number, the reason with the values of its sentence, and its file (-1 of one
+    alone)."""
 
     row: int
     reason: str
@@ -45,9 +46,9 @@ def derive(
     """A new version of `id` from `rows`: they stay in the split they were in, and new ones are trained, unless
     `splits` says how to split anew (`eval_share`, `test_share`, `seed`, `stratify`).
 
-    Rows left out of it stand among the rows or in `dropped`; `changes` is read when all rows have come. `changed` are those whose content is another, by file
-    (-1 of one alone) and row; `stop` is called at each row and raises where it was cancelled. Raises `Problem`,
-    after which there is no new version.
+    Rows left out of it stand among the rows or in `dropped`; `changes` is read when all rows have come. `changed`
+    are those whose content is another, by file (-1 of one alone) and row; `stop` is called at each row and raises
+    where it was cancelled. Raises `Problem`, after which there is no new version.
     """
     parent = store.get(id)
     known = None if splits else _SplitOf(parent)

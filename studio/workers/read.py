@@ -1,15 +1,20 @@
 """The reading worker: `python -m studio.workers.read`. Files of rows into the store. It imports nothing heavy, so that
 a file need not wait for the libraries that tokenize, nor a look at other rows for a file.
 
-Method: `ingest` (streams progress, answers with the stored dataset).
+Methods: `ingest` (streams progress, answers with the stored dataset), `look` (what cleaning would do) and `clean` (does
+it, answers with the new version); both tell `{"phase", "share", "kept", "dropped"}` on the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from estimator.core.problems import Problem
+from studio.datasets.cleaning import run as cleaning
+from studio.datasets.cleaning.record import Choice, Tokens
+from studio.datasets.cleaning.steps import defaults
 from studio.datasets.ingest import ingest as ingest_file
 from studio.datasets.store import DatasetStore, as_json
 from studio.protocol.serve import Request, serve
@@ -20,9 +25,8 @@ def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any]
     """`paths` (each with the name that its user knows it by), or a `path` and `name`; `eval_share` (0 to 0.5), `seed`.
     Reads and stores; how long the rows are is `preview`'s to
     say."""
-    space = Space.default()
     result = yield from ingest_file(
-        DatasetStore(space.datasets, space.trash),
+        _store(),
         [(Path(path), name) for path, name in params["paths"]] if "paths" in params else Path(params["path"]),
         params.get("name"),
         eval_share=params.get("eval_share", 0.1),
@@ -32,7 +36,44 @@ def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any]
     return as_json(result)
 
 
-HANDLERS = {"ingest": ingest}
+def look(params: dict[str, Any], request: Request, tokens: Tokens | None = None) -> dict[str, Any]:
+    """`dataset_id`, `steps` (`[{"step", "action"?, "options"?}]`; without, all that are on): `Report.as_json`."""
+    info = _store().get(params["dataset_id"])
+    return cleaning.look(
+        info.rows(), _choices(params), _stop(info.name, request), request.tell,
+        files=cleaning.files_of(info), tokens=tokens,
+    ).as_json()  # fmt: skip
+
+
+def clean(params: dict[str, Any], request: Request, tokens: Tokens | None = None) -> dict[str, Any]:
+    """`dataset_id` and `steps` as of `look`: the new version, which stands beside the old one."""
+    store = _store()
+    info = store.get(params["dataset_id"])
+    made = cleaning.apply(
+        store, info.id, _choices(params), _stop(info.name, request), request.tell, tokens=tokens
+    )  # fmt: skip
+    return as_json(made)
+
+
+def _store() -> DatasetStore:
+    space = Space.default()
+    return DatasetStore(space.datasets, space.trash)
+
+
+def _choices(params: dict[str, Any]) -> list[Choice]:
+    steps = params.get("steps")
+    return defaults() if steps is None else [Choice(**one) for one in steps]
+
+
+def _stop(file: str, request: Request) -> Callable[[], None]:
+    def stop() -> None:
+        if request.cancelled:
+            raise Problem("dataset.cleaning_cancelled", file=file)
+
+    return stop
+
+
+HANDLERS = {"ingest": ingest, "look": look, "clean": clean}
 
 if __name__ == "__main__":
     serve(HANDLERS)

@@ -1,8 +1,8 @@
 """Long texts in pieces: at headings, paragraphs, sentences, in this order, each as full as it may be.
 
-`semantic-text-splitter` finds the places, by Unicode's rules for sentences, so that Chinese has some too, and by Markdown's
-for tables and fences, which stay whole where they fit. Questions with their answers it does not know: of a text made of
-them each stays with its own.
+`semantic-text-splitter` finds the places, by Unicode's rules for sentences, so that Chinese has some too, and by
+Markdown's for tables and fences, which stay whole where they fit. Questions with their answers it does not know: of
+a text made of them each stays with its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from estimator.core.problems import Problem
 
 Count = Callable[[str], int]
 _QUESTION = re.compile(
-    r"^[ \t]*(?:[*_#]{0,4}[ \t]*)(?:Q(?:uestion)?|问题?|提问|用户|User|Human)[ \t]*\d*[ \t]*(?:\*\*)?[:：]", re.MULTILINE
+    r"^[ \t]*(?:[*_#]{0,4}[ \t]*)(?:Q(?:uestion)?|问题?|提问|用户|User|Human)[ \t]*\d*[ \t]*(?:\*\*)?[:：]",
+    re.MULTILINE,
 )
 _ANSWER = re.compile(
     r"^[ \t]*(?:[*_#]{0,4}[ \t]*)(?:A(?:nswer)?|答案?|回答|助手|Assistant)[ \t]*\d*[ \t]*(?:\*\*)?[:：]", re.MULTILINE
@@ -23,8 +24,8 @@ FEWEST_QUESTIONS = 2
 
 
 def pieces(text: str, limit: int, overlap: int = 0, count: Count | None = None, is_code: bool = False) -> list[str]:
-    """`text` in pieces of at most `limit`, by `count` or in characters. Each begins with up to `overlap` of the end of the
-    one before, in whole sentences or blocks; without, the pieces joined are the text.
+    """`text` in pieces of at most `limit`, by `count` or in characters. Each begins with up to `overlap` of the end of
+    the one before, in whole sentences or blocks; without, the pieces joined are the text.
 
     Raises `Problem` `dataset.overlap` for one that is no less than the limit.
     """

@@ -38,7 +38,8 @@ _OTHER_NUMBER = re.compile(
     r"|reference|\bref|\bcase|\bcard|\bpart|\bitem|\bmodel|\bpolicy)[^\d\n]{0,12}$"
 )
 _CALLED = re.compile(
-    r"(?i)(?:电话|手机|座机|热线|联系方式|拨打|致电|传真|微信|tel|phone|mobile|cell|call|fax|whatsapp|hotline|dial|text me)[^\d\n]{0,16}$"
+    r"(?i)(?:电话|手机|座机|热线|联系方式|拨打|致电|传真|微信"
+    r"|tel|phone|mobile|cell|call|fax|whatsapp|hotline|dial|text me)[^\d\n]{0,16}$"
 )
 _BEFORE = 32
 _PLACE = re.compile(r"[\w.#/=]$")
@@ -72,7 +73,9 @@ def phones(text: str, regions: tuple[str, ...] = ("CN", "US", "GB")) -> list[Fin
     """`regions` are countries whose numbers are known without a country code."""
     if not _MANY_DIGITS.search(text):
         return []
-    spans = [(found.start(), found.end()) for found in _CHINESE_MOBILE.finditer(text) if not _is_other(text, found.start())]
+    spans = [
+        (found.start(), found.end()) for found in _CHINESE_MOBILE.finditer(text) if not _is_other(text, found.start())
+    ]
     for span in (*_international(text), *(one for region in regions for one in _national(text, region))):
         if not any(span[0] < end and start < span[1] for start, end in spans):
             spans.append(span)

@@ -1,10 +1,11 @@
-"""Rows that say again what another one says: exact and near duplicates in a split, and training rows that leak into what
-is held out.
+"""Rows that say again what another one says: exact and near duplicates in a split, and training rows that leak into
+what is held out.
 
-A sketch (`sketches.py`) only proposes. Before a row counts as a copy both are read again, and each thing that a row says
-(question, answer, chosen, rejected) has to be similar by itself: many questions on one long text are no copies, nor are
-several answers to one question. And a row that says the same of something else is none: where both have numbers that the
-other has not, or words that come back in one and never stand in the other (the subject of a question and its answer).
+A sketch (`sketches.py`) only proposes. Before a row counts as a copy both are read again, and each thing that a row
+says (question, answer, chosen, rejected) has to be similar by itself: many questions on one long text are no
+copies, nor are several answers to one question, nor one question in other words. And a row that says the same of
+something else is none: where both have numbers that the other has not, or words that come back in one and never
+stand in the other (the subject of a question and its answer).
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ SIMILARITY = 0.7
 _ROLES = (PROMPT, ANSWER, REJECTED, TEXT, TOKENS, CALL)
 _SUBJECT_CHARACTERS = 2_000
 """Of longer rows a name or a number that differs is an edit."""
+_REWORDED = 0.1
+"""Asked more of two questions with the very same answer: asked in other words they are no copies, many datasets are
+made so."""
+_ONE_PART = 0.2
+"""Asked less of one part than of the whole: a few edits may all fall into one."""
 _READ_AGAIN = 512
 _MARGIN = 0.05
 """A sketch of 128 values is off by 0.04 (one standard deviation): what is this much under is read again too."""
@@ -51,7 +57,9 @@ def sketched(row: Row) -> str:
 
 def _same(row: Row) -> tuple[Any, ...]:
     """What has to be equal: a label is not similar to another."""
-    return tuple(repr(row.get(key)) for key in ("label", "tags", "score")) + (repr((row.get("answers") or {}).get("text")),)
+    return tuple(repr(row.get(key)) for key in ("label", "tags", "score")) + (
+        repr((row.get("answers") or {}).get("text")),
+    )
 
 
 class _Read:
@@ -60,6 +68,7 @@ class _Read:
     def __init__(self, row: Row) -> None:
         self.said, self.same = compared(row), _same(row)
         self.grams = {role: grams(text) for role, text in self.said.items()}
+        self.whole = set().union(*self.grams.values())
         whole = " ".join(self.said.values())
         self.is_short = len(whole) <= _SUBJECT_CHARACTERS
         self.numbers = set(_NUMBER.findall(whole)) if self.is_short else set()
@@ -81,7 +90,8 @@ def _words(text: str) -> Iterator[str]:
 
 
 def similarity(first: _Read, second: _Read, least: float) -> float:
-    """The Jaccard similarity of the least similar thing that two rows say; 0 where they are no copies whatever it is."""
+    """The Jaccard similarity of what two rows say; 0 where it is under `least`, or they are no copies whatever it
+    is."""
     if first.same != second.same or first.said.keys() != second.said.keys():
         return 0.0
     if first.is_short and second.is_short:
@@ -89,18 +99,27 @@ def similarity(first: _Read, second: _Read, least: float) -> float:
             return 0.0
         if first.subjects - second.words and second.subjects - first.words:
             return 0.0
-    found = 1.0
+    whole = _jaccard(first.whole, second.whole)
+    is_same_answer = ANSWER in first.said and first.said[ANSWER] == second.said[ANSWER]
     for role, text in first.said.items():
-        other = second.said[role]
-        if text == other:
-            continue
-        one, two = first.grams[role], second.grams[role]
-        if min(len(one), len(two)) < FEWEST_GRAMS and _letters(text) != _letters(other):
+        if whole < least:
             return 0.0
-        found = min(found, len(one & two) / max(1, len(one | two)))
-        if found < least:
+        wanted = least + _REWORDED if is_same_answer and role == PROMPT else least - _ONE_PART
+        if text != second.said[role] and not _is_alike(first, second, role, min(1.0, wanted)):
             return 0.0
-    return found
+    return whole
+
+
+def _is_alike(first: _Read, second: _Read, role: str, wanted: float) -> bool:
+    one, two = first.grams[role], second.grams[role]
+    if min(len(one), len(two)) < FEWEST_GRAMS:
+        return _letters(first.said[role]) == _letters(second.said[role])
+    return _jaccard(one, two) >= wanted
+
+
+def _jaccard(one: set[str], two: set[str]) -> float:
+    common = len(one & two)
+    return common / max(1, len(one) + len(two) - common)
 
 
 def _letters(text: str) -> str:

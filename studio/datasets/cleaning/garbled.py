@@ -1,7 +1,8 @@
 """Text that was read in the wrong encoding: mended where nothing was lost, told where something was.
 
-ftfy undoes UTF-8 that was read as a Western code page. It does not know the Chinese one of the kind, UTF-8 that was read
-as GBK: that is undone here, where the text is GBK and its bytes are UTF-8, which longer Chinese never is by chance.
+ftfy undoes UTF-8 that was read as a Western code page. It does not know the Chinese one of the kind, UTF-8 that was
+read as GBK: that is undone here, where the text is GBK and its bytes are UTF-8, which longer Chinese never is by
+chance.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Places that a template of another tool left open: `{{name}}`, `{instruction}`, `<input>`, `[INSERT NAME]`.
 
-Code, Jinja, LaTeX, HTML and whatever stands in a fence or between backticks are written with the same marks and mean it.
+Code, Jinja, LaTeX, HTML and whatever stands in a fence or between backticks are written with the same marks and
+mean it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ _NAMES = (
     "|message|messages|name|username|user_name|language|source|target|title|summary|content|keyword|keywords|bot_name|char"
     "|问题|回答|指令|输入|输出|上下文|姓名|名字|内容|主题|标题|文本"
 )
-_QUOTED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL)
+_QUOTED = re.compile(
+    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL
+)
 """Fences, code in a line, formulas."""
 _JINJA = re.compile(r"\{%-?\s*\w+.*?%\}|\{#.*?#\}", re.DOTALL)
 _LATEX = re.compile(r"\\(?:begin|frac|documentclass|usepackage|textbf|section|newcommand|left|sum|int)\b")
-_HTML = re.compile(r"</[a-z]+\s*>|<(?:html|div|form|body|span|br|p|label|script|table|li|ul|head|svg)\b|<\?xml", re.IGNORECASE)
+_HTML = re.compile(
+    r"</[a-z]+\s*>|<(?:html|div|form|body|span|br|p|label|script|table|li|ul|head|svg)\b|<\?xml", re.IGNORECASE
+)
 _DOUBLE = re.compile(r"(?<![\\{$%A-Za-z0-9_^])\{\{\s*([A-Za-z_][\w .-]{0,40}?|[\u4e00-\u9fff]{1,12})\s*\}\}(?!\})")
 _SINGLE = re.compile(rf"(?<![\\${{%A-Za-z0-9_^}}\"'/])\{{({_NAMES})\}}(?![}}\"'/])", re.IGNORECASE)
 _ANGLED = re.compile(rf"<({_NAMES}|(?:your|insert|enter|请)[ _][\w ]{{1,30}})>", re.IGNORECASE)
 _SQUARE = re.compile(
-    r"\[(?:INSERT|ENTER|ADD|FILL|YOUR|PLACEHOLDER)\b[^\]\n]{0,60}\](?!\()|\[(?:Insert|insert|Your|your) [^\]\n]{1,60}\](?!\()"
+    r"\[(?:INSERT|ENTER|ADD|FILL|YOUR|PLACEHOLDER)\b[^\]\n]{0,60}\](?!\()"
+    r"|\[(?:Insert|insert|Your|your) [^\]\n]{1,60}\](?!\()"
     r"|[\[【](?:请?(?:插入|填写|填入|输入|替换))[^\]】\n]{0,30}[\]】]|[\[【](?:您|你)的[^\]】\n]{1,12}[\]】]"
 )
 

@@ -1,13 +1,13 @@
 """Texts that are mostly no language: symbols, repetition, another language than was asked for.
 
-Thresholds are those that the makers of large corpora published. They were chosen there for documents of the web, so they
-are asked of documents; of answers only repetition is.
+Thresholds are those that the makers of large corpora published. They were chosen there for documents of the web, so
+they are asked of documents; of answers only repetition is.
 
     SYMBOLS      Gopher (Rae et al. 2021, A1): "#" and "..." to words, over 0.1 is left out
     LETTERS      Gopher: at least 0.8 of the words have a letter
     LINES        Gopher: at most 0.3 of the lines are repeated
-    REPEATED     data-juicer, character_repetition_filter: at most 0.5 of the 10-grams of characters are repeated; the one
-                 measure that reads Chinese and English alike
+    REPEATED     data-juicer, character_repetition_filter: at most 0.5 of the 10-grams of characters are repeated;
+                 the one measure that reads Chinese and English alike
     LANGUAGE     FineWeb (Penedo et al. 2024): fastText says the language with 0.65; py3langid's normalised score here
 """
 
@@ -32,7 +32,9 @@ GRAM = 10
 MOST_CHARACTERS = 20_000
 """Looked at of one text."""
 _SYMBOL = re.compile(r"#|\.\.\.|…")
-_CODE = re.compile(r"```|[;{}]\s*$|^\s*(?:def|class|import|from|function|const|let|var|public|#include|SELECT)\b", re.MULTILINE)
+_CODE = re.compile(
+    r"```|[;{}]\s*$|^\s*(?:def|class|import|from|function|const|let|var|public|#include|SELECT)\b", re.MULTILINE
+)
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 

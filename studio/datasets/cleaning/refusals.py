@@ -16,20 +16,25 @@ _THINKING = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 _SELF = re.compile(
     r"(?i)\bas an? (?:AI|artificial intelligence)(?: (?:language )?model| assistant| chatbot)?,? (?:I|my|it)\b"
     r"|\bas a (?:large )?language model\b"
-    r"|\bI(?:'m| am) (?:just |only |merely )?an? (?:AI|artificial intelligence|(?:large )?language model)\b[^.\n]{0,60}\b(?:and|so|I)\b"
+    r"|\bI(?:'m| am) (?:just |only |merely )?an? (?:AI|artificial intelligence|(?:large )?language model)\b"
+    r"[^.\n]{0,60}\b(?:and|so|I)\b"
     r"|\bI(?:'m| am) (?:ChatGPT|GPT-?\d|Claude|Gemini|Bard|Qwen|DeepSeek|Llama|Mistral)\b"
-    r"|\b(?:trained|developed|created|made) by (?:OpenAI|Anthropic|Google DeepMind|Alibaba Cloud|DeepSeek|Meta AI|Mistral AI)\b"
+    r"|\b(?:trained|developed|created|made) by (?:OpenAI|Anthropic|Google DeepMind|Alibaba Cloud|DeepSeek|Meta AI"
+    r"|Mistral AI)\b"
     r"|\b(?:my|my last) (?:knowledge|training) (?:cut-?off|data (?:ends|goes))"
 )
 _DECLINED = re.compile(
-    r"(?i)^\W*(?:(?:I(?:'m| am) (?:very |really |truly )?sorry|sorry|(?:I )?apologi[sz]e|my apologies|unfortunately)[,.;]?(?: but)?,? )?"
+    r"(?i)^\W*(?:(?:I(?:'m| am) (?:very |really |truly )?sorry|sorry|(?:I )?apologi[sz]e|my apologies|unfortunately)"
+    r"[,.;]?(?: but)?,? )?"
     r"I(?:'m| am)? ?(?:(?:can(?:'t|not| not)|won't|will not|(?:not )?(?:un)?able to)) "
     r"(?:assist|help(?: you)?(?: with)|comply|fulfil|fulfill|provide (?:that|this|any|such|information|assistance)"
-    r"|engage|create (?:that|this|such)|generate (?:that|this|such|content)|support|answer (?:that|this)|do that|discuss)"
+    r"|engage|create (?:that|this|such)|generate (?:that|this|such|content)|support|answer (?:that|this)|do that"
+    r"|discuss)"
 )
 _CHINESE_SELF = re.compile(
     r"(?:作为|身为)(?:一个|一名|一款)?(?:人工智能|AI|ＡＩ|大?语言模型|智能助手|大模型)"
-    r"|我(?:只)?是(?:一个|一名|一款|由)?[^，。\n]{0,12}(?:开发的|训练的|研发的)?[^，。\n]{0,6}(?:语言模型|人工智能(?:助手|模型|程序)|AI ?(?:助手|模型))"
+    r"|我(?:只)?是(?:一个|一名|一款|由)?[^，。\n]{0,12}(?:开发的|训练的|研发的)?[^，。\n]{0,6}"
+    r"(?:语言模型|人工智能(?:助手|模型|程序)|AI ?(?:助手|模型))"
     r"|我是(?:ChatGPT|GPT-?\d|通义千问|文心一言|讯飞星火|豆包|Kimi|DeepSeek|Claude)"
 )
 _CHINESE_DECLINED = re.compile(

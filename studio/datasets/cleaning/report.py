@@ -168,7 +168,9 @@ def _sample(row: Row, verdict: Verdict) -> Sample:
         after = "\n\n―\n\n".join(map(text_of, verdict.rows[:3]))
     start = 0
     if after and after != before:
-        start = next((at for at, (one, two) in enumerate(zip(before, after)) if one != two), min(len(before), len(after)))
+        start = next(
+            (at for at, (one, two) in enumerate(zip(before, after)) if one != two), min(len(before), len(after))
+        )
         start = max(0, start - _BEFORE_CHARACTERS)
     shown = [text if text is None else _short(text, SAMPLE_CHARACTERS, start) for text in (before, after)]
     return Sample(row["row"], row.get("file", -1), reason, params, shown[0] or "", shown[1])

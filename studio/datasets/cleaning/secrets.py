@@ -1,8 +1,9 @@
 """Keys, tokens and passwords: what a model would give away to whoever asks.
 
-The patterns are detect-secrets' own, of the kinds that have an unmistakable form, and those of services that it does not
-know yet. Its detectors of high entropy and of words like "password =" are left out: every hash and every form in a tutorial
-is one. Of a key that documentation shows (`AKIAIOSFODNN7EXAMPLE`, `sk-xxxxxxxx`) nothing is said.
+The patterns are detect-secrets' own, of the kinds that have an unmistakable form, and those of services that it
+does not know yet. Its detectors of high entropy and of words like "password =" are left out: every hash and every
+form in a tutorial is one. Of a key that documentation shows (`AKIAIOSFODNN7EXAMPLE`, `sk-xxxxxxxx`) nothing is
+said.
 """
 
 from __future__ import annotations
@@ -38,27 +39,31 @@ _KINDS = {
 _NEWER: dict[str, str] = {
     "github_pat_": r"github_pat_[A-Za-z0-9_]{60,90}",
     "sk-ant-": r"sk-ant-[A-Za-z0-9]{2,8}-[A-Za-z0-9_-]{40,120}",
-    "sk-": r"(?<![A-Za-z0-9_-])sk-(?:proj-|svcacct-|or-v1-)?(?:[a-f0-9]{32}|[a-f0-9]{64}|[A-Za-z0-9]{48}|[A-Za-z0-9_-]{100,180})"
-           r"(?![A-Za-z0-9_-])",
+    "sk-": r"(?<![A-Za-z0-9_-])sk-(?:proj-|svcacct-|or-v1-)?"
+           r"(?:[a-f0-9]{32}|[a-f0-9]{64}|[A-Za-z0-9]{48}|[A-Za-z0-9_-]{100,180})(?![A-Za-z0-9_-])",
     "hf_": r"(?<![A-Za-z0-9_])hf_[A-Za-z]{34}(?![A-Za-z0-9_])",
     "AIza": r"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])",
     "LTAI": r"(?<![A-Za-z0-9])LTAI[A-Za-z0-9]{12,24}(?![A-Za-z0-9])",
     "AKID": r"(?<![A-Za-z0-9])AKID[A-Za-z0-9]{32}(?![A-Za-z0-9])",
     "dapi": r"(?<![A-Za-z0-9])dapi[a-f0-9]{32}(?![A-Za-z0-9])",
 }  # fmt: skip
-"""GitHub's fine-grained tokens, Anthropic, OpenAI and those who write keys like it, Hugging Face, Google, Alibaba Cloud,
-Tencent Cloud, Databricks."""
+"""GitHub's fine-grained tokens, Anthropic, OpenAI and those who write keys like it, Hugging Face, Google, Alibaba
+Cloud, Tencent Cloud, Databricks."""
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY(?: BLOCK)?-----(?P<body>(?:\\n|[\sA-Za-z0-9+/=:,.\-])*?)"
     r"(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|(?![\s\\A-Za-z0-9+/=:,.\-])|\Z)"
 )
 _KEY_CHARACTERS = 40
 """Fewer than these behind its first line are no key, but a page that explains one."""
-_IN_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+]{1,15}://[^\s:/@\"'<>]{1,64}:(?P<password>[^\s:/@\"'<>]{3,64})@[A-Za-z0-9\[]")
+_IN_URL = re.compile(
+    r"[a-zA-Z][a-zA-Z0-9+]{1,15}://[^\s:/@\"'<>]{1,64}:(?P<password>[^\s:/@\"'<>]{3,64})@[A-Za-z0-9\[]"
+)
 _NO_SECRET = re.compile(
     r"(?i)example|sample|dummy|fake|your|x{5,}|\*{3}|\.{3}|redacted|placeholder|1234567|abcdef[^0-9]|<|\{|\$|%"
 )
-_NO_PASSWORD = re.compile(r"(?i)^(?:\W*|pass(?:wo?r?d)?\d*|pwd|secret\d*|token|postgres|root|admin\d*|user|test\d*|guest|mysql|密码)$")
+_NO_PASSWORD = re.compile(
+    r"(?i)^(?:\W*|pass(?:wo?r?d)?\d*|pwd|secret\d*|token|postgres|root|admin\d*|user|test\d*|guest|mysql|密码)$"
+)
 _FEWEST_DIFFERENT = 8
 
 

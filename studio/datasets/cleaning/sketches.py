@@ -1,10 +1,11 @@
 """What is remembered of each row to find those that repeat another: 260 bytes, whatever its length.
 
-A hash of its whole content finds exact copies. For near ones rensa makes a MinHash sketch of its character 3-grams, which
-Chinese has as English does: of 128 values the share that two rows have in common estimates the Jaccard similarity of
-their 3-grams. Rows that agree in one of 25 bands of 5 values are looked at as candidates: at a similarity of 0.7 all but one
-in a hundred are. Rows are put side by side by sorting the bands, not in an index of objects, which would take two kilobytes a
-row; of each value one byte is kept to estimate with (two rows agree in it by chance once in 256).
+A hash of its whole content finds exact copies. For near ones rensa makes a MinHash sketch of its character 3-grams,
+which Chinese has as English does: of 128 values the share that two rows have in common estimates the Jaccard
+similarity of their 3-grams. Rows that agree in one of 25 bands of 5 values are looked at as candidates: at a
+similarity of 0.7 all but one in a hundred are. Rows are put side by side by sorting the bands, not in an index of
+objects, which would take two kilobytes a row; of each value one byte is kept to estimate with (two rows agree in it
+by chance once in 256).
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def between(
     sketches: Sketches, rows: np.ndarray, held: np.ndarray, similarity: float, candidates: Candidates,
     stop: Callable[[], None],
 ) -> Iterator[float]:  # fmt: skip
-    """Offer each of `rows` those of `held` that it agrees with in a band: the two that stand nearest by the next band."""
+    """Offer each of `rows` those of `held` that it agrees with in a band: the two that stand nearest by the next
+    band."""
     rows, held = rows[sketches.usable[rows]], held[sketches.usable[held]]
     for band in range(BANDS if len(held) else 0):
         stop()
@@ -182,9 +184,7 @@ def _sorted(sketches: Sketches, rows: np.ndarray, band: int) -> tuple[np.ndarray
     return rows[order], parts[-1][order]
 
 
-def _offer_pairs(
-    sketches: Sketches, a: np.ndarray, b: np.ndarray, similarity: float, candidates: Candidates
-) -> None:
+def _offer_pairs(sketches: Sketches, a: np.ndarray, b: np.ndarray, similarity: float, candidates: Candidates) -> None:
     """Pairs in any order: the later row is offered the earlier one."""
     later, earlier = np.maximum(a, b), np.minimum(a, b)
     alike = sketches.similarity(later, earlier)

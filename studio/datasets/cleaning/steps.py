@@ -38,7 +38,7 @@ STEPS: dict[str, Step] = {
         Step("emails", ("warn", "mask", "drop"), judge=contacts.judge_emails),
         Step("phones", ("warn", "mask", "drop"), judge=contacts.judge_phones, options={"regions": Option("CN,US,GB")}),
         Step("too_long", ("warn", "drop", "cut", "split"), judge=length.judge, needs_tokens=True, options={
-            "max_length": Option(Recipe().max_length, 16, 10_000_000),
+            "max_length": Option(Recipe.__dataclass_fields__["max_length"].default, 16, 10_000_000),
             "overlap": Option(0, 0, 100_000),
         }),
     )
@@ -47,9 +47,9 @@ STEPS: dict[str, Step] = {
 comes last."""
 
 
-def defaults() -> list[Choice]:
-    """Every step that is on unless told otherwise."""
-    return [Choice(step.name) for step in STEPS.values() if step.on]
+def defaults(with_tokens: bool = False) -> list[Choice]:
+    """Every step that is on unless told otherwise, and can look."""
+    return [Choice(step.name) for step in STEPS.values() if step.on and (with_tokens or not step.needs_tokens)]
 
 
 def chosen(choices: Iterable[Choice], files: Sequence[str] = (), tokens: Tokens | None = None) -> list[Asked]:
