@@ -58,7 +58,7 @@ def build(space: Space) -> Shared:
     """The stores of `space`, and workers that start when they are first asked."""
     chat, trace = (Worker(name, f"studio.workers.{name}", space) for name in ("chat", "trace"))
     reading = Pool("read", "studio.workers.read", DATA_WORKERS, space)
-    light = dict.fromkeys(("ingest", "look", "clean"), reading)
+    light = dict.fromkeys(("ingest", "offers", "look", "clean"), reading)
     data = Pool("data", "studio.workers.data", DATA_WORKERS, space, light)
     stores = DatasetStore(space.datasets, space.trash), Supervisor(space)
     return Shared(space, *stores, data, chat, trace, Jobs(space))

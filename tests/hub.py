@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSALS = {
@@ -23,6 +22,7 @@ REFUSALS = {
 }
 MODELSCOPE_REFUSALS = {"gone": 10010205001, "private": 10010200001, "gated": 10010200001}
 SCOPE = "/api/v1/models/"
+SCOPE_DATASETS = "/api/v1/datasets/"
 
 
 @dataclass
@@ -80,6 +80,11 @@ def hub(
             address = urlsplit(self.path)
             seen.asked.append(address.path.strip("/") + (f"?{address.query}" if SCOPE in address.path else ""))
             seen.headers.append(dict(self.headers))
+            if address.path.startswith(SCOPE_DATASETS):
+                parts = address.path.removeprefix(SCOPE_DATASETS).split("/")
+                return self._modelscope_dataset(parts, parse_qs(address.query), body)
+            if address.path.startswith(("/api/datasets/", "/datasets/")):
+                return self._dataset([unquote(part) for part in address.path.strip("/").split("/")], body)
             if address.path.startswith(SCOPE):
                 return self._modelscope(address.path.removeprefix(SCOPE).split("/"), parse_qs(address.query), body)
             path = address.path.strip("/")
@@ -99,6 +104,41 @@ def hub(
             if gate_files:
                 return self._send(401, b"", {"X-Error-Code": "GatedRepo"}, body)
             self._file(repository / parts[-1], body)
+
+        def _dataset(self, parts: list[str], body: bool) -> None:
+            """`datasets/org/name` of `repositories`; at another revision `datasets/org/name@revision`."""
+            parts = parts[1:] if parts[0] == "api" else parts
+            name, word, revision, inside = "/".join(parts[:3]), parts[3], parts[4], parts[5:]
+            commits = {hashlib.sha1(key.encode()).hexdigest(): key for key in repositories if "@" in key}
+            other = commits.get(revision, f"{name}@{revision}")
+            repository = repositories.get(other if other in repositories else name, "gone")
+            if isinstance(repository, str):
+                status, code = REFUSALS[repository]
+                return self._send(status, b"{}", {"X-Error-Code": code} if code else {}, body)
+            if word == "revision":
+                if revision not in ("main", COMMIT) and other not in repositories:
+                    return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
+                rows = [{"rfilename": one, "size": len(data), "lfs": {"sha256": hashlib.sha256(data).hexdigest()}}
+                        for one, data in _contents(repository)]  # fmt: skip
+                commit = hashlib.sha1(other.encode()).hexdigest() if other in repositories else COMMIT
+                info = {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": rows}
+                return self._send(200, json.dumps(info).encode(), {}, body)
+            if gate_files:
+                return self._send(401, b"", {"X-Error-Code": "GatedRepo"}, body)
+            self._file(repository.joinpath(*inside), body)
+
+        def _modelscope_dataset(self, parts: list[str], query: dict[str, list[str]], body: bool) -> None:
+            repository = repositories.get("datasets/" + "/".join(parts[:2]), "gone")
+            if isinstance(repository, str):
+                answer = {"Code": MODELSCOPE_REFUSALS[repository], "Message": "record not found", "Success": False}
+                return self._send(404, json.dumps(answer).encode(), {}, body)
+            if parts[2:] == ["repo", "tree"]:
+                first = (int(query["PageNumber"][0]) - 1) * int(query["PageSize"][0])
+                rows = [{"Path": one, "Type": "blob", "Size": len(data), "Sha256": hashlib.sha256(data).hexdigest()}
+                        for one, data in _contents(repository)]  # fmt: skip
+                rows = rows[first : first + int(query["PageSize"][0])]
+                return self._send(200, json.dumps({"Code": 200, "Data": {"Files": rows}}).encode(), {}, body)
+            self._file(repository / query["FilePath"][0], body)
 
         def _modelscope(self, parts: list[str], query: dict[str, list[str]], body: bool) -> None:
             repository = repositories.get("/".join(parts[:2]), "gone")
@@ -160,7 +200,8 @@ def hub(
             step = 10 if drip_seconds else 65_536
             try:
                 for start in range(0, len(content), step):
-                    time.sleep(drip_seconds)
+                    if drip_seconds:
+                        threading.Event().wait(drip_seconds)  # tests take the time out of `time.sleep`
                     self.wfile.write(content[start : start + step])
                     seen.bytes_served += len(content[start : start + step])
             except OSError:
@@ -179,6 +220,11 @@ def hub(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _contents(repository: Path) -> list[tuple[str, bytes]]:
+    files = sorted(path for path in repository.rglob("*") if path.is_file())
+    return [(path.relative_to(repository).as_posix(), path.read_bytes()) for path in files]
 
 
 def _tag(file: Path) -> str:

@@ -37,14 +37,14 @@ class HuggingFace:
 
     def listing(self, reader: Reader) -> tuple[str, list[str]]:
         """(revision, names of files)"""
-        info = _json(reader.read(f"{self._endpoint}/api/models/{self.repo}", MAX_LISTING_BYTES))
+        info = _json(reader.read(f"{self.endpoint}/api/models/{self.repo}", MAX_LISTING_BYTES))
         return info["sha"], [file["rfilename"] for file in info["siblings"]]
 
     def url(self, revision: str, file: str) -> str:
-        return f"{self._endpoint}/{self.repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
+        return f"{self.endpoint}/{self.repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
 
     @property
-    def _endpoint(self) -> str:
+    def endpoint(self) -> str:
         from huggingface_hub import constants
 
         return constants.ENDPOINT.rstrip("/")
@@ -95,10 +95,13 @@ class ModelScope:
         return f"{self._api}/repo?Revision={quote(revision, safe='')}&FilePath={quote(file, safe='')}"
 
     @property
-    def _api(self) -> str:
+    def endpoint(self) -> str:
         domain = os.environ.get("MODELSCOPE_DOMAIN") or MODELSCOPE_DOMAIN
-        site = domain if "://" in domain else f"https://{domain}"
-        return f"{site.rstrip('/')}/api/v1/models/{self.repo}"
+        return (domain if "://" in domain else f"https://{domain}").rstrip("/")
+
+    @property
+    def _api(self) -> str:
+        return f"{self.endpoint}/api/v1/models/{self.repo}"
 
     def refusal(self, error: Refused) -> str:
         """Every refusal is a 404; the body's code tells what is closed (10010200001) from what is not there."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any
 from estimator.core.problems import Problem
 from studio.datasets.counts import of_file
 from studio.datasets.forms import TASKS, for_task
+from studio.datasets.hub.bring import bring
+from studio.datasets.hub.given import CHOICES, given, references
+from studio.datasets.hub.reference import HUBS, Reference
 from studio.datasets.ingest import EVAL_SHARE_LIMITS, ingest, run
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.words import (
     files_text,
     left_text,
     mixed_text,
+    origin_text,
     other_shapes_text,
     problem_text,
     read_text,
@@ -40,7 +45,7 @@ SAID_HERE = ("dataset.unreadable", "dataset.broken_json")
 """What has another remedy where the file lies on this machine and is not uploaded."""
 TOLD = (
     "read", "shape", "language", "encoding", "kept", "dropped", "changed", "reasons", "shapes", "forms", "tasks",
-    "other_shapes", "columns", "unused", "fingerprint",
+    "other_shapes", "columns", "unused", "fingerprint", "origin",
 )  # fmt: skip
 """Fields of `DatasetInfo` in the answer as JSON."""
 
@@ -92,7 +97,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, folder or archive")
+    command.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="a file, folder or archive, or a dataset of a hub: org/name, modelscope:org/name, or its address",
+    )  # fmt: skip
+    command.add_argument("--hub", choices=HUBS, help="where a dataset of a hub is (default huggingface)")
+    command.add_argument("--config", metavar="NAME", help="which config of a dataset of a hub")
+    command.add_argument("--split", metavar="NAME", help="which of its splits; several with + between them")
+    command.add_argument("--revision", metavar="NAME", help="which branch, tag or commit of it (default: its main one)")
     command.add_argument(
         "--shape", help="what the rows are, where it is not what is recognised; a wrong name lists all"
     )
@@ -100,6 +112,11 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--column", action="append", default=[], metavar="PART=COLUMN", dest="columns",
         help="read this column as that part, such as output=reply; an empty one as no part (may be given again)",
     )  # fmt: skip
+    command.add_argument(
+        "--entry",
+        metavar="NAME",
+        help="which entry of a dataset_info.json, or of axolotl's datasets, that is given too",
+    )
     command.add_argument("--task", choices=TASKS, help="exit with 1 where this task can train none of the rows")
     command.add_argument("--json", action="store_true", help="print one JSON object (a list of them for several files)")
     command.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the sentences (default en)")
@@ -117,7 +134,7 @@ def _add_splits(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", type=Path, help="where datasets are kept (default: as the page's)")
 
 
-def _answer(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
+def _answer(options: argparse.Namespace, files: list[str]) -> dict[str, Any]:
     """A dataset's counts, reasons and unused columns, or its problem; `text` says it."""
     with _store(options) as store:
         try:
@@ -126,11 +143,15 @@ def _answer(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
             if options.build:
                 names = ("eval_share", "test_share", "stratify", "seed", "name")
                 how = {name: getattr(options, name) for name in names}
-            files = [(path, path.name) for path in paths]
-            info = run(ingest(store, files, shape=options.shape, mapping=mapping, **how))
+            named = references(files, {key: getattr(options, key) for key in CHOICES})
+            brought = run(given(named, _space(options).cache))
+            how["name"] = how.get("name") or brought.name or None
+            about = {"origin": brought.origin, "left": brought.left, "entry": options.entry, "beside": True}
+            about["fetch"] = functools.partial(_bring, _space(options).cache)
+            info = run(ingest(store, brought.given, shape=options.shape, mapping=mapping, **about, **how))
         except Problem as problem:
             here = Problem(f"{problem.code}_here", **problem.params) if problem.code in SAID_HERE else problem
-            return {"file": paths[0].name, "problem": problem.to_dict(), "text": problem_text(options.lang, here)}
+            return {"file": Path(files[0]).name, "problem": problem.to_dict(), "text": problem_text(options.lang, here)}
         return _told(options, info)
 
 
@@ -155,11 +176,19 @@ def _told(options: argparse.Namespace, info: DatasetInfo) -> dict[str, Any]:
 def _store(options: argparse.Namespace) -> Iterator[DatasetStore]:
     """The user's own to build in; else one that goes."""
     if options.build:
-        space = (Space(options.data_dir) if options.data_dir else Space.default()).prepare()
+        space = _space(options).prepare()
         yield DatasetStore(space.datasets, space.trash)
         return
     with tempfile.TemporaryDirectory(prefix="lora-studio-") as folder:
         yield DatasetStore(Path(folder) / "datasets")
+
+
+def _bring(cache: Path, reference: Reference, stop: Callable[[], None]) -> Any:
+    return bring(cache, reference, None, stop)
+
+
+def _space(options: argparse.Namespace) -> Space:
+    return Space(options.data_dir) if getattr(options, "data_dir", None) else Space.default()
 
 
 def _column(said: str) -> tuple[str, str | None]:
@@ -182,7 +211,7 @@ def _text(lang: str, info: DatasetInfo) -> str:
     )
     said = (
         split_text(lang, of_file(info)) if info.eval_rows or info.test_rows else "",
-        tasks_text(lang, info),
+        origin_text(lang, info), tasks_text(lang, info),
         mixed_text(lang, info), other_shapes_text(lang, info), *left_text(lang, info), files_text(lang, info),
         read_text(lang, info), unused_text(lang, info),
     )  # fmt: skip

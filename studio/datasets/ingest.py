@@ -9,14 +9,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from estimator.core.problems import Problem
 from studio.datasets.asked import asked_of
 from studio.datasets.draft import OTHER_SHAPE, Draft
+from studio.datasets.entries.entry import Entry
+from studio.datasets.entries.telling import tell
 from studio.datasets.files.apart import Apart
-from studio.datasets.files.opening import Opened, opened
-from studio.datasets.recognising import NOTHING_ASKED, PEEK_ROWS, Asked, recognised
+from studio.datasets.files.opening import Given, Opened, opened
+from studio.datasets.hub.bring import Brought
+from studio.datasets.hub.reference import Reference
+from studio.datasets.recognising import PEEK_ROWS, Asked, recognised
 from studio.datasets.shapes.mixed import Mixed
 from studio.datasets.shapes.threads import Threads
 from studio.datasets.source import RowError, Source, check_room, check_unfolded
@@ -24,6 +28,8 @@ from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.datasets.text import cleaned, safe_name
 from studio.disk.storage import storage_problems
 
+Result = TypeVar("Result")
+Fetch = Callable[[Reference, Callable[[], None]], Generator[dict[str, Any], None, Brought]]
 EVAL_SHARE_LIMITS = (0.0, 0.5)
 JOINED_CHARACTERS = 256 * 1024**2
 """Of a file with one message a row, which is joined in memory."""
@@ -35,7 +41,7 @@ PROGRESS_SECONDS = 0.25
 
 def ingest(
     store: DatasetStore,
-    path: Path | Sequence[tuple[Path, str]],
+    path: Path | Sequence[tuple[Path, str] | Given],
     name: str | None = None,
     *,
     eval_share: float = 0.1,
@@ -44,6 +50,11 @@ def ingest(
     seed: int = 42,
     shape: str | None = None,
     mapping: Mapping[str, str | None] | None = None,
+    origin: Mapping[str, str] | None = None,
+    left: Sequence[Problem] = (),
+    entry: str | None = None,
+    beside: bool = False,
+    fetch: Fetch | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[dict[str, Any], None, DatasetInfo]:
     """Yield progress (`{"phase", "share", "read", "kept", "dropped"}`: what is done, how far that is, the share of the
@@ -55,7 +66,11 @@ def ingest(
 
     `eval_share` and `test_share` (0 to 0.5 each) of the rows are held out, by label with `stratify`, unless the files
     say themselves which. `shape` and `mapping` say what the rows are where that is not what is recognised: one of
-    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`).
+    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`). `origin` says where the files are from, `left`
+    what of it was not taken: both are kept with the dataset.
+
+    Where a description came with the files (`studio.datasets.entries`), `entry` chooses of it; `beside`: its files may
+    lie beside it; `fetch` brings those that it names of a hub.
 
     Phases are `unpacking`, `reading`, `joining` (of messages, a row each), `storing`, and `syncing`, which has no
     share: the disk says nothing. How long rows are is no matter of the file: a base's tokenizer says that, once they
@@ -63,10 +78,10 @@ def ingest(
     """
     for field, share in (("eval_share", eval_share), ("test_share", test_share)):
         _check_share(field, share)
-    told = asked_of(shape, mapping)
-    given = [(path, name or path.name)] if isinstance(path, Path) else path
-    paths = [(one.absolute(), called) for one, called in given]  # some readers are processes of their own
-    title = safe_name(name) if name else title_of([Path(one) for _, one in paths])
+    asked_of(shape, mapping)
+    brought = [Given(path, name or path.name)] if isinstance(path, Path) else [Given(*one) for one in path]
+    paths = [one._replace(path=one.path.absolute()) for one in brought]  # some readers are processes of their own
+    title = safe_name(name) if name else title_of([Path(one.name) for one in paths])
 
     def stop() -> None:
         if cancelled():
@@ -77,7 +92,10 @@ def ingest(
         draft.stop = stop
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=store.root) as scratch:
             found = yield from _opened(paths, Path(scratch), apart, stop)
-            reading = _Files(draft, found, apart, told)
+            told = tell(found, {one.path for one in paths}, entry, beside)
+            for one in told.to_fetch:
+                yield from _fetched(found, one, fetch, Path(scratch), apart, stop)
+            reading = _Files(draft, found, apart, shape, mapping)
             yield from reading.fill()
         if not draft.kept:
             reading.raise_problem()
@@ -85,10 +103,11 @@ def ingest(
             raise Problem("dataset.none_left", file=title, dropped=draft.dropped, **first)
         counts = {"kept": draft.kept, "dropped": draft.dropped}
         folder = yield from _now_and_then(counts, draft.finishing(
-            name=title, shape=reading.shape, shapes=dict(reading.shapes), file_name=title,
+            name=name or told.name or title, shape=reading.shape, shapes=dict(reading.shapes), file_name=title,
             encoding=found.sources[0].encoding, eval_share=float(eval_share), test_share=float(test_share),
             stratify=stratify, seed=seed, columns=reading.columns,
-            left_files=found.left, file_counts=reading.files,
+            left_files=[*({"file": title, "problem": one.to_dict()} for one in (*left, *told.left)), *found.left],
+            file_counts=reading.files, origin=dict(origin or {}),
             files=[one["name"] for one in reading.files] if len(reading.files) > 1 else [],
         ))  # fmt: skip
     return store.get(folder.name)
@@ -107,7 +126,7 @@ def title_of(paths: list[Path]) -> str:
 
 
 def _opened(
-    paths: list[tuple[Path, str]], scratch: Path, apart: Apart, stop: Callable[[], None]
+    paths: Sequence[Given], scratch: Path, apart: Apart, stop: Callable[[], None]
 ) -> Generator[dict[str, Any], None, Opened]:
     shares = opened(paths, scratch, apart, stop)
     counts, reported = {"read": 0.0, "kept": 0, "dropped": 0}, 0.0
@@ -119,6 +138,20 @@ def _opened(
         if time.monotonic() - reported > PROGRESS_SECONDS:
             reported = time.monotonic()
             yield {"phase": "unpacking", "share": share, **counts}
+
+
+def _fetched(
+    found: Opened, entry: Entry, fetch: Fetch | None, scratch: Path, apart: Apart, stop: Callable[[], None]
+) -> Generator[dict[str, Any], None, None]:
+    """The files of an entry that a hub has."""
+    if fetch is None or entry.reference is None:
+        raise Problem("dataset.entry_of_a_hub", file=entry.name, value=entry.reference.shown)
+    brought = yield from fetch(entry.reference, stop)
+    more = yield from _opened(brought.given, scratch / f"hub{len(found.sources)}", apart, stop)
+    for source in more.sources:
+        source.said, source.split = (entry.shape, entry.mapping), entry.role or source.split
+    found.sources += more.sources
+    found.left += [*({"file": entry.name, "problem": one.to_dict()} for one in brought.left), *more.left]
 
 
 def _now_and_then(counts: dict[str, int], events: Iterator[dict[str, Any]]) -> Generator[dict[str, Any], None, Any]:
@@ -168,8 +201,11 @@ def _guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[
 class _Files:
     """Several files on their way into one draft, one after another."""
 
-    def __init__(self, draft: Draft, found: Opened, apart: Apart, asked: Asked = NOTHING_ASKED) -> None:
-        self.draft, self.sources, self.apart, self.asked = draft, found.sources, apart, asked
+    def __init__(
+        self, draft: Draft, found: Opened, apart: Apart, shape: str | None, mapping: Mapping[str, str | None] | None
+    ) -> None:
+        self.draft, self.sources, self.apart = draft, found.sources, apart
+        self._shape, self._mapping = shape, mapping
         self.shapes: Counter[str] = Counter()
         splits = {source.split for source in self.sources}
         self.splits = SPLIT_NAMES if len(splits) > 1 else {}
@@ -184,13 +220,21 @@ class _Files:
         """That of most rows."""
         return self.shapes.most_common(1)[0][0]
 
+    def _asked(self, source: Source) -> Asked:
+        """What the user says goes before what a description of the file says."""
+        shape, mapping = source.said or (None, {})
+        if self._shape:
+            shape, mapping = self._shape, {}
+        return asked_of(shape, {**mapping, **(self._mapping or {})} or None)
+
     def fill(self) -> Iterator[dict[str, Any]]:
         total, before = max(1, sum(source.size_bytes for source in self.sources)), 0
         for index, source in enumerate(self.sources):
             counted = self.draft.read, self.draft.kept, self.draft.dropped
             one: dict[str, Any] = {"name": source.shown, "size_bytes": source.size_bytes}
             try:
-                filling = _Filling(self.draft, source, index if len(self.sources) > 1 else None, self.apart, self.asked)
+                place = index if len(self.sources) > 1 else None
+                filling = _Filling(self.draft, source, place, self.apart, self._asked(source))
                 filling.split = self.splits.get(source.split)
                 for event in filling.fill():
                     read = (before + event["read"] * source.size_bytes) / total
@@ -306,8 +350,8 @@ def _check_memory(characters: int, source: Source, row: int) -> None:
         raise Problem("dataset.too_much_text", file=source.shown, row=row, limit=limit)
 
 
-def run(events: Iterator[dict[str, Any]]) -> DatasetInfo:
-    """Ingest to the end for callers that show no progress."""
+def run(events: Generator[Any, None, Result]) -> Result:
+    """To the end, for callers that show no progress."""
     while True:
         try:
             next(events)

@@ -57,6 +57,8 @@ class Source:
     """The sheet of a workbook."""
     split: str | None = None
     """train, validation or test, where the file's own place says so."""
+    said: tuple[str | None, dict[str, str | None]] | None = None
+    """Shape and mapping of its rows, where a description that came with it says them."""
     stop: Callable[[], None] = field(default=lambda: None, repr=False)
     """Called at every read of the disk; raises where the reading was cancelled."""
     read_share: float = 0.0

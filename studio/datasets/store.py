@@ -104,6 +104,8 @@ class DatasetInfo:
     `problem` (why it could not be read to its end) where there is one."""
     left_files: list[dict[str, Any]] = field(default_factory=list)
     """Files that came with them and were not read: `{"file", "problem"}`."""
+    origin: dict[str, str] = field(default_factory=dict)
+    """Of a hub's dataset `hub`, `id`, `commit`, `config`, `split`, and `revision` where it was asked for."""
 
     @property
     def first(self) -> str:

@@ -69,7 +69,7 @@ def derive(
             **({"eval_share": 0.0, "test_share": 0.0, "seed": parent.seed} if known else how),
             name=parent.name, shape=parent.shape, file_name=parent.file_name, encoding=parent.encoding,
             columns=parent.columns, parent=parent.id, series=parent.first, changes=list(changes),
-            files=list(parent.files),
+            files=list(parent.files), origin=dict(parent.origin),
         )  # fmt: skip
     return store.get(folder.name)
 

@@ -71,6 +71,16 @@ def recognised_text(lang: str, info: DatasetInfo) -> str:
     return t(lang, "dataset.recognised", shape=shape, language=language, format=file_format)
 
 
+def origin_text(lang: str, info: DatasetInfo) -> str:
+    """Which dataset of which hub it is, with config, splits and commit; empty for files."""
+    said = info.origin
+    if not said:
+        return ""
+    titles = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
+    named = {"config": "-", "split": "-", "commit": "-", "id": "-", **said, "hub": titles.get(said.get("hub", ""), "-")}
+    return t(lang, "dataset.origin", **{**named, "commit": named["commit"][:12]})
+
+
 def split_text(lang: str, counts: Counts) -> str:
     """`60 rows read; 54 for training, 6 for validation`."""
     key = "dataset.split" if counts.eval else "dataset.split_none"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -23,17 +22,13 @@ from estimator.hub.hubs import ModelScope, parse
 from estimator.hub.reader import Reader, Refused, Unreached
 from estimator.model.headers import weight_files
 from studio.disk.storage import storage_problem, write_json
+from studio.fetching import fetch_file, part_of
 from studio.space import Space
 
 LISTING_SECONDS = 60.0
 LISTING = ".listing.json"
 """In a ModelScope folder: the hash of each file that is whole."""
 _ORPHAN = re.compile(r"(?P<etag>[0-9a-f]{40,64})\.[0-9a-f]{8}\.incomplete")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class Torn(OSError):
-    """What came is not what the hub lists."""
 
 
 def fetch(space: Space, name: str, field: str, patterns: tuple[str, ...]) -> Path:
@@ -129,7 +124,7 @@ def _fetch_large(name: str, revision: str, files: tuple[str, ...], endpoint: str
 def _adopt_orphans(target: Path) -> None:
     """What killed downloads left of this file: the longest is gone on with, the others go. Called under the file's
     lock."""
-    part = _part(target)
+    part = part_of(target)
     found = [
         path
         for path in target.parent.iterdir()
@@ -140,33 +135,6 @@ def _adopt_orphans(target: Path) -> None:
             orphan.replace(part)
         else:
             orphan.unlink()
-
-
-def fetch_file(url: str, target: Path, size: int | None, sha256: str | None, headers: dict[str, str]) -> None:
-    """One file, from where an earlier attempt was cut off. `sha256` is compared where it is one. Raises `Torn`, and
-    what the transport raises; the part is kept then, but for one whose content is wrong."""
-    from huggingface_hub.file_download import http_get
-
-    if target.exists():
-        return
-    part = _part(target)
-    if size is not None and part.exists() and part.stat().st_size > size:
-        part.unlink()
-    with part.open("ab") as opened:
-        http_get(url, opened, resume_size=opened.tell(), headers=headers, expected_size=size)
-    if sha256 and _SHA256.fullmatch(sha256) and _hash_of(part) != sha256:
-        part.unlink()
-        raise Torn(f"{target.name[:40]}: its hash is another one than the hub lists")
-    part.replace(target)
-
-
-def _part(target: Path) -> Path:
-    return target.with_name(f"{target.name}.incomplete")
-
-
-def _hash_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def modelscope_folder(space: Space, hub: ModelScope) -> Path:

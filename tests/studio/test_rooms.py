@@ -9,7 +9,7 @@ import pytest
 from tests.estimator.test_packages import ROOT, TORCH, circles, imports
 
 ORDER = (
-    "i18n", "shipped", "disk", "space", "protocol",
+    "i18n", "shipped", "disk", "space", "fetching", "protocol",
     "datasets.text", "datasets.kinds", "datasets.source", "datasets.forms",
     "datasets.values", "datasets.shapes", "datasets.files", "datasets",
     "get", "models", "jobs", "rendering", "inference", "outlook", "training", "export", "workers",

@@ -7,10 +7,10 @@ README), and one that is broken are each named with the reason. A single file th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from estimator.core.problems import Problem
 from studio.datasets.files.apart import Apart
@@ -26,29 +26,44 @@ _ABOUT = re.compile(
 _ABOUT_FILES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "datapackage.json",
                 ".gitattributes")  # fmt: skip
 _PASSED_OVER = ("__pycache__", "node_modules", "__MACOSX", "venv")
-_SPLITS = {"train": "train", "training": "train", "test": "test", "eval": "validation", "evaluation": "validation",
-           "dev": "validation", "valid": "validation", "validation": "validation", "val": "validation"}  # fmt: skip
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"), **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("eval", "evaluation", "dev", "valid", "validation", "val"), "validation"),
+}  # fmt: skip
 _WORDS = re.compile(r"[^a-z]+")
+
+
+class Given(NamedTuple):
+    """A file, folder or archive, and the name that its user knows it by; `split` where its giver says it (train,
+    validation or test), `folder` where it lay, for its name to be told from others."""
+
+    path: Path
+    name: str
+    split: str | None = None
+    folder: str = ""
 
 
 @dataclass
 class Opened:
-    """`sources` in their order; `left`: what is not read, each `{"file", "problem"}` with a `Problem`."""
+    """`sources` in their order; `left`: what is not read, each `{"file", "problem"}` with a `Problem`; `about`: where
+    the files lie that describe the others."""
 
     sources: list[Source] = field(default_factory=list)
     left: list[dict[str, Any]] = field(default_factory=list)
+    about: dict[str, Path] = field(default_factory=dict)
 
     def leave(self, file: str, problem: Problem) -> None:
         self.left.append({"file": file, "problem": problem.to_dict()})
 
 
 def opened(
-    paths: list[tuple[Path, str]], scratch: Path, apart: Apart, stop: Callable[[], None] = lambda: None
+    paths: Sequence[Given], scratch: Path, apart: Apart, stop: Callable[[], None] = lambda: None
 ) -> Generator[float, None, Opened]:
-    """`paths`: each a file, folder or archive, with the name its user knows it by. `scratch` is an empty folder that
-    the caller removes in the end. Yields the share of the unpacking; raises `Problem` where nothing can be read."""
+    """`scratch` is an empty folder that the caller removes in the end. Yields the share of the unpacking; raises
+    `Problem` where nothing can be read."""
     found, alone = Opened(), len(paths) == 1
-    for index, (path, name) in enumerate(paths):
+    for index, (path, name, split, folder) in enumerate(paths):
+        before = len(found.sources)
         try:
             if path.is_dir():
                 _take_folder(found, path, path, stop, safe_name(name) if not alone else "")
@@ -60,13 +75,16 @@ def opened(
             if alone or problem.code == "dataset.cancelled":
                 raise
             found.leave(safe_name(name), problem)
+        for source in found.sources[before:]:
+            source.split = split or source.split
+            source.name = f"{folder}/{source.name}" if folder else source.name
     found.sources = [one for source in found.sources for one in _sheets(found, source, scratch, apart, stop)]
     if not found.sources:
         _nothing(found, paths)
     return found
 
 
-def _nothing(found: Opened, paths: list[tuple[Path, str]]) -> None:
+def _nothing(found: Opened, paths: Sequence[Given]) -> None:
     """Of what cannot be read the first that is broken says more than that there is a picture beside it."""
     problems = [one["problem"] for one in found.left]
     problems.sort(
@@ -75,7 +93,9 @@ def _nothing(found: Opened, paths: list[tuple[Path, str]]) -> None:
     if problems and problems[0]["code"] not in ("dataset.unread_kind", "dataset.about_file"):
         raise Problem(problems[0]["code"], **problems[0]["params"])
     names = ", ".join(one["file"] for one in found.left[:5]) or "-"
-    raise Problem("dataset.nothing_to_read", file=safe_name(paths[0][1]) if paths else "-", found=names, allowed=NAMED)
+    raise Problem(
+        "dataset.nothing_to_read", file=safe_name(paths[0].name) if paths else "-", found=names, allowed=NAMED
+    )
 
 
 def _take_archive(
@@ -131,6 +151,7 @@ def _take_folder(found: Opened, root: Path, folder: Path, stop: Callable[[], Non
     for path in files:
         name = "/".join([*([prefix] if prefix else []), *path.relative_to(root).parts])
         if has_rows and (path.name in _ABOUT_FILES or _ABOUT.match(path.name)):
+            found.about[name] = path
             found.leave(name, Problem("dataset.about_file", file=name))
         elif not format_of(path.name):
             found.leave(name, _unread(name))
@@ -140,7 +161,7 @@ def _take_folder(found: Opened, root: Path, folder: Path, stop: Callable[[], Non
             except Problem as problem:
                 found.leave(name, Problem(problem.code, **{**problem.params, "file": name}))
             else:
-                source.name, source.split = name, _split_of(name)
+                source.name, source.split = name, split_of(name)
                 found.sources.append(source)
 
 
@@ -159,7 +180,7 @@ def _walk(root: Path, folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _split_of(name: str) -> str | None:
+def split_of(name: str) -> str | None:
     """`validation` of `data/dev-00000-of-00002.parquet` and of `validation/data.arrow`; None where no part says it."""
     for part in reversed(Path(name).with_suffix("").parts):
         said = {_SPLITS[word] for word in _WORDS.split(part.lower()) if word in _SPLITS}

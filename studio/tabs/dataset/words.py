@@ -20,7 +20,16 @@ def deleted_html(lang: str, key: str, name: str) -> str:
     return f'<p class="ls-good" role="status">✓ {escape(t(lang, f"dataset.{key}", name=name))}</p>'
 
 
-STEPS = {"unpacking": 1, "reading": 1, "joining": 1, "storing": 2, "syncing": 2, "tokenizing": 3}
+STEPS = {
+    "asking": 1,
+    "fetching": 1,
+    "unpacking": 1,
+    "reading": 1,
+    "joining": 1,
+    "storing": 2,
+    "syncing": 2,
+    "tokenizing": 3,
+}
 """Phases of the work, by the step that a reader counts."""
 
 
