@@ -274,12 +274,14 @@ def _noted(measured: Measured, fits: np.ndarray) -> dict[str, list[int]]:
 
 
 def _histogram(lengths: np.ndarray, limit: int) -> dict[str, Any]:
-    """Rows by length in `BINS` equal bins from 0; the axis reaches the limit where that is near."""
+    """Rows by length in `BINS` equal bins from 0, and of each bin those `over` the limit; the axis reaches the limit
+    where that is near."""
     if not len(lengths):
-        return {"top": limit, "counts": [], "longest": 0, "median": 0, "shortest": 0}
+        return {"top": limit, "counts": [], "over": [], "longest": 0, "median": 0, "shortest": 0}
     longest = int(lengths.max())
     reach = max(longest, limit) if limit <= 2 * longest else longest
     width = math.ceil((reach + 1) / BINS)
-    counts, _ = np.histogram(lengths, bins=BINS, range=(0, width * BINS))
-    median, shortest = int(np.median(lengths)), int(lengths.min())
-    return {"top": width * BINS, "counts": counts.tolist(), "longest": longest, "median": median, "shortest": shortest}
+    bins: dict[str, Any] = {"bins": BINS, "range": (0, width * BINS)}
+    counts, over = np.histogram(lengths, **bins)[0], np.histogram(lengths[lengths > limit], **bins)[0]
+    found = {"longest": longest, "median": int(np.median(lengths)), "shortest": int(lengths.min())}
+    return {"top": width * BINS, "counts": counts.tolist(), "over": over.tolist(), **found}

@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 from studio.i18n import t
-from studio.widgets.length_histogram import drawing
 from studio.widgets.token_mask import visible
 
 
@@ -32,13 +31,10 @@ def _row(lang: str, row: dict[str, Any]) -> str:
 
 
 def lengths(lang: str, seen: dict[str, Any]) -> str:
-    """The histogram, in characters."""
-    facts = {key: f"{value:,}" for key, value in seen["lengths"].items() if key != "counts"}
+    """The lengths in words, counted in characters."""
+    facts = {key: f"{value:,}" for key, value in seen["lengths"].items() if isinstance(value, int)}
     words = t(lang, "dataset.characters_facts", **facts)
     if seen["measured"] < seen["of"]:
         words += " " + t(lang, "dataset.characters_sample", measured=f"{seen['measured']:,}", total=f"{seen['of']:,}")
     title = escape(t(lang, "dataset.lengths_title"))
-    return (
-        f'<section class="ls-lengths"><h3>{title}</h3><p class="ls-note">{escape(words)}</p>'
-        f"{drawing(lang, seen['lengths'], words, t(lang, 'dataset.characters'))}</section>"
-    )
+    return f'<section class="ls-lengths"><h3>{title}</h3><p class="ls-note">{escape(words)}</p></section>'

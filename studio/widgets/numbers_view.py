@@ -1,4 +1,5 @@
-"""Numbers of a dataset by role, language and label, as tables."""
+"""Numbers of a dataset by role, language and label: the names that a reader knows, a note, and tables.
+`plots.names_figure` draws them."""
 
 from __future__ import annotations
 
@@ -9,22 +10,29 @@ from studio.i18n import strings, t
 Counts = dict[str, dict[str, int]]
 
 
-def numbers_view(lang: str, numbers: dict[str, Counts]) -> str:
-    """`numbers` as `studio.rendering.tallies.Tally.result` gives them; nothing where nothing was counted."""
+def in_words(lang: str, numbers: dict[str, Counts]) -> dict[str, Counts]:
+    """`numbers` as `studio.rendering.tallies.Tally.result` gives them, by the names that a reader knows."""
+    return {kind: {_name(lang, kind, name): counts for name, counts in found.items()} for kind, found in numbers.items()}
+
+
+def numbers_note(lang: str, numbers: dict[str, Counts]) -> str:
+    return f'<p class="ls-note">{escape(t(lang, "dataset.numbers_note" if any(numbers.values()) else "dataset.numbers_none"))}</p>'
+
+
+def numbers_tables(lang: str, numbers: dict[str, Counts]) -> str:
+    """`numbers` as `in_words` gives them; nothing where nothing was counted."""
     tables = "".join(_table(lang, kind, found) for kind, found in numbers.items() if found)
     if not tables:
         return ""
-    title, note = escape(t(lang, "dataset.numbers_title")), escape(t(lang, "dataset.numbers_note"))
-    return (
-        f'<details class="ls-more ls-numbers"><summary>{title}</summary><p class="ls-note">{note}</p>{tables}</details>'
-    )
+    summary = escape(t(lang, "dataset.numbers_tables"))
+    return f'<details class="ls-numbers"><summary>{summary}</summary>{tables}</details>'
 
 
 def _table(lang: str, kind: str, found: Counts) -> str:
     units = list(next(iter(found.values())))
     heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.unit_{unit}"))}</th>' for unit in units)
     rows = "".join(
-        f'<tr><th scope="row">{escape(_name(lang, kind, name))}</th>'
+        f'<tr><th scope="row">{escape(name)}</th>'
         f"{''.join(f'<td>{counts.get(unit, 0):,}</td>' for unit in units)}</tr>"
         for name, counts in found.items()
     )

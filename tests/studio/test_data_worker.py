@@ -90,6 +90,7 @@ def test_rows_are_stored_whatever_their_length_and_what_is_too_long_is_counted_t
     split = worker.call("preview", **asked, excess_length_strategy="split")
     assert (cut["kept"], cut["examples"], split["kept"]) == (20, 20, 20) and split["examples"] > 25
     assert drop["tokens"] < cut["tokens"] < split["tokens"] == drop["excess"]["of_tokens"]
+    assert sum(drop["lengths"]["over"]) == 5
     for seen in (drop, cut, split):
         chosen = seen["excess"]["choices"][seen["excess"]["strategy"]]
         assert chosen["examples"] == seen["examples"] - 15

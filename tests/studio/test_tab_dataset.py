@@ -24,9 +24,11 @@ from studio.i18n import LANGUAGES, strings
 from studio.services import Shared
 from studio.space import Space
 from studio.tabs.dataset import head, picture, tab, words
+from studio.tabs.dataset.picture import SHOWN
 from studio.tabs.dataset.rows import rows_html
 from studio.widgets.excess import excess as widget
-from studio.widgets.length_histogram import length_histogram
+from studio.widgets.lengths_view import lengths_said, lengths_table
+from studio.widgets.plots import lengths_figure, names_figure
 from studio.widgets.token_mask import token_mask, tokens
 from tests.studio.dataset_helpers import chat
 from tests.studio.requests import listed
@@ -83,7 +85,9 @@ def excess(strategy="drop", text="Arlen"):
 
 
 def seen(**changes):
-    lengths = {"top": 400, "counts": [3, 0, 1, 2] * 10, "longest": 390, "median": 120, "shortest": 390}
+    counts = [3, 0, 1, 2] * 10
+    over = [0] * 20 + [1] + counts[21:]  # the bin from 200 on has two rows of just the 200 tokens that fit
+    lengths = {"top": 400, "counts": counts, "over": over, "longest": 390, "median": 120, "shortest": 390}
     return {
         "rows": [row(), row(row=8, split="eval")], "offset": 0, "total": 2, "kept": 40, "dropped": 20, "measured": 60,
         "of": 60,
@@ -196,17 +200,56 @@ def test_what_is_not_used_is_named_with_its_rows(lang, info):
     assert "ls-unused" not in head.head(lang, info)
 
 
+NONE = {"top": 10, "counts": [], "over": [], "longest": 0, "median": 0, "shortest": 0}
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_the_histogram_has_a_line_a_label_and_a_table(lang):
-    html = length_histogram(lang, seen(), 200)
-    read = Reader(html)
-    assert 'role="img"' in html and "200" in read.text and 'style="left:50.00%"' in html
-    assert "ls-bar-cut" in html and read.tags.count("tr") == 31
-    assert "ls-cut" not in length_histogram(lang, seen(), 400).replace("ls-cut-left", "")
-    assert (
-        length_histogram(lang, seen(lengths={"top": 10, "counts": [], "longest": 0, "median": 0, "shortest": 0}), 200)
-        == ""
-    )
+def test_lengths_are_said_and_stand_in_a_table_with_all_that_hovering_tells(lang):
+    read = Reader(lengths_said(lang, seen(), 200) + lengths_table(lang, seen()["lengths"], "Tokens"))
+    assert "200" in read.text and "20" in read.text and read.tags.count("tr") == 31
+    hovered = [told for bars in lengths_figure(lang, seen()["lengths"], "Tokens", 200)["data"] for told in bars["customdata"]]
+    assert all(low in read.text and high in read.text for low, high, *_ in hovered)
+    assert lengths_said(lang, seen(lengths=NONE), 200) == lengths_table(lang, NONE, "Tokens") == ""
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_chart_of_lengths_has_each_row_on_its_side_of_the_line(lang):
+    lengths = seen()["lengths"]
+    figure = lengths_figure(lang, lengths, "Tokens", 200)
+    fits, beyond = figure["data"]
+    assert sum(fits["y"]) == sum(lengths["counts"]) - sum(lengths["over"]) and sum(beyond["y"]) == sum(lengths["over"])
+    shared = set(fits["x"]) & set(beyond["x"])
+    assert shared == {205} and max(fits["x"]) == min(beyond["x"]) == 205
+    assert figure["layout"]["barmode"] == "stack" and 200 < figure["layout"]["shapes"][0]["x0"] < 201
+    assert "200" in figure["layout"]["annotations"][0]["text"] and beyond["marker"]["pattern"]["shape"]
+    without = {**lengths, "over": [0] * 40}
+    fitting = lengths_figure(lang, without, "Tokens", 400)
+    assert len(fitting["data"]) == 1 and "shapes" not in fitting["layout"]
+    assert lengths_figure(lang, NONE, "Tokens", 200) is None
+    assert len(lengths_figure(lang, {k: v for k, v in lengths.items() if k != "over"}, "Characters")["data"]) == 1
+
+
+NAMED = {"role": {EVIL: {"turns": 3, "characters": 90}}} | {
+    "label": {"a" * 80 + end: {"rows": rows, "tokens": 9, "trained": 3} for end, rows in (("b", 3), ("c", 1))}
+}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_chart_of_names_escapes_them_and_keeps_two_that_look_alike_apart(lang):
+    figure = names_figure(lang, NAMED)
+    assert "<img" not in json.dumps(figure) and figure["data"][1]["x"] == [1, 3]
+    assert len(set(figure["data"][1]["y"])) == 2 and "75.0 %" in figure["data"][1]["customdata"][1]
+    assert names_figure(lang, {}) is names_figure(lang, {"label": {}}) is None
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_plotly_knows_every_word_of_a_figure_and_no_two_charts_of_one_overlap(lang):
+    from plotly.graph_objects import Figure
+
+    for figure in (lengths_figure(lang, seen()["lengths"], "Tokens", 200), names_figure(lang, NAMED)):
+        Figure(data=figure["data"], layout=figure["layout"])  # raises where a word is not known
+    (above, below) = (figure["layout"][name]["domain"] for name in ("yaxis", "yaxis2"))
+    assert 0 <= below[0] < below[1] < above[0] < above[1] <= 1
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -276,6 +319,11 @@ def handlers(store):
 
 SETTINGS = [10]
 READ = ["base", 256, "drop", True]
+
+
+def look(handlers, info, *read, lang="en"):
+    """What the right side shows, by the names of its parts."""
+    return dict(zip(SHOWN, handlers["look"](request(lang), True, info.id, *read, 0), strict=True))
 
 
 def test_a_good_file_then_a_bad_one(handlers, store, tmp_path):
@@ -405,19 +453,18 @@ def test_the_worker_is_not_asked_before_the_tab_was_opened(handlers, store, info
 
 
 def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
-    html = handlers["look"](request("zh-CN"), True, info.id, "base", 1, "drop", True, 0)
-    assert "max_length" in html[2] and "<dd>60</dd>" in html[0]
+    shown = look(handlers, info, "base", 1, "drop", True, lang="zh-CN")
+    assert "max_length" in shown["rows"] and "<dd>60</dd>" in shown["head"] and shown["views"].visible
     assert (
         strings("en")["dataset.empty_title"] in handlers["look"](request(), True, "20990101-000000-ffffff", *READ, 0)[0]
     )
 
 
 def test_a_base_that_is_not_at_hand_shows_the_rows_in_characters_and_no_verdict(handlers, store, info):
-    summary, _, rows, *_, too_long, lengths, _, _ = handlers["look"](
-        request(), True, info.id, "nowhere/base", *READ[1:], 0
-    )
-    assert "<dd>60</dd>" in summary and "nowhere/base" in rows and "As stored." in rows and "ls-trained" not in rows
-    assert too_long == "" and "ls-cut" not in lengths and "characters" in lengths
+    shown = look(handlers, info, "nowhere/base", *READ[1:])
+    assert "<dd>60</dd>" in shown["head"] and "As stored." in shown["rows"] and "ls-trained" not in shown["rows"]
+    assert "nowhere/base" in shown["rows"] and shown["excess"] == "" and "characters" in shown["lengths"]
+    assert "shapes" not in json.loads(shown["chart"].value["plot"])["layout"] and shown["seen"] is None
 
 
 def test_measuring_can_be_stopped_and_says_how_far_it_is(handlers, store, info, monkeypatch):
@@ -431,9 +478,9 @@ def test_measuring_can_be_stopped_and_says_how_far_it_is(handlers, store, info, 
             handlers["stop"](request())
 
     monkeypatch.setattr(FakeWorker, "stream", silent)
-    summary, _, rows, *_ = handlers["look"](request(), True, info.id, *READ, 0)
+    parts = look(handlers, info, *READ)
     assert "15 of 60" in shown[0] and 'value="25"' in shown[0]
-    assert "<dd>60</dd>" in summary and "stopped" in rows
+    assert "<dd>60</dd>" in parts["head"] and "stopped" in parts["rows"]
     assert handlers["ended"](request())[1] == ""
 
 

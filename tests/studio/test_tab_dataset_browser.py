@@ -33,6 +33,8 @@ def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
 
     with launch() as browser:
         page = open_page(browser, f"{studio.url}?tab=dataset&lang=en")
+        page.fetched = []
+        page.on("request", lambda request: page.fetched.append(request.url))
         expect(page.locator("#dataset-summary")).to_contain_text("No dataset yet")
         type_choice(page, "dataset-base", str(base))
         upload(page, good)
@@ -43,10 +45,16 @@ def test_a_file_then_bad_ones_then_delete_and_undo(studio, base, tmp_path):
         expect(page.locator("#dataset-rows .ls-row mark.ls-trained").first).to_contain_text("Arlen.")
         expect(page.locator("#dataset-rows")).to_contain_text(evil)
         assert page.locator("#dataset-rows img").count() == 0 and page.title() == "LoRA Studio"
-        expect(page.locator("#dataset-lengths svg[role=img]")).to_be_visible()
+        plotly = lambda: [url for url in page.fetched if "Plotly" in url]  # noqa: E731
+        assert plotly() == []  # 4.6 MB, for those who come to a chart
+        page.click("#dataset-view-lengths-button")
+        expect(page.locator("#dataset-chart .barlayer .point").first).to_be_visible()
+        assert len(plotly()) == 1
 
         number(page, "dataset-max_length", 100)
-        expect(page.locator("#dataset-lengths .ls-cut")).to_contain_text("100")
+        expect(page.locator("#dataset-chart .annotation-text")).to_contain_text("100")
+        page.locator("#dataset-chart .barlayer .point").first.hover(force=True)
+        expect(page.locator("#dataset-chart .hoverlayer")).to_contain_text("rows")
         kept, dropped, _ = (int(text) for text in counts.all_inner_texts())
         assert kept + dropped == 40 and dropped > 1
 

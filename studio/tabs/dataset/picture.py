@@ -16,6 +16,7 @@ from studio.i18n import explain, language, t
 from studio.models.find import base_name
 from studio.services import Shared
 from studio.tabs import FITTING, long
+from studio.tabs.dataset.charts import LENGTHS, NUMBERS, charts, no_charts
 from studio.tabs.dataset.head import dropped_table, head, notes_html
 from studio.tabs.dataset.page import QUIET, READ_BY, info_of
 from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
@@ -24,10 +25,9 @@ from studio.tabs.dataset.words import trouble_html, waiting
 from studio.tabs.notices import problem_html
 from studio.widgets import characters
 from studio.widgets.excess import excess
-from studio.widgets.length_histogram import length_histogram
-from studio.widgets.numbers_view import numbers_view
+from studio.widgets.lengths_view import lengths_said
 
-SHOWN = ("head", "dropped", "rows", "pager", "previous", "next", "excess", "lengths", "numbers", "seen")
+SHOWN = ("head", "views", "dropped", "rows", "pager", "previous", "next", "excess", *LENGTHS, *NUMBERS, "seen")
 """What follows the chosen dataset, by the names of the right side's parts."""
 
 
@@ -154,9 +154,10 @@ def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> d
         "dropped": dropped_table(lang, info, seen),
         "rows": rows_html(lang, seen, int(limit)),
         "excess": excess(lang, seen, int(limit)),
-        "lengths": length_histogram(lang, seen, int(limit)),
-        "numbers": numbers_view(lang, seen["numbers"]),
+        "lengths": lengths_said(lang, seen, int(limit)),
+        "views": gr.Column(visible=True),
         "seen": seen["batches"],
+        **charts(lang, seen, int(limit)),
         **pager(seen),
     }
 
@@ -170,8 +171,9 @@ def picture_in_characters(lang: str, info: DatasetInfo, seen: dict[str, Any], wh
         "rows": said + characters.rows(lang, seen, place(lang, seen)),
         "excess": "",
         "lengths": characters.lengths(lang, seen),
-        "numbers": "",
+        "views": gr.Column(visible=True),
         "seen": None,
+        **charts(lang, seen, None),
         **pager(seen),
     }
 
@@ -184,6 +186,6 @@ def only(summary: str, rows: str = "") -> dict[str, Any]:
         "rows": rows,
         "pager": gr.Row(visible=False),
         "excess": "",
-        "lengths": "",
-        "numbers": "",
+        "views": gr.Column(visible=bool(rows)),
+        **no_charts(),
     }

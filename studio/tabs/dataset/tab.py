@@ -13,7 +13,7 @@ from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
 from studio.tabs import can_train
 from studio.tabs.controls import base_choices, control
-from studio.tabs.dataset import batches, picture, stored, upload
+from studio.tabs.dataset import batches, charts, picture, stored, upload
 from studio.tabs.notices import needs_train
 
 # What suits the embedded base, as on the Train tab.
@@ -98,12 +98,26 @@ def _right_column() -> dict[str, Any]:
         parts["stop"] = gr.Button(marker("dataset.stop"), variant="stop", size="md", elem_id="dataset-stop")
     parts["clock"] = gr.Timer(PROGRESS_SECONDS, active=False)
     parts["head"] = gr.HTML(elem_id="dataset-summary")
-    parts["excess"] = gr.HTML(elem_id="dataset-excess")
-    parts["dropped"] = gr.HTML(elem_id="dataset-dropped")
-    parts["rows"] = gr.HTML(elem_id="dataset-rows")
+    with gr.Column(visible=False) as parts["views"], gr.Tabs(elem_id="dataset-views"):
+        with _view("rows"):
+            parts |= _rows_column()
+        with _view("lengths"):
+            parts |= charts.column(charts.LENGTHS) | batches.column()
+        with _view("numbers"):
+            parts |= charts.column(charts.NUMBERS)
+    return parts
+
+
+def _view(name: str) -> gr.Tab:
+    """One way to look at the dataset. What is in it reaches the browser's page, and Plotly, once it is come to."""
+    return gr.Tab(marker(f"dataset.view_{name}"), id=f"dataset-{name}", elem_id=f"dataset-view-{name}")
+
+
+def _rows_column() -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        name: gr.HTML(elem_id=f"dataset-{name}") for name in ("excess", "dropped", "rows")
+    }
     with gr.Row(elem_classes="ls-pager", visible=False) as parts["pager"]:
         parts["previous"] = gr.Button(marker("dataset.previous"), size="md", elem_id="dataset-previous")
         parts["next"] = gr.Button(marker("dataset.next"), size="md", elem_id="dataset-next")
-    parts["lengths"] = gr.HTML(elem_id="dataset-lengths")
-    parts["numbers"] = gr.HTML(elem_id="dataset-numbers")
-    return parts | batches.column()
+    return parts
