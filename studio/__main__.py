@@ -19,6 +19,7 @@ COMMANDS = {
     "serving": "estimator.cli.serving_command",
     "measure": "estimator.cli.measure_command",
     "dataset": "studio.datasets.command",
+    "dataset advise": "studio.outlook.command",
     "get": "studio.get.command",
 }
 
@@ -26,9 +27,10 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line that says what to mend."""
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments and arguments[0] in COMMANDS:
-        importlib.import_module("studio.i18n")  # the sentences of --lang
-        return int(importlib.import_module(COMMANDS[arguments[0]]).main(arguments))
+    for count in (2, 1):
+        if module := COMMANDS.get(" ".join(arguments[:count])):
+            importlib.import_module("studio.i18n")  # the sentences of --lang
+            return int(importlib.import_module(module).main(arguments[count - 1 :]))
     options = parser().parse_args(arguments)
     try:
         return serve(options)

@@ -43,6 +43,9 @@ class Shared:
     fitting: Any = None
     """`gr.State` with the recipe fields that say how rows are made to fit, once chosen: Dataset writes it, Train takes
     it over on change."""
+    advised: Any = None
+    """`gr.State` with the fields that the rows of a dataset ask for (`model`, `values`), or None: Dataset writes it,
+    Train sets them on change."""
     run: Any = None
     """`gr.State` with the id of the run last opened: Train and Runs write it, Chat and Runs preselect it."""
 

@@ -49,7 +49,7 @@ def ways(
 ) -> dict[str, Way]:
     """`padded` and `packed`. `lengths`: tokens and how many examples have them, of a `rows_share` of the rows. Raises
     `Problem` where there is no example."""
-    examples, each = _evenly(lengths, rows_share)
+    examples, each = evenly(lengths, rows_share)
     made = {}
     for name, packing in (("padded", False), ("packed", True)):
         try:
@@ -60,7 +60,7 @@ def ways(
     return made
 
 
-def _evenly(lengths: Sequence[tuple[int, int]], rows_share: float) -> tuple[list[int], float]:
+def evenly(lengths: Sequence[tuple[int, int]], rows_share: float) -> tuple[list[int], float]:
     """Single lengths, `MOST_EXAMPLES` at most, and how many examples of all each of them stands for."""
     count = sum(times for _, times in lengths)
     step = max(1, math.ceil(count / MOST_EXAMPLES))

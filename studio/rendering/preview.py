@@ -60,6 +60,8 @@ class Measured:
     """Places here of rows of which the template leaves something out, by what it is: `reasoning_left_out`, ..."""
     numbers: dict[str, dict[str, dict[str, int]]]
     """As `tallies.Tally.result` gives them."""
+    thinking: float = 0.0
+    """The share of rows that reason before they answer."""
 
 
 def measure(
@@ -128,6 +130,7 @@ def measure(
         step,
         dict(notes),
         tally.result(),
+        tally.thinking,
     )
 
 
@@ -138,7 +141,8 @@ def view(
     (of training and validation rows the same), `lengths`, `excess` (what each way to treat rows that are too long would
     keep; None where there are none); `notes` (row numbers by what the template leaves out of rows that are trained),
     `dates` (what it writes for today); `numbers` (`tallies.Tally.result`); `batches` (what the training rows become:
-    `lengths` as pairs of tokens and examples, `trained_share` of their tokens, rows `measured` and `of` it)."""
+    `lengths` as pairs of tokens and examples, `trained_share` of their tokens, rows `measured` and `of` it; `whole`,
+    pairs of tokens and rows before anything is cut; `eval_rows`; `thinking`, the share that reasons)."""
     kept = _examples(measured, recipe, recipe.excess_length_strategy)
     fits = np.array([bool(one) for one in kept], bool)
     why = _reasons(measured, fits, recipe)
@@ -195,7 +199,16 @@ def _batches(measured: Measured, ranges: list[tuple[int, int, int]], info: Datas
         "trained_share": trained / tokens if tokens else 0.0,
         "measured": measured.bounds["train"],
         "of": info.train_rows,
+        "eval_rows": info.eval_rows,
+        "whole": _whole(measured),
+        "thinking": measured.thinking,
     }
+
+
+def _whole(measured: Measured) -> list[tuple[int, int]]:
+    """Tokens of the training rows as they are before anything is cut, and how many rows have them."""
+    lengths, times = np.unique(measured.lengths[: measured.bounds["train"]], return_counts=True)
+    return [(length, count) for length, count in zip(lengths.tolist(), times.tolist()) if length]
 
 
 def _placed(measured: Measured, index: int, said: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from studio.datasets.forms import said
 from studio.datasets.language import LanguageGuess
+from studio.rendering.seen import reasoning_and_answer
 
 LANGUAGE_ROWS = 1_000
 """Rows whose language is looked at: a guess takes half a millisecond."""
@@ -19,11 +20,13 @@ class Tally:
 
     def __init__(self, planned: int) -> None:
         self._every = max(1, planned // LANGUAGE_ROWS)
-        self._rows = 0
+        self._rows = self._thinking = 0
         self._by: dict[str, dict[str, Counter[str]]] = {"role": {}, "language": {}, "label": {}}
 
     def see(self, row: dict[str, Any], tokens: int, trained: int) -> None:
         """One stored row, and its tokens; 0 where it cannot be encoded."""
+        answers = [one for one in row.get("messages", ()) if one.get("role") == "assistant"]
+        self._thinking += any(reasoning_and_answer(one)[0] for one in answers)
         for role, text in said(row):
             self._add("role", role, turns=1, characters=len(text))
         for label in _labels(row):
@@ -36,6 +39,11 @@ class Tally:
 
     def _add(self, kind: str, name: str, **counts: int) -> None:
         self._by[kind].setdefault(name, Counter()).update(counts)
+
+    @property
+    def thinking(self) -> float:
+        """The share of rows that reason before they answer."""
+        return self._thinking / max(1, self._rows)
 
     def result(self) -> dict[str, dict[str, dict[str, int]]]:
         """`role` -> name -> `turns`, `characters`; `language` and `label` -> name -> `rows`, `tokens`, `trained`; the

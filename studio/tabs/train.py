@@ -29,7 +29,7 @@ from studio.services import Shared
 from studio.tabs import FITTING, can_train, long, open_tab
 from studio.tabs.controls import is_read, recipe_from, values_of
 from studio.tabs.notices import explained, forget, needs_train
-from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_change_of_base, on_reset, recipe_column
+from studio.tabs.train_form import NAMES, Form, Swap, bare_fields, on_advice, on_change_of_base, on_reset, recipe_column
 from studio.widgets.also_set import EVERY, Setting, also_set
 from studio.widgets.outlook_view import anyway, outlook_view, reasons
 from studio.widgets.run_view import memory_text, run_view
@@ -53,7 +53,7 @@ def build(shared: Shared) -> None:
     _wire_start(shared, form)
     _wire_brought(shared, form)
     _wire_ahead(shared, form)
-    _wire_swap(form)
+    _wire_swap(shared, form)
     form.get.wire(shared, form.fields["model"])
     _wire_also(form)
     _wire_run(shared, picture, log, buttons)
@@ -193,7 +193,7 @@ def _wire_ahead(shared: Shared, form: Form) -> None:
     gr.on([shared.tab["train"].select, *_changes(form)], ahead, **drawn, **options)
 
 
-def _wire_swap(form: Form) -> None:
+def _wire_swap(shared: Shared, form: Form) -> None:
     """Many settings at once, and back with one click."""
 
     def shown(lang: str, swap: Swap | None) -> dict[Any, Any]:
@@ -218,6 +218,15 @@ def _wire_swap(form: Form) -> None:
         *values, base = held
         return shown(language(request), on_reset(dict(zip(NAMES, values, strict=True)), base))
 
+    def advised(request: gr.Request, asked: dict[str, Any] | None, *held: Any) -> dict[Any, Any]:
+        """What the rows of a dataset ask for, taken out of where it lay, so that the same can be set again."""
+        if not asked:
+            return {form.swap: gr.skip()}
+        *values, base = held
+        return shown(language(request), on_advice(asked, dict(zip(NAMES, values, strict=True)), base)) | {
+            shared.advised: None
+        }
+
     def flip(request: gr.Request, kept: dict[str, Any] | None) -> dict[Any, Any]:
         if not kept:
             return {form.swap: gr.skip()}
@@ -228,6 +237,8 @@ def _wire_swap(form: Form) -> None:
     form.fields["model"].input(another_base, form.held, set_all, **QUIET)
     form.reset.click(reset, form.held, set_all, **QUIET)
     form.swapped.click(flip, form.swap, set_all, **QUIET)
+    if shared.advised is not None:
+        shared.advised.change(advised, [shared.advised, *form.held], [*set_all, shared.advised], **QUIET)
 
 
 def _wire_fitting(shared: Shared, form: Form) -> None:

@@ -118,6 +118,17 @@ def on_change_of_base(model: str, held: dict[str, Any], base: dict[str, Any]) ->
     return Swap("base", old_model, model, held | {"model": model}, after | {"model": model}, base, new.to_dict())
 
 
+def on_advice(asked: dict[str, Any], held: dict[str, Any], base: dict[str, Any]) -> Swap:
+    """`asked` (`model`, `values` by field) over what the page holds; of another base, over what suits that one."""
+    before, base_before, model = held, base, asked["model"]
+    if swap := on_change_of_base(model, held, base):
+        held, base = swap.after, swap.base_after
+    after = {**held, "model": model}
+    recipe = Recipe.from_dict(base).replace(model=model, **asked["values"])
+    after |= {name: value for name, value in zip(NAMES, values_of(recipe, NAMES), strict=True) if name in asked["values"]}
+    return Swap("advice", base_before["model"], model, before, after, base_before, {**base, "model": model})
+
+
 def on_reset(held: dict[str, Any], base: dict[str, Any]) -> Swap:
     """Everything as the page begins with the base that stands in its field."""
     model = held["model"] if isinstance(held["model"], str) and held["model"] else EMBEDDED_ID

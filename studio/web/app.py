@@ -35,7 +35,8 @@ def build(space: Space) -> tuple[gr.Blocks, Shared]:
     shared = services.build(space)
     with Page(title="LoRA Studio", analytics_enabled=False) as page:
         build_header()
-        shared.recipe, shared.gpu, shared.dataset, shared.run, shared.fitting = (gr.State(None) for _ in range(5))
+        shared.recipe, shared.gpu, shared.dataset, shared.run = (gr.State(None) for _ in range(4))
+        shared.fitting, shared.advised = gr.State(None), gr.State(None)
         with gr.Tabs(elem_id="ls-tabs") as shared.tabs:
             for name in TABS:
                 shared.tab[name] = gr.Tab(i18n.marker(f"common.tab_{name}"), id=name, elem_id=f"ls-tab-{name}")

@@ -18,7 +18,7 @@ class Swap:
     sides. `shown` is the side that the form shows. Kept in the page's session as a dict."""
 
     why: str
-    """`base`: another base was chosen; `reset`: all was reset."""
+    """`base`: another base was chosen; `reset`: all was reset; `advice`: what the rows of a dataset ask for was set."""
     old_model: str
     new_model: str
     before: dict[str, Any]

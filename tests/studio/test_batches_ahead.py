@@ -14,7 +14,7 @@ from estimator.recipe.recipe import Recipe
 from studio.outlook import batches
 from studio.rendering.tallies import Tally
 from studio.widgets.batches_view import batches_view
-from studio.widgets.numbers_view import numbers_view
+from studio.widgets.numbers_view import in_words, numbers_tables
 
 MODEL = "Qwen/Qwen3-0.6B"
 RECIPE = Recipe(model=MODEL, max_length=512, per_device_train_batch_size=4)
@@ -58,6 +58,6 @@ def test_numbers_are_by_role_language_and_label():
     assert made["role"]["user"] == {"turns": 3, "characters": 51} and list(made["label"]) == ["good", "<b>"]
     assert sum(one["rows"] for one in made["language"].values()) == 3
     assert made["label"]["good"] == {"rows": 2, "tokens": 40, "trained": 16}
-    shown = numbers_view("zh-CN", made)
+    shown = numbers_tables("zh-CN", in_words("zh-CN", made))
     assert "&lt;b&gt;" in shown and "<b>" not in shown and "用户" in shown
-    assert numbers_view("en", Tally(0).result()) == ""
+    assert numbers_tables("en", Tally(0).result()) == ""

@@ -13,7 +13,7 @@ from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
 from studio.tabs import can_train
 from studio.tabs.controls import base_choices, control
-from studio.tabs.dataset import batches, charts, picture, stored, upload
+from studio.tabs.dataset import advice, batches, charts, picture, stored, upload
 from studio.tabs.notices import needs_train
 
 # What suits the embedded base, as on the Train tab.
@@ -30,7 +30,7 @@ def build(shared: Shared) -> None:
             left = _left_column()
         with gr.Column(elem_classes="ls-right"):
             right = _right_column()
-    for part in (upload, stored, picture, batches):
+    for part in (upload, stored, picture, batches, advice):
         part.wire(shared, left, right)
 
 
@@ -105,6 +105,8 @@ def _right_column() -> dict[str, Any]:
             parts |= charts.column(charts.LENGTHS) | batches.column()
         with _view("numbers"):
             parts |= charts.column(charts.NUMBERS)
+        with _view("advice"):
+            parts |= advice.column()
     return parts
 
 
