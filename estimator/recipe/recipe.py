@@ -38,6 +38,8 @@ BIASES = ("none", "all", "lora_only")
 OPTIMIZERS = tuple(RECORDS)
 """Names of transformers.training_args.OptimizerNames that the estimator knows the states of."""
 EXCESS_LENGTH_STRATEGIES = ("drop", "truncate", "split")
+CHAT_TEMPLATES = ("own", "plain", "chatml", "gemma", "llama3", "phi3", "qwen2_5", "qwen3")
+"""The base's own; two that any base can write; and others' by TRL's names, for bases that have their tokens."""
 PACKING_STRATEGIES = ("bfd", "bfd_split", "wrapped")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 # Of PEFT's values, those that need nothing but the weights. Left out: `eva`, `corda` and `lora_ga` run data through the
@@ -152,6 +154,8 @@ class Recipe:
     excess_length_strategy: str = _field("drop", choices=EXCESS_LENGTH_STRATEGIES)
     """What becomes of rows longer than `max_length` (Axolotl's name): left out, cut at their end, or split into several
     examples."""
+    chat_template: str = _field("own", choices=CHAT_TEMPLATES)
+    """How conversations are written as text. `own` is the base's; a base without one gets `plain`."""
     seed: int = _field(42, low=0, high=2**32 - 1)
     """Seeds initialisation, data order and dropout."""
 

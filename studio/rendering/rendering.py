@@ -24,6 +24,7 @@ from studio.rendering import chat_form, tokenizers
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, collator, encode_row, prompt_ids
 from studio.rendering.tasks import rows_of
 from studio.rendering.templates import Kept, Refused, form_of, prepare, stop_ids
+from studio.rendering.training_templates import OWN
 
 __all__ = [
     "IGNORED", "Dropped", "Encoded", "Refused", "collator", "dates", "encode_row", "encode_rows", "load_tokenizer",
@@ -33,15 +34,16 @@ __all__ = [
 ROWS_A_CHUNK = 1000
 
 
-def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None) -> Any:
+def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None, chat_template: str = OWN) -> Any:
     """The fast tokenizer of a local folder, with a chat template fit for training, a pad token and an end token.
 
     `name` is what a reader calls the base. `kept` is the template and the date that a run began with; a run's result
-    has it in its folder. Without it a template that writes the date writes today's. Raises `Problem` (`base.*`). Never
+    has it in its folder. Without it a template that writes the date writes today's. `chat_template` is a recipe's choice:
+    it takes the place of the folder's own, not of one that a run began with. Raises `Problem` (`base.*`). Never
     runs code of the folder.
     """
     tokenizer = tokenizers.open_tokenizer(base, name)
-    prepare(tokenizer, name or str(base), kept or chat_form.read(base))
+    prepare(tokenizer, name or str(base), kept or (chat_form.read(base) if chat_template == OWN else None), chat_template)
     return tokenizer
 
 

@@ -20,7 +20,7 @@ from estimator.core.problems import Problem
 from studio.rendering.messages import WRITINGS, Messages, Writing, written
 from studio.rendering.template_examples import PROBE, USER, Examples, shared
 from studio.rendering.template_runs import LeftOut, Refused, Span, words_of
-from studio.rendering.training_templates import training_template
+from studio.rendering.training_templates import OWN, chosen_template
 
 _REWRITES = "this template writes an earlier turn differently when others follow it"
 
@@ -55,6 +55,9 @@ class Kept:
 
 class ChatForm(Examples):
     """How conversations are written for one tokenizer."""
+
+    has_own: bool = True
+    """Whether the base brought a template; without one it is given a plain one."""
 
     def __init__(self, tokenizer: Any, name: str, moment: datetime | None = None) -> None:
         super().__init__(tokenizer, name, moment)
@@ -186,12 +189,15 @@ def form_of(tokenizer: Any) -> ChatForm:
     return _FORMS[tokenizer]
 
 
-def prepare(tokenizer: Any, name: str, kept: Kept | None = None) -> None:
-    """Give a tokenizer a chat template fit for training, or the one kept. Raises `Problem` `base.template*`."""
+def prepare(tokenizer: Any, name: str, kept: Kept | None = None, chosen: str = OWN) -> None:
+    """Give a tokenizer the chat template chosen, fit for training, or the one kept. Raises `Problem`
+    `base.template*`."""
+    has_own = bool(tokenizer.chat_template)
     form = _FORMS[tokenizer] = ChatForm(tokenizer, name, kept.moment if kept else None)
+    form.has_own = has_own
     try:
         with form.bounded():
-            tokenizer.chat_template = kept and kept.chat_template or training_template(tokenizer)
+            tokenizer.chat_template = kept and kept.chat_template or chosen_template(tokenizer, name, chosen)
     except jinja2.TemplateSyntaxError as error:
         reason = f"{words_of(error)} (line {error.lineno})"
         raise Problem("base.template", field="model", value=name, reason=reason) from error

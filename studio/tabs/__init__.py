@@ -21,8 +21,8 @@ LONG = {"ingest": 4, "preview": 8, "train": 4, "answer": 8, "unload": 2, "zip": 
 thread."""
 
 
-FITTING = ("max_length", "excess_length_strategy")
-"""The recipe fields that say how rows are made to fit."""
+FITTING = ("max_length", "excess_length_strategy", "chat_template")
+"""The recipe fields that say how rows are written and made to fit."""
 
 
 def long(kind: str) -> dict[str, Any]:

@@ -67,6 +67,10 @@ def control(name: str, value: Any = None, **options: Any) -> gr.components.Compo
     if name == "excess_length_strategy":
         choices = [(marker(f"recipe.excess_{key}"), key) for key in known.limits["choices"]]
         return gr.Radio(choices, value=value, **words, **options)
+    if name == "chat_template":
+        own = ("own", "plain", "chatml")
+        choices = [(marker(f"recipe.template_{key}") if key in own else key, key) for key in known.limits["choices"]]
+        return gr.Dropdown(choices, value=value, **words, **options)
     if name == "quantization":
         return gr.Dropdown(list(FOUR_BIT), value=value, **words, **options)
     if name == "target_modules":

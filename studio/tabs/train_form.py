@@ -32,6 +32,7 @@ ADVANCED += [
     "max_steps",
     "assistant_only_loss",
     "excess_length_strategy",
+    "chat_template",
     "seed",
     "logging_steps",
     "eval_steps",

@@ -16,6 +16,7 @@ from studio.models.bases import open_tokenizer
 from studio.protocol.serve import Request, serve
 from studio.rendering import preview as previews
 from studio.rendering import rendering, untokenized
+from studio.rendering.beside import beside
 from studio.space import Space
 from studio.workers.read import ingest
 
@@ -26,13 +27,14 @@ _measured: dict[tuple[str, Any, bool], previews.Measured] = {}
 
 
 def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
-    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `offset`, `count` (rows);
-    see `preview.view`. Tells `{"phase": "tokenizing", "done", "of"}` (rows) on the way."""
+    """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `chat_template`, `offset`,
+    `count` (rows); see `preview.view`, and `beside` for `template`. Tells `{"phase": "tokenizing", "done", "of"}` (rows) on the way."""
     recipe = _recipe(params)
     info, offset, count = _asked(params)
-    tokenizer = _tokenizer(recipe.model)
+    tokenizer = _tokenizer(recipe.model, recipe.chat_template)
     measured = _measure(info, tokenizer, recipe, request or Request(0))
-    return previews.view(info, tokenizer, recipe, measured, offset, count)
+    seen = previews.view(info, tokenizer, recipe, measured, offset, count)
+    return seen | {"template": beside(info, tokenizer, _tokenizer(recipe.model, "own"), recipe, offset)}
 
 
 def characters(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
@@ -60,19 +62,19 @@ def _measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, request: Request
 
 def _recipe(params: dict[str, Any]) -> Recipe:
     """Only what decides how rows are encoded; the record checks it."""
-    names = ("model", "max_length", "assistant_only_loss", "excess_length_strategy")
+    names = ("model", "max_length", "assistant_only_loss", "excess_length_strategy", "chat_template")
     return Recipe.from_dict({name: params[name] for name in names if name in params})
 
 
-def _tokenizer(model: str) -> Any:
+def _tokenizer(model: str, chat_template: str) -> Any:
     folder = open_tokenizer(Space.default(), model)
     stamp = max(file.stat().st_mtime for pattern in ("*token*", "*.jinja") for file in folder.glob(pattern))
-    return _load(folder, model, stamp)
+    return _load(folder, model, chat_template, stamp)
 
 
-@lru_cache(maxsize=4)
-def _load(folder: Path, model: str, _stamp: float) -> Any:
-    return rendering.load_tokenizer(folder, model)
+@lru_cache(maxsize=6)
+def _load(folder: Path, model: str, chat_template: str, _stamp: float) -> Any:
+    return rendering.load_tokenizer(folder, model, chat_template=chat_template)
 
 
 def warm() -> None:

@@ -10,7 +10,7 @@ from estimator.core.problems import Problem
 from studio.services import Shared
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
-READ_BY = ("max_length", "excess_length_strategy", "assistant_only_loss")
+READ_BY = ("max_length", "excess_length_strategy", "assistant_only_loss", "chat_template")
 """Recipe fields that decide how rows are read."""
 
 

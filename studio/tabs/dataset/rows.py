@@ -10,6 +10,7 @@ import gradio as gr
 from studio.datasets.words import numbers_text
 from studio.i18n import t
 from studio.tabs.notices import problem_html
+from studio.widgets.template_beside import template_beside
 from studio.widgets.token_mask import legend, token_mask
 
 ROWS_A_PAGE = 5
@@ -22,6 +23,7 @@ def rows_html(lang: str, seen: dict[str, Any], limit: int) -> str:
         warning = problem_html(t(lang, "dataset.none_fits", limit=f"{limit:,}", shortest=f"{shortest:,}"))
     return (
         f"<section><h3>{escape(t(lang, 'dataset.rows_title'))}</h3>{warning}"
+        f"{template_beside(lang, seen.get('template'))}"
         f'<div class="ls-rows-head">{legend(lang)}<p class="ls-note">{escape(place(lang, seen))}</p></div>'
         f"{''.join(token_mask(lang, row) for row in seen['rows'])}</section>"
     )

@@ -59,6 +59,7 @@ def _left_column() -> dict[str, Any]:
     parts["model"] = gr.Dropdown(base_choices(), value=EMBEDDED_ID, allow_custom_value=True, **base)
     parts["max_length"] = control("max_length", MAX_LENGTH, elem_id="dataset-max_length")
     parts["excess_length_strategy"] = control("excess_length_strategy", elem_id="dataset-excess_length_strategy")
+    parts["chat_template"] = control("chat_template", elem_id="dataset-chat_template")
     parts["assistant_only_loss"] = control("assistant_only_loss", elem_id="dataset-assistant_only_loss")
     return parts
 
