@@ -30,6 +30,7 @@ def shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count:
                 "pieces": [],
                 "more": 0,
                 "parts": [],
+                "notes": [],
                 "dropped": as_json(result),
             }
         else:
@@ -62,6 +63,7 @@ def _tokens(tokenizer: Any, encoded: Encoded, recipe: Recipe) -> dict[str, Any]:
         "pieces": shown,
         "more": max(0, length - SHOWN_PIECES),
         "parts": parts,
+        "notes": list(encoded.notes) if found else [],
         "dropped": None if found else as_json(without_examples(length, recipe)),
     }
 

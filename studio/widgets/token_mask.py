@@ -28,6 +28,9 @@ def token_mask(lang: str, row: dict[str, Any]) -> str:
     if row["dropped"]:
         reason = t(lang, "dataset.row_dropped", reason=reason_text(lang, row["dropped"]))
         dropped = f'<p class="ls-row-dropped">✕ {escape(reason)}</p>'
+    dropped += "".join(
+        f'<p class="ls-row-noted">! {escape(t(lang, f"dataset.row_note_{note}"))}</p>' for note in row.get("notes", ())
+    )
     more = (
         f'<p class="ls-note">{escape(t(lang, "dataset.row_more", count=format(row["more"], ",")))}</p>'
         if row["more"]

@@ -256,8 +256,24 @@ def test_plotly_knows_every_word_of_a_figure_and_no_two_charts_of_one_overlap(la
 def test_rows_say_their_split_their_loss_and_what_is_not_shown(lang, info):
     text = Reader(token_mask(lang, row(split="eval", more=1234, dropped=seen()["first_dropped"][0]))).text
     assert strings(lang)["dataset.row_eval"] in text and "1,234" in text and "390" in text and "✕" in text
+    for note in ("reasoning_left_out", "system_left_out", "earlier_turns_read", "unknown_tokens"):
+        assert strings(lang)[f"dataset.row_note_{note}"] in Reader(token_mask(lang, row(notes=[note]))).text
     nothing = rows_html(lang, seen(kept=0), 200)
     assert "390" in Reader(nothing).text and 'role="alert"' in nothing
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_template_that_is_not_the_bases_own_is_said_with_a_row_by_both(lang):
+    other = row(pieces=[[EVIL, True, False]])
+    found = {"chosen": "chatml", "has_own": True, "ends": "</s>", "both": [row(), other]}
+    read = Reader(rows_html(lang, seen(template=found), 200))
+    assert EVIL[:-1] in read.text and "img" not in read.tags and read.tags.count("article") == 4
+    assert strings(lang)["dataset.template_differs"].split("{")[0][:8] in read.text and "ChatML" in read.text
+    same = Reader(rows_html(lang, seen(template=found | {"both": [row(), row()]}), 200))
+    assert same.tags.count("article") == 2 and "ChatML" in same.text
+    none = Reader(rows_html(lang, seen(template=found | {"chosen": "own", "has_own": False, "both": []}), 200))
+    assert strings(lang)["dataset.template_none"] in none.text
+    assert "ls-warn" not in rows_html(lang, seen(template=found | {"chosen": "own", "both": []}), 200)
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -318,7 +334,7 @@ def handlers(store):
 
 
 SETTINGS = [10]
-READ = ["base", 256, "drop", True]
+READ = ["base", 256, "drop", True, "own"]
 
 
 def look(handlers, info, *read, lang="en"):
@@ -453,7 +469,7 @@ def test_the_worker_is_not_asked_before_the_tab_was_opened(handlers, store, info
 
 
 def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
-    shown = look(handlers, info, "base", 1, "drop", True, lang="zh-CN")
+    shown = look(handlers, info, "base", 1, "drop", True, "own", lang="zh-CN")
     assert "max_length" in shown["rows"] and "<dd>60</dd>" in shown["head"] and shown["views"].visible
     assert (
         strings("en")["dataset.empty_title"] in handlers["look"](request(), True, "20990101-000000-ffffff", *READ, 0)[0]
@@ -485,7 +501,11 @@ def test_measuring_can_be_stopped_and_says_how_far_it_is(handlers, store, info, 
 
 
 def test_how_rows_are_made_to_fit_is_taken_over_by_the_train_tab(handlers):
-    assert handlers["fit"](512, "split") == {"max_length": 512, "excess_length_strategy": "split"}
+    assert handlers["fit"](512, "split", "chatml") == {
+        "max_length": 512,
+        "excess_length_strategy": "split",
+        "chat_template": "chatml",
+    }
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

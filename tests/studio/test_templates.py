@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estimator.core.problems import Problem
-from estimator.recipe.recipe import Recipe
+from estimator.recipe.recipe import CHAT_TEMPLATES, Recipe
 from studio.protocol import bounds
 from studio.rendering import chat_form, rendering, template_runs
 from studio.rendering.templates import Kept, Refused, form_of
+from studio.rendering.training_templates import chosen_template
+from tests.studio import dataset_helpers
 from tests.studio.dataset_helpers import chat
 from tests.studio.template_helpers import FOLDER, OWN, SHIPPED, source, tokenizer
 
@@ -318,3 +320,36 @@ def test_a_template_that_takes_memory_is_stopped_and_named(monkeypatch):
 
 def test_the_shipped_templates_are_found():
     assert len(SHIPPED) > 30 and (FOLDER / "deepseek_r1_distill.jinja").is_file()
+
+
+@pytest.mark.parametrize("chosen", CHAT_TEMPLATES)
+def test_a_chosen_template_writes_and_asks_as_it_was_trained_or_says_which_tokens_are_missing(chosen, tmp_path):
+    """For a base with a template of its own, and for one without: the choice takes the place of both."""
+    for own in ("plain", None):
+        folder = dataset_helpers.base_folder(str(tmp_path / f"{chosen}-{own}"), OWN["plain"] if own else None)
+        if chosen in CHAT_TEMPLATES[3:]:
+            with pytest.raises(Problem, match="no tokens") as refused:
+                rendering.load_tokenizer(folder, "org/name", chat_template=chosen)
+            assert refused.value.params["allowed"] == "own, plain, chatml" and refused.value.params["missing"]
+            continue
+        made = rendering.load_tokenizer(folder, chat_template=chosen)
+        assert form_of(made).has_own is bool(own)
+        encoded = rendering.encode_row(made, ROWS[1], RECIPE)
+        marked = {"own": "<A>" if own else "### Assistant", "plain": "### Assistant", "chatml": "<|im_start|>assistant"}
+        assert marked[chosen] in encoded.text and encoded.trained_tokens
+        asked = rendering.prompt_ids(made, ROWS[1]["messages"][:1])
+        assert list(encoded.input_ids)[: len(asked)] == asked
+        if chosen != "own":
+            assert encoded.labels[-1] == made.eos_token_id or made.eos_token_id in encoded.labels
+        chat_form.write(tmp_path, made)
+        again = rendering.load_tokenizer(folder, kept=chat_form.read(tmp_path), chat_template="plain")
+        assert again.chat_template == made.chat_template, "what a run began with stays"
+
+
+@pytest.mark.parametrize("name", CHAT_TEMPLATES[3:])
+def test_a_base_with_the_tokens_of_anothers_template_can_be_given_it(name):
+    made = tokenizer(name)
+    text = chosen_template(made, "org/name", name)
+    assert "{% generation %}" in text or "generation" in text
+    given = tokenizer(name, text=text)
+    assert rendering.encode_row(given, ROWS[0], RECIPE).trained_tokens
