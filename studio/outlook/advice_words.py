@@ -39,6 +39,7 @@ def notes(lang: str, advice: Advice) -> list[str]:
 def advice_text(lang: str, advice: Advice) -> str:
     """For a terminal, a line each."""
     lines = [
-        f"  {one.field} = {shown(lang, one.value)}: {why(lang, one)} {source(lang, one)}" for one in worth_saying(advice)
+        f"  {one.field} = {shown(lang, one.value)}: {why(lang, one)} {source(lang, one)}"
+        for one in worth_saying(advice)
     ]
     return "\n".join([*lines, *(f"! {note}" for note in notes(lang, advice))])

@@ -43,7 +43,9 @@ def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None, chat_te
     runs code of the folder.
     """
     tokenizer = tokenizers.open_tokenizer(base, name)
-    prepare(tokenizer, name or str(base), kept or (chat_form.read(base) if chat_template == OWN else None), chat_template)
+    prepare(
+        tokenizer, name or str(base), kept or (chat_form.read(base) if chat_template == OWN else None), chat_template
+    )
     return tokenizer
 
 

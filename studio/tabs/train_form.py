@@ -126,7 +126,9 @@ def on_advice(asked: dict[str, Any], held: dict[str, Any], base: dict[str, Any])
         held, base = swap.after, swap.base_after
     after = {**held, "model": model}
     recipe = Recipe.from_dict(base).replace(model=model, **asked["values"])
-    after |= {name: value for name, value in zip(NAMES, values_of(recipe, NAMES), strict=True) if name in asked["values"]}
+    after |= {
+        name: value for name, value in zip(NAMES, values_of(recipe, NAMES), strict=True) if name in asked["values"]
+    }
     return Swap("advice", base_before["model"], model, before, after, base_before, {**base, "model": model})
 
 

@@ -12,7 +12,9 @@ Counts = dict[str, dict[str, int]]
 
 def in_words(lang: str, numbers: dict[str, Counts]) -> dict[str, Counts]:
     """`numbers` as `studio.rendering.tallies.Tally.result` gives them, by the names that a reader knows."""
-    return {kind: {_name(lang, kind, name): counts for name, counts in found.items()} for kind, found in numbers.items()}
+    return {
+        kind: {_name(lang, kind, name): counts for name, counts in found.items()} for kind, found in numbers.items()
+    }
 
 
 def numbers_note(lang: str, numbers: dict[str, Counts]) -> str:
@@ -32,8 +34,7 @@ def _table(lang: str, kind: str, found: Counts) -> str:
     units = list(next(iter(found.values())))
     heads = "".join(f'<th scope="col">{escape(t(lang, f"dataset.unit_{unit}"))}</th>' for unit in units)
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        f"{''.join(f'<td>{counts.get(unit, 0):,}</td>' for unit in units)}</tr>"
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{counts.get(unit, 0):,}</td>" for unit in units)}</tr>'
         for name, counts in found.items()
     )
     title = escape(t(lang, f"dataset.numbers_{kind}"))

@@ -112,9 +112,7 @@ def names_figure(lang: str, numbers: dict[str, Counts]) -> dict[str, Any] | None
     return figure
 
 
-def _named(
-    lang: str, found: Counts, names: list[str], places: list[str], unit: str, number: str
-) -> dict[str, Any]:
+def _named(lang: str, found: Counts, names: list[str], places: list[str], unit: str, number: str) -> dict[str, Any]:
     whole = sum(counts[unit] for counts in found.values())
     return {
         "type": "bar",

@@ -28,7 +28,8 @@ _measured: dict[tuple[str, Any, bool], previews.Measured] = {}
 
 def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
     """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `chat_template`, `offset`,
-    `count` (rows); see `preview.view`, and `beside` for `template`. Tells `{"phase": "tokenizing", "done", "of"}` (rows) on the way."""
+    `count` (rows); see `preview.view`, and `beside` for `template`. Tells `{"phase": "tokenizing", "done", "of"}`
+    (rows) on the way."""
     recipe = _recipe(params)
     info, offset, count = _asked(params)
     tokenizer = _tokenizer(recipe.model, recipe.chat_template)

@@ -77,7 +77,9 @@ class Training:
         from studio.rendering import chat_form, rendering
 
         kept = chat_form.read(self.run.path)
-        tokenizer = rendering.load_tokenizer(folder, self.recipe.model, kept or chat_form.now(), self.recipe.chat_template)
+        tokenizer = rendering.load_tokenizer(
+            folder, self.recipe.model, kept or chat_form.now(), self.recipe.chat_template
+        )
         if kept is None:
             chat_form.write(self.run.path, tokenizer)
         return tokenizer

@@ -40,7 +40,9 @@ def known(rows: int = 1_000, lengths=((100, 1_000),), **more) -> Known:
 def test_every_proposal_is_within_the_limits_and_the_recipe_takes_all_of_them(model, method, rows, lengths, thinking):
     recipe, base = begun(model, method=method), load_preset(model)
     made = advise(recipe, base, known(rows, lengths, thinking=thinking))
-    assert Recipe.from_dict(recipe.to_dict() | made.values) == made.recipe and list(check(made.recipe, model=base)) == []
+    assert (
+        Recipe.from_dict(recipe.to_dict() | made.values) == made.recipe and list(check(made.recipe, model=base)) == []
+    )
     for one in made.proposals:
         limits = FIELDS[one.field].limits
         assert limits.get("low", one.value) <= one.value <= limits.get("high", one.value)
@@ -82,7 +84,9 @@ def test_rows_that_reason_take_a_higher_rank_than_their_number_asks_for():
     [(MODELS[0], "lora", 2e-4), (MODELS[2], "qlora", 1e-4), (MODELS[1], "full", 2e-5), (EMBEDDED_ID, "lora", 2e-3)],
 )
 def test_the_rate_follows_base_and_method(model, method, rate):
-    assert advise(begun(model, method=method), load_preset(model), known()).values["learning_rate"] == pytest.approx(rate)
+    assert advise(begun(model, method=method), load_preset(model), known()).values["learning_rate"] == pytest.approx(
+        rate
+    )
 
 
 def test_short_rows_are_packed_and_rows_as_long_as_the_length_are_not():
@@ -101,11 +105,9 @@ def test_few_rows_are_passed_over_more_often_and_said_to_be_few():
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_reason_has_a_sentence_and_what_it_changes_can_be_undone(lang):
-    cases = [
-        known(rows, lengths, thinking=thinking, eval_rows=0)
-        for rows, lengths, thinking in ((60, ((40, 60),), 0), (20_000, ((100, 9), (9_000, 1)), 0), (60_000, ((2**21, 5),), 1),
-                                        (900, ((2_000, 900),), 0), (3, ((10, 3),), 0))
-    ]  # fmt: skip
+    few, some, many = ((40, 60),), ((100, 9), (9_000, 1)), ((2**21, 5),)
+    rows = ((60, few, 0), (20_000, some, 0), (60_000, many, 1), (900, ((2_000, 900),), 0), (3, ((10, 3),), 0))
+    cases = [known(count, lengths, thinking=thinking, eval_rows=0) for count, lengths, thinking in rows]
     for model in MODELS:
         for method in ("full", "qlora"):
             for one in cases:
@@ -122,7 +124,9 @@ def test_every_reason_has_a_sentence_and_what_it_changes_can_be_undone(lang):
 
 def test_the_command_says_what_the_page_says(tmp_path, home, capsys):
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps({"instruction": f"Question {i}?", "output": "word " * i}) + "\n" for i in range(40)))
+    file.write_text(
+        "".join(json.dumps({"instruction": f"Question {i}?", "output": "word " * i}) + "\n" for i in range(40))
+    )
     assert main(["dataset", "advise", str(file), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["values"]["r"] == 8 and told["values"]["max_length"] % 64 == 0

@@ -207,7 +207,9 @@ NONE = {"top": 10, "counts": [], "over": [], "longest": 0, "median": 0, "shortes
 def test_lengths_are_said_and_stand_in_a_table_with_all_that_hovering_tells(lang):
     read = Reader(lengths_said(lang, seen(), 200) + lengths_table(lang, seen()["lengths"], "Tokens"))
     assert "200" in read.text and "20" in read.text and read.tags.count("tr") == 31
-    hovered = [told for bars in lengths_figure(lang, seen()["lengths"], "Tokens", 200)["data"] for told in bars["customdata"]]
+    hovered = [
+        told for bars in lengths_figure(lang, seen()["lengths"], "Tokens", 200)["data"] for told in bars["customdata"]
+    ]
     assert all(low in read.text and high in read.text for low, high, *_ in hovered)
     assert lengths_said(lang, seen(lengths=NONE), 200) == lengths_table(lang, NONE, "Tokens") == ""
 

@@ -327,7 +327,7 @@ def test_a_chosen_template_writes_and_asks_as_it_was_trained_or_says_which_token
     """For a base with a template of its own, and for one without: the choice takes the place of both."""
     for own in ("plain", None):
         folder = dataset_helpers.base_folder(str(tmp_path / f"{chosen}-{own}"), OWN["plain"] if own else None)
-        if chosen in CHAT_TEMPLATES[3:]:
+        if chosen in ("gemma", "llama3", "phi3"):  # the folder has the tokens of Qwen's
             with pytest.raises(Problem, match="no tokens") as refused:
                 rendering.load_tokenizer(folder, "org/name", chat_template=chosen)
             assert refused.value.params["allowed"] == "own, plain, chatml" and refused.value.params["missing"]
@@ -335,12 +335,11 @@ def test_a_chosen_template_writes_and_asks_as_it_was_trained_or_says_which_token
         made = rendering.load_tokenizer(folder, chat_template=chosen)
         assert form_of(made).has_own is bool(own)
         encoded = rendering.encode_row(made, ROWS[1], RECIPE)
-        marked = {"own": "<A>" if own else "### Assistant", "plain": "### Assistant", "chatml": "<|im_start|>assistant"}
-        assert marked[chosen] in encoded.text and encoded.trained_tokens
+        marked = {"own": "<A>" if own else "### Assistant", "plain": "### Assistant"}
+        assert marked.get(chosen, "<|im_start|>assistant") in encoded.text and encoded.trained_tokens
         asked = rendering.prompt_ids(made, ROWS[1]["messages"][:1])
         assert list(encoded.input_ids)[: len(asked)] == asked
-        if chosen != "own":
-            assert encoded.labels[-1] == made.eos_token_id or made.eos_token_id in encoded.labels
+        assert set(encoded.labels) & set(rendering.stop_ids(made)), "it learns to stop"
         chat_form.write(tmp_path, made)
         again = rendering.load_tokenizer(folder, kept=chat_form.read(tmp_path), chat_template="plain")
         assert again.chat_template == made.chat_template, "what a run began with stays"

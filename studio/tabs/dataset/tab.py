@@ -117,9 +117,7 @@ def _view(name: str) -> gr.Tab:
 
 
 def _rows_column() -> dict[str, Any]:
-    parts: dict[str, Any] = {
-        name: gr.HTML(elem_id=f"dataset-{name}") for name in ("excess", "dropped", "rows")
-    }
+    parts: dict[str, Any] = {name: gr.HTML(elem_id=f"dataset-{name}") for name in ("excess", "dropped", "rows")}
     with gr.Row(elem_classes="ls-pager", visible=False) as parts["pager"]:
         parts["previous"] = gr.Button(marker("dataset.previous"), size="md", elem_id="dataset-previous")
         parts["next"] = gr.Button(marker("dataset.next"), size="md", elem_id="dataset-next")
