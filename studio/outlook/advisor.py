@@ -1,5 +1,5 @@
-"""What a dataset itself asks of a run: rank, learning rate, epochs, sequence length and packing, each with the figure it
-follows from and who says so.
+"""What a dataset itself asks of a run: rank, learning rate, epochs, sequence length and packing, each with the figure
+that it follows from and who says so.
 
 Pure: of a recipe to begin with, the base, and what is known of the training rows. Thresholds are rules of thumb and are
 called so; what a proposal makes of the rows (share cut, steps, tokens saved) is counted.
@@ -33,11 +33,11 @@ RATES = ((0, 2e-3), (TINY_PARAMETERS, 2e-4), (30e9, 1e-4))
 EPOCHS = ((0, 3), (5_000, 2), (50_000, 1))
 """From more than so many training rows on, so many passes."""
 LEAST_STEPS, MOST_EPOCHS = 100, 10
-"""A run shorter than that barely leaves its warm-up: few rows are passed over more often, but no more than this."""
+"""A shorter run barely leaves its warm-up: few rows are passed over more often, but no more than this."""
 CUT_SHARE = 0.01
 """Of the rows at most, longer than the length proposed."""
 LENGTH_STEP, WORTH_ALL = 64, 1.25
-"""Lengths are multiples of the first; where the longest row needs no more than the second times as much, none is cut."""
+"""Lengths are multiples of the first; where the longest row needs at most the second times as much, none is cut."""
 PACKING_SAVES = 0.2
 """Packing is proposed where it saves at least this share of the tokens computed."""
 TINY_ROWS = 500
@@ -72,7 +72,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Advice:
-    """`recipe` is `begun` with all proposals; `notes` are warnings about the rows, as `advisor.<key>` and its values."""
+    """`recipe` is `begun` with all proposals; `notes` warn of the rows: `advisor.note_<key>` and its values."""
 
     begun: Recipe
     recipe: Recipe

@@ -38,8 +38,8 @@ def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None, chat_te
     """The fast tokenizer of a local folder, with a chat template fit for training, a pad token and an end token.
 
     `name` is what a reader calls the base. `kept` is the template and the date that a run began with; a run's result
-    has it in its folder. Without it a template that writes the date writes today's. `chat_template` is a recipe's choice:
-    it takes the place of the folder's own, not of one that a run began with. Raises `Problem` (`base.*`). Never
+    has it in its folder. Without it a template that writes the date writes today's. `chat_template` is a recipe's
+    choice: it takes the place of the folder's own, not of one that a run began with. Raises `Problem` (`base.*`). Never
     runs code of the folder.
     """
     tokenizer = tokenizers.open_tokenizer(base, name)
