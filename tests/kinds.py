@@ -61,6 +61,7 @@ HIDDEN: dict[str, str] = {
     "tests/estimator/test_strangers.py": "torch",
     "tests/estimator/test_take_away.py::test_python_prints_the_estimate": "torch",
     "tests/studio/test_get.py": "process",  # pip
+    "tests/studio/test_advisor.py::test_the_command_says_what_the_page_says": "torch",
 }
 """Files, or tests of one, whose kind does not show: what they ask imports torch, or starts a process, by way of the
 product."""

@@ -44,7 +44,7 @@ def batches_view(lang: str, recipe: Recipe, found: dict[str, Way], gpu: str | No
     )
     return (
         f'<section class="ls-batches"><h3>{escape(t(lang, "dataset.batches_title"))}</h3>'
-        f'<p class="ls-note">{escape(said)}</p><div class="ls-scroll"><table class="ls-table"><thead><tr><th></th>{heads}</tr></thead>'
+        f'<p class="ls-note">{escape(said)}</p><div class="ls-scroll" tabindex="0"><table class="ls-table"><thead><tr><th></th>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{_verdict(lang, found)}{untimed}</section>"
     )
 

@@ -49,7 +49,9 @@ def _table(lang: str, found: dict[str, Any], preview: dict[str, Any]) -> str:
         name = ("✓ " if is_chosen else "") + t(lang, f"recipe.excess_{strategy}")
         marks = ' class="ls-chosen" aria-current="true"' if is_chosen else ""
         body += f'<tr{marks}><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
-    return f'<div class="ls-scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="ls-scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _rows(lang: str, count: int, preview: dict[str, Any]) -> str:

@@ -44,6 +44,6 @@ def lengths_table(lang: str, lengths: dict[str, Any], unit: str) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row[:shown])}</tr>" for row in rows)
     summary = escape(t(lang, "dataset.lengths_table"))
     return (
-        f'<details class="ls-lengths"><summary>{summary}</summary><div class="ls-scroll"><table><thead><tr>{head}</tr>'
+        f'<details class="ls-lengths"><summary>{summary}</summary><div class="ls-scroll" tabindex="0"><table><thead><tr>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div></details>"
     )

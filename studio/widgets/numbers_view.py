@@ -39,7 +39,7 @@ def _table(lang: str, kind: str, found: Counts) -> str:
     )
     title = escape(t(lang, f"dataset.numbers_{kind}"))
     return (
-        f'<div class="ls-scroll"><table class="ls-table"><thead><tr><th scope="col">{title}</th>{heads}</tr></thead>'
+        f'<div class="ls-scroll" tabindex="0"><table class="ls-table"><thead><tr><th scope="col">{title}</th>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

@@ -24,6 +24,9 @@ BAR_PX, TITLE_PX, AXIS_PX = 24, 32, 48
 DRAWN = {"role": "characters", "language": "rows", "label": "rows"}
 """What is drawn of each kind of names, and in which order."""
 
+NUMBERS = {"separatethousands": True, "exponentformat": "none"}
+"""60,000, not 60k."""
+
 Counts = dict[str, dict[str, int]]
 
 
@@ -152,4 +155,4 @@ def _figure(data: list[dict[str, Any]], height: int) -> dict[str, Any]:
 
 
 def _axis(title: str) -> dict[str, Any]:
-    return {"title": {"text": title, "standoff": 8}, "zeroline": False, "separatethousands": True, "fixedrange": True}
+    return {"title": {"text": title, "standoff": 8}, "zeroline": False, "fixedrange": True, **NUMBERS}

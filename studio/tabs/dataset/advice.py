@@ -22,7 +22,9 @@ from studio.widgets.advice_view import advice_view
 
 def column() -> dict[str, Any]:
     parts: dict[str, Any] = {"advice": gr.HTML(elem_id="dataset-advice"), "advised": gr.State(None)}
-    parts["advise"] = gr.Button(marker("advisor.use"), variant="primary", visible=False, elem_id="dataset-advise")
+    parts["advise"] = gr.Button(
+        marker("advisor.use"), variant="primary", size="md", visible=False, elem_id="dataset-advise"
+    )
     return parts
 
 
@@ -45,10 +47,15 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
             said = problem_html(explain(lang, problem))
         return {right["advice"]: said, right["advised"]: advised, right["advise"]: button}
 
+    def take(advised: dict[str, Any] | None) -> dict[Any, Any]:
+        """The rows are shown at the length that is proposed, too."""
+        length = (advised or {}).get("values", {}).get("max_length", gr.skip())
+        return {shared.advised: advised, left["max_length"]: length}
+
     shown = [right["advice"], right["advised"], right["advise"]]
     full = {"trigger_mode": "always_last", **long("preview"), **QUIET}
     right["seen"].change(propose, [right["seen"], left["model"]], shown, **full)
     if shared.advised is None:
         return
-    taken = right["advise"].click(lambda advised: advised, right["advised"], shared.advised, **QUIET)
+    taken = right["advise"].click(take, right["advised"], [shared.advised, left["max_length"]], **QUIET)
     open_tab(shared, taken.then, "train")
