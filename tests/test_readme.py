@@ -59,10 +59,11 @@ def test_every_command_and_flag_is_one(name):
     everything = set().union(*(flags_of(command) for command in ("", *COMMANDS)), OF_OTHERS)
     for line in code_of(text_of(name)):
         said = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", line))
-        command = re.match(r"lora-studio +([a-z]\w*)", line)
+        command = re.match(r"lora-studio +(([a-z]\w*)(?: +[a-z]\w*)?)", line)
         if command:
-            assert command[1] in COMMANDS, line
-            assert said <= flags_of(command[1]) | OF_OTHERS, line
+            name = command[1] if command[1] in COMMANDS else command[2]
+            assert name in COMMANDS, line
+            assert said <= flags_of(name) | OF_OTHERS, line
         program = re.match(r"python -m ((?:estimator|tests)[\w.]*)", line)
         if program:
             source = text_of(program[1].replace(".", "/") + ".py")
