@@ -5,11 +5,13 @@ Every call of a function of the page passes here, from whichever road.
 
 from __future__ import annotations
 
+import copy
 import json
 from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import convert_component_dict_to_list
 
 from estimator.core.field_text import whole
 from estimator.core.problems import Problem
@@ -52,6 +54,24 @@ class Page(gr.Blocks):
             reason = f"{given} values for {wanted}" if given < wanted else type(error).__name__
             raise Problem("request.unfit", reason=reason) from None
 
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """An output that stays as it is costs nothing: Gradio (6.31) makes its component and its configuration anew,
+        which is most of the time of a handler that changes one output of many."""
+        if isinstance(predictions, dict) and predictions and predictions != gr.skip():
+            predictions = convert_component_dict_to_list(list(block_fn.outputs), predictions)
+        if len(block_fn.outputs) < 2 or not isinstance(predictions, (list, tuple)):
+            return await super().postprocess_data(block_fn, predictions, state)
+        self.validate_outputs(block_fn, list(predictions))
+        given = [at for at, value in enumerate(predictions[: len(block_fn.outputs)]) if not _is_skip(value)]
+        changing = copy.copy(block_fn)
+        changing.outputs = [block_fn.outputs[at] for at in given]
+        values = [predictions[at] for at in given]
+        made = await super().postprocess_data(changing, values[0] if len(values) == 1 else values, state)
+        answer: list[Any] = [None if output.stateful else gr.skip() for output in block_fn.outputs]
+        for at, value in zip(given, made, strict=True):
+            answer[at] = value
+        return answer
+
     async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> dict[str, Any]:
         """Raises `gr.Error`; a `Problem` becomes one, in the page's language."""
         try:
@@ -64,6 +84,10 @@ class Page(gr.Blocks):
             error.message, error.title = whole(error.message), whole(error.title)
             raise
         return {**answer, "data": whole(answer.get("data"))}
+
+
+def _is_skip(value: Any) -> bool:
+    return isinstance(value, dict) and value == gr.skip()
 
 
 def told(event: gr.EventData) -> dict[str, Any]:

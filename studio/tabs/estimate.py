@@ -44,20 +44,23 @@ from studio.tabs.estimate_form import (
 from studio.tabs.notices import CHOOSE, FORGET, RETRY, choices, explained, explained_late
 from studio.tabs.panels import ANSWERS, Asked, cards, change, fits, hours, intents, take, which_model, why
 from studio.tabs.panels import picture as bars
-from studio.tabs.turns import NUMBERED, arrive, is_overtaken
+from studio.tabs.turns import NUMBERED, PICTURED, answered, arrive, is_overtaken, wait_for_picture
+from studio.tabs.turns import PANELS as OPEN_PANELS
 
 PANELS = (why, change, fits, which_model, cards, take)
 FAST = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+WITH_OWN = FAST | {"js": f"(own, ...all) => [own, ...({PICTURED})(...all)]"}
+"""Of a listener that keeps its control's value."""
+BESIDE = "_beside"
+"""In what the session keeps: what the panels ask beside the recipe, by name, where it was changed."""
 UNDO = "_undo"
 """In what the session keeps: the fields that the intent pressed last has changed."""
 OF_THE_METHOD = ("recipe.conflict", "estimator.not_quantizable")
 """Problems that another method may not have: its bar stands, and the refused one's says why."""
 # A note beside the picture goes by its cross, or once its button is pressed.
 NOTE = shipped.script("elements/note")
-# The names of the open panels with a count, so that each picture asks for them once more; the same text where none is
-# open. They wait for the first picture: what an address asks is set with it. A page that has none yet after ten seconds
-# has a mistake to say.
-OPEN_PANELS = shipped.script("functions/open_panels")
+# The page asks for its open panels by an event of this element (`assets/scripts/panels.js`).
+ASK_PANELS = shipped.script("elements/panels")
 
 
 def build(shared: Shared) -> None:
@@ -72,14 +75,13 @@ def build(shared: Shared) -> None:
             refused = gr.HTML(elem_id="estimate-cards_refused", js_on_load=NOTE)
             trouble = gr.HTML(elem_id="estimate-problem", js_on_load=RETRY + CHOOSE)
             shown = gr.HTML(elem_id="estimate-picture", js_on_load=bars.ON_LOAD)
-            mistake = gr.HTML(
-                elem_id="estimate-mistake"
-            )  # of a panel's own field: its answer may come after a newer picture's problem
+            # Of a panel's own field: its answer may come after a newer picture's problem.
+            mistake = gr.HTML(elem_id="estimate-mistake", js_on_load=ASK_PANELS)
             folds, panels, options = zip(*[_panel(panel) for panel in PANELS], strict=True)
     of_the_data = {name: options[PANELS.index(cards)][name] for name in hours.ASKED}
     _wire_picture(shared, form, of_the_data, trouble, shown, link)
     _wire_paste(shared, form, trouble)
-    _wire_panels(shared, form, mistake, shown, folds, panels, options, refused)
+    _wire_panels(shared, form, mistake, folds, panels, options, refused)
     for html in (shown, link, *panels):
         _wire_apply(html, form, trouble, shared)
     _wire_apply(wishes, form, trouble, shared, lambda asked, wish, undo: intents.met(asked, wish["intent"], undo))
@@ -156,7 +158,10 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
     ) -> dict[Any, Any]:
         """Of what the newest request said: that of another control may come first."""
         arrived = arrive(kept, number, basic, overtakes)
-        wrong, picture = drawn(request, kept, arrived.said)
+        try:
+            wrong, picture = drawn(request, kept, arrived.said)
+        finally:
+            answered(kept, number)
         return (
             dict.fromkeys((trouble, shown), gr.skip())
             if is_overtaken(kept, arrived)
@@ -181,7 +186,7 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
         return carried.note(language(request), name, stated(kept, basic))
 
     form.model.input(other_model, [form.model, *form.inputs], link, **FAST)
-    numbered = FAST | {"js": NUMBERED}
+    numbered = FAST | {"js": PICTURED}
     gr.on(
         [*(control.change for control in form.basic.values()), trouble.submit],
         draw,
@@ -191,10 +196,9 @@ def _wire_picture(shared: Shared, form: Form, of_the_data: dict[str, Any], troub
     )
     announced = form.model.change(announce, form.model, trouble, **FAST)
     for name, folded in (form.folded | of_the_data).items():
-        with_own = FAST | {"js": f"(own, ...all) => [own, ...({NUMBERED})(...all)]"}
         # The model's picture is asked for after its notice: at once with it, the notice may come last and stay.
         changed = announced.then if folded is form.model else folded.change
-        changed(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **with_own)
+        changed(keeper(name), [folded, form.number, *form.inputs], [trouble, shown], **WITH_OWN)
     trouble.click(choose, None, [form.model, form.gpu], **FAST)
 
     def open_page(request: gr.Request, kept: dict[str, Any], *basic: Any) -> dict[Any, Any]:
@@ -250,21 +254,33 @@ def _wire_panels(
     shared: Shared,
     form: Form,
     mistake: Any,
-    shown: Any,
     folds: tuple[Any, ...],
     panels: tuple[Any, ...],
     options: tuple[dict[str, Any], ...],
     refused: Any,
 ) -> None:
-    """Open panels are drawn after each picture, when they open and when what they ask beside changes."""
-    wanted = gr.Textbox(visible="hidden", elem_id="estimate-wanted")
-    asked_beside = [control for controls in options for control in controls.values()]
+    """Open panels are drawn after each picture, when they open and when what they ask beside changes: that is kept, so
+    that a request brings little."""
+    controls = {name: control for panel_asks in options for name, control in panel_asks.items()}
+    own = {name: control for name, control in controls.items() if isinstance(control, gr.BrowserState)}
+    beside = {name: control for name, control in controls.items() if name not in own}
 
-    def draw(request: gr.Request, names: str, kept: dict[str, Any], *values: Any) -> dict[Any, Any]:
+    def keeper(name: str) -> Any:
+        def keep(value: Any, number: Any, kept: dict[str, Any]) -> None:
+            kept.setdefault(BESIDE, {})[name] = value
+            answered(kept, number)
+
+        return keep
+
+    def draw(request: gr.Request, wanted: Any, kept: dict[str, Any], *values: Any) -> dict[Any, Any]:
         """The panels, and what is wrong in a field of theirs: that panel stays as it is."""
-        lang, open_names = language(request), str(names).partition("|")[0].split(",")
-        beside = iter(values[len(form.basic) :])
-        given = [{name: next(beside) for name in controls} for controls in options]
+        names, _, number = str(wanted).partition("|")
+        wait_for_picture(kept, number)
+        lang, open_names = language(request), names.split(",")
+        held = {name: control.value for name, control in beside.items()} | kept.get(BESIDE, {})
+        held |= {name: kept[name] for name in hours.ASKED if name in kept}
+        held |= dict(zip(own, values[len(form.basic) :], strict=True))
+        given = [{name: held[name] for name in panel_asks} for panel_asks in options]
         try:
             asked = _asked(shared, request, kept, values[: len(form.basic)])
             asked = replace(asked, options=given[PANELS.index(cards)])
@@ -272,19 +288,22 @@ def _wire_panels(
             return {mistake: gr.skip()}
         with ANSWERS.shared():
             drawn = [
-                _drawn(lang, panel, asked, own) if panel.NAME in open_names else (gr.skip(), "")
-                for panel, own in zip(PANELS, given, strict=True)
+                _drawn(lang, panel, asked, said) if panel.NAME in open_names else (gr.skip(), "")
+                for panel, said in zip(PANELS, given, strict=True)
             ]
         shown_now = {html: update for html, (update, _) in zip(panels, drawn, strict=True)}
         return shown_now | {mistake: next(filter(None, (wrong for _, wrong in drawn)), "")}
 
-    changes = [control.change for control in asked_beside]
-    for event in (shown.change, *(fold.expand for fold in folds), *changes):
-        event(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
-    wanted.change(draw, [wanted, *form.inputs, *asked_beside], [*panels, mistake], **FAST)
+    inputs = [form.number, *form.inputs, *own.values()]
+    mistake.submit(draw, inputs, [*panels, mistake], **FAST | {"js": OPEN_PANELS})
+    for name, control in beside.items():
+        if name not in hours.ASKED:  # those are of the picture too
+            control.change(keeper(name), [control, form.number, form.kept], None, **WITH_OWN)
+    for event in (*(fold.expand for fold in folds), *(control.change for control in own.values())):
+        event(None, None, None, js="() => lsAskPanels()", api_visibility="private")
     index = PANELS.index(cards)
     opened = cards.open_of_address(folds[index], options[index], refused, FAST)
-    opened.then(None, wanted, wanted, js=OPEN_PANELS, api_visibility="private")
+    opened.then(None, None, None, js="() => lsAskPanels()", api_visibility="private")
 
 
 def _drawn(lang: str, panel: Any, asked: Asked, options: dict[str, Any]) -> tuple[Any, str]:

@@ -12,9 +12,18 @@ from typing import Any
 
 NUMBERED = "(number, ...inputs) => [lsNumber(), ...inputs]"
 """`js` of a listener whose first input is a hidden text box: what this box brings is the number."""
+PICTURED = "(number, ...inputs) => [lsPictured(), ...inputs]"
+"""The same of one that draws the picture: open panels are asked for at once, by a request of their own."""
+PANELS = "(asked, ...inputs) => [lsOpenPanels(), ...inputs]"
+"""`js` of that request: its box brings the names of the open panels and the number of the picture they belong to."""
 NEWEST = "_newest"
 """In what a session keeps: its `Newest`."""
+ANSWERED = "_answered"
+"""And the highest number whose picture was answered."""
+PATIENCE_SECONDS = 10.0
+"""A picture that takes longer, or was never sent: what belongs to it no longer waits."""
 _lock = threading.Lock()
+_answers = threading.Condition(_lock)
 
 
 @dataclass(frozen=True)
@@ -42,3 +51,17 @@ def arrive(kept: dict[str, Any], number: Any, said: tuple[Any, ...], overtakes: 
 def is_overtaken(kept: dict[str, Any], arrived: Newest) -> bool:
     """Whether another request came since."""
     return kept[NEWEST].arrivals != arrived.arrivals
+
+
+def answered(kept: dict[str, Any], number: Any) -> None:
+    """The picture of this number is on its way to its page."""
+    with _answers:
+        kept[ANSWERED] = max(kept.get(ANSWERED, 0), int(number) if str(number).isdecimal() else 0)
+        _answers.notify_all()
+
+
+def wait_for_picture(kept: dict[str, Any], number: Any, seconds: float = PATIENCE_SECONDS) -> None:
+    """What the picture of this number is drawn of was kept with it, and its page gets it before all else."""
+    wanted = int(number) if str(number).isdecimal() else 0
+    with _answers:
+        _answers.wait_for(lambda: kept.get(ANSWERED, 0) >= wanted, seconds)

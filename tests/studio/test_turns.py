@@ -19,7 +19,8 @@ from studio.tabs.controls import values_of
 from studio.tabs.estimate_form import held_for
 from studio.tabs.panels import ANSWERS, intents
 from studio.tabs.parameters import BASIC
-from studio.tabs.turns import NUMBERED, arrive, is_overtaken
+from studio.tabs.turns import PANELS as OPEN_PANELS
+from studio.tabs.turns import PICTURED, answered, arrive, is_overtaken, wait_for_picture
 from studio.web import app
 from tests.studio.requests import HERE
 
@@ -70,11 +71,42 @@ def test_whoever_comes_last_shows_the_newest_and_whoever_was_overtaken_nothing()
     assert redrawn.said == ("seen",) and not is_overtaken(kept, older) and not is_overtaken(kept, redrawn)
 
 
+def test_what_belongs_to_a_picture_waits_until_it_is_answered_and_no_longer_than_it_may():
+    kept: dict = {}
+    for nothing in ("0", "", None):
+        wait_for_picture(kept, nothing, seconds=0)
+    waiting = threading.Thread(target=wait_for_picture, args=(kept, "3"))
+    waiting.start()
+    answered(kept, "2")
+    wait_for_picture(kept, "3", seconds=0.01)  # never sent: it goes on without it
+    assert waiting.is_alive()
+    answered(kept, "4")
+    answered(kept, "3")
+    waiting.join(5)
+    assert not waiting.is_alive()
+    wait_for_picture(kept, "4", seconds=0)
+
+
+def test_panels_come_with_what_was_kept_for_them_and_what_is_wrong_in_a_field_is_said(built, handlers):
+    kept: dict = {}
+    panels = next(fn.fn for fn in built.fns.values() if fn.js == OPEN_PANELS)
+    keep = {fn.inputs[0].elem_id: fn.fn for fn in built.fns.values() if fn.fn and len(fn.inputs) == 3 and fn.js}
+    drawn = texts(panels(HERE, "cards|0", kept, *basic(), []))
+    assert "GeForce RTX 4090" in drawn["estimate-cards"] and drawn["estimate-mistake"] == ""
+    assert all(drawn[f"estimate-{name}"] == gr.skip() for name in ("why", "fits", "change"))
+    keep["estimate-search"]("H100", "1", kept)
+    found = texts(panels(HERE, "cards|1", kept, *basic(), []))["estimate-cards"]
+    assert "H100" in found and "RTX 3060" not in found
+    keep["estimate-usd_per_kwh"]("much", "2", kept)
+    wrong = texts(panels(HERE, "cards|2", kept, *basic(), []))
+    assert "much" in wrong["estimate-mistake"] and wrong["estimate-cards"] == gr.skip()
+
+
 def test_every_picture_that_a_control_asks_for_is_numbered_and_every_press_waits_for_the_one_before(built):
     picture = named(built, "estimate-picture")
     own = [fn for fn in built.fns.values() if fn.fn and fn.fn.__module__ == estimate.__name__]
     drawing = [fn for fn in own if picture in fn.outputs and fn.fn.__name__ != "open_page"]
-    assert len(drawing) > 50 and all(NUMBERED in fn.js for fn in drawing)
+    assert len(drawing) > 50 and all(PICTURED in fn.js for fn in drawing)
     presses = [fn for fn in own if fn.fn.__name__ == "apply"]
     chained = [fn for fn in built.fns.values() if fn.js == "() => lsPressed()"]
     for press in presses:
