@@ -1,7 +1,8 @@
 """The data worker: `python -m studio.workers.data`. Reads what people bring and shows it as the training will see it.
 
-Methods: `ingest` (streams progress, answers with the stored dataset), `preview` (rows as tokens, lengths, counts) and
-`characters` (the same without a tokenizer).
+Methods: `ingest` (streams progress, answers with the stored dataset), `preview` (rows as tokens, lengths, counts),
+`characters` (the same without a tokenizer), and `look_by_tokens` and `clean_by_tokens` (the reading worker's `look` and
+`clean`, with a base's tokenizer for the step that asks how long rows are).
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
+from studio.datasets.cleaning.steps import defaults
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.models.bases import open_tokenizer
 from studio.protocol.serve import Request, serve
 from studio.rendering import preview as previews
 from studio.rendering import rendering, untokenized
 from studio.rendering.beside import beside
+from studio.rendering.lengths import RowLengths
 from studio.space import Space
-from studio.workers.read import ingest
+from studio.workers.read import clean, ingest, look
 
 ROWS_AT_ONCE = 50
 KEPT_MEASURES = 16
@@ -41,6 +44,27 @@ def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
 def characters(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
     """`dataset_id`, `offset`, `count`: the rows as they were stored, for where the base's tokenizer is not at hand."""
     return untokenized.view(*_asked(params))
+
+
+def look_by_tokens(params: dict[str, Any], request: Request) -> dict[str, Any]:
+    """`look` of the reading worker, with `model` beside: without `steps` that of length looks too."""
+    return look(_with_steps(params), request, _lengths(params, request))
+
+
+def clean_by_tokens(params: dict[str, Any], request: Request) -> dict[str, Any]:
+    """`clean` of the reading worker, with `model` beside."""
+    return clean(_with_steps(params), request, _lengths(params, request))
+
+
+def _with_steps(params: dict[str, Any]) -> dict[str, Any]:
+    if params.get("steps") is not None:
+        return params
+    return {**params, "steps": [{"step": one.step} for one in defaults(with_tokens=True)]}
+
+
+def _lengths(params: dict[str, Any], request: Request) -> RowLengths:
+    recipe = _recipe(params)
+    return RowLengths(_tokenizer(recipe.model), recipe, lambda: request.cancelled)
 
 
 def _asked(params: dict[str, Any]) -> tuple[DatasetInfo, int, int]:
@@ -84,7 +108,15 @@ def warm() -> None:
     from trl.trainer import sft_trainer  # noqa: F401
 
 
-HANDLERS = {"ingest": ingest, "preview": preview, "characters": characters}
+HANDLERS = {
+    "ingest": ingest,
+    "preview": preview,
+    "characters": characters,
+    "look": look,
+    "clean": clean,
+    "look_by_tokens": look_by_tokens,
+    "clean_by_tokens": clean_by_tokens,
+}
 
 if __name__ == "__main__":
     serve(HANDLERS, ready=warm)

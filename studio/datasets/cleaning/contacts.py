@@ -42,7 +42,7 @@ _CALLED = re.compile(
     r"|tel|phone|mobile|cell|call|fax|whatsapp|hotline|dial|text me)[^\d\n]{0,16}$"
 )
 _BEFORE = 32
-_PLACE = re.compile(r"[\w.#/=]$")
+_INSIDE = re.compile(r"[A-Za-z0-9_.#/=]$")
 
 
 def judge_emails(row: Row, asked: Asked) -> Verdict | None:
@@ -97,19 +97,22 @@ def _national(text: str, region: str) -> Iterator[tuple[int, int]]:
     library = _library()
     for found in library.PhoneNumberMatcher(text, region, leniency=library.Leniency.VALID):
         before = text[max(0, found.start - _BEFORE) : found.start]
-        if _OTHER_NUMBER.search(before) or _PLACE.search(before):
+        if _OTHER_NUMBER.search(before) or _INSIDE.search(before):
             continue
         if _CALLED.search(before) or _is_grouped(found, region):
             yield found.start, found.end
 
 
 def _is_grouped(found: Any, region: str) -> bool:
-    """In the groups of its country, with brackets or three groups: two alone could be anything."""
+    """In the groups of its country, with brackets or three groups: two alone could be anything, but for a Chinese area
+    code."""
     library, written = _library(), found.raw_string
     shown = library.format_number(found.number, library.PhoneNumberFormat.NATIONAL)
     groups = re.findall(r"\d+", written)
-    fewest = 2 if "(" in written or region == "CN" and written[0] == "0" else 3
-    return len(groups) >= fewest and groups == re.findall(r"\d+", shown)
+    usual = re.findall(r"\d+", shown)
+    if region == "CN" and written[0] == "0" and len(groups) == 2:
+        return groups[0] == usual[0]
+    return len(groups) >= (2 if "(" in written else 3) and groups == usual
 
 
 @cache

@@ -24,12 +24,12 @@ _SEEN = (*SPOKEN, TOKENS, CALL)
 
 def judge(row: Row, asked: Asked) -> Verdict | None:
     said = [part.text for part in parts(row) if part.role in _SEEN]
-    is_lossy = any(_LOST.search(text) for text in said)
+    is_lossy = any(map(is_lost, said))
     is_mended = any(mended(text) != text for text in said)
     if not is_lossy and not is_mended:
         return None
     reason = "lost_text" if is_lossy else "garbled"
-    shown = next(text for text in said if (_LOST.search(text) if is_lossy else mended(text) != text))
+    shown = next(text for text in said if (is_lost(text) if is_lossy else mended(text) != text))
     found: list[tuple[str, dict[str, Any]]] = [(reason, {"text": _excerpt(shown)})]
     if asked.action == "drop":
         return Verdict(found, ())
@@ -43,6 +43,25 @@ def judge(row: Row, asked: Asked) -> Verdict | None:
 
 def _change(part: Part) -> str:
     return mended(part.text) if part.role in _SEEN else part.text
+
+
+def is_lost(text: str) -> bool:
+    """Whether something of it cannot be had back: what is left of it says so, or it is UTF-8 read as GBK but for a few
+    bytes."""
+    if text.isascii():
+        return False
+    return bool(_LOST.search(text)) or any(_is_torn(found[0]) for found in _ODD.finditer(text) if len(found[0]) >= 8)
+
+
+def _is_torn(stretch: str) -> bool:
+    try:
+        written = stretch.encode("gb18030")
+        written.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= 0.6 * len(written)
+    except UnicodeError:
+        return False
+    return False
 
 
 def mended(text: str) -> str:

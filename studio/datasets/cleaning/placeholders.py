@@ -53,10 +53,9 @@ def placeholders(text: str) -> Iterator[str]:
         return
     said = _QUOTED.sub(" ", text)
     is_written_in_code = is_code(said)
-    if "{{" in said and not (_JINJA.search(said) or _LATEX.search(said) or is_written_in_code):
-        yield from (found[0] for found in _DOUBLE.finditer(said))
+    if not (is_written_in_code or _JINJA.search(said) or _LATEX.search(said)):
+        yield from (found[0] for pattern in (_DOUBLE, _SINGLE) for found in pattern.finditer(said))
     if not is_written_in_code:
-        yield from (found[0] for found in _SINGLE.finditer(said))
         if not _HTML.search(said):
             yield from (found[0] for found in _ANGLED.finditer(said) if f"</{found[1]}" not in said)
     yield from (found[0] for found in _SQUARE.finditer(said))

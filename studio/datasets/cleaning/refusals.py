@@ -28,8 +28,7 @@ _DECLINED = re.compile(
     r"[,.;]?(?: but)?,? )?"
     r"I(?:'m| am)? ?(?:(?:can(?:'t|not| not)|won't|will not|(?:not )?(?:un)?able to)) "
     r"(?:assist|help(?: you)?(?: with)|comply|fulfil|fulfill|provide (?:that|this|any|such|information|assistance)"
-    r"|engage|create (?:that|this|such)|generate (?:that|this|such|content)|support|answer (?:that|this)|do that"
-    r"|discuss)"
+    r"|engage in|create (?:that|this|such)|generate (?:that|this|such|content)|answer (?:that|this)|do that)\b"
 )
 _CHINESE_SELF = re.compile(
     r"(?:作为|身为)(?:一个|一名|一款)?(?:人工智能|AI|ＡＩ|大?语言模型|智能助手|大模型)"
