@@ -1,4 +1,5 @@
-"""`lora-studio dataset check|build|show FILE...`: what the Dataset page does with files, without the page."""
+"""`lora-studio dataset check|build|show FILE...`: what the Dataset page does with files, without the page; `clean`,
+`card` and `mix` stand in `clean_command`."""
 
 from __future__ import annotations
 
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
+from studio.datasets import clean_command
+from studio.datasets.cleaning.run import files_of, look
+from studio.datasets.cleaning.steps import defaults
+from studio.datasets.cleaning.words import doubts
 from studio.datasets.counts import of_file
 from studio.datasets.forms import TASKS, for_task
 from studio.datasets.hub.bring import bring
@@ -54,6 +59,8 @@ def main(argv: list[str]) -> int:
     """Exit status: 0; 1 where `--task` can train none of the rows; 2 where a file cannot be used (with `check` and
     `show` the others are looked at all the same)."""
     options = parser().parse_args(argv[1:])
+    if options.run:
+        return int(options.run(options))
     answers = [
         _answer(options, paths) for paths in ([options.files] if options.build else [[one] for one in options.files])
     ]
@@ -72,11 +79,12 @@ def main(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lora-studio dataset", description="Files of rows to train on.")
-    commands = parser.add_subparsers(required=True, metavar="check|build|show")
+    commands = parser.add_subparsers(required=True, metavar="check|build|show|clean|card|mix")
     check = commands.add_parser(
         "check",
         help="what is read of a file, what is left out and why, what is not used",
-        description="Read files as the Dataset page does, say what became of their rows, and store nothing.",
+        description="Read files as the Dataset page does, say what became of their rows and what is doubtful, "
+        "and store nothing.",
     )
     build = commands.add_parser(
         "build",
@@ -90,9 +98,10 @@ def parser() -> argparse.ArgumentParser:
     )
     for command in (check, build, show):
         _add_common(command)
-        command.set_defaults(build=command is build, rows=0)
+        command.set_defaults(build=command is build, check=command is check, rows=0, run=None)
     show.add_argument("--rows", type=int, default=SHOWN_ROWS, metavar="N", help="how many (default %(default)s)")
     _add_splits(build)
+    clean_command.add(commands)
     return parser
 
 
@@ -158,6 +167,11 @@ def _answer(options: argparse.Namespace, files: list[str]) -> dict[str, Any]:
 def _told(options: argparse.Namespace, info: DatasetInfo) -> dict[str, Any]:
     told = {"file": info.file_name, **{name: getattr(info, name) for name in TOLD}, "dropped_rows": info.dropped_rows()}
     lines = [_text(options.lang, info)]
+    if options.check:
+        report = look(info.rows(), defaults(), files=files_of(info))
+        found = [one for one in report.steps if one.touched]
+        told["doubtful"] = {one.step: {"rows": one.touched, "reasons": one.reasons} for one in found}
+        lines += ["  " + t(options.lang, "cleaning.doubtful", found=one) for one in doubts(options.lang, info, report)]
     if options.task:
         told["trainable"] = sum(for_task(row, options.task) is not None for row in info.rows())
         lines.append("  " + t(options.lang, "dataset.trainable", task=options.task, rows=f"{told['trainable']:,}"))

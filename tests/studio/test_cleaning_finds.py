@@ -43,8 +43,10 @@ FOUND = {
     ],
     refusal: [
         "As an AI language model, I don't have feelings.", "I'm sorry, but I can't assist with that.",
-        "I’m sorry, but I cannot help with that request.", "I'm unable to help with that.", "作为一个人工智能，我没有情感。",
-        "作为AI助手，我…", "抱歉，我无法提供这方面的信息。", "我是由OpenAI开发的语言模型。", "对不起，我不能满足您的要求",
+        "I’m sorry, but I cannot help with that request.", "I'm unable to help with that.",
+        "作为一个人工智能，我没有情感。", "作为AI助手，我…",
+        "抱歉，我无法提供这方面的信息。", "我是由OpenAI开发的语言模型。",
+        "对不起，我不能满足您的要求",
     ],
     is_lost: ["锟斤拷锟斤拷", "a \ufffd in it", "锛堜竴锛夋祴璇曟枃鏈?"],
 }  # fmt: skip
@@ -78,10 +80,14 @@ LEFT = {
         "人工智能是一门科学。", "抱歉让您久等了，已经为您退款。", "我是一个热爱人工智能的学生。",
         "As a language teacher, I recommend reading.", "Unfortunately, I can not swim.",
     ],
-    is_lost: ["正常的中文，没有问题，一切都好，谢谢您的来信！", "日本語のテキストです。どうぞよろしくお願いします。", "naïve façade"],
+    is_lost: [
+        "正常的中文，没有问题，一切都好，谢谢您的来信！",
+        "日本語のテキストです。どうぞよろしくお願いします。", "naïve façade",
+    ],
 }  # fmt: skip
 AS_IT_IS = [
-    "正常的中文，没有问题！", "“curly” and ﬁne ｆｕｌｌ", "naïve façade Ünïcödé", "日本語のテキスト", "한국어 텍스트", "&lt;div&gt;",
+    "正常的中文，没有问题！", "“curly” and ﬁne ｆｕｌｌ", "naïve façade Ünïcödé", "日本語のテキスト",
+    "한국어 텍스트", "&lt;div&gt;",
     "русский текст", "10⁻¹⁰ m ± 0.5 °C", "𝓗𝓮𝓵𝓵𝓸 😀👍",
 ]  # fmt: skip
 
@@ -99,15 +105,19 @@ def test_what_only_looks_like_it_is_left(find, said):
 
 @pytest.mark.parametrize(
     ("read", "meant"),
-    [("cafÃ© crÃ¨me", "café crème"), ("浣犲ソ锛屼笘鐣岋紒", "你好，世界！"), *((said, said) for said in AS_IT_IS)],
+    [
+        ("cafÃ© crÃ¨me", "café crème"),
+        ("浣犲ソ锛屼笘鐣岋紒", "你好，世界！"),
+        *((said, said) for said in AS_IT_IS),
+    ],
 )
 def test_garbled_text_is_mended_and_other_text_is_as_it_was(read, meant):
     assert mended(read) == meant and mended(meant) == meant
 
 
 WORDS = st.sampled_from(
-    ["bob@acme.com", "13812345678", "+1 415-555-2671", "订单13812345678", "x", "你好", '"', "{", ", ", ": ", "\n", "1.5",
-     "ghp" "_aB3dE5gH7jK9mN1pQ3sT5vX7zA9cE1gI3kM5", "https://a:Tr0ub4dor9@b.com", "[EMAIL]", " ", "cafÃ©"]
+    ["bob@acme.com", "13812345678", "+1 415-555-2671", "订单13812345678", "x", "你好", '"', "{", ", ", ": ", "\n",
+     "1.5", "ghp" "_aB3dE5gH7jK9mN1pQ3sT5vX7zA9cE1gI3kM5", "https://a:Tr0ub4dor9@b.com", "[EMAIL]", " ", "cafÃ©"]
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ ORDER = (
     "datasets.text", "datasets.kinds", "datasets.source", "datasets.forms",
     "datasets.values", "datasets.shapes", "datasets.files", "datasets",
     "get", "models", "jobs", "rendering", "inference", "outlook", "training", "export", "workers",
+    "datasets.clean_command", "datasets.command",
     "gate", "widgets", "services", "tabs", "web", "__main__",
 )  # fmt: skip
 """A room, a room within one, or a module; the longest of these that a module's name begins with is its place."""
