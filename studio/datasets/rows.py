@@ -11,6 +11,7 @@ and one type to all values of a key (of the arguments of tools, say). Versions b
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -123,6 +124,14 @@ class Rows(Sequence[Row]):
         parts = [[place_key(row.get("file", -1), row["row"]) for row in Rows(self.folder, name)] for name in OLD_FILES]
         return np.concatenate(parts).astype(np.int64), np.repeat(np.arange(2, dtype=np.int8), list(map(len, parts)))
 
+    def identity(self) -> list[Any]:
+        """What tells these rows, their numbers and their splits from others, beside the fingerprint of what they
+        say."""
+        if not isinstance(self._source, _Arrow):
+            return [[path.stat().st_size, path.stat().st_mtime_ns] for path in self._source.files]
+        keys, splits = self.places()
+        return [hashlib.sha256(np.ascontiguousarray(one)).hexdigest() for one in (keys, splits)]
+
     @property
     def size_bytes(self) -> int:
         """What they take on the disk; of a split its share by rows."""
@@ -207,9 +216,9 @@ class _Jsonl:
 
     def __init__(self, folder: Path, split: str | None) -> None:
         names = OLD_FILES if split is None else {split: OLD_FILES[split]} if split in OLD_FILES else {}
-        self._files = [path for name in names.values() if (path := folder / name).exists()]
-        self.size_bytes = sum(path.stat().st_size for path in self._files)
-        self._places = [(path, start) for path in self._files for start in _line_starts(path)]
+        self.files = [path for name in names.values() if (path := folder / name).exists()]
+        self.size_bytes = sum(path.stat().st_size for path in self.files)
+        self._places = [(path, start) for path in self.files for start in _line_starts(path)]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -225,7 +234,7 @@ class _Jsonl:
         return [self.at(at) for at in places.tolist()]
 
     def rows(self, places: np.ndarray | None) -> Iterator[Row]:
-        for path in self._files:
+        for path in self.files:
             with path.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
 

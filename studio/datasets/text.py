@@ -21,6 +21,11 @@ def clean(text: str) -> str:
     return _SURROGATES.sub("\ufffd", _DEBRIS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
+def is_clean(text: str) -> bool:
+    """Whether there is some text, without blanks at its ends and without anything that `clean` changes."""
+    return bool(text) and not text[0].isspace() and not text[-1].isspace() and not _ODD.search(text)
+
+
 def without_blank_lines_around(text: str) -> str:
     """Wholly blank lines at both ends are cut, and nothing else: the first line of code keeps its indentation."""
     if not text[:1].isspace() and not text[-1:].isspace():

@@ -41,7 +41,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "launched": {},
     # the worker's first word: the step of the checkpoint it goes on from, or null
     "started": {"pid": _COUNT, "resume_from": _COUNT},
-    "phase": {"name": PHASES, "total_steps": _COUNT},
+    # while rows are encoded: how many are, of how many
+    "phase": {"name": PHASES, "total_steps": _COUNT, "done": _COUNT, "of": _COUNT, "seconds_left": _COUNT},
     "data": {"split": SPLITS, "kept": int, "dropped": int, "reasons": dict[str, int], "trained_tokens": int},
     # of the peak with the longest row there is; the upper end where it is a range
     "prediction": {"predicted_bytes": int, "high_bytes": _COUNT},
@@ -120,6 +121,8 @@ class Course:
     attempts: int = 0
     total_steps: int | None = None
     phase: str | None = None
+    rows_read: dict[str, Any] | None = None
+    """While rows are encoded: `done`, `of`, `seconds_left`."""
     ended: str | None = None
     problem: dict[str, Any] | None = None
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -183,6 +186,7 @@ class Course:
 
     def _take_phase(self, line: dict[str, Any]) -> None:
         self.phase = line["name"]
+        self.rows_read = line if line.get("of") and line.get("done") else None
         self.total_steps = line.get("total_steps") or self.total_steps
         if line["name"] == "training" and self.training_since is None:
             self.training_since, self.training_from_step = line["time"], self.step

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from estimator.recipe.recipe import Recipe
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, encode_row, encode_whole
 
@@ -23,9 +25,14 @@ def fitted(
     whole = encode_whole(tokenizer, row, recipe, cancelled)
     if isinstance(whole, Dropped):
         return whole
-    trained = trained_ranges(whole.labels)
-    ranges = examples(len(whole.input_ids), whole.ends, trained, recipe.max_length, recipe.excess_length_strategy)
-    return [piece(whole, *one) for one in ranges] or without_examples(len(whole.input_ids), recipe)
+    return parts_of(whole, recipe)
+
+
+def parts_of(whole: Encoded, recipe: Recipe) -> list[Encoded] | Dropped:
+    """What the limit leaves of a whole row; texts of parts are of those that have places."""
+    trained, length = trained_ranges(whole.labels), len(whole.input_ids)
+    found = examples(length, whole.ends, trained, recipe.max_length, recipe.excess_length_strategy)
+    return [piece(whole, *one) for one in found] or without_examples(length, recipe)
 
 
 def without_examples(length: int, recipe: Recipe) -> Dropped:
@@ -59,14 +66,11 @@ def ranges(length: int, ends: tuple[int, ...], limit: int, strategy: str) -> lis
     return found
 
 
-def trained_ranges(labels: list[int]) -> list[Range]:
+def trained_ranges(labels: Any) -> list[Range]:
     """Where the labels are trained."""
-    edges = [at for at in range(len(labels) + 1) if _is_on(labels, at) != _is_on(labels, at - 1)]
+    on = np.concatenate([[False], np.asarray(labels, np.int64) != IGNORED, [False]])
+    edges = np.flatnonzero(on[1:] != on[:-1]).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
-
-
-def _is_on(labels: list[int], at: int) -> bool:
-    return 0 <= at < len(labels) and labels[at] != IGNORED
 
 
 def piece(whole: Encoded, first: int, last: int) -> Encoded:
@@ -74,9 +78,11 @@ def piece(whole: Encoded, first: int, last: int) -> Encoded:
     there."""
     if (first, last) == (0, len(whole.input_ids)):
         return whole
+    ids, labels = whole.input_ids[first:last], whole.labels[first:last]
+    if not whole.offsets:
+        return Encoded(ids, labels, "", [], whole.notes, part_of=len(whole.input_ids))
     offsets = whole.offsets[first:last]
     start = offsets[0][0] if first else 0
     end = len(whole.text) if last == len(whole.input_ids) else max(start, offsets[-1][1])
     places = [(low - start, high - start) for low, high in offsets]
-    ids, labels = whole.input_ids[first:last], whole.labels[first:last]
     return Encoded(ids, labels, whole.text[start:end], places, whole.notes, part_of=len(whole.input_ids))

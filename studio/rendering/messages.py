@@ -73,7 +73,7 @@ def arguments_of(function: dict[str, Any]) -> Any:
 def clean(value: Any) -> Any:
     """Without lone surrogates, which no tokenizer and no page takes."""
     if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
+        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
     if isinstance(value, dict):
         return {clean(key): clean(one) for key, one in value.items()}
     return [clean(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -20,8 +20,9 @@ from studio.datasets.store import DatasetInfo
 from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
 from studio.rendering.painted import as_json, shown
 from studio.rendering.rendering import dates
-from studio.rendering.row_tokens import Dropped, Encoded, encode_whole
+from studio.rendering.row_tokens import LONGEST_TOKENS, Dropped, Encoded, encode_whole
 from studio.rendering.tallies import Tally
+from studio.rendering.tasks import rows_of
 
 # Above these a sample is measured (every k-th row) and the page says so: a look at the data must not take minutes.
 MEASURED_ROWS = 4_000
@@ -87,10 +88,12 @@ def measure(
     notes: dict[Any, list[int]] = defaultdict(list)
     told, began = 0.0, time.monotonic()
     until = began + MEASURING_SECONDS
+    whole = recipe.replace(max_length=LONGEST_TOKENS, excess_length_strategy="drop")
     bounds, tally = dict.fromkeys(SPLITS, 0), Tally(planned)
     for split, rows in parts.items():
         # Each split has its share of the time, so that all are measured.
-        for row in rows if step == 1 else map(rows.__getitem__, range(0, len(rows), step)):
+        picked, stored = itertools.tee(rows if step == 1 else map(rows.__getitem__, range(0, len(rows), step)))
+        for row, (_, made) in zip(stored, rows_of(recipe.task).encode(tokenizer, picked, whole, cancelled)):
             if cancelled():
                 raise Problem("worker.cancelled")
             if numbers and time.monotonic() > until:
@@ -99,7 +102,7 @@ def measure(
                 told = time.monotonic()
                 share = max(len(numbers) / planned, (told - began) / MEASURING_SECONDS)  # whichever ends it first
                 tell({"phase": "tokenizing", "done": len(numbers), "of": planned, "share": min(1.0, share)})
-            result = encode_whole(tokenizer, row, recipe, cancelled)
+            result = made if isinstance(made, Dropped) else made[0]
             numbers.append(row["row"])
             files.append(row.get("file", -1))
             encoded = None if isinstance(result, Dropped) else result

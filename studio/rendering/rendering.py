@@ -11,16 +11,16 @@ For TRL: a dataset that has `input_ids` and `labels` counts as prepared. Pass it
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
 from studio.rendering import chat_form, tokenizers
+from studio.rendering.arrow_rows import Sink, Summed
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, collator, encode_row, prompt_ids
 from studio.rendering.tasks import rows_of
 from studio.rendering.templates import Kept, Refused, form_of, prepare, stop_ids
@@ -31,7 +31,7 @@ __all__ = [
     "prompt_ids", "stop_ids",
 ]  # fmt: skip
 
-ROWS_A_CHUNK = 1000
+TELL_SECONDS = 0.25
 
 
 def load_tokenizer(base: Path, name: str = "", kept: Kept | None = None, chat_template: str = OWN) -> Any:
@@ -55,24 +55,47 @@ def dates(tokenizer: Any) -> list[str]:
 
 
 def encode_rows(
-    rows: Iterable[dict[str, Any]], tokenizer: Any, recipe: Recipe, cancelled: Callable[[], bool] = lambda: False
+    rows: Iterable[dict[str, Any]],
+    tokenizer: Any,
+    recipe: Recipe,
+    cancelled: Callable[[], bool] = lambda: False,
+    tell: Callable[[dict[str, Any]], None] = lambda event: None,
+    file: Summed | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """A `datasets.Dataset` with the columns `input_ids` and `labels`, in the order of the rows, and what became of
-    them.
+    them. With a `file` they go there as they come, and None stands for the dataset: memory is bounded.
 
     The report: `kept`, `dropped` (rows), `reasons` (rows by reason), `examples` (that the kept rows became), `cut`,
     `split` (of the kept rows those that were), `longest`, `tokens`, `trained_tokens` (tokens of the kept rows),
     `first_dropped` (up to 20 of `{"row", "reason", "params"}`), `notes` (kept rows of which the template leaves
-    something out, by what it is), `first_noted` (up to 20 row numbers each), `dates` (what it wrote for today). Raises
-    `Problem` `worker.cancelled` soon after `cancelled()`.
-    """
-    from datasets import concatenate_datasets
+    something out, by what it is), `first_noted` (up to 20 row numbers each), `dates` (what it wrote for today).
 
+    `tell` hears `{"phase": "encoding", "done", "of", "seconds_left"}` (rows) four times a second. Raises `Problem`
+    `worker.cancelled` soon after `cancelled()`, and `OSError` of the file.
+    """
     tally, task = Tally(), rows_of(recipe.task)
-    made = task.encode(tokenizer, _until(cancelled, rows), recipe, cancelled)
-    kept = (encoded for row, result in made for encoded in tally.count(row, result))
-    chunks = [_chunk(rows, task.columns) for rows in _in_chunks(kept)] or [_chunk([], task.columns)]
-    return concatenate_datasets(chunks), {**tally.report(), "dates": dates(tokenizer)}
+    sink, told = Sink(task.columns, file), Told(rows, tell)
+    for row, result in task.encode(tokenizer, _until(cancelled, rows), recipe, cancelled):
+        sink.write(tally.count(row, result))
+        told.one()
+    return sink.finish(), {**tally.report(), "dates": dates(tokenizer)}
+
+
+class Told:
+    """Says how far a reading of rows is, and how long the rest takes at its pace so far."""
+
+    def __init__(self, rows: Iterable[Any], tell: Callable[[dict[str, Any]], None]) -> None:
+        self._of = len(rows) if isinstance(rows, Sized) else None
+        self._tell, self._done, self._began = tell, 0, time.monotonic()
+        self._told = self._began
+
+    def one(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if self._of and now - self._told > TELL_SECONDS:
+            self._told = now
+            left = (now - self._began) * (self._of / self._done - 1)
+            self._tell({"phase": "encoding", "done": self._done, "of": self._of, "seconds_left": max(0.0, left)})
 
 
 class Tally:
@@ -84,7 +107,8 @@ class Tally:
         self.kept = self.examples = self.cut = self.split = self.longest = self.tokens = self.trained_tokens = 0
         self.reasons: Counter[str] = Counter()
         self.first: list[dict[str, Any]] = []
-        self.notes: dict[str, list[int]] = {}
+        self.notes: Counter[str] = Counter()
+        self.noted: dict[str, list[int]] = {}
 
     def count(self, row: dict[str, Any], result: list[Encoded] | Dropped) -> list[Encoded]:
         """Pass a row's examples on, or note why there is none."""
@@ -102,7 +126,9 @@ class Tally:
             self.tokens += len(one.input_ids)
             self.trained_tokens += one.trained_tokens
         for note in result[0].notes:
-            self.notes.setdefault(note, []).append(row.get("row"))
+            self.notes[note] += 1
+            if len(first := self.noted.setdefault(note, [])) < self.FIRST:
+                first.append(row.get("row"))
         return result
 
     def report(self) -> dict[str, Any]:
@@ -110,8 +136,7 @@ class Tally:
             "kept": self.kept, "dropped": sum(self.reasons.values()), "reasons": dict(self.reasons),
             "examples": self.examples, "cut": self.cut, "split": self.split,
             "longest": self.longest, "tokens": self.tokens, "trained_tokens": self.trained_tokens,
-            "first_dropped": self.first, "notes": {note: len(rows) for note, rows in self.notes.items()},
-            "first_noted": {note: rows[: self.FIRST] for note, rows in self.notes.items()},
+            "first_dropped": self.first, "notes": dict(self.notes), "first_noted": self.noted,
         }  # fmt: skip
 
 
@@ -120,27 +145,3 @@ def _until(cancelled: Callable[[], bool], rows: Iterable[dict[str, Any]]) -> Ite
         if cancelled():
             raise Problem("worker.cancelled")
         yield row
-
-
-def _in_chunks(rows: Iterable[Encoded]) -> Iterator[list[Encoded]]:
-    chunk: list[Encoded] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == ROWS_A_CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _chunk(rows: list[Encoded], names: tuple[str, ...]) -> Any:
-    """Rows as an Arrow table of 32-bit ids: 4 bytes a token, where Python's lists would take 36."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    columns = {}
-    for name in names:
-        values = [np.asarray(getattr(row, name), np.int32) for row in rows]
-        ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-        columns[name] = pa.ListArray.from_arrays(ends, np.concatenate([np.zeros(0, np.int32), *values]))
-    return Dataset(pa.table(columns))

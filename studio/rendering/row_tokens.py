@@ -286,7 +286,7 @@ def closed_until(tokenizer: Any, ids: Any, last: int) -> int:
     """The token after the turn whose last one is `last`: with the token that ends it, where nothing but blanks stand
     between."""
     following = last + 1
-    while following < len(ids) and _is_blank(tokenizer, ids[following]):
+    while following < len(ids) and is_blank(tokenizer, ids[following]):
         following += 1
     ends = following < len(ids) and ids[following] == turn_end(tokenizer)
     return following + 1 if ends and not is_closed(tokenizer, ids, last + 1) else last + 1
@@ -294,11 +294,11 @@ def closed_until(tokenizer: Any, ids: Any, last: int) -> int:
 
 def is_closed(tokenizer: Any, ids: Any, until: int) -> bool:
     """Whether a stretch that reaches to token `until` ends in one that ends the turn, blanks after it aside."""
-    last = next((ids[at] for at in range(until - 1, -1, -1) if not _is_blank(tokenizer, ids[at])), None)
+    last = next((ids[at] for at in range(until - 1, -1, -1) if not is_blank(tokenizer, ids[at])), None)
     return last in stop_ids(tokenizer)
 
 
-def _is_blank(tokenizer: Any, id: int) -> bool:
+def is_blank(tokenizer: Any, id: int) -> bool:
     known = _BLANK.setdefault(tokenizer, {})
     id = int(id)
     if id not in known:

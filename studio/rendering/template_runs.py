@@ -3,8 +3,9 @@ clock that a run can keep (`moment`). Whatever it raises is `Refused`, in its ow
 
 from __future__ import annotations
 
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,8 @@ Span = tuple[int, int]
 """First character and the one after the last."""
 AT_ONCE = 100
 """Conversations that share one bound of time, which is that of one: a template takes less than a millisecond a turn."""
+
+FIRST_AT_ONCE, SLOW_SECONDS = 10, 0.25
 
 
 class Refused(Exception):
@@ -36,6 +39,7 @@ class TemplateRun:
         self.dates: dict[str, str] = {}
         """What the template was told when it last asked for the date, by the format it asked for."""
         self.seconds = bounds.RENDER_SECONDS
+        self._at_once = FIRST_AT_ONCE
         self._tokenizer = weakref.proxy(tokenizer)
 
     def _ids(self, text: str) -> list[int]:
@@ -46,19 +50,28 @@ class TemplateRun:
         markers."""
         return self._run_all([messages], tools, prompt)[0]
 
-    def _run_many(self, many: list[Messages]) -> Iterator[tuple[str, list[Span] | None] | None]:
+    def _run_many(
+        self, many: list[Messages], cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[str, list[Span] | None] | None]:
         """The same of each of many conversations without tools; None for one that is refused, or that was among others
-        of which one takes too long: asked alone, it says so."""
-        for first in range(0, len(many), AT_ONCE):
-            some = many[first : first + AT_ONCE]
+        of which one takes too long: asked alone, it says so. Raises `Problem` `worker.cancelled`."""
+        first = 0
+        while first < len(many):
+            some = many[first : first + min(self._at_once, AT_ONCE)]
+            first, began = first + len(some), time.monotonic()
             try:
                 yield from self._run_all(some, None)
             except (Refused, Problem):
                 for one in some:
+                    _check(cancelled)
                     try:
                         yield self._run(one, None)
                     except (Refused, Problem):
                         yield None
+            _check(cancelled)
+            # A slow template gets fewer at once, so that nobody who cancels waits for long.
+            took = time.monotonic() - began
+            self._at_once = max(1, len(some) // 2) if took > SLOW_SECONDS else max(self._at_once, 2 * len(some))
 
     def _run_all(self, many: list[Messages], tools: Any, prompt: bool = False) -> list[tuple[str, list[Span] | None]]:
         from transformers.utils import chat_template_utils as library
@@ -88,9 +101,18 @@ class TemplateRun:
         slow = Problem("base.template_slow", **named, seconds=f"{self.seconds:g}")
         return bounds.bounded(slow, Problem("base.template_large", **named), self.seconds)
 
+    def date_as(self, format: str) -> str:
+        """What the template would be told."""
+        return (self.moment or datetime.now()).strftime(format)
+
     def _date(self, format: str) -> str:
-        self.dates[format] = (self.moment or datetime.now()).strftime(format)
+        self.dates[format] = self.date_as(format)
         return self.dates[format]
+
+
+def _check(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Problem("worker.cancelled")
 
 
 def words_of(error: Exception) -> str:

@@ -8,7 +8,7 @@ chooses it; `studio.rendering.rendering` makes tokens of the text.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -83,9 +83,13 @@ class ChatForm(Examples):
         if refusal and not written_once:
             raise refusal
 
-    def conversations(self, many: list[Messages]) -> Iterator[Rendered | None]:
-        """What `conversation` gives first of each of many that call no tools; None where it has to be asked itself."""
-        for messages, made in zip(many, self._run_many([written(one, WRITINGS[0], self.wants_parts) for one in many])):
+    def conversations(
+        self, many: list[Messages], cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Rendered | None]:
+        """What `conversation` gives first of each of many that call no tools; None where it has to be asked itself.
+        Raises `Problem` `worker.cancelled`."""
+        handed = [written(one, WRITINGS[0], self.wants_parts) for one in many]
+        for messages, made in zip(many, self._run_many(handed, cancelled)):
             answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
             if made is None or made[1] is None:
                 yield None

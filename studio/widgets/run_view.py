@@ -58,6 +58,9 @@ def status_sentence(lang: str, view: RunView) -> str:
         elif course.attempts > 1:
             sentence += " " + t(lang, "train.resumed_from_start")
         return sentence
+    if view.status == "preparing" and (read := course.rows_read):
+        left = duration(lang, read.get("seconds_left") or 0)
+        return t(lang, "train.status_preparing_rows", done=read["done"], of=read["of"], left=left)
     took = duration(lang, (course.last_time or 0) - (course.started_at or 0))
     return t(lang, f"train.status_{view.status}", step=course.step, total=course.total_steps or 0, took=took)
 

@@ -10,6 +10,9 @@ import contextlib
 import os
 import shutil
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from studio.jobs.journal import Journal, Reader
 from studio.jobs.machine import this_machine
 from studio.outlook.preflight import judge
 from studio.space import Space
+
+TELL_SECONDS, ASK_SECONDS = 2.0, 0.1
 
 
 def train(run: RunFolder, journal: Journal) -> str:
@@ -47,7 +52,7 @@ class Training:
         from estimator.measure import loops
         from estimator.program import loading, program
         from studio.models.bases import open_base
-        from studio.rendering import rendering, tasks
+        from studio.rendering import tasks
         from studio.training import memory
 
         device = program.device()
@@ -55,7 +60,7 @@ class Training:
         folder = open_base(Space.default(), self.recipe.model)
         tokenizer = self._tokenizer(folder)
         try:
-            train, evaluation, longest, padded = self._encode(rendering, tokenizer)
+            train, evaluation, longest, padded = self._encode(tokenizer)
         except Problem as problem:
             if problem.code == "worker.cancelled":
                 return "stopped"
@@ -96,15 +101,23 @@ class Training:
             )
         fingerprints.write(self.run.path, self.recipe.model, self.fingerprint)
 
-    def _encode(self, rendering: Any, tokenizer: Any) -> tuple[Any, Any, int, bool]:
-        """Rows to tokens, through the functions that made the preview; the tokens of the longest, and whether rows
-        differ."""
+    def _encode(self, tokenizer: Any) -> tuple[Any, Any, int, bool]:
+        """Rows to tokens, through the functions that made the preview, or as they were kept; the tokens of the longest,
+        and whether rows differ."""
+        import datasets
+
+        from studio.rendering.kept import Encodings
+
+        datasets.disable_caching()  # what TRL packs is a file of this process, not one beside what is kept
+        space, info = Space.default(), self.run.facts().info
+        kept_before = Encodings(space.datasets, space.cache)
+        stopped, tell = now_and_then(self.run.stop_file.exists), partial(self._tell_rows, [0.0])
         encoded, longest, kept, tokens = [], 0, 0, 0
         for split in ("train", "eval"):
-            held = self.run.rows(split)
-            rows, report = (
-                rendering.encode_rows(held, tokenizer, self.recipe, self.run.stop_file.exists) if held else (None, None)
-            )
+            rows, report = None, None
+            if held := self.run.rows(split):
+                whose = (held, info.dataset_id, info.fingerprint)
+                rows, report = kept_before.rows(*whose, tokenizer, self.recipe, stopped, tell)
             if report:
                 counts = {"rows_split" if name == "split" else name: value for name, value in report.items()}
                 self.journal.write("data", **counts, split=split)  # there `split` is which rows these are
@@ -119,6 +132,13 @@ class Training:
             longest,
             self.recipe.packing or tokens < kept * longest,
         )  # packing leaves a last row
+
+    def _tell_rows(self, told: list[float], event: dict[str, Any]) -> None:
+        """How far the rows are, into the journal, now and then."""
+        if time.monotonic() - told[0] > TELL_SECONDS:
+            told[0] = time.monotonic()
+            counts = {"done": event["done"], "of": event["of"], "seconds_left": round(event["seconds_left"])}
+            self.journal.write("phase", name="preparing", **counts)
 
     def _predict(self, folder: Path, longest: int, padded: bool) -> None:
         """Judge the run once more, now that its model is here and its longest row known: batches are padded to that,
@@ -234,6 +254,19 @@ class Training:
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
+
+
+def now_and_then(asked: Callable[[], bool]) -> Callable[[], bool]:
+    """A question to the disk that is asked for each row, ten times a second."""
+    said, until = False, 0.0
+
+    def answer() -> bool:
+        nonlocal said, until
+        if time.monotonic() > until:
+            said, until = asked(), time.monotonic() + ASK_SECONDS
+        return said
+
+    return answer
 
 
 def use_average(trainer: Any) -> None:

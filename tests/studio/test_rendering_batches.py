@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
 from studio import shipped
-from studio.rendering import batches, excess, rendering, template_runs
+from studio.rendering import batches, excess, rendering, row_tokens, template_runs, token_places
 from tests.studio.dataset_helpers import chat
 from tests.studio.template_helpers import OWN, SHIPPED, tokenizer
 from tests.studio.test_templates import ROWS, TOOLS
@@ -94,6 +94,34 @@ def test_any_rows(rows, name, answers, strategy, limit):
         patch.setattr(batches, "CHARACTERS_AT_ONCE", 60)
         patch.setattr(template_runs, "AT_ONCE", 2)
         same(made, rows, recipe)
+
+
+@pytest.mark.parametrize("name", ["chatml", "blank_before_answer", *SHIPPED[::4]])
+def test_a_tokenizer_whose_tokens_have_no_certain_width_is_asked_for_their_places(name, monkeypatch):
+    made = cached(name) if name != "chatml" else embedded()
+    assert token_places.widths_of(made) is not None
+    monkeypatch.setattr(token_places, "widths_of", lambda tokenizer: None)
+    same(made, [*ROWS, chat("  你好 🏙️", " é\n"), TOOLS, {"text": "x"}], RECIPE)
+
+
+@given(st.lists(st.text(max_size=20) | TEXT, max_size=4), st.data())
+@settings(max_examples=150, deadline=None)
+def test_places_by_bytes_are_those_the_tokenizer_says(texts, data):
+    texts = [text.encode("utf-8", "replace").decode() + "." for text in texts]
+    made = embedded()
+    spans = [
+        (at, *sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))) for at, text in enumerate(texts)
+    ]  # fmt: skip
+    tokens = token_places.Tokens(made, texts)
+    assert not tokens.irregular
+    for (text, *span), *found in zip(spans, *(one.tolist() for one in tokens.between(spans))):
+        asked = made(texts[text], add_special_tokens=False, return_offsets_mapping=True)
+        begin, end = tokens.firsts[text : text + 2].tolist()
+        assert tokens.ids[begin:end].tolist() == asked["input_ids"]
+        first, last, reaches_in, reaches_out = found
+        inside = [first <= at < last for at in range(begin, end)]
+        if span[0] < span[1] and not reaches_in and not reaches_out:
+            assert inside == row_tokens._inside(asked["offset_mapping"], [tuple(span)]), (texts[text], span)
 
 
 @functools.cache

@@ -3,7 +3,7 @@ lists of messages), question and answer, a dialogue and its summary."""
 
 from __future__ import annotations
 
-from studio.datasets.shapes import chat
+from studio.datasets.shapes import chat, plain
 from studio.datasets.shapes.record import Reading, Row, Shape
 
 
@@ -24,5 +24,6 @@ SHAPE = Shape(
     takes=("history", "reasoning", *chat.BESIDE),
     recognise=chat.is_answered,
     read=_read,
+    plain=plain.question,
     used=_used,
 )

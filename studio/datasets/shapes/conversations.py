@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from studio.datasets.shapes import chat
+from studio.datasets.shapes import chat, plain
 from studio.datasets.shapes.record import Reading, Row, Shape
 
 
@@ -22,6 +22,7 @@ def _shape(name: str, part: str) -> Shape:
         takes=chat.BESIDE,
         recognise=lambda one: chat.turns_part(one) == part,
         read=partial(_read, part),
+        plain=partial(plain.turns, part),
     )
 
 

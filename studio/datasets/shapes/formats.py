@@ -89,7 +89,10 @@ def normalise(
         raise RowError("not_object", found=type_word(row))
     if isinstance(row, Doubled):
         raise RowError("doubled", column=row.name)
-    one, known = Reading(row, usual, mapping), SHAPES[shape]
+    known = SHAPES[shape]
+    if known.plain and not mapping and (made := known.plain(row)) is not None:
+        return made, False
+    one = Reading(row, usual, mapping)
     try:
         content = known.read(one)
     finally:

@@ -64,6 +64,8 @@ class Shape:
     `formats.SHAPES` does."""
     read: Callable[[Reading], Row]
     """The row as its form; raises `RowError`."""
+    plain: Callable[[Row], Row | None] | None = None
+    """The same of a row that is as simple as most (`shapes.plain`); None where it has to be read."""
     used: Callable[[Reading], Collection[str]] | None = None
     """The parts that are read of this row, where not all are that the shape knows."""
     settle: Callable[[Reading], dict[str, str]] | None = None
