@@ -152,7 +152,10 @@ def cost(
     """What `hours` of `devices` such cards cost. `hours` and `tokens_per_second` are the throughput's; prices on
     demand, and of the user's `own`. `owned` says that the user has these cards."""
     rents = sorted(
-        (_rent(offer, devices, hours, tokens_per_second, hours_per_month) for offer in (*own, *_usable(gpu, devices))),
+        (
+            _rent(offer, devices, hours, tokens_per_second, hours_per_month)
+            for offer in (*own, *_usable(gpu.name, devices))
+        ),
         key=lambda rent: rent.offer.usd_per_hour,
     )
     notes = (
@@ -255,11 +258,12 @@ def figure(value: float) -> str:
     return f"{value:,.{2 if value < 10 else 1 if value < 1000 else 0}f}"
 
 
-def _usable(gpu: Gpu, devices: int) -> Sequence[Offer]:
-    """Offers with a price on demand, enough cards, or as many as one asks for, which can hold a run."""
-    found = (offer for offer in offers().get(gpu.name, ()) if offer.usd_per_hour is not None)
+@functools.lru_cache(maxsize=1024)
+def _usable(name: str, devices: int) -> Sequence[Offer]:
+    """Offers of a card with a price on demand, enough cards, or as many as one asks for, which can hold a run."""
+    found = (offer for offer in offers().get(name, ()) if offer.usd_per_hour is not None)
     usable = [offer for offer in found if not any(words in offer.notes for words in NOT_FOR_TRAINING)]
-    return [made for offer in usable if (made := _for_devices(offer, devices))]
+    return tuple(made for offer in usable if (made := _for_devices(offer, devices)))
 
 
 def _for_devices(offer: Offer, devices: int) -> Offer | None:

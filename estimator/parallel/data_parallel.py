@@ -6,12 +6,14 @@ wraps a model (utils/fsdp_utils.py fsdp2_prepare_model).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from estimator.core.problems import Problem
+from estimator.core.same import Same
 from estimator.core.units import width_bytes
 from estimator.memory.allocator import CachingAllocator
 from estimator.memory.states import optimizer_bytes, temporary_of_all
@@ -135,10 +137,9 @@ class Fsdp:
 def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
     """FSDP2. A unit at work holds its gathered tensors, and the flat buffer they are copied out of (of the next unit,
     in the backward pass, where it is gathered ahead); gradients pass through a whole unit's buffer."""
-    made = Fsdp(recipe, all_tensors(recipe, parts, loop_name))
-    rank, n = made.rank(0, device), recipe.num_processes
-    units = by_unit(made.all, made.whole_bytes)
-    trained = by_unit((t for t in made.all if t.trains), made.whole_bytes)
+    of = Same(recipe), Same(parts.model.inventory), Same(parts.trained)
+    made, rank, units, trained, gathering = _cut(*of, loop_name, device)
+    n = recipe.num_processes
     layer, tail, everything = largest_layer(units), units[TAIL], sum(units.values())
     offloads = recipe.offload_param_device == "cpu"
     onto = layer // n if offloads else 0  # the layer's own shard, copied to the device before it is gathered
@@ -168,11 +169,23 @@ def fsdp(recipe: Recipe, parts: Any, loop_name: str, device: str) -> Sharded:
         data_plan(recipe, rank, sent, (max(full), sum(t.count * size for t, size in zip(kept, full)))),
         gradient_share=rank.gradients / max(1, parts.training.gradients_bytes),
         backward_gradients_bytes=accumulated,
-        gathering_bytes=_gathering(made, units),
+        gathering_bytes=gathering,
         gathering_added=buffers,
         loading_bytes=arriving(recipe, made),
         notes=_uncut(recipe, made),
     )
+
+
+@functools.lru_cache(maxsize=32)
+def _cut(
+    recipe: Same, inventory: Same, trained: Same, loop_name: str, device: str
+) -> tuple[Fsdp, RankBytes, dict[str, int], dict[str, int], int]:
+    """(the tensors, what the first rank holds, bytes of each unit and of what trains of it, what gathering reserves):
+    the same whatever kernels a card has, and a ranking asks for each kind."""
+    made = Fsdp(recipe.value, tensors(recipe.value, inventory.value, trained.value, LOOPS[loop_name]))
+    units = by_unit(made.all, made.whole_bytes)
+    trains = by_unit((t for t in made.all if t.trains), made.whole_bytes)
+    return made, made.rank(0, device), units, trains, _gathering(made, units)
 
 
 def _gathering(made: Fsdp, units: dict[str, int]) -> int:

@@ -14,22 +14,28 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
+COLLECT_AFTER = (20_000, 20, 20)
+"""New objects, collections of the young, of the middle (Python's own: 700, 10, 10)."""
+
 
 def import_gradio(mcp: bool = False) -> None:
-    """Import Gradio, ready to be an MCP server with `mcp`; what it creates lives as long as the process, so the
-    collector need not look at it again."""
+    """Import Gradio, ready to be an MCP server with `mcp`; the collector rests until `settled`."""
     gc.disable()
-    try:
-        with ExitStack() as spared:
-            spared.enter_context(no_stub_files())
-            spared.enter_context(templates_once())
-            spared.enter_context(late("pandas"))
-            if not mcp:
-                spared.enter_context(absent("mcp"))
-            import gradio  # noqa: F401
-    finally:
-        gc.enable()
+    with ExitStack() as spared:
+        spared.enter_context(no_stub_files())
+        spared.enter_context(templates_once())
+        spared.enter_context(late("pandas"))
+        if not mcp:
+            spared.enter_context(absent("mcp"))
+        import gradio  # noqa: F401
+
+
+def settled() -> None:
+    """The server is up: what there is lives as long as the process, so the collector need not look at it again; and it
+    looks at all the rest seldom, as that stops every thread for 0.1 to 0.5 s: twice in twenty rankings of all cards."""
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+    gc.enable()
 
 
 def has_mcp() -> bool:

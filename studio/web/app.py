@@ -15,7 +15,7 @@ from studio.gate.language import PageLanguage
 from studio.gate.page import Page
 from studio.gate.routes import KnownRoutes
 from studio.gate.security import SameOrigin
-from studio.gate.startup import no_app_yet
+from studio.gate.startup import no_app_yet, settled
 from studio.services import Shared
 from studio.space import Space
 from studio.tabs import chat, estimate, parameters, runs, train
@@ -57,6 +57,7 @@ def guard(mcp: bool) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def guarded(app: Any) -> AsyncIterator[None]:
         app.middleware_stack = SameOrigin(KnownRoutes(BoundedBodies(app.middleware_stack), mcp))
+        settled()
         yield
 
     return guarded

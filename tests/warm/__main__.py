@@ -43,6 +43,7 @@ def import_page() -> None:
     from studio.gate.startup import import_gradio
 
     import_gradio()
+    gc.enable()
     importlib.import_module("studio.__main__")
     importlib.import_module("studio.web.app")
 
