@@ -12,6 +12,8 @@ from studio.protocol.client import Worker
 from studio.protocol.pool import Pool
 from studio.space import Space
 
+READ_APART = ("ingest", "offers", "look", "clean", "columns", "row", "revise", "split", "mix")
+"""What the reading worker is asked, and not the one that holds tokenizers."""
 DATA_WORKERS = 3
 """At most: each takes half a gigabyte while several people's files are read at once."""
 
@@ -61,7 +63,6 @@ def build(space: Space) -> Shared:
     """The stores of `space`, and workers that start when they are first asked."""
     chat, trace = (Worker(name, f"studio.workers.{name}", space) for name in ("chat", "trace"))
     reading = Pool("read", "studio.workers.read", DATA_WORKERS, space)
-    light = dict.fromkeys(("ingest", "offers", "look", "clean"), reading)
-    data = Pool("data", "studio.workers.data", DATA_WORKERS, space, light)
+    data = Pool("data", "studio.workers.data", DATA_WORKERS, space, dict.fromkeys(READ_APART, reading))
     stores = DatasetStore(space.datasets, space.trash), Supervisor(space)
     return Shared(space, *stores, data, chat, trace, Jobs(space))

@@ -19,7 +19,7 @@ import numpy as np
 
 from studio.datasets.forms import PLACE, form_of
 from studio.datasets.language import LanguageGuess
-from studio.datasets.rows import ROWS_FILE, SPLITS, SPLITS_FILE, Writer
+from studio.datasets.rows import CHANGED_FILE, ROWS_FILE, SPLITS, SPLITS_FILE, Writer
 from studio.datasets.splits import chosen, label_of
 from studio.datasets.text import NAME_LIMIT_CHARACTERS, clean, cleaned, safe_name
 from studio.disk.storage import storage_problem, storage_problems, sync, write_json
@@ -48,6 +48,7 @@ class Draft:
         self._hash, self._language = hashlib.sha256(), LanguageGuess()
         self._splits: list[str | None] = []
         self._labels: list[str | None] = []
+        self._changed: list[int] = []
 
     def __enter__(self) -> Draft:
         with storage_problems(self.folder.parent):
@@ -82,6 +83,8 @@ class Draft:
             raise storage_problem(error, self.folder.parent) or error from error
         self._splits.append(split)
         self._labels.append(label_of(content))
+        if changed:
+            self._changed.append(self.kept)
         self.kept += 1
         self.changed += changed
 
@@ -130,6 +133,8 @@ class Draft:
             own = self._splits if any(self._splits) else None
             splits = chosen(self.kept, eval_share, seed, test_share, own, self._labels if stratify else None)
             np.save(self.folder / SPLITS_FILE, splits)
+            if self._changed:
+                np.save(self.folder / CHANGED_FILE, np.array(self._changed, np.int64))
             counts = dict(zip(SPLITS, np.bincount(splits, minlength=len(SPLITS)).tolist(), strict=True))
             meta = {
                 "format": FORMAT, "name": safe_name(name), "created": time.time(), "shape": shape,

@@ -7,6 +7,7 @@ takes it. Rows of every form are read through it, so that what is not trained is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ LM = CAUSAL_LM.peft_task_type
 """The task that trains today."""
 PLACE = ("row", "file")
 """Where a row stands in what was brought; the rest is its content."""
+SAID_CHARACTERS = 4_000
+"""Of one part of a row, where it is shown."""
 TASKS = (
     LM, "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION",
     "DPO", "KTO", "ORPO", "REWARD", "GRPO",
@@ -115,6 +118,27 @@ def said(row: Row) -> Iterator[tuple[str, str]]:
         yield from ((str(one.get("role", "")), one.get("content") or "") for one in parts if isinstance(one, dict))
         if texts := [one for one in parts if isinstance(one, str)]:
             yield "text", " ".join(texts)
+
+
+def beside(row: Row, is_trained: bool) -> Iterator[dict[str, str]]:
+    """What a row says beside what is trained of it today, `{"part", "role", "text"}` each: a rejected answer, a label.
+    Of a row that is not trained all of it."""
+    not_trained = {"preference": ("rejected",), "unpaired": ("label",), "labelled": ("label",), "span": ("answers",)}
+    keys = not_trained.get(form_of(row), ()) if is_trained else tuple(row)
+    for key in keys:
+        if key in row and key not in PLACE:
+            yield from ({"part": key, **one} for one in _parts_of(row[key]))
+
+
+def _parts_of(value: Any) -> Iterator[dict[str, str]]:
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "role" in one for one in value):
+        for message in value:
+            calls = json.dumps(message["tool_calls"], ensure_ascii=False) if message.get("tool_calls") else ""
+            texts = (message.get("reasoning_content"), message.get("content"), calls)
+            yield {"role": str(message["role"]), "text": "\n".join(text for text in texts if text)[:SAID_CHARACTERS]}
+        return
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    yield {"role": "", "text": text[:SAID_CHARACTERS]}
 
 
 def text_of(row: Row) -> str:

@@ -55,6 +55,7 @@ def ingest(
     entry: str | None = None,
     beside: bool = False,
     fetch: Fetch | None = None,
+    parent: DatasetInfo | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[dict[str, Any], None, DatasetInfo]:
     """Yield progress (`{"phase", "share", "read", "kept", "dropped"}`: what is done, how far that is, the share of the
@@ -66,7 +67,7 @@ def ingest(
 
     `eval_share` and `test_share` (0 to 0.5 each) of the rows are held out, by label with `stratify`, unless the files
     say themselves which. `shape` and `mapping` say what the rows are where that is not what is recognised: one of
-    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`). `origin` says where the files are from, `left`
+    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`); with a `parent` it is a new version of that. `origin` says where the files are from, `left`
     what of it was not taken: both are kept with the dataset.
 
     Where a description came with the files (`studio.datasets.entries`), `entry` chooses of it; `beside`: its files may
@@ -77,7 +78,7 @@ def ingest(
     are stored. Raises `Problem` (`dataset.*`, `storage.*`), after which nothing has changed.
     """
     for field, share in (("eval_share", eval_share), ("test_share", test_share)):
-        _check_share(field, share)
+        check_share(field, share)
     asked_of(shape, mapping)
     brought = [Given(path, name or path.name)] if isinstance(path, Path) else [Given(*one) for one in path]
     paths = [one._replace(path=one.path.absolute()) for one in brought]  # some readers are processes of their own
@@ -109,11 +110,19 @@ def ingest(
             left_files=[*({"file": title, "problem": one.to_dict()} for one in (*left, *told.left)), *found.left],
             file_counts=reading.files, origin=dict(origin or {}),
             files=[one["name"] for one in reading.files] if len(reading.files) > 1 else [],
+            **_lineage(parent, shape, mapping),
         ))  # fmt: skip
     return store.get(folder.name)
 
 
-def _check_share(field: str, share: Any) -> None:
+def _lineage(parent: DatasetInfo | None, shape: str | None, mapping: Mapping[str, str | None] | None) -> dict[str, Any]:
+    """How it came about, where its user said how to read it, or it is a file read anew."""
+    options = {"shape": shape or "", "mapping": dict(mapping or {})}
+    told = {"changes": [{"step": "read", "options": options, "counts": {}}]} if shape or mapping or parent else {}
+    return told | ({"parent": parent.id, "series": parent.first} if parent else {})
+
+
+def check_share(field: str, share: Any) -> None:
     low, high = EVAL_SHARE_LIMITS
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not low <= share <= high:
         raise Problem("dataset.eval_share", field=field, value=str(share)[:40])
@@ -182,7 +191,7 @@ def cleaned_problem(problem: Problem) -> Problem:
     return problem
 
 
-def _guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[int, Any]]:
+def guarded(rows: Iterator[tuple[int, Any]], source: Source) -> Iterator[tuple[int, Any]]:
     """What a library raises in the middle of a file is that file's fault, and names the row; it never ends the
     worker."""
     number = 0
@@ -269,7 +278,7 @@ class _Filling:
         self.split: str | None = None
         """Of all its rows, where the file's own place says it."""
         self.text_before = draft.text_bytes
-        rows = _guarded(apart.read(source), source)
+        rows = guarded(apart.read(source), source)
         peeked = list(itertools.islice(rows, PEEK_ROWS))
         self.recognised = found = recognised(source, peeked, asked)
         self.shape, self.shapes = found.shape, Counter[str]()

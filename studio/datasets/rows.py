@@ -15,7 +15,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -24,6 +24,8 @@ import numpy as np
 SPLITS = ("train", "eval", "test")
 """`eval` holds the validation rows."""
 ROWS_FILE, SPLITS_FILE = "rows.arrow", "splits.npy"
+CHANGED_FILE = "changed.npy"
+"""int64: the places of rows whose text was cleaned or changed; only where there are some."""
 OLD_FILES = {"train": "train.jsonl", "eval": "eval.jsonl"}
 BATCH_ROWS, BATCH_CHARACTERS = 10_000, 4_000_000
 """A batch ends with whichever comes first: opening a file costs time with their number, a row with their size."""
@@ -132,19 +134,37 @@ class Rows(Sequence[Row]):
         keys, splits = self.places()
         return [hashlib.sha256(np.ascontiguousarray(one)).hexdigest() for one in (keys, splits)]
 
+    def splits(self) -> np.ndarray:
+        """int8, the place in `SPLITS` of each row of the folder."""
+        return splits_of(self.folder) if isinstance(self._source, _Arrow) else self.places()[1]
+
+    def holding(self, json_text: str) -> Iterator[tuple[int, np.ndarray]]:
+        """`(rows looked at so far, places of those whose JSON holds a text, in any case)`, batch after batch and
+        without making objects of them. Places are of the folder's rows, all splits together."""
+        yield from self._source.holding(json_text)
+
     @property
     def size_bytes(self) -> int:
         """What they take on the disk; of a split its share by rows."""
         return int(self._source.size_bytes * len(self) / max(1, len(self._source)))
 
 
-def page_of(info: Any, offset: int, count: int) -> Iterator[tuple[str, Row]]:
-    """`(split, row)` of `count` rows of a dataset from `offset` on, split after split."""
-    for split in SPLITS:
-        rows = info.rows(split)
-        for row in rows[max(0, offset) : max(0, offset + count)]:
-            yield split, row
-        offset -= len(rows)
+def at_places(info: Any, places: Iterable[int]) -> Iterator[tuple[int, str, Row]]:
+    """`(place, split, row)` of these places in `info.rows()`."""
+    rows = info.rows()
+    splits = rows.splits()
+    for at in places:
+        yield int(at), SPLITS[splits[at]], rows[int(at)]
+
+
+def page_places(info: Any, offset: int, count: int) -> list[int]:
+    """Places in `info.rows()` of `count` rows from `offset` on, split after split."""
+    splits, found = info.rows().splits(), []
+    for index in range(len(SPLITS)):
+        here = np.flatnonzero(splits == index)
+        found += here[max(0, offset) : max(0, offset + count)].tolist()
+        offset -= len(here)
+    return found
 
 
 def name_of(info: Any, row: Row) -> str:
@@ -199,6 +219,13 @@ class _Arrow:
         found = [place_key(part.column("file").to_numpy(), part.column("row").to_numpy()) for part in self._batches]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
+    def holding(self, text: str) -> Iterator[tuple[int, np.ndarray]]:
+        import pyarrow.compute as pc
+
+        for batch, start in zip(self._batches, self._starts):
+            found = pc.match_substring(batch.column("data"), text, ignore_case=True)
+            yield int(start) + batch.num_rows, int(start) + np.flatnonzero(found.to_numpy(zero_copy_only=False))
+
     def rows(self, places: np.ndarray | None) -> Iterator[Row]:
         """All of them, or those at `places`, which rise."""
         for batch, start in zip(self._batches, self._starts):
@@ -232,6 +259,11 @@ class _Jsonl:
 
     def take(self, places: np.ndarray) -> list[Row]:
         return [self.at(at) for at in places.tolist()]
+
+    def holding(self, text: str) -> Iterator[tuple[int, np.ndarray]]:
+        wanted = text.lower()
+        found = [at for at, row in enumerate(self.rows(None)) if wanted in json.dumps(row, ensure_ascii=False).lower()]
+        yield len(self), np.array(found, np.int64)
 
     def rows(self, places: np.ndarray | None) -> Iterator[Row]:
         for path in self.files:

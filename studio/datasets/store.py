@@ -37,11 +37,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from estimator.core import formats
 from estimator.core.problems import Problem
 from studio.datasets.draft import FORMAT, Draft
 from studio.datasets.forms import form_of, tasks_of
-from studio.datasets.rows import OLD_FILES, ROWS_FILE, SPLITS_FILE, Rows, row_files
+from studio.datasets.rows import CHANGED_FILE, OLD_FILES, ROWS_FILE, SPLITS_FILE, Rows, row_files
 from studio.datasets.shapes.formats import SHAPES
 from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
@@ -126,6 +128,14 @@ class DatasetInfo:
         """Its rows, or those of one split (`rows.SPLITS`)."""
         return Rows(self.folder, split)
 
+    def changed_places(self) -> np.ndarray:
+        """Of the `changed` rows their places in `rows()`; none where an older version did not keep them."""
+        try:
+            found: np.ndarray = np.load(self.folder / CHANGED_FILE)
+            return found
+        except (OSError, ValueError):
+            return np.zeros(0, np.int64)
+
     @property
     def stored_bytes(self) -> int:
         """What its rows take on the disk."""
@@ -135,11 +145,12 @@ class DatasetInfo:
     def dropped_file(self) -> Path:
         return self.folder / "dropped.jsonl"
 
-    def dropped_rows(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The first `limit` dropped rows: `{"row", "reason", "params"}`; none where the file is gone or broken."""
+    def dropped_rows(self, limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
+        """`limit` dropped rows from `offset` on: `{"row", "reason", "params"}`; none where the file is gone or
+        broken."""
         try:
             with self.dropped_file.open(encoding="utf-8") as file:
-                return [json.loads(line) for line in itertools.islice(file, limit)]
+                return [json.loads(line) for line in itertools.islice(file, offset, offset + limit)]
         except (OSError, ValueError):
             return []
 

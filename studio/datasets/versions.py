@@ -10,11 +10,13 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from studio.datasets.draft import Draft
+from studio.datasets.ingest import check_share
 from studio.datasets.rows import SPLITS, Row, place_key
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.disk.storage import storage_problems
 
 MOST_WEIGHT = 100
+MOST_SEED = 2**31 - 1
 
 
 class Dropped(NamedTuple):
@@ -74,23 +76,49 @@ def derive(
     return store.get(folder.name)
 
 
-def mix(store: DatasetStore, parts: Sequence[tuple[str, float]], name: str, seed: int = 42) -> DatasetInfo:
+def resplit(
+    store: DatasetStore,
+    id: str,
+    eval_share: float,
+    test_share: float,
+    seed: int,
+    stratify: bool = False,
+    stop: Callable[[], None] = lambda: None,
+) -> DatasetInfo:
+    """A new version of `id` with the same rows, split anew. Raises `Problem` `dataset.eval_share`, `dataset.seed`."""
+    for field, share in (("eval_share", eval_share), ("test_share", test_share)):
+        check_share(field, share)
+    _check_seed(seed)
+    info = store.get(id)
+    how = {"eval_share": float(eval_share), "test_share": float(test_share), "seed": seed, "stratify": bool(stratify)}
+    return derive(store, id, info.rows(), changes=[{"step": "split", "options": how, "counts": {}}], stop=stop, **how)
+
+
+def mix(
+    store: DatasetStore,
+    parts: Sequence[tuple[str, float]],
+    name: str,
+    seed: int = 42,
+    stop: Callable[[], None] = lambda: None,
+) -> DatasetInfo:
     """A new dataset of several. A weight is how often each training row is taken: 1 once, 0.5 every other one by
     chance, 2.5 twice and every other one a third time; rows held out stay so, once.
 
-    Raises `Problem` `dataset.weight` for a weight that is not over 0 and at most `MOST_WEIGHT`.
+    Raises `Problem` `dataset.weight` for a weight that is not over 0 and at most `MOST_WEIGHT`, `dataset.seed`.
     """
-    infos = [store.get(id) for id, _ in parts]
-    for info, (_, weight) in zip(infos, parts, strict=True):
-        if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 < weight <= MOST_WEIGHT:
-            raise Problem("dataset.weight", file=info.name, value=str(weight)[:40], most=MOST_WEIGHT)
+    infos = _weighed(store, parts)
+    _check_seed(seed)
     chance = random.Random(seed)
     with store.draft() as draft, storage_problems(store.root):
+        draft.stop = stop
         for at, (info, (_, weight)) in enumerate(zip(infos, parts, strict=True)):
             for split in SPLITS:
                 for row in info.rows(split):
                     for _ in range(_times(weight, chance) if split == "train" else 1):
+                        stop()
                         draft.keep({**row, "file": at}, split=split)
+        if not draft.kept:
+            raise Problem("dataset.nothing_left", file=name)
         described = {"files": [info.name for info in infos], "file_name": name, "encoding": infos[0].encoding}
         counts = {info.name: weight for info, (_, weight) in zip(infos, parts, strict=True)}
         folder = draft.finish(
@@ -102,6 +130,32 @@ def mix(store: DatasetStore, parts: Sequence[tuple[str, float]], name: str, seed
 
 def _drop(draft: Draft, one: Dropped) -> None:
     draft.drop(one.row, one.reason, **one.params, **({"file": one.file} if one.file >= 0 else {}))
+
+
+def rows_of_mix(store: DatasetStore, parts: Sequence[tuple[str, float]]) -> dict[str, int]:
+    """About how many rows of each split `mix` makes: exactly so many where the weights are whole. Raises as `mix`."""
+    infos = _weighed(store, parts)
+    weights = [weight for _, weight in parts]
+    return {
+        "train": round(sum(info.train_rows * weight for info, weight in zip(infos, weights, strict=True))),
+        "eval": sum(info.eval_rows for info in infos),
+        "test": sum(info.test_rows for info in infos),
+    }
+
+
+def _weighed(store: DatasetStore, parts: Sequence[tuple[str, float]]) -> list[DatasetInfo]:
+    if not parts:
+        raise Problem("dataset.nothing_to_mix")
+    infos = [store.get(id) for id, _ in parts]
+    for info, (_, weight) in zip(infos, parts, strict=True):
+        if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 < weight <= MOST_WEIGHT:
+            raise Problem("dataset.weight", file=info.name, value=str(weight)[:40], most=MOST_WEIGHT)
+    return infos
+
+
+def _check_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MOST_SEED:
+        raise Problem("dataset.seed", field="seed", value=str(seed)[:40], most=f"{MOST_SEED:,}")
 
 
 def _place(row: Row) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,13 @@ def mixed_text(lang: str, info: DatasetInfo) -> str:
         if shape in SHAPES
     ]
     return t(lang, "dataset.mixed_shapes", shapes=_joined(lang, said))
+
+
+def version_text(lang: str, info: DatasetInfo, stored: Sequence[DatasetInfo]) -> str:
+    """`version 2 of 3`, by age; empty where there is one."""
+    same = [one for one in stored if one.first == info.first]
+    number = sum(one.created <= info.created for one in same)
+    return t(lang, "rows.choice_version", number=number, count=len(same)) if len(same) > 1 else ""
 
 
 def numbers_text(lang: str, numbers: list[int]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from estimator.recipe.recipe import Recipe
-from studio.datasets.rows import name_of, page_of
+from studio.datasets.forms import beside
+from studio.datasets.rows import at_places, name_of
 from studio.datasets.store import DatasetInfo
 from studio.rendering.excess import examples, piece, trained_ranges, without_examples
 from studio.rendering.row_tokens import IGNORED, Dropped, Encoded, encode_whole
@@ -17,10 +18,11 @@ from studio.rendering.tasks import rows_of
 SHOWN_PIECES = 1_500
 
 
-def shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count: int) -> list[dict[str, Any]]:
-    """Rows `offset` to `offset + count`, split after split; their labels come back from the collator."""
+def shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, places: Iterable[int]) -> list[dict[str, Any]]:
+    """The rows at these places; their labels come back from the collator. `said` is what stands in a row beside what
+    is trained (`studio.datasets.forms.beside`), or all of it where nothing is."""
     found = []
-    for split, row in page_of(info, offset, count):
+    for at, split, row in at_places(info, places):
         result = encode_whole(tokenizer, row, recipe)
         if isinstance(result, Dropped):
             length = result.params["length"] if result.reason == "too_long" else 0  # too long to be shown, too
@@ -35,7 +37,8 @@ def shown(info: DatasetInfo, tokenizer: Any, recipe: Recipe, offset: int, count:
             }
         else:
             one = _tokens(tokenizer, result, recipe)
-        found.append({"row": row["row"], "file": name_of(info, row), "split": split, **one})
+        said = list(beside(row, is_trained=not one["dropped"]))
+        found.append({"row": row["row"], "place": at, "file": name_of(info, row), "split": split, **one, "said": said})
     return found
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import EXCESS_LENGTH_STRATEGIES, Recipe
-from studio.datasets.rows import SPLITS
+from studio.datasets.rows import SPLITS, page_places
 from studio.datasets.store import DatasetInfo
 from studio.rendering.excess import Range, examples, piece, trained_ranges, without_examples
 from studio.rendering.painted import as_json, shown
@@ -138,14 +138,21 @@ def measure(
 
 
 def view(
-    info: DatasetInfo, tokenizer: Any, recipe: Recipe, measured: Measured, offset: int, count: int
+    info: DatasetInfo,
+    tokenizer: Any,
+    recipe: Recipe,
+    measured: Measured,
+    offset: int,
+    count: int,
+    places: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What the page shows: `rows`, `total`, `kept`, `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `splits`
-    (of training and validation rows the same), `lengths`, `excess` (what each way to treat rows that are too long would
-    keep; None where there are none); `notes` (row numbers by what the template leaves out of rows that are trained),
-    `dates` (what it writes for today); `numbers` (`tallies.Tally.result`); `batches` (what the training rows become:
-    `lengths` as pairs of tokens and examples, `trained_share` of their tokens, rows `measured` and `of` it; `whole`,
-    pairs of tokens and rows before anything is cut; `eval_rows`; `thinking`, the share that reasons)."""
+    """What the page shows: `rows` and `total` (of those at `places` alone where rows were looked for), `kept`,
+    `dropped`, `reasons`, `first_dropped`, `measured`, `of`, `splits` (of training and validation rows the same),
+    `lengths`, `excess` (what each way to treat rows that are too long would keep; None where there are none); `notes`
+    (row numbers by what the template leaves out of rows that are trained), `dates` (what it writes for today);
+    `numbers` (`tallies.Tally.result`); `batches` (what the training rows become: `lengths` as pairs of tokens and
+    examples, `trained_share` of their tokens, rows `measured` and `of` it; `whole`, pairs of tokens and rows before
+    anything is cut; `eval_rows`; `thinking`, the share that reasons)."""
     kept = _examples(measured, recipe, recipe.excess_length_strategy)
     fits = np.array([bool(one) for one in kept], bool)
     why = _reasons(measured, fits, recipe)
@@ -154,9 +161,9 @@ def view(
     splits = {name: (firsts[at], measured.bounds[name], sizes[name]) for at, name in enumerate(SPLITS)}
     ranges = [(index, *one) for index, found in enumerate(kept) for one in found]
     return {
-        "rows": shown(info, tokenizer, recipe, offset, count),
+        "rows": shown(info, tokenizer, recipe, page(info, offset, count, places)),
         "offset": offset,
-        "total": info.kept,
+        "total": info.kept if places is None else len(places),
         "kept": int(fits.sum()),
         "dropped": int((~fits).sum()),
         "reasons": dict(Counter(one.reason for one in why if one)),
@@ -183,6 +190,17 @@ def view(
         "batches": _batches(measured, ranges, info),
         "dates": dates(tokenizer),
     }
+
+
+def page(info: DatasetInfo, offset: int, count: int, places: np.ndarray | None) -> Sequence[int]:
+    """The places of one page's rows."""
+    return page_places(info, offset, count) if places is None else places[offset : offset + count]
+
+
+def left_out(measured: Measured, recipe: Recipe) -> list[Dropped | None]:
+    """Why each measured row is left out, or None."""
+    kept = _examples(measured, recipe, recipe.excess_length_strategy)
+    return _reasons(measured, np.array([bool(one) for one in kept], bool), recipe)
 
 
 def _examples(measured: Measured, recipe: Recipe, strategy: str) -> list[list[Range]]:

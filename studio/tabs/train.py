@@ -17,6 +17,7 @@ import gradio as gr
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import FIELDS, Recipe
+from studio.datasets.words import version_text
 from studio.gate.page import told
 from studio.gate.security import from_this_machine
 from studio.i18n import explain, language, marker, t
@@ -135,11 +136,13 @@ def _asking_html(lang: str, found: Outlook) -> str:
 def _wire_brought(shared: Shared, form: Form) -> None:
     """What other tabs bring: data, and whole recipes."""
 
-    def choices(chosen: str | None, wanted: str | None) -> Any:
-        stored = shared.datasets.list()
+    def choices(chosen: str | None, wanted: str | None, request: gr.Request = None) -> Any:
+        """Every version of every dataset: which one trains is said."""
+        lang, stored = language(request), shared.datasets.list()
         ids = [info.id for info in stored]
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
-        return gr.Dropdown([(f"{info.name} · {info.train_rows:,}", info.id) for info in stored], value=value)
+        said = {one.id: [one.name, version_text(lang, one, stored), f"{one.train_rows:,}"] for one in stored}
+        return gr.Dropdown([(" · ".join(filter(None, words)), id) for id, words in said.items()], value=value)
 
     def load(request: gr.Request, brought: dict[str, Any] | None, gpu: str | None = None) -> dict[Any, Any]:
         """A recipe brought over from another tab, taken out of where it lay, so that the same one can be brought again.

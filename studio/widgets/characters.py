@@ -7,25 +7,21 @@ from html import escape
 from typing import Any
 
 from studio.i18n import t
-from studio.widgets.token_mask import visible
+from studio.widgets.token_mask import row_head, visible
 
 
 def rows(lang: str, seen: dict[str, Any], place: str) -> str:
-    """The data worker's `characters`."""
+    """The data worker's `characters`; `place` says which rows they are, as HTML."""
     title = escape(t(lang, "dataset.characters_title"))
-    return f'<section><h3>{title}</h3><p class="ls-note">{escape(place)}</p>{"".join(_row(lang, one) for one in seen["rows"])}</section>'
+    return f"<section><h3>{title}</h3>{place}{''.join(_row(lang, one) for one in seen['rows'])}</section>"
 
 
 def _row(lang: str, row: dict[str, Any]) -> str:
     marks = [t(lang, "dataset.row_characters", count=f"{row['characters']:,}")]
-    if row["split"] == "eval":
-        marks.append(t(lang, "dataset.row_eval"))
     more = row["characters"] - len(row["text"])
     rest = f'<p class="ls-note">{escape(t(lang, "dataset.row_more_characters", count=f"{more:,}"))}</p>' if more else ""
-    title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
-    title += f" <small>{escape(row['file'])}</small>" if row.get("file") else ""
     return (
-        f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
+        f'<article class="ls-row">{row_head(lang, row, marks)}'
         f'<div class="ls-tokens" dir="auto">{visible(row["text"])}</div>{rest}</article>'
     )
 

@@ -12,7 +12,8 @@ from html import escape
 from typing import Any
 
 from studio.datasets.words import reason_text
-from studio.i18n import t
+from studio.i18n import strings, t
+from studio.widgets.fields import button
 
 _HIDDEN = re.compile("[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\u0000-\u0008\u000b-\u001f\u007f]")
 
@@ -20,10 +21,6 @@ _HIDDEN = re.compile("[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\
 def token_mask(lang: str, row: dict[str, Any]) -> str:
     """One row of the data worker's `preview` as HTML."""
     marks = [t(lang, "dataset.row_tokens", length=f"{row['length']:,}", trained=f"{row['trained']:,}")]
-    if row["split"] == "eval":
-        marks.append(t(lang, "dataset.row_eval"))
-    title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
-    title += f" <small>{escape(row['file'])}</small>" if row.get("file") else ""
     dropped = ""
     if row["dropped"]:
         reason = t(lang, "dataset.row_dropped", reason=reason_text(lang, row["dropped"]))
@@ -37,9 +34,45 @@ def token_mask(lang: str, row: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f'<article class="ls-row"><header><h4>{title}</h4><p class="ls-note">{escape(" · ".join(marks))}</p></header>'
-        f'{dropped}<div class="ls-tokens" dir="auto">{_parts(lang, row)}</div>{more}</article>'
+        f'<article class="ls-row">{row_head(lang, row, marks)}{dropped}'
+        f'<div class="ls-tokens" dir="auto">{_parts(lang, row)}</div>{more}{_said(lang, row)}</article>'
     )
+
+
+def row_head(lang: str, row: dict[str, Any], marks: list[str]) -> str:
+    """The row's number, file and split, `marks` about it, and what can be done with it."""
+    split = [t(lang, f"rows.split_{row['split']}")] if row["split"] != "train" else []
+    title = escape(t(lang, "dataset.row_title", row=f"{row['row']:,}"))
+    title += f" <small>{escape(row['file'])}</small>" if row.get("file") else ""
+    acts = ""
+    if "place" in row:
+        told = {"place": row["place"], "row": row["row"]}
+        acts = button("edit", t(lang, "rows.edit"), **told) + button("remove", t(lang, "rows.remove"), **told)
+    return (
+        f'<header><h4>{title}</h4><p class="ls-note">{escape(" · ".join([*marks, *split]))}</p>'
+        f'<span class="ls-row-acts">{acts}</span></header>'
+    )
+
+
+def _said(lang: str, row: dict[str, Any]) -> str:
+    """What stands in the row beside what is trained, each part with who says it."""
+    parts = [
+        f'<dt>{escape(_speaker(lang, one))}</dt><dd dir="auto">{visible(_shown(lang, one))}</dd>'
+        for one in row.get("said", ())
+    ]
+    title = escape(t(lang, "rows.not_trained"))
+    return f'<div class="ls-said"><h5>{title}</h5><dl>{"".join(parts)}</dl></div>' if parts else ""
+
+
+def _speaker(lang: str, one: dict[str, str]) -> str:
+    part = strings(lang).get(f"rows.part_{one['part']}", one["part"])
+    role = one["role"] and strings(lang).get(f"dataset.role_{one['role']}", one["role"])
+    return " · ".join(filter(None, [part, role]))
+
+
+def _shown(lang: str, one: dict[str, str]) -> str:
+    marks = {"true": "rows.good", "false": "rows.bad"}
+    return t(lang, marks[one["text"]]) if one["part"] == "label" and one["text"] in marks else one["text"]
 
 
 def _parts(lang: str, row: dict[str, Any]) -> str:

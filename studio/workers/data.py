@@ -1,8 +1,9 @@
 """The data worker: `python -m studio.workers.data`. Reads what people bring and shows it as the training will see it.
 
 Methods: `ingest` (streams progress, answers with the stored dataset), `preview` (rows as tokens, lengths, counts),
-`characters` (the same without a tokenizer), and `look_by_tokens` and `clean_by_tokens` (the reading worker's `look` and
-`clean`, with a base's tokenizer for the step that asks how long rows are).
+`characters` (the same without a tokenizer), `drop_found` (a new version without rows that were looked for), and
+`look_by_tokens` and `clean_by_tokens` (the reading worker's `look` and `clean`, with a base's tokenizer for the step
+that asks how long rows are).
 """
 
 from __future__ import annotations
@@ -11,39 +12,52 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from estimator.recipe.recipe import Recipe
 from studio.datasets.cleaning.steps import defaults
+from studio.datasets.searching import STORED, Query, query_of
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.models.bases import open_tokenizer
 from studio.protocol.serve import Request, serve
 from studio.rendering import preview as previews
 from studio.rendering import rendering, untokenized
 from studio.rendering.beside import beside
+from studio.rendering.finding import find
 from studio.rendering.lengths import RowLengths
 from studio.space import Space
-from studio.workers.read import clean, ingest, look
+from studio.workers.read import clean, ingest, look, revised
 
 ROWS_AT_ONCE = 50
 KEPT_MEASURES = 16
 _measured: dict[tuple[str, Any, bool], previews.Measured] = {}
 """By dataset, tokenizer and what is trained; the newest."""
+Places = np.ndarray | None
+_searched: dict[tuple[str, Query, str | None], np.ndarray] = {}
+"""Places found, by dataset, query, and the base's settings where the query is about those."""
 
 
 def preview(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
     """`dataset_id`, `model`, `max_length`, `assistant_only_loss`, `excess_length_strategy`, `chat_template`, `offset`,
-    `count` (rows); see `preview.view`, and `beside` for `template`. Tells `{"phase": "tokenizing", "done", "of"}`
-    (rows) on the way."""
+    `count` (rows), `find` (`searching.Query`: of such rows alone); see `preview.view`, and `beside` for `template`.
+    Tells `{"phase": "tokenizing" or "searching", "done", "of"}` (rows) on the way."""
     recipe = _recipe(params)
-    info, offset, count = _asked(params)
+    info = _dataset(params)
     tokenizer = _tokenizer(recipe.model, recipe.chat_template)
     measured = _measure(info, tokenizer, recipe, request or Request(0))
-    seen = previews.view(info, tokenizer, recipe, measured, offset, count)
-    return seen | {"template": beside(info, tokenizer, _tokenizer(recipe.model, "own"), recipe, offset)}
+    places = _found(info, params, request or Request(0), recipe, measured)
+    where = _page(info, params, places)
+    seen = previews.view(info, tokenizer, recipe, measured, *where)
+    template = beside(info, tokenizer, _tokenizer(recipe.model, "own"), recipe, previews.page(info, *where))
+    return seen | {"template": template} | _dropped(info, params)
 
 
 def characters(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
-    """`dataset_id`, `offset`, `count`: the rows as they were stored, for where the base's tokenizer is not at hand."""
-    return untokenized.view(*_asked(params))
+    """`dataset_id`, `offset`, `count`, `find`: the rows as they were stored, for where the base's tokenizer is not at
+    hand."""
+    info = _dataset(params)
+    places = _found(info, params, request or Request(0))
+    return untokenized.view(info, *_page(info, params, places)) | _dropped(info, params)
 
 
 def look_by_tokens(params: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -64,15 +78,63 @@ def _with_steps(params: dict[str, Any]) -> dict[str, Any]:
 
 def _lengths(params: dict[str, Any], request: Request) -> RowLengths:
     recipe = _recipe(params)
-    return RowLengths(_tokenizer(recipe.model), recipe, lambda: request.cancelled)
+    return RowLengths(_tokenizer(recipe.model, recipe.chat_template), recipe, lambda: request.cancelled)
 
 
-def _asked(params: dict[str, Any]) -> tuple[DatasetInfo, int, int]:
-    """The dataset, and which of its rows: as many as there are."""
+def drop_found(params: dict[str, Any], request: Request | None) -> dict[str, Any]:
+    """As `preview`: a new version without the rows found; answers with it."""
+    request, recipe = request or Request(0), _recipe(params)
+    info, query = _dataset(params), query_of(params.get("find"))
+    needs_base = query.problem and query.problem not in STORED
+    measured = _measure(info, _tokenizer(recipe.model, recipe.chat_template), recipe, request) if needs_base else None
+    places = _found(info, params, request, recipe, measured)
+    return revised(info, {"removed": [] if places is None else places.tolist()}, request)
+
+
+def _dataset(params: dict[str, Any]) -> DatasetInfo:
     space = Space.default()
-    info = DatasetStore(space.datasets, space.trash).get(params["dataset_id"])
+    return DatasetStore(space.datasets, space.trash).get(params["dataset_id"])
+
+
+def _page(info: DatasetInfo, params: dict[str, Any], places: Places) -> tuple[int, int, Places]:
+    """Which rows: as many as there are."""
     count = max(0, min(int(params.get("count", 5)), ROWS_AT_ONCE))
-    return info, max(0, min(int(params.get("offset", 0)), info.kept - 1)), count
+    total = info.dropped if _is_dropped(params) else info.kept if places is None else len(places)
+    return max(0, min(int(params.get("offset", 0)), total - 1)), count, places
+
+
+def _is_dropped(params: dict[str, Any]) -> bool:
+    return query_of(params.get("find")).problem == "dropped"
+
+
+def _found(
+    info: DatasetInfo,
+    params: dict[str, Any],
+    request: Request,
+    recipe: Recipe | None = None,
+    measured: previews.Measured | None = None,
+) -> Places:
+    """The places that are looked for; None for all rows. The last searches are kept: a page of them is at hand."""
+    query = query_of(params.get("find"))
+    if not query:
+        return None
+    if query.problem == "dropped":
+        return np.zeros(0, np.int64)
+    on_base = (recipe and repr(recipe.to_dict())) if query.problem and query.problem not in STORED else None
+    key = (info.id, query, on_base)
+    if key not in _searched:
+        _searched[key] = find(info, query, recipe, measured, lambda: request.cancelled, request.tell)
+        while len(_searched) > KEPT_MEASURES:
+            del _searched[next(iter(_searched))]
+    return _searched[key]
+
+
+def _dropped(info: DatasetInfo, params: dict[str, Any]) -> dict[str, Any]:
+    """Whether rows were looked for; a page of those left out of the file, of which nothing but the reason is kept."""
+    if not _is_dropped(params):
+        return {"found": bool(query_of(params.get("find")))}
+    offset, count, _ = _page(info, params, None)
+    return {"found": True, "left_out": info.dropped_rows(count, offset), "offset": offset, "total": info.dropped}
 
 
 def _measure(info: DatasetInfo, tokenizer: Any, recipe: Recipe, request: Request) -> previews.Measured:
@@ -112,6 +174,7 @@ HANDLERS = {
     "ingest": ingest,
     "preview": preview,
     "characters": characters,
+    "drop_found": drop_found,
     "look": look,
     "clean": clean,
     "look_by_tokens": look_by_tokens,

@@ -141,7 +141,7 @@ def pages(file: Path) -> list[dict[str, Any]]:
     view, chance = _module("untokenized").view, random.Random(2)
     figures = []
     for name, page in (
-        ("rows of a page", lambda at: list(stored.page_of(info, at, PAGE_ROWS))),
+        ("rows of a page", lambda at: list(stored.at_places(info, stored.page_places(info, at, PAGE_ROWS)))),
         ("rows and lengths of a page without a tokenizer", lambda at: view(info, at, PAGE_ROWS)),
     ):
         taken = [_timed(lambda: page(chance.randrange(MANY_ROWS - PAGE_ROWS)))[0] for _ in range(PAGES)]

@@ -21,6 +21,7 @@ from studio.datasets.store import SHAPES, DatasetStore, as_json
 from studio.datasets.words import numbers_text, recognised_text
 from studio.gate import uploaded
 from studio.i18n import LANGUAGES, strings
+from studio.protocol.serve import Request
 from studio.services import Shared
 from studio.space import Space
 from studio.tabs.dataset import head, picture, tab, words
@@ -30,6 +31,7 @@ from studio.widgets.excess import excess as widget
 from studio.widgets.lengths_view import lengths_said, lengths_table
 from studio.widgets.plots import lengths_figure, names_figure
 from studio.widgets.token_mask import token_mask, tokens
+from studio.workers import read
 from tests.studio.dataset_helpers import chat
 from tests.studio.requests import listed
 
@@ -257,7 +259,7 @@ def test_plotly_knows_every_word_of_a_figure_and_no_two_charts_of_one_overlap(la
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_rows_say_their_split_their_loss_and_what_is_not_shown(lang, info):
     text = Reader(token_mask(lang, row(split="eval", more=1234, dropped=seen()["first_dropped"][0]))).text
-    assert strings(lang)["dataset.row_eval"] in text and "1,234" in text and "390" in text and "✕" in text
+    assert strings(lang)["rows.split_eval"] in text and "1,234" in text and "390" in text and "✕" in text
     for note in ("reasoning_left_out", "system_left_out", "earlier_turns_read", "unknown_tokens"):
         assert strings(lang)[f"dataset.row_note_{note}"] in Reader(token_mask(lang, row(notes=[note]))).text
     nothing = rows_html(lang, seen(kept=0), 200)
@@ -299,10 +301,16 @@ class FakeWorker:
     def stream(self, method, beat_seconds, **params):
         if method == "ingest":
             paths = [(Path(path), name) for path, name in params["paths"]]
-            result = yield from ingest(self.store, paths, eval_share=params["eval_share"])
+            if "parent" in params:
+                params["parent"] = self.store.get(params["parent"])
+            result = yield from ingest(self.store, paths, **{key: one for key, one in params.items() if key != "paths"})
             return as_json(result)
         yield {"phase": "tokenizing", "done": 1, "of": 60, "share": 0.02}
-        return getattr(self, method)(**params)
+        return getattr(self, method)(**params) if hasattr(self, method) else self.call(method, **params)
+
+    def call(self, method, **params):
+        """What the reading worker does, in this process."""
+        return read.HANDLERS[method](params, Request(0))
 
     def characters(self, **_):
         raw = {"row": 4, "split": "train", "text": "As stored.", "characters": 10}
@@ -337,11 +345,12 @@ def handlers(store):
 
 SETTINGS = [10]
 READ = ["base", 256, "drop", True, "own"]
+VIEW = {"id": None, "offset": 0, "find": {}}
 
 
 def look(handlers, info, *read, lang="en"):
     """What the right side shows, by the names of its parts."""
-    return dict(zip(SHOWN, handlers["look"](request(lang), True, info.id, *read, 0), strict=True))
+    return dict(zip(SHOWN, handlers["look"](request(lang), True, info.id, *read, VIEW), strict=True))
 
 
 def test_a_good_file_then_a_bad_one(handlers, store, tmp_path):
@@ -349,10 +358,10 @@ def test_a_good_file_then_a_bad_one(handlers, store, tmp_path):
     good.write_text(json.dumps([{"instruction": "a", "output": "b"}] * 10))
     bad.write_text("[{]")
     handlers["begin"](request(), str(good))
-    trouble, id, file = handlers["upload"](request(), str(good), *SETTINGS)
+    trouble, id, file, _ = handlers["upload"](request(), str(good), *SETTINGS)
     assert trouble == "" and file is None and store.get(id).eval_rows == 1
     handlers["begin"](request("zh-CN"), str(bad))
-    trouble, kept, file = handlers["upload"](request("zh-CN"), str(bad), *SETTINGS)
+    trouble, kept, file, _ = handlers["upload"](request("zh-CN"), str(bad), *SETTINGS)
     assert kept == gr.skip() and "<b>" not in trouble and "第 1 行" in trouble
     assert strings("zh-CN")["dataset.nothing_stored"] in trouble
     assert [info.id for info in store.list()] == [id]
@@ -363,7 +372,7 @@ def test_a_share_the_slider_does_not_have_is_refused_by_the_server(handlers, sto
     file = tmp_path / "good.json"
     file.write_text(json.dumps([{"text": "a"}] * 3))
     handlers["begin"](request(), str(file))
-    trouble, _, _ = handlers["upload"](request(), str(file), share)
+    trouble, *_ = handlers["upload"](request(), str(file), share)
     assert "eval_share" in trouble and store.list() == []
 
 
@@ -466,15 +475,16 @@ def test_the_list_follows_the_store_and_prefers_what_was_just_added(handlers, st
 def test_the_worker_is_not_asked_before_the_tab_was_opened(handlers, store, info, monkeypatch):
     monkeypatch.setattr(FakeWorker, "start", lambda self: pytest.fail("started"))
     monkeypatch.setattr(FakeWorker, "stream", lambda *_, **__: pytest.fail("asked"))
-    assert "<dd>60</dd>" in handlers["first"](request(), False, info.id)[0]
-    assert set(map(str, handlers["look"](request(), False, info.id, *READ, 0))) == {str(gr.skip())}
+    assert "<dd>60</dd>" in handlers["turned"](request(), False, info.id, VIEW)[0]
+    assert set(map(str, handlers["look"](request(), False, info.id, *READ, VIEW))) == {str(gr.skip())}
 
 
 def test_wrong_settings_are_said_where_the_rows_were(handlers, store, info):
     shown = look(handlers, info, "base", 1, "drop", True, "own", lang="zh-CN")
     assert "max_length" in shown["rows"] and "<dd>60</dd>" in shown["head"] and shown["views"].visible
     assert (
-        strings("en")["dataset.empty_title"] in handlers["look"](request(), True, "20990101-000000-ffffff", *READ, 0)[0]
+        strings("en")["dataset.empty_title"]
+        in handlers["look"](request(), True, "20990101-000000-ffffff", *READ, VIEW)[0]
     )
 
 
@@ -572,7 +582,7 @@ def test_several_files_are_one_dataset_and_what_is_not_read_is_said(handlers, st
         file.write_text(json.dumps({"instruction": "q", "output": "a"}) + "\n")
     files[2].write_bytes(b"\x89PNG")
     handlers["begin"](request(), [str(file) for file in files])
-    _, id, _ = handlers["upload"](request(), [str(file) for file in files], *SETTINGS)
+    _, id, *_ = handlers["upload"](request(), [str(file) for file in files], *SETTINGS)
     info = store.get(id)
     assert (info.kept, info.files) == (2, ["a.jsonl", "b.jsonl"]) and info.name == "a.jsonl + 2"
     shown = head.head("en", info)

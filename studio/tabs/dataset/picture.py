@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 
 from estimator.core.problems import Problem
+from studio.datasets.searching import query_of
 from studio.datasets.store import DatasetInfo
+from studio.datasets.versions import versions
 from studio.datasets.words import problem_text
 from studio.gate.security import from_this_machine
 from studio.i18n import explain, language, t
@@ -20,11 +22,13 @@ from studio.tabs.dataset.charts import LENGTHS, NUMBERS, charts, no_charts
 from studio.tabs.dataset.head import dropped_table, head, notes_html
 from studio.tabs.dataset.page import QUIET, READ_BY, info_of
 from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
-from studio.tabs.dataset.rows import ROWS_A_PAGE, pager, place, rows_html
+from studio.tabs.dataset.rows import found, left_out, page_size, pager, rows_html
 from studio.tabs.dataset.words import trouble_html, waiting
 from studio.tabs.notices import problem_html
 from studio.widgets import characters
+from studio.widgets.desk_view import desk_view
 from studio.widgets.excess import excess
+from studio.widgets.finder_view import finder_view
 from studio.widgets.lengths_view import lengths_said
 
 SHOWN = ("head", "views", "dropped", "rows", "pager", "previous", "next", "excess", *LENGTHS, *NUMBERS, "seen")
@@ -36,8 +40,8 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
 
     The worker takes seconds and memory to start, so nothing asks it before the tab has been opened once.
     """
-    opened, offset, measuring = gr.State(False), gr.State(0), Reading()
-    settings = [left[name] for name in ("stored", "model", *READ_BY)] + [offset]
+    opened, view, measuring = gr.State(False), right["view"], Reading()
+    settings = [left[name] for name in ("stored", "model", *READ_BY)] + [view]
     outputs = [right[part] for part in SHOWN]
     unchanged, unseen = {right["head"]: gr.skip()}, {right["seen"]: None}
 
@@ -49,14 +53,32 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         said = problem_html(t(lang, "dataset.damaged", reason=explain(lang, damage))) if damage else head(lang, None)
         return shown(only(said))
 
-    def first(request: gr.Request, is_open: bool, id: str | None) -> dict[Any, Any]:
+    def first(request: gr.Request, is_open: bool, id: str | None, at: Any) -> dict[Any, Any]:
         """What needs no tokens; the worker starts meanwhile."""
         lang, info = language(request), info_of(shared, id)
         if is_open:
             shared.data_worker.start()
         if info is None:
-            return nothing(lang, id)
-        return shown(only(head(lang, info), waiting(lang)))
+            return nothing(lang, id) | {right["desk"]: "", right["finder"]: "", right["editor"]: ""}
+        beside = {
+            "desk": desk_view(lang, info, versions(shared.datasets, info.id), shared.datasets.list()),
+            "finder": finder_view(lang, info, query_of(of_id(at, id)["find"])),
+            "editor": "",
+        }
+        return shown(only(head(lang, info), waiting(lang)) | beside)
+
+    def turned(request: gr.Request, is_open: bool, id: str | None, at: dict[str, Any]) -> dict[Any, Any]:
+        """Of another dataset the first rows; of another version the same place and search."""
+        before, info = info_of(shared, at["id"]), info_of(shared, id)
+        is_version = before is not None and info is not None and before.first == info.first
+        now = {**of_id(at, at["id"] if is_version else id), "id": id}
+        return first(request, is_open, id, now) | {view: now}
+
+    def onward(at: dict[str, Any]) -> dict[str, Any]:
+        return at | {"offset": at["offset"] + page_size(at)}
+
+    def back(at: dict[str, Any]) -> dict[str, Any]:
+        return at | {"offset": max(0, at["offset"] - page_size(at))}
 
     def look(request: gr.Request, is_open: bool, id, model, *how_and_where) -> dict[Any, Any]:
         """Everything, as the model chosen reads it."""
@@ -64,7 +86,8 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         if info is None or not is_open:
             return unchanged if info else nothing(lang, id) | unseen
         *how, at = how_and_where
-        where = {"dataset_id": info.id, "offset": at, "count": ROWS_A_PAGE}
+        at = of_id(at, info.id)
+        where = {"dataset_id": info.id, "offset": at["offset"], "count": page_size(at), "find": at["find"]}
         recipe = dict(zip(READ_BY, how, strict=True))
         try:
             recipe["model"] = base_name(shared.space, model, from_this_machine(request))
@@ -117,7 +140,8 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
 
     # Past the queue, Gradio (6.31) tells nobody that a state has changed: `seen` is for the one through it.
     at_once = [part for part in outputs if part is not right["seen"]]
-    quick = {"inputs": [opened, left["stored"]], "outputs": at_once, "queue": False, **QUIET}
+    at_once += [right[name] for name in ("desk", "finder", "editor")]
+    quick = {"inputs": [opened, left["stored"], view], "outputs": at_once, "queue": False, **QUIET}
     full = {
         "inputs": [opened, *settings],
         "outputs": outputs,
@@ -138,13 +162,20 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     # Through the queue: past it, Gradio (6.31) does not tell the page that a state has changed.
     shared.tab["dataset"].select(lambda: True, None, opened, **QUIET)
     seen_after(opened.change(first, **quick).then)
-    seen_after(left["stored"].change(lambda: 0, None, offset, queue=False, **QUIET).then(first, **quick).then)
+    left["stored"].change(turned, quick["inputs"], [*at_once, view], **QUIET)
+    seen_after(view.change)
     seen_after(functools.partial(gr.on, [left[name].change for name in ("model", *READ_BY)]))
-    seen_after(right["next"].click(lambda at: at + ROWS_A_PAGE, offset, offset, queue=False, **QUIET).then)
-    seen_after(right["previous"].click(lambda at: max(0, at - ROWS_A_PAGE), offset, offset, queue=False, **QUIET).then)
+    right["next"].click(onward, view, view, **QUIET)
+    right["previous"].click(back, view, view, **QUIET)
     fitting = [left[name] for name in FITTING]
     chosen = [left[name].input for name in FITTING]
     gr.on(chosen, fit, fitting, shared.fitting, trigger_mode="always_last", **QUIET)
+
+
+def of_id(at: Any, id: str | None) -> dict[str, Any]:
+    """Which rows of a dataset are shown; the first where what is remembered is of another."""
+    is_its = isinstance(at, dict) and at.get("id") == id
+    return at if is_its else {"id": id, "offset": 0, "find": {}}
 
 
 def picture(lang: str, info: DatasetInfo, seen: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -168,7 +199,7 @@ def picture_in_characters(lang: str, info: DatasetInfo, seen: dict[str, Any], wh
     return {
         "head": head(lang, info),
         "dropped": dropped_table(lang, info, None),
-        "rows": said + characters.rows(lang, seen, place(lang, seen)),
+        "rows": said + characters.rows(lang, seen, found(lang, seen)) + left_out(lang, seen),
         "excess": "",
         "lengths": characters.lengths(lang, seen),
         "views": gr.Column(visible=True),

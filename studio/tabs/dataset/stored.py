@@ -11,7 +11,7 @@ import gradio as gr
 from estimator.core.problems import Problem
 from estimator.core.units import human_bytes
 from studio.datasets.store import DatasetInfo
-from studio.datasets.words import problem_text
+from studio.datasets.words import problem_text, version_text
 from studio.i18n import language, t
 from studio.services import Shared
 from studio.tabs.dataset.page import QUIET
@@ -26,9 +26,10 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         return {shared.dataset: id or gr.skip(), right["trouble"]: ""}
 
     def refresh(wanted: str | None, chosen: str | None, request: gr.Request = None) -> dict[Any, Any]:
-        choices = stored_choices(shared.datasets.list()) + damaged_choices(language(request), shared.datasets.damaged())
-        ids = [id for _, id in choices]
+        lang, stored, damaged = language(request), shared.datasets.list(), shared.datasets.damaged()
+        ids = [info.id for info in stored] + list(damaged)
         value = next((id for id in (wanted, chosen, *ids) if id in ids), None)
+        choices = stored_choices(lang, stored, value) + damaged_choices(lang, damaged)
         shown = {left["stored"]: gr.Dropdown(choices, value=value), left["delete"]: gr.Button(interactive=bool(ids))}
         return shown | trash(request)
 
@@ -83,10 +84,15 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     gr.on([shared.dataset.change, shared.tab["dataset"].select], refresh, **seen)
 
 
-def stored_choices(stored: list[DatasetInfo]) -> list[tuple[str, str]]:
-    """Name, rows and day of each dataset."""
-    day = lambda info: time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))  # noqa: E731
-    return [(f"{info.name} · {info.kept:,} · {day(info)}", info.id) for info in stored]
+def stored_choices(lang: str, stored: list[DatasetInfo], chosen: str | None = None) -> list[tuple[str, str]]:
+    """Name, version, rows and day of each dataset: of its versions the one chosen, else the newest."""
+    shown = {info.first: info for info in reversed(stored)} | {one.first: one for one in stored if one.id == chosen}
+    return [(_choice(lang, info, stored), info.id) for info in stored if shown[info.first] is info]
+
+
+def _choice(lang: str, info: DatasetInfo, stored: list[DatasetInfo]) -> str:
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))
+    return " · ".join(filter(None, [info.name, version_text(lang, info, stored), f"{info.kept:,}", day]))
 
 
 def damaged_choices(lang: str, damaged: dict[str, Problem]) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
 from studio.tabs import can_train
 from studio.tabs.controls import base_choices, control
-from studio.tabs.dataset import advice, batches, charts, picture, stored, upload
+from studio.tabs.dataset import acting, advice, batches, charts, picture, stored, upload
+from studio.tabs.dataset.taking import Taking
 from studio.tabs.notices import needs_train
 
 # What suits the embedded base, as on the Train tab.
@@ -30,7 +31,10 @@ def build(shared: Shared) -> None:
             left = _left_column()
         with gr.Column(elem_classes="ls-right"):
             right = _right_column()
-    for part in (upload, stored, picture, batches, advice):
+    taking = Taking(shared, left, right)
+    for part in (upload, acting):
+        part.wire(shared, left, right, taking)
+    for part in (stored, picture, batches, advice):
         part.wire(shared, left, right)
 
 
@@ -89,7 +93,8 @@ def _sample_key(one: Any) -> str:
 
 
 def _right_column() -> dict[str, Any]:
-    parts: dict[str, Any] = {"trouble": gr.HTML(elem_id="dataset-problem")}
+    parts: dict[str, Any] = {"trouble": gr.HTML(elem_id="dataset-problem", js_on_load=acting.SCRIPT)}
+    parts["view"] = gr.State({"id": None, "offset": 0, "find": {}})
     with gr.Column(visible=False) as parts["busy"]:
         parts["progress"] = gr.HTML(elem_id="dataset-progress")
         parts["cancel"] = gr.Button(marker("dataset.cancel"), variant="stop", size="md", elem_id="dataset-cancel")
@@ -98,7 +103,9 @@ def _right_column() -> dict[str, Any]:
         parts["measured"] = gr.HTML(elem_id="dataset-measured")
         parts["stop"] = gr.Button(marker("dataset.stop"), variant="stop", size="md", elem_id="dataset-stop")
     parts["clock"] = gr.Timer(PROGRESS_SECONDS, active=False)
+    parts["columns"] = gr.HTML(elem_id="dataset-columns", js_on_load=acting.SCRIPT)
     parts["head"] = gr.HTML(elem_id="dataset-summary")
+    parts["desk"] = gr.HTML(elem_id="dataset-desk", js_on_load=acting.SCRIPT)
     with gr.Column(visible=False) as parts["views"], gr.Tabs(elem_id="dataset-views"):
         with _view("rows"):
             parts |= _rows_column()
@@ -117,7 +124,9 @@ def _view(name: str) -> gr.Tab:
 
 
 def _rows_column() -> dict[str, Any]:
-    parts: dict[str, Any] = {name: gr.HTML(elem_id=f"dataset-{name}") for name in ("excess", "dropped", "rows")}
+    parts: dict[str, Any] = {name: gr.HTML(elem_id=f"dataset-{name}") for name in ("excess", "dropped")}
+    for name in ("finder", "editor", "rows"):
+        parts[name] = gr.HTML(elem_id=f"dataset-{name}", js_on_load=acting.SCRIPT)
     with gr.Row(elem_classes="ls-pager", visible=False) as parts["pager"]:
         parts["previous"] = gr.Button(marker("dataset.previous"), size="md", elem_id="dataset-previous")
         parts["next"] = gr.Button(marker("dataset.next"), size="md", elem_id="dataset-next")

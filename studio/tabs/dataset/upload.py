@@ -18,12 +18,11 @@ from studio.datasets.ingest import title_of
 from studio.datasets.samples import sample
 from studio.datasets.source import too_big, upload_limit_bytes
 from studio.datasets.words import problem_text
-from studio.gate.uploaded import discard, sweep
 from studio.i18n import language
 from studio.services import Shared
 from studio.tabs import long
 from studio.tabs.dataset.page import QUIET, page
-from studio.tabs.dataset.reading import BEAT_SECONDS, Reading
+from studio.tabs.dataset.taking import Taking, named
 from studio.tabs.dataset.words import trouble_html
 
 # The server refuses what the disk has no room for in a toast that goes away. This asks it for a sentence that stays.
@@ -36,35 +35,18 @@ def paths_of(files: Any) -> list[Path]:
     return [Path(str(one)) for one in several]
 
 
-def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
+def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Taking) -> None:
     """A file or a sample into the store. A plain function: it goes on when the page is closed."""
-    readings = Reading()
-
-    def take(request: gr.Request, paths: list[Path], percent: Any) -> dict[Any, Any]:
-        lang, file, session = language(request), title_of(paths), request.session_hash
-        try:
-            named = [[str(path), path.name] for path in paths]
-            stream = shared.data_worker.stream(
-                "ingest", beat_seconds=BEAT_SECONDS, paths=named, eval_share=_share(percent)
-            )
-            info = readings.follow(session, stream, file)
-        except Problem as problem:
-            said = trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
-            return {right["trouble"]: said, left["file"]: None}
-        finally:
-            for path in paths:
-                discard(shared.space, path)
-            sweep(shared.space)
-        return {right["trouble"]: "", shared.dataset: info["id"], left["file"]: None}
+    readings = taking.readings
 
     # Gradio hands in `request` by position only.
     def upload(request: gr.Request, files: Any, percent: Any) -> dict[Any, Any]:
         paths = paths_of(files)
-        return take(request, paths, percent) if paths else {left["file"]: gr.skip()}
+        return taking.take(request, named(paths), percent) if paths else {left["file"]: gr.skip()}
 
     def use(request: gr.Request, id: Any, percent: Any) -> dict[Any, Any]:
         try:
-            return take(request, [sample(id).path], percent)
+            return taking.take(request, named([sample(id).path]), percent)
         except Problem as problem:
             lang = language(request)
             return {right["trouble"]: trouble_html(lang, problem_text(lang, problem), kept=False)}
@@ -107,7 +89,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
     oversize = OVERSIZE.replace("LIMIT", str(upload_limit_bytes(shared.space.uploads)))
     page().load(None, None, None, js=oversize, api_visibility="private")
-    outputs = [right["trouble"], shared.dataset, left["file"]]
+    outputs = [right["trouble"], shared.dataset, left["file"], right["columns"]]
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
     for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
         started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
@@ -115,9 +97,3 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
     timer.tick(tick, None, progress, queue=False, **QUIET)
     right["cancel"].click(cancel, None, [busy, progress, right["trouble"], timer], queue=False, **QUIET)
-
-
-def _share(percent: Any) -> Any:
-    """Percent as the worker takes it; what is no number goes on as it is and is refused there."""
-    is_number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
-    return percent / 100 if is_number and abs(percent) < 1e6 else percent

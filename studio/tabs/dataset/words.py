@@ -30,7 +30,7 @@ STEPS = {
     "syncing": 2,
     "tokenizing": 3,
 }
-"""Phases of the work, by the step that a reader counts."""
+"""Phases of the work, by the step that a reader counts; others are work of their own."""
 
 
 def reading(lang: str, file: str, event: dict[str, Any] | None, seconds_left: float | None = None) -> str:
@@ -40,13 +40,13 @@ def reading(lang: str, file: str, event: dict[str, Any] | None, seconds_left: fl
     phase, share = event["phase"], event["share"]
     counts = {key: f"{event[key]:,}" for key in ("kept", "dropped", "done", "of") if key in event}
     percent = "" if share is None else f"{int(100 * share)}"
-    said = [
-        t(lang, "dataset.step", step=STEPS[phase]),
-        t(lang, f"dataset.phase_{phase}", file=file, share=percent, **counts),
-    ]
+    said = [t(lang, "dataset.step", step=STEPS[phase])] if phase in STEPS else []
+    area = "dataset" if phase in STEPS else "rows"
+    said.append(t(lang, f"{area}.phase_{phase}", file=file, share=percent, **counts))
+    about = said[-1]
     said += [] if seconds_left is None else [t(lang, "dataset.time_left", left=duration(lang, seconds_left))]
     value = f' value="{percent}"' if percent else ""
-    bar = f'<progress max="100"{value} aria-label="{escape(said[1])}"></progress>'
+    bar = f'<progress max="100"{value} aria-label="{escape(about)}"></progress>'
     return f'<div class="ls-reading" role="status"><p>{escape(" ".join(said))}</p>{bar}</div>'
 
 
