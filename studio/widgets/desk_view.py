@@ -71,8 +71,13 @@ def _step(lang: str, change: dict[str, Any]) -> str:
         return t(lang, key, **shares, seed=options.get("seed"))
     if step == "mix":
         return t(lang, "rows.change_mix", parts=", ".join(f"{name} × {weight:g}" for name, weight in options.items()))
-    figures = ", ".join(f"{name}: {n:,}" if isinstance(n, int) else f"{name}: {n}" for name, n in counts.items())
-    return f"{step} ({figures})" if figures else str(step)
+    name = strings(lang).get(f"cleaning.step_{step}", str(step))
+    done = [
+        t(lang, f"rows.change_{what}", rows=f"{counts[what]:,}")
+        for what in ("dropped", "changed", "warned")
+        if isinstance(counts.get(what), int) and counts[what]
+    ]
+    return f"{name} ({', '.join(done)})" if done else name
 
 
 def _versions(lang: str, info: DatasetInfo, versions: Sequence[DatasetInfo]) -> str:
