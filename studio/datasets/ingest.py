@@ -67,8 +67,8 @@ def ingest(
 
     `eval_share` and `test_share` (0 to 0.5 each) of the rows are held out, by label with `stratify`, unless the files
     say themselves which. `shape` and `mapping` say what the rows are where that is not what is recognised: one of
-    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`); with a `parent` it is a new version of that. `origin` says where the files are from, `left`
-    what of it was not taken: both are kept with the dataset.
+    `formats.SHAPES`, and `{part: column}` (`studio.datasets.asked`); with a `parent` it is a new version of that.
+    `origin` says where the files are from, `left` what of it was not taken: both are kept with the dataset.
 
     Where a description came with the files (`studio.datasets.entries`), `entry` chooses of it; `beside`: its files may
     lie beside it; `fetch` brings those that it names of a hub.

@@ -3,8 +3,8 @@ stored. It imports nothing heavy, so that a file need not wait for the libraries
 for a file.
 
 Methods: `ingest` (streams progress, answers with the stored dataset), `offers` (what a dataset of a hub may be chosen
-of), `columns` (the first rows of files), `row`, `look` (what cleaning would do); `clean`, `revise`, `split` and `mix`, which make new datasets of stored ones and tell
-`{"phase", "share", ...}` on the way.
+of), `columns` (the first rows of files), `row`, `look` (what cleaning would do); `clean`, `revise`, `split` and `mix`,
+which make new datasets of stored ones and tell `{"phase", "share", ...}` on the way.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ def _stopping(request: Request, file: str, of: int) -> Callable[[], None]:
 
 
 HANDLERS = {
-    "ingest": ingest, "offers": offers, "columns": columns, "look": look, "clean": clean, "row": row, "revise": revise, "split": split,
-    "mix": mix,
+    "ingest": ingest, "offers": offers, "columns": columns, "look": look, "clean": clean, "row": row,
+    "revise": revise, "split": split, "mix": mix,
 }  # fmt: skip
 
 if __name__ == "__main__":
