@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from estimator.cli.costing_flags import add_costing, costing_of, run_lines
+from estimator.cli.costing_flags import add_costing, add_own_cards, costing_of, own_cards_of, own_in_query, run_lines
 from estimator.cli.near_flags import nearest
 from estimator.cli.words import padded, verdict_line, word
 from estimator.core.field_text import SWITCH, is_list, number_or_text, parsed
@@ -115,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_batches(parser)
     add_machine(parser)
     add_costing(parser, "compare")
+    add_own_cards(parser)
     parser.add_argument("--check", action="store_true", help="exit 0 where it fits the GPU, 3 where it does not")
     return parser
 
@@ -208,7 +209,10 @@ def _run(options: dict[str, Any]) -> int:
             beside = ["", *run_lines(run)] if run else []
             if not options["config"]:
                 conditions = conditions_of(asked_of, options)
-                beside += ["", "  " + say("cli.link", query=query(recipe, gpu, conditions, costing))]
+                beside += [
+                    "",
+                    "  " + say("cli.link", query=query(recipe, gpu, conditions, costing) + own_in_query(options)),
+                ]
             print("\n".join(map(one_line, beside)))
         return verdict(made) if options["check"] else FITS
 
@@ -227,9 +231,10 @@ def _priced(
 
     conditions = conditions_of(asked_of, options)
     card = machine(gpu.partition(" MIG ")[0], memory_gib=conditions.gpu_memory).gpu
-    return priced(
-        recipe, card, costing, model=model, loop=loop, derive=True, batches=conditions.batches, conditions=conditions
-    )
+    own = own_cards_of(options)
+    card = next((one.gpu for one in own if one.gpu.name == card.name), card)
+    where = {"model": model, "loop": loop, "batches": conditions.batches, "conditions": conditions, "own": own}
+    return priced(recipe, card, costing, derive=True, **where)
 
 
 def conditions_of(asked_of: dict[str, Any], options: dict[str, Any]) -> Conditions:

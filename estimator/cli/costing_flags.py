@@ -4,9 +4,11 @@ answer is told."""
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from estimator.cli.words import fits_word, padded, row, word
 from estimator.core.problems import Problem, say
@@ -16,6 +18,7 @@ from estimator.recipe.recipe_file import read_recipe
 
 if TYPE_CHECKING:  # loaded once cards are ranked: it takes a while
     from estimator.advice.ranking import Candidate
+    from estimator.cost.own_cards import OwnCard
     from estimator.cost.throughput import Range
 
 HELP = {
@@ -40,6 +43,27 @@ def add_costing(parser: argparse.ArgumentParser, *left_out: str) -> None:
         if name not in left_out:
             many: dict[str, Any] = {"nargs": "+"} if name in LISTS else {}
             parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar=metavar, help=words, **many)
+
+
+def add_own_cards(parser: argparse.ArgumentParser) -> None:
+    """A flag a card of one's own, beside the catalogue's or in the place of the one with its name."""
+    words = "a card or price of your own, such as 'My card, memory_gib=24, usd_per_hour=0.4'; may be given again"
+    parser.add_argument("--own-card", dest="own_cards", metavar="CARD", action="append", default=[], help=words)
+
+
+def own_cards_of(options: dict[str, Any]) -> list[OwnCard]:
+    """Raises `Problem`."""
+    from estimator.cost.own_cards import read_card  # here: few commands have one, and it loads prices
+
+    return [read_card(text) for text in options.get("own_cards") or ()]
+
+
+def own_in_query(options: dict[str, Any]) -> str:
+    """What of an address brings these cards to the page; empty without any. Raises `Problem`."""
+    from estimator.cost.own_cards import card_stated
+
+    stated = [card_stated(text) for text in options.get("own_cards") or ()]
+    return "&" + urlencode({"own": json.dumps(stated, ensure_ascii=False)}) if stated else ""
 
 
 def costing_of(options: dict[str, Any]) -> Costing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,17 @@ from estimator.advice.priced import ranked as priced_all
 from estimator.advice.rank_table import Filter, to_csv, vendors
 from estimator.advice.ranking import RANKED_COUNTS, SORTS, Candidate, rent_usd
 from estimator.cli.cli import DOES_NOT_FIT, FITS, add_machine, asked, machine_of, one_line, recipe_parser, run_command
-from estimator.cli.costing_flags import add_costing, beside_lines, costing_of, noted, number, short_range
+from estimator.cli.costing_flags import (
+    add_costing,
+    add_own_cards,
+    beside_lines,
+    costing_of,
+    noted,
+    number,
+    own_cards_of,
+    own_in_query,
+    short_range,
+)
 from estimator.cli.words import padded, row, word
 from estimator.core.problems import Problem, say
 from estimator.core.units import human_bytes
@@ -42,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_machine(parser)
     add_costing(parser)
+    add_own_cards(parser)
     parser.add_argument("--lengths", metavar="FILE", help="tokens of each row instead, one number a line")
     parser.add_argument(
         "--budget",
@@ -95,9 +106,11 @@ def _run(options: dict[str, Any]) -> int:
         lengths = read_lengths(options["lengths"]) if options["lengths"] is not None else None
         data = _dataset(costing, recipe, lengths)
         batches = Batches(padded=data is not None and data.padded_tokens > data.tokens and not recipe.packing)
-        made = {"model": model, "loop": loop, "derive": True, "batches": batches, "conditions": conditions}
+        own = own_cards_of(options)
+        made = {"model": model, "loop": loop, "derive": True, "batches": batches, "conditions": conditions, "own": own}
         if costing.compare:
-            ranked, said = compared(recipe, costing, data, **made), [*names_read(costing, conditions.gpu_memory)]
+            ranked = compared(recipe, costing, data, **made)
+            said = [*names_read(costing, conditions.gpu_memory, {card.gpu.name.casefold() for card in own})]
         else:
             ranked = priced_all(recipe, costing, data, sort=options["sort"], **made)
     kept = ranked if costing.compare else [one for one in ranked if wanted.takes(one)]
@@ -114,7 +127,7 @@ def _run(options: dict[str, Any]) -> int:
         }
         print(json.dumps(told, indent=2, ensure_ascii=False))
     elif costing.compare:
-        link = say("cli.link", query=query(recipe, None, conditions, costing))
+        link = say("cli.link", query=query(recipe, None, conditions, costing) + own_in_query(options))
         print("\n".join(map(one_line, (*beside_lines(kept, said), *([] if options["config"] else [link])))))
     else:
         print("\n".join(map(one_line, _lines(recipe, data, lengths, kept, options))))
@@ -208,11 +221,10 @@ def _cells(one: Candidate) -> list[str]:
     usd = word("unknown")
     if rent and rent.usd_per_million_tokens is not None:
         usd = short_range(rent.usd, 2) if rent.usd else f"{rent.usd_per_million_tokens:.3f}"
-    offer = (
-        f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({rent.offer.gpu_count}x, {rent.offer.as_of_date})"
-        if rent
-        else word("no_offer")
-    )
+    offer = word("no_offer")
+    if rent:
+        beside = ", ".join(filter(None, (f"{rent.offer.gpu_count}x", rent.offer.as_of_date)))  # one's own has no date
+        offer = f"{rent.offer.provider} {rent.offer.usd_per_hour:g}/h ({beside})"
     if one.cost.way == "own":
         usd, offer = (short_range(one.cost.run_usd, 2) if one.cost.run_usd else usd), word("owned")
     buy = (
@@ -237,12 +249,13 @@ def _notes(one: Candidate) -> list[Problem]:
     ]
 
 
-def names_read(costing: Costing, memory_gib: float | None) -> Iterator[Problem]:
-    """What has to be said of the names of cards: which of several was taken, what was mended."""
+def names_read(costing: Costing, memory_gib: float | None, own: Collection[str] = ()) -> Iterator[Problem]:
+    """What has to be said of the names of cards: which of several was taken, what was mended. Those in `own` are
+    one's own."""
     for field in ("compare", "owned"):
         for text in getattr(costing, field) or ():
             _, name = card_text.counted(text)
-            if note := read_as(name, memory_gib):
+            if name.casefold() not in own and (note := read_as(name, memory_gib)):
                 yield Problem(note.code, **note.params | {"field": field})
 
 

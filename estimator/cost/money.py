@@ -158,11 +158,9 @@ def cost(
         ),
         key=lambda rent: rent.offer.usd_per_hour,
     )
-    notes = (
-        [Problem("money.as_of", date=rents[0].offer.as_of_date), Problem("money.left_out")]
-        if rents
-        else [Problem("money.no_offer", field="gpu", value=gpu.name)]
-    )
+    notes = [Problem("money.left_out") if rents else Problem("money.no_offer", field="gpu", value=gpu.name)]
+    if rents and rents[0].offer.as_of_date:  # one's own price is of no list
+        notes.insert(0, Problem("money.as_of", date=rents[0].offer.as_of_date))
     if rents and rents[0].offer.by_the_card:
         notes.append(Problem("money.by_the_card", field="gpu", value=rents[0].offer.provider, count=devices))
     purchase = gpu.launch_msrp_usd * devices if gpu.launch_msrp_usd else None

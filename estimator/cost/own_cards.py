@@ -72,3 +72,30 @@ def _number(key: str, value: Any, high: float) -> float:
     if not good:
         raise Problem("recipe.range", field=f"own_{key}", value=str(value)[:40], allowed=f"above 0, at most {high:,}")
     return float(value)
+
+
+def read_card(text: str) -> OwnCard:
+    """Of `card_stated`. Raises `Problem`."""
+    return own_card(card_stated(text))
+
+
+def card_stated(text: str) -> dict[str, Any]:
+    """`My card, memory_gib=24, usd_per_hour=0.4`: a name, then any of LIMITS, as `own_card` takes them. Raises
+    `Problem`."""
+    name, *parts = (part.strip() for part in text.split(","))
+    stated: dict[str, Any] = {"name": name}
+    for part in parts:
+        key, _, value = (word.strip() for word in part.partition("="))
+        if key not in LIMITS:
+            raise Problem("recipe.choice", field="own_card", value=part[:40], allowed=", ".join(LIMITS))
+        try:
+            stated[key] = float(value)
+        except ValueError:
+            raise Problem("recipe.type", field=f"own_{key}", value=value[:40], allowed="a number") from None
+    return stated
+
+
+def card_text(stated: Mapping[str, Any]) -> str:
+    """What `read_card` reads; a comma in the name becomes a blank."""
+    numbers = [f"{key}={stated[key]:g}" for key in LIMITS if stated.get(key) is not None]
+    return ", ".join([" ".join(str(stated["name"]).replace(",", " ").split()), *numbers])

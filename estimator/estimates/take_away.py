@@ -48,32 +48,36 @@ def stated(recipe: Recipe) -> dict[str, Any]:
 
 
 def command_line(
-    recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
+    recipe: Recipe,
+    gpu: str | None = None,
+    conditions: Conditions = Conditions(),
+    costing: Costing = Costing(),
+    own: Iterable[str] = (),
 ) -> str:
     """`lora-studio estimate --model ... --r 32 --gpu '...'`, quoted for a POSIX shell. What asks for several cards side
-    by side has a command of its own (`gpus_command_line`)."""
+    by side has a command of its own (`gpus_command_line`). `own` are cards as `estimator.cost.own_cards.read_card` reads them."""
     words = ["lora-studio", "estimate"]
     for name, value in (stated(recipe) | conditions.stated()).items():
         words += flag(name, spelled(_info(name), value))
-    return shlex.join([*words, *(flag(GPU, gpu) if gpu else []), *_costing_flags(costing, but=("compare",))])
+    return shlex.join([*words, *(flag(GPU, gpu) if gpu else []), *_costing_flags(costing, own, but=("compare",))])
 
 
-def gpus_command_line(recipe: Recipe, conditions: Conditions, costing: Costing) -> str:
+def gpus_command_line(recipe: Recipe, conditions: Conditions, costing: Costing, own: Iterable[str] = ()) -> str:
     """`lora-studio gpus ...`: every card, or those of `costing.compare`. What the data do to a batch the command reads
     off the rows."""
     words = ["lora-studio", "gpus"]
     beside = {name: value for name, value in conditions.stated().items() if name not in ("trained_share", "padded")}
     for name, value in (stated(recipe) | beside).items():
         words += flag(name, spelled(_info(name), value))
-    return shlex.join([*words, *_costing_flags(costing)])
+    return shlex.join([*words, *_costing_flags(costing, own)])
 
 
-def _costing_flags(costing: Costing, but: tuple[str, ...] = ()) -> list[str]:
+def _costing_flags(costing: Costing, own: Iterable[str], but: tuple[str, ...] = ()) -> list[str]:
     words = []
     for name, value in costing.stated().items():
         if name not in but:
             words += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
-    return words
+    return words + [word for text in own for word in flag("own_card", text)]
 
 
 def flag(name: str, text: str) -> list[str]:
@@ -103,7 +107,11 @@ def _toml(value: Any) -> str:
 
 
 def python_code(
-    recipe: Recipe, gpu: str | None = None, conditions: Conditions = Conditions(), costing: Costing = Costing()
+    recipe: Recipe,
+    gpu: str | None = None,
+    conditions: Conditions = Conditions(),
+    costing: Costing = Costing(),
+    own: Iterable[str] = (),
 ) -> str:
     """A program that prints the same estimate, and where they are asked for time and money too."""
     fields = "".join(f"    {name}={value!r},\n" for name, value in stated(recipe).items())
@@ -112,18 +120,24 @@ def python_code(
         f", {name}={value!r}" for name, value in conditions.options.items() if value != Conditions().options[name]
     )
     code = f"from estimator import Recipe, estimate\n\nrecipe = Recipe(\n{fields})\nprint(estimate(recipe{card}{beside}, derive=True).to_json())\n"
-    return code if not costing.stated() or not gpu else code + _priced_code(gpu, conditions, costing)
+    return code if not costing.stated() or not gpu else code + _priced_code(gpu, conditions, costing, list(own))
 
 
-def _priced_code(gpu: str, conditions: Conditions, costing: Costing) -> str:
+def _priced_code(gpu: str, conditions: Conditions, costing: Costing, own: list[str]) -> str:
     stated = lambda record: ", ".join(f"{name}={value!r}" for name, value in record.stated().items())  # noqa: E731
     asked = f"costing = Costing({stated(costing)})\nconditions = Conditions({stated(conditions)})\n"
     options = "conditions=conditions, batches=conditions.batches, derive=True"
+    imported = ""
+    if own:
+        asked += f"own = [read_card(text) for text in {own!r}]\n"
+        options += ", own=own"
+        imported = "from estimator.cost.own_cards import read_card\n"
     compared = (
         f"for option in compared(recipe, costing, {options}):\n    print(option.to_dict())\n" if costing.compare else ""
     )
     return (
-        "\nfrom estimator.advice.priced import compared, priced\nfrom estimator.estimates.conditions import Conditions\n"
+        f"\nfrom estimator.advice.priced import compared, priced\n{imported}"
+        "from estimator.estimates.conditions import Conditions\n"
         f"from estimator.recipe.costing import Costing\n\n{asked}print(priced(recipe, {gpu!r}, costing, {options}).to_dict())\n{compared}"
     )
 

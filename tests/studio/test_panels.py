@@ -18,9 +18,9 @@ import pytest
 
 from estimator import Problem, Recipe, estimate, find_gpu, open_model
 from estimator.advice.advise import advise
-from estimator.advice.priced import priced
-from estimator.cli import cli
-from estimator.cost.own_cards import own_card
+from estimator.advice.priced import compared, priced
+from estimator.cli import cli, gpus_command
+from estimator.cost.own_cards import own_card, read_card
 from estimator.estimates.take_away import command_line, from_query, python_code
 from estimator.hardware.cards import gpus
 from estimator.recipe.costing import Costing
@@ -434,6 +434,40 @@ def test_the_command_and_python_that_are_taken_away_say_the_same_money(capsys, t
     file.write_text(downloads(take.render("en", what))["recipe.toml"])
     assert cli.main(["estimate", "--recipe", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"]["cost"]["run_usd"] == usd
+
+
+def test_a_card_of_ones_own_goes_along_into_the_command_python_and_the_address(capsys):
+    mine = {"name": "My card, the big one", "memory_gib": 24.0, "usd_per_hour": 0.125, "purchase_usd": 900.0}
+    options = {"rows": "1,000", "own": [mine], "compare": "RTX 4090"}
+    what = replace(asked(num_train_epochs=1), options=options)
+    taken = re.findall(r"<pre[^>]*>(.*?)</pre>", take.render("en", what), re.S)
+    _, commands, python = map(html.unescape, taken)
+    assert (
+        gpus_command.main([*shlex.split(commands.splitlines()[1])[2:], "--json", "--compare", "My card the big one"])
+        == 0
+    )
+    own = panel_options.own_cards([mine | {"name": "My card the big one"}])
+    costing = panel_options.costing_of(options | {"compare": "My card the big one"})
+    expected = compared(what.recipe, costing, model=what.model, own=own)[0].to_dict()["cost"]
+    assert json.loads(capsys.readouterr().out)["gpus"][0]["cost"] == json.loads(json.dumps(expected))
+    assert expected["purchase_usd"] == 900 and expected["rents"][0]["usd_per_hour"] == 0.125
+    exec(python, {})
+    words = ["--model", what.recipe.model, "--rows", "1000", "--compare", "RTX 4090"]
+    assert gpus_command.main([*words, "--own-card", "RTX 4090, usd_per_hour=0.125"]) == 0
+    out = capsys.readouterr().out
+    link = out[out.index("?tab=") :].split()[0]
+    said, refused = panel_options.of_address(dict(parse_qsl(link[1:])))
+    assert not refused and said["own"] == [{"name": "RTX 4090", "usd_per_hour": 0.125}]
+
+
+@pytest.mark.parametrize(
+    "text, field", [("My card", "own_memory_gib"), ("RTX 4090, usd=2", "own_card"), ("RTX 4090, usd_per_hour=much",
+     "own_usd_per_hour"), ("RTX 4090, usd_per_hour=-1", "own_usd_per_hour"), (", memory_gib=24", "own_name")]
+)  # fmt: skip
+def test_a_card_of_ones_own_that_cannot_be_read_names_the_figure(text, field):
+    with pytest.raises(Problem) as caught:
+        read_card(text)
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

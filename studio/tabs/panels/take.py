@@ -11,6 +11,7 @@ from estimator.advice.priced import compared, priced
 from estimator.advice.rank_table import figures
 from estimator.advice.ranking import Candidate
 from estimator.core.problems import Problem
+from estimator.cost.own_cards import card_text
 from estimator.estimates.take_away import command_line, gpus_command_line, python_code, query, recipe_toml, to_csv
 from estimator.recipe.costing import Costing
 from estimator.recipe.recipe import Recipe
@@ -19,7 +20,7 @@ from studio.i18n import t
 from studio.tabs.controls import METHODS, method_fields
 from studio.tabs.panels import Asked
 from studio.tabs.panels.files import file_link
-from studio.tabs.panels.options import address_of, costing_of, own_cards
+from studio.tabs.panels.options import address_of, costing_of, known_cards, own_cards
 from studio.tabs.panels.picture import bars_of, question_of, rows_of
 from studio.widgets.bars_svg import bars_svg
 from studio.widgets.markdown import markdown
@@ -62,15 +63,17 @@ def render(lang: str, asked: Asked) -> str:
         ("estimate.svg", "image/svg+xml", bars_svg(lang, bars, title)),
     ]
     links = "".join(file_link(*file) for file in files) + '<a href="#" data-png role="button">estimate.png</a>'
-    command = command_line(asked.recipe, gpu, asked.conditions, costing)
+    own = [card_text(stated) for stated in known_cards(asked.options.get("own"))]
+    command = command_line(asked.recipe, gpu, asked.conditions, costing, own)
+    python = python_code(asked.recipe, gpu, asked.conditions, costing, own)
     if costing.stated():
-        command += "\n" + gpus_command_line(asked.recipe, asked.conditions, costing)
+        command += "\n" + gpus_command_line(asked.recipe, asked.conditions, costing, own)
     outdated = escape(t(lang, "estimate.take_outdated"))
     return (
         f'<p class="ls-warn ls-when-outdated" role="status" data-question="{escape(question_of(asked))}">! '
         f"{outdated}</p>"
         f'<p class="ls-files">{links}</p>{_copied(lang, "link", "?" + link, link, "link")}'
-        f"{_copied(lang, 'command', command)}{_copied(lang, 'python', python_code(asked.recipe, gpu, asked.conditions, costing))}"
+        f"{_copied(lang, 'command', command)}{_copied(lang, 'python', python)}"
     )
 
 
