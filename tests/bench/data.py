@@ -1,14 +1,16 @@
-"""Rows of a file to tokens, against a bare `load_dataset` and batched `map` with the same template and tokenizer; and a
-page of two million rows.
+"""Rows of a file to tokens, against a bare `load_dataset` and batched `map` with the same template and tokenizer; a
+page of two million rows; near duplicates of two hundred thousand.
 
-`BENCH_ROWS` says how many rows (50,000). Run as a file it prints its figures of whichever checkout PYTHONPATH names, as
-JSON; `figures` does so, here or elsewhere. Each side is a process of its own, and they take turns.
+`BENCH_ROWS` says how many rows (50,000). Run as a file it prints its figures of whichever checkout PYTHONPATH
+names, as JSON; `figures` does so, here or elsewhere. Each side is a process of its own, and they take turns.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -19,13 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 ROWS = int(os.environ.get("BENCH_ROWS", "50_000"))
 MANY_ROWS, PAGES, PAGE_ROWS = 2_000_000, 20, 10
+COPIED_ROWS, COPIED_SHARE, EDITED_SHARE = 200_000, 0.05, 0.03
+"""Rows among which copies are looked for, how many of them are copies, and of a copy the words that are others."""
 MAX_LENGTH = 256
 TURNS = 2
 WORDS = (
@@ -41,6 +45,7 @@ def figures(checkout: Path | None = None) -> list[dict[str, Any]]:
         _write_rows(file, ROWS)
         turns = [(_side("bare", file, checkout), _side("studio", file, checkout)) for _ in range(TURNS)]
         pages = _side("pages", file, checkout)
+        copied = [one for language in ("en", "zh") for one in _side(f"copies_{language}", file, checkout)]
     bare, studio = zip(*turns, strict=True)
     ratio = statistics.median(b["whole"][0] / s["whole"][0] for b, s in turns)
     of = f"{ROWS:,} short rows"
@@ -54,6 +59,7 @@ def figures(checkout: Path | None = None) -> list[dict[str, Any]]:
         {"name": "  peak memory of the studio's process", "unit": "MB", "target": "< 1000 MB",
             "value": max(one["peak_bytes"] for one in studio) / 1e6},
         *pages,
+        *copied,
     ]  # fmt: skip
 
 
@@ -153,6 +159,84 @@ def pages(file: Path) -> list[dict[str, Any]]:
     return figures
 
 
+def copies(file: Path, language: str) -> list[dict[str, Any]]:
+    """Near duplicates of stored rows, a twentieth of them planted copies; nothing else repeats another."""
+    try:
+        cleaning = importlib.import_module("studio.datasets.cleaning.run")
+    except ImportError:
+        return []  # nothing was cleaned
+    stored, record = (importlib.import_module(f"studio.datasets.{name}") for name in ("rows", "cleaning.record"))
+    import numpy as np
+
+    folder = Path(tempfile.mkdtemp(dir=file.parent))
+    writer, planted = stored.Writer(folder / stored.ROWS_FILE), set()
+    for at, (turns, is_copy) in enumerate(_copied(language, random.Random(3))):
+        messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), turns, strict=True)]
+        writer.write(at + 1, -1, json.dumps({"messages": messages}, ensure_ascii=False))
+        if is_copy:
+            planted.add(at)
+    writer.close()
+    np.save(folder / stored.SPLITS_FILE, np.zeros(COPIED_ROWS, np.int8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found: set[int] = set()
+    taken, report = _timed(lambda: _seen(cleaning, stored.Rows(folder), record.Choice("near_duplicates"), found))
+    held = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
+    name = f"{COPIED_ROWS:,} rows, {language}: near duplicates"
+    return [
+        {"name": name, "value": taken[0], "cpu": taken[1], "unit": "s", "target": "<= 60 s"},
+        {"name": "  of the planted copies found", "value": 100 * len(found & planted) / len(planted), "unit": "%"},
+        {"name": "  false alarms of all rows", "value": 100 * len(found - planted) / COPIED_ROWS, "unit": "%"},
+        {"name": "  memory it took", "value": held, "unit": "MB"},
+    ]
+
+
+def _seen(cleaning: Any, rows: Any, choice: Any, found: set[int]) -> None:
+    """All rows that a step leaves out, by their place."""
+    walk = cleaning.Walk(rows, cleaning.chosen([choice]), lambda: None, lambda event: None)
+    found.update(at for at, (_, after, _) in enumerate(walk.rows()) if not after)
+
+
+def _copied(language: str, chance: random.Random) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Questions and answers of words as often as in language (Zipf); a copy stands somewhere behind its row, with some
+    words replaced."""
+    joint = "" if language == "zh" else " "
+    words = _chinese(chance) if language == "zh" else _english(chance)
+    weights = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(words))))
+    kept: list[list[list[str]]] = []
+    for _ in range(COPIED_ROWS):
+        is_copy = bool(kept) and chance.random() < COPIED_SHARE
+        if is_copy:
+            other = kept[chance.randrange(len(kept))]
+            turns = [
+                [chance.choice(words) if chance.random() < EDITED_SHARE else one for one in turn] for turn in other
+            ]
+        else:
+            turns = [chance.choices(words, cum_weights=weights, k=chance.randint(low, most)) for low, most in LENGTHS]
+            if len(kept) < 50_000:
+                kept.append(turns)
+        yield (joint.join(turns[0]), joint.join(turns[1])), is_copy
+
+
+LENGTHS = ((8, 40), (20, 120))
+"""Words of a question, and of an answer."""
+
+
+def _english(chance: random.Random) -> list[str]:
+    consonants, vowels = "b c d f g h l m n p r s t v w st tr ch sh th".split(), "a e i o u ea ou ai".split()
+    made = {
+        "".join(chance.choice(consonants) + chance.choice(vowels) for _ in range(chance.randint(1, 4)))
+        for _ in range(20_000)
+    }
+    return sorted(made, key=lambda word: len(word) + chance.random() * 4)
+
+
+def _chinese(chance: random.Random) -> list[str]:
+    """Words of one to three of the three thousand usual characters (GB2312's first level)."""
+    usual = [bytes((high, low)).decode("gb2312") for high in range(0xB0, 0xD7) for low in range(0xA1, 0xFA)]
+    made = {"".join(chance.choices(usual, k=chance.choice((1, 2, 2, 2, 3)))) for _ in range(20_000)}
+    return sorted(made, key=lambda word: len(word) + chance.random() * 2)
+
+
 def _timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
     """(seconds, seconds of the processor in all threads), and what the call gives."""
     started, worked = time.perf_counter(), time.process_time()
@@ -174,6 +258,9 @@ def _module(name: str) -> Any:
 
 
 if __name__ == "__main__":
+    sides = {"bare": bare, "studio": studio, "pages": pages}
+    for one in ("en", "zh"):
+        sides[f"copies_{one}"] = functools.partial(copies, language=one)
     with contextlib.redirect_stdout(sys.stderr):
-        made = {"bare": bare, "studio": studio, "pages": pages}[sys.argv[1]](Path(sys.argv[2]))
+        made = sides[sys.argv[1]](Path(sys.argv[2]))
     print(json.dumps(made))

@@ -33,6 +33,8 @@ _REWORDED = 0.1
 made so."""
 _ONE_PART = 0.2
 """Asked less of one part than of the whole: a few edits may all fall into one."""
+_FEWEST_OF_QUESTION = 8
+"""Beside an answer that is alike. Of a short answer each letter counts: "yes, it is" and "no, it is"."""
 _READ_AGAIN = 512
 _MARGIN = 0.05
 """A sketch of 128 values is off by 0.04 (one standard deviation): what is this much under is read again too."""
@@ -112,7 +114,7 @@ def similarity(first: _Read, second: _Read, least: float) -> float:
 
 def _is_alike(first: _Read, second: _Read, role: str, wanted: float) -> bool:
     one, two = first.grams[role], second.grams[role]
-    if min(len(one), len(two)) < FEWEST_GRAMS:
+    if min(len(one), len(two)) < (_FEWEST_OF_QUESTION if role == PROMPT else FEWEST_GRAMS):
         return _letters(first.said[role]) == _letters(second.said[role])
     return _jaccard(one, two) >= wanted
 

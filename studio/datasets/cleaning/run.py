@@ -48,7 +48,7 @@ def look(
     """
     asked = chosen(choices, files, tokens)
     can = [one for one in asked if tokens or not STEPS[one.step].needs_tokens]
-    walk = _Walk(rows, can, stop, progress, splits)
+    walk = Walk(rows, can, stop, progress, splits)
     for _ in walk.rows():
         pass
     report = walk.collector.report
@@ -75,7 +75,7 @@ def apply(
     for one in asked:
         if STEPS[one.step].needs_tokens and tokens is None:
             raise Problem("dataset.step_needs_tokens", step=one.step)
-    walk = _Walk(info.rows(), asked, stop, progress)
+    walk = Walk(info.rows(), asked, stop, progress)
     changed: set[tuple[int, int]] = set()
     """Of the row that is stored just now."""
 
@@ -105,7 +105,7 @@ def files_of(info: DatasetInfo) -> Sequence[str]:
     return info.files or [info.file_name]
 
 
-class _Walk:
+class Walk:
     """All rows through the steps, in order."""
 
     def __init__(
