@@ -12,7 +12,7 @@ from studio.datasets.cleaning.contacts import emails, phones
 from studio.datasets.cleaning.garbled import is_lost, mended
 from studio.datasets.cleaning.masks import masked
 from studio.datasets.cleaning.placeholders import placeholders
-from studio.datasets.cleaning.ratios import repeated_share
+from studio.datasets.cleaning.ratios import repeated_shares
 from studio.datasets.cleaning.record import Choice, checked
 from studio.datasets.cleaning.refusals import refusal
 from studio.datasets.cleaning.run import look
@@ -60,7 +60,7 @@ LEFT = {
         "0-306-40615-2", "2024-01-15 12:30:45", "20240115123045", "pi 3.14159265358979", "1700000000",
         "192.168.100.200", "550e8400-e29b-41d4-a716-446655440000", "18446744073709551615", "1,234,567,890",
         "身份证号 110101199003071234", "x=13812345678.5", "4111 1111 1111 1111", "sha 13812345678abc",
-        "100-200-3000", "from 1990 to 2020: 200 100 300", "[PHONE]",
+        "100-200-3000", "pp. 573-583. 2020.", "from 1990 to 2020: 200 100 300", "[PHONE]",
     ],
     secrets: [
         "AKIAIOSFODNN7EXAMPLE", "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", KEY.format("", "..."),
@@ -190,9 +190,13 @@ def test_only_what_is_trained_is_looked_at_for_refusals_and_emptiness():
     assert changed({"text": "short", "label": "a", "row": 1}, "empty", "drop") is not None
 
 
-def test_repetition_reads_chinese_and_english_alike():
-    assert repeated_share("哈哈哈" * 100) > 0.9 and repeated_share("ha " * 100) > 0.9
-    assert repeated_share(" ".join(map(str, range(1_000)))) < 0.5
+@pytest.mark.parametrize(
+    "said", ["哈" * 300, "ha " * 100, "这句话一直在重复，没有停下来。" * 20, "It goes on and on like this. " * 12]
+)
+def test_repetition_is_found_in_chinese_and_in_english(said):
+    report = look([chat("Go on.", said)], [Choice("ratios")])
+    assert report.steps[0].reasons == {"repeats_itself": 1}
+    assert max(repeated_shares(" ".join(map(str, range(1_000))))) < 0.5
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -35,13 +35,15 @@ _CHINESE_MOBILE = re.compile(
 _OTHER_NUMBER = re.compile(
     r"(?i)(?:订单|单号|运单|快递|流水|交易|发票|商品|货号|编号|序列|证号|身份证|卡号|账号|帐号|群号|qq|order|invoice|tracking|ticket"
     r"|serial|sku|isbn|issn|doi|ean|upc|imei|account|\bid|\bno\.?|number of|timestamp|版本|金额|学号|工号|条码|税号"
-    r"|reference|\bref|\bcase|\bcard|\bpart|\bitem|\bmodel|\bpolicy)[^\d\n]{0,12}$"
+    r"|reference|\bref|\bpp?\.|\bpages?|\bvol|\bcase|\bcard|\bpart|\bitem|\bmodel|\bpolicy)[^\d\n]{0,12}$"
 )
 _CALLED = re.compile(
     r"(?i)(?:电话|手机|座机|热线|联系方式|拨打|致电|传真|微信"
     r"|tel|phone|mobile|cell|call|fax|whatsapp|hotline|dial|text me)[^\d\n]{0,16}$"
 )
 _BEFORE = 32
+_SENTENCE = re.compile(r"[.,;:]\s|\n")
+"""What parts numbers that stand side by side, and is never inside one."""
 _INSIDE = re.compile(r"[A-Za-z0-9_.#/=]$")
 
 
@@ -97,7 +99,7 @@ def _national(text: str, region: str) -> Iterator[tuple[int, int]]:
     library = _library()
     for found in library.PhoneNumberMatcher(text, region, leniency=library.Leniency.VALID):
         before = text[max(0, found.start - _BEFORE) : found.start]
-        if _OTHER_NUMBER.search(before) or _INSIDE.search(before):
+        if _OTHER_NUMBER.search(before) or _INSIDE.search(before) or _SENTENCE.search(found.raw_string):
             continue
         if _CALLED.search(before) or _is_grouped(found, region):
             yield found.start, found.end

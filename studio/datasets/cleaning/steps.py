@@ -26,6 +26,7 @@ STEPS: dict[str, Step] = {
             "letters": Option(ratios.LETTERS, 0.0, 1.0),
             "lines": Option(ratios.LINES, 0.0, 1.0),
             "repeated": Option(ratios.REPEATED, 0.0, 1.0),
+            "looped": Option(ratios.LOOPED, 0.0, 1.0),
             "languages": Option(""),
             "language": Option(ratios.LANGUAGE, 0.0, 1.0),
         }),
