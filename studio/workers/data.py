@@ -61,24 +61,30 @@ def characters(params: dict[str, Any], request: Request | None) -> dict[str, Any
 
 
 def look_by_tokens(params: dict[str, Any], request: Request) -> dict[str, Any]:
-    """`look` of the reading worker, with `model` beside: without `steps` that of length looks too."""
-    return look(_with_steps(params), request, _lengths(params, request))
+    """`look` of the reading worker, with `model`, `max_length`, `chat_template` beside: without `steps` that of length
+    looks too."""
+    recipe = _recipe(params)
+    return look(_with_steps(params, recipe), request, _lengths(recipe, request))
 
 
 def clean_by_tokens(params: dict[str, Any], request: Request) -> dict[str, Any]:
     """`clean` of the reading worker, with `model` beside."""
-    return clean(_with_steps(params), request, _lengths(params, request))
-
-
-def _with_steps(params: dict[str, Any]) -> dict[str, Any]:
-    if params.get("steps") is not None:
-        return params
-    return {**params, "steps": [{"step": one.step} for one in defaults(with_tokens=True)]}
-
-
-def _lengths(params: dict[str, Any], request: Request) -> RowLengths:
     recipe = _recipe(params)
-    return RowLengths(_tokenizer(recipe.model, recipe.chat_template), recipe, lambda: request.cancelled)
+    return clean(_with_steps(params, recipe), request, _lengths(recipe, request))
+
+
+def _with_steps(params: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The step of length has the recipe's `max_length` unless told another."""
+    steps = params.get("steps")
+    steps = [{"step": one.step} for one in defaults(with_tokens=True)] if steps is None else steps
+    limit = {"max_length": recipe.max_length}
+    told = [one | {"options": limit | one.get("options", {})} if one["step"] == "too_long" else one for one in steps]
+    return {**params, "steps": told}
+
+
+def _lengths(recipe: Recipe, request: Request) -> RowLengths:
+    tokenizer = _tokenizer(recipe.model, recipe.chat_template)
+    return RowLengths(tokenizer, recipe, lambda: request.cancelled)
 
 
 def drop_found(params: dict[str, Any], request: Request | None) -> dict[str, Any]:

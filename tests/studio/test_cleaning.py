@@ -19,6 +19,9 @@ from studio.datasets.samples import samples
 from studio.datasets.store import DatasetStore
 from studio.datasets.words import reason_text
 from studio.i18n import LANGUAGES, strings
+from studio.protocol.serve import Request
+from studio.space import Space
+from studio.workers import read
 from tests.studio.dataset_helpers import chat
 
 SAMPLES = [one for one in samples() if one.shape == "alpaca" and one.format == "jsonl"]
@@ -171,3 +174,18 @@ def test_what_a_step_does_not_have_is_refused(choice, code):
     with pytest.raises(Problem) as caught:
         look([text(LONG)], [choice])
     assert caught.value.code == f"dataset.{code}"
+
+
+def test_the_reading_worker_looks_and_cleans_and_is_cancelled(home):
+    space = Space.default()
+    rows = [text(LONG, 1), text(LONG, 2), text(LONG[::-1], 3)]
+    info = DatasetStore(space.datasets, space.trash).add("mine", rows, "text", 0.0)
+    params = {"dataset_id": info.id, "steps": [{"step": "exact_duplicates", "action": "warn"}]}
+    report = Report.from_json(json.loads(json.dumps(read.look(params, Request(1)))))
+    assert report.doubtful == {"exact_duplicates": 1} and report.kept == 3
+    assert read.clean({"dataset_id": info.id}, Request(2))["kept"] == 2
+    cancelled = Request(3)
+    cancelled.cancel()
+    with pytest.raises(Problem, match="cancelled"):
+        read.clean(params, cancelled)
+    assert len(DatasetStore(space.datasets, space.trash).list()) == 2

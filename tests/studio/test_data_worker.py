@@ -248,3 +248,15 @@ def test_moving_the_limit_recounts_without_measuring_again(home, base, monkeypat
     assert all_fit["kept"] == 40 and few_fit["kept"] + few_fit["dropped"] == 40
     assert few_fit["reasons"] == {"too_long": few_fit["dropped"]} and few_fit["dropped"] > 0
     assert all(row["params"]["length"] > 30 for row in few_fit["first_dropped"])
+
+
+def test_rows_are_cleaned_by_their_length_in_tokens(worker, worker_home, base):
+    store = DatasetStore(worker_home / "datasets")
+    rows = [chat("How long is it?", "It is long. " * 40), chat("And this one?", "That one is short.")]
+    info = store.add("long", rows, eval_share=0.0)
+    asked = {"dataset_id": info.id, "model": base, "max_length": 100}
+    report = worker.call("look_by_tokens", **asked)
+    length = report["steps"][-1]
+    assert (length["step"], length["touched"], length["samples"][0]["params"]["limit"]) == ("too_long", 1, 100)
+    made = worker.call("clean_by_tokens", steps=[{"step": "too_long", "action": "drop"}], **asked)
+    assert (made["parent"], made["kept"], made["reasons"]) == (info.id, 1, {"too_long": 1})

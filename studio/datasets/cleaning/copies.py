@@ -143,7 +143,8 @@ class Copies:
 
     def find(self, asked: Asked) -> Iterator[float]:
         """Do one step; yields the share that is done."""
-        self.of[asked.step] = found = {}
+        found: dict[int, tuple[int, float]] = {}
+        self.of[asked.step] = found
         if asked.step == EXACT:
             for split in np.unique(self._splits):
                 found |= self._exact(np.flatnonzero(self._kept & (self._splits == split)))

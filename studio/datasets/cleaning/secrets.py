@@ -110,7 +110,7 @@ def _patterns() -> list[tuple[tuple[str, ...], re.Pattern[str]]]:
     """What a text has to hold, and the pattern that then looks: nearly all texts hold none of them."""
     from importlib import import_module
 
-    found = [((mark,), re.compile(pattern)) for mark, pattern in _NEWER.items()]
+    found: list[tuple[tuple[str, ...], re.Pattern[str]]] = [((mark,), re.compile(one)) for mark, one in _NEWER.items()]
     for name, marks in _KINDS.items():
         module, _, detector = name.partition(".")
         of = getattr(import_module(f"detect_secrets.plugins.{module}"), detector)
