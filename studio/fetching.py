@@ -38,9 +38,10 @@ def fetch_file(
     if size is not None and part.exists() and part.stat().st_size > size:
         part.unlink()
     with part.open("ab") as opened:
+        told: Any = _Told(opened, came) if came else opened
         http_get(
             url,
-            _Told(opened, came) if came else opened,
+            told,
             resume_size=opened.tell(),
             headers=headers,
             expected_size=size,

@@ -29,6 +29,7 @@ BUDGETS_S = {
     "tests/e2e/test_path_messy_files.py": 80,
     "tests/estimator/test_fit.py": 80,
     "tests/studio/test_data_worker.py": 70,
+    "tests/studio/test_bad_files.py": 20,
     "tests/studio/test_chat_worker.py": 60,
     "tests/estimator/test_batches.py": 60,
     "tests/estimator/test_cli_models.py": 60,

@@ -143,7 +143,10 @@ def _check_columns(source: Source, objects: Peeked, mapping: Mapping) -> None:
 def _unrecognised(source: Source, peeked: Peeked, objects: Peeked) -> Problem:
     number, value = objects[0] if objects else peeked[0]
     if not objects and isinstance(error := peeked[0][1], RowError):
-        return Problem("dataset.fields", file=source.shown, row=number, **error.params)
+        if error.reason == "fields":
+            return Problem("dataset.fields", file=source.shown, row=number, **error.params)
+        why = {"row": number, "reason": error.reason, "params": error.params}
+        return Problem("dataset.none_left", file=source.shown, dropped=len(peeked), **why)
     if not objects:
         return Problem("dataset.not_objects", file=source.shown, row=number, found=type_word(value))
     names = _names(value)

@@ -12,6 +12,7 @@ import gzip
 import io
 import lzma
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ class Source:
         return io.BufferedReader(_Bounded(self.packing, file, self.name, self.size_bytes), READ_BYTES)
 
     def _broken(self, error: Exception) -> Problem:
-        return Problem("dataset.broken_gzip", file=self.name, detail=str(error).strip()[:160] or type(error).__name__)
+        return Problem("dataset.broken_gzip", file=self.name, detail=said_by(error))
 
 
 def _opened(packing: str, file: BinaryIO | io.BufferedReader[Any]) -> Any:
@@ -229,14 +230,7 @@ def open_source(path: Path, name: str | None = None) -> Source:
     suffix = suffix_of(shown)
     if suffix not in FORMATS:
         raise Problem("dataset.extension", file=shown, extension=suffix or Path(shown).suffix or "-", allowed=NAMED)
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise Problem("dataset.unreadable", file=shown, reason=error.strerror or str(error)) from error
-    if not size:
-        raise Problem("dataset.empty", file=shown)
+    size, head = begun(path, shown)
     packing = found_in(head)
     source = Source(path, shown, size, packing=packing if packing in PACKINGS.values() else None)
     if source.packing:
@@ -247,6 +241,22 @@ def open_source(path: Path, name: str | None = None) -> Source:
     return source
 
 
+def begun(path: Path, shown: str) -> tuple[int, bytes]:
+    """The size and the first bytes of a file. Raises `Problem`, also for what is none: to open a pipe is to wait for
+    whoever writes to it."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise Problem("dataset.unreadable", file=shown, reason="not a regular file")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise Problem("dataset.unreadable", file=shown, reason=said_by(error)) from error
+    if not about.st_size:
+        raise Problem("dataset.empty", file=shown)
+    return about.st_size, head
+
+
 def _refuse(source: Source, found: str, suffix: str) -> None:
     if found == "?":
         raise Problem("dataset.not_its_kind", file=source.name, extension=suffix)
@@ -255,6 +265,12 @@ def _refuse(source: Source, found: str, suffix: str) -> None:
     if found == "OLE" and source.format in OFFICE:
         raise Problem("dataset.password", file=source.name)
     raise Problem("dataset.not_text", file=source.name, found=found, extension=suffix)
+
+
+def said_by(error: BaseException) -> str:
+    """An error of a library in a few words: without paths of this machine and numbers of the system."""
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (words.strip().splitlines() or [""])[0][:160] or type(error).__name__
 
 
 def upload_limit_bytes(folder: Path) -> int:

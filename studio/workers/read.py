@@ -22,7 +22,7 @@ from studio.datasets.cleaning.steps import defaults
 from studio.datasets.forms import PLACE
 from studio.datasets.hub.bring import bring
 from studio.datasets.hub.given import CHOICES
-from studio.datasets.hub.offers import offered
+from studio.datasets.hub.offers import Token, offered
 from studio.datasets.hub.reference import wanted
 from studio.datasets.ingest import ingest as ingest_file
 from studio.datasets.looking import look as look_at_columns
@@ -40,7 +40,7 @@ def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any]
     `stratify`, `seed`; `shape` and `mapping` where the user says what the rows are; `parent` (an id) of which it is a
     new version. `login`: this machine's may be used. Reads and stores; how long the rows are is `preview`'s to say."""
     space, store = Space.default(), _store()
-    token = None if params.get("login") else False
+    token: Token = None if params.get("login") else False
 
     def stop() -> None:
         if request.cancelled:

@@ -169,7 +169,7 @@ def _meant(described: list[Described], known: dict[int, list[Source]]) -> list[E
         here = [entry for entry in one.entries if known[id(entry)]]
         if not one.together and len(here) > 1:
             allowed = ", ".join(entry.name for entry in here[:40])
-            raise Problem("dataset.entry_choose", file=one.name, allowed=allowed)
+            raise Problem("dataset.entry_choose", file=one.name, allowed=allowed, names=[one.name for one in here])
         meant += here or ([entry for entry in one.entries if entry.reference] if one.together else one.entries[:1]
                           if len(one.entries) == 1 else [])  # fmt: skip
     if meant:

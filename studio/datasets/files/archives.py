@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import lzma
 import tarfile
 import zipfile
@@ -14,7 +15,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.kinds import found_in
-from studio.datasets.source import READ_BYTES, Source, check_room, check_unfolded
+from studio.datasets.source import READ_BYTES, Source, check_room, check_unfolded, said_by
 
 MEMBERS = 50_000
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError,
@@ -31,7 +32,7 @@ def unpack(source: Source, folder: Path, wanted: Callable[[str], bool]) -> Gener
         for count, (name, size, share, opened) in enumerate(members, start=1):
             if count > MEMBERS:
                 raise Problem("dataset.many_files", file=source.name, limit=MEMBERS)
-            target = _target(source, folder, name)
+            target = _free(_target(source, folder, name))
             total += size
             check_unfolded(source.name, source.size_bytes, total)
             if not wanted(name):
@@ -47,8 +48,7 @@ def unpack(source: Source, folder: Path, wanted: Callable[[str], bool]) -> Gener
         locked = isinstance(error, RuntimeError) and "password" in str(error)
         if locked:
             raise Problem("dataset.password", file=source.name) from error
-        detail = str(error).strip()[:160] or type(error).__name__
-        raise Problem("dataset.broken_archive", file=source.name, detail=detail) from error
+        raise Problem("dataset.broken_archive", file=source.name, detail=said_by(error)) from error
     return left
 
 
@@ -76,7 +76,13 @@ def _target(source: Source, folder: Path, name: str) -> Path:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
         raise Problem("dataset.climbs", file=source.name, member=name[:120])
-    return folder / Path(*(part[:200] for part in path.parts))
+    return folder / Path(*(part if len(part) < 200 else f"{part[:150]}{part[-40:]}" for part in path.parts))
+
+
+def _free(target: Path) -> Path:
+    """Two members may have one name, and both are there to be read."""
+    names = (target.with_name(f"{target.stem} ({number}){target.suffix}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([target], names) if not one.exists())
 
 
 def _zip(source: Source) -> Iterator[tuple[str, int, float, Callable[[], Any]]]:

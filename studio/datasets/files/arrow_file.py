@@ -7,7 +7,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.files.parquet_file import check_names, rows_of_batch
-from studio.datasets.source import Source
+from studio.datasets.source import Source, said_by
 
 
 def read(source: Source) -> Iterator[tuple[int, Any]]:
@@ -27,8 +27,7 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
                         yield row, one
                 source.read_share = min(1.0, file.tell() / size)
     except (pa.ArrowException, OSError, OverflowError) as error:
-        detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise Problem("dataset.broken_arrow", file=source.name, detail=detail) from error
+        raise Problem("dataset.broken_arrow", file=source.name, detail=said_by(error)) from error
 
 
 def _batches(file: Any) -> Iterator[Any]:

@@ -17,12 +17,15 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.files.office import check_zip
-from studio.datasets.source import RowError, Source
+from studio.datasets.source import RowError, Source, said_by
 
 CELLS = 40_000_000
 """Of a sheet from its first to its last cell: calamine lays them all out, and ends the process where it cannot."""
 XML_READ_BYTES = 1024**2
-_REFERENCE = re.compile(rb'<(?:\w+:)?c\s[^>]*?\br="([A-Z]{1,3})([0-9]{1,7})"')
+ROWS, COLUMNS = 1_048_576, 16_384
+"""Of a sheet, by Excel itself; a reference beyond them is damage."""
+_REFERENCE = re.compile(rb'<(?:\w+:)?c\s[^>]*?\br="([A-Za-z]+)([0-9]+)"')
+_ROW = re.compile(rb'<(?:\w+:)?row\s[^>]*?\br="([0-9]+)"')
 _ERROR = re.compile(rb'<(?:\w+:)?c\s(?=[^>]*\bt="e")[^>]*?\br="([A-Z]{1,3}[0-9]{1,7})"')
 _UNCOMPUTED = re.compile(rb'<(?:\w+:)?c\s[^>]*?\br="([A-Z]{1,3}[0-9]{1,7})"[^>]*>\s*'
                          rb"<(?:\w+:)?f\b(?:[^<]*</(?:\w+:)?f>|[^>]*/>)"
@@ -71,8 +74,7 @@ def _sheet(source: Source, book: Any) -> Any:
 
 
 def _broken(source: Source, error: Exception) -> Problem:
-    detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    return Problem("dataset.broken_document", file=source.shown, kind="Excel", detail=detail)
+    return Problem("dataset.broken_document", file=source.shown, kind="Excel", detail=said_by(error))
 
 
 def _rows(source: Source, rows: list[list[Any]], marked: dict[int, tuple[str, str]]) -> Iterator[tuple[int, Any]]:
@@ -138,8 +140,9 @@ def _marked(source: Source, path: Path) -> dict[int, tuple[str, str]]:
                 source.stop()
                 text = rest + data
                 for column, row in _REFERENCE.findall(text):
-                    last_row, last_column = max(last_row, int(row)), max(last_column, _number(column))
-                if last_row * last_column > CELLS:
+                    last_row, last_column = max(last_row, _whole(row)), max(last_column, _number(column))
+                last_row = max([last_row, *map(_whole, _ROW.findall(text))])
+                if last_row > ROWS or last_column > COLUMNS or last_row * last_column > CELLS:
                     raise Problem("dataset.wide_sheet", file=source.shown, rows=last_row, columns=last_column)
                 for reason, pattern in (("cell_error", _ERROR), ("cell_formula", _UNCOMPUTED)):
                     for cell in pattern.findall(text):
@@ -152,9 +155,13 @@ def _marked(source: Source, path: Path) -> dict[int, tuple[str, str]]:
 def _number(column: bytes) -> int:
     """28 of `AB`."""
     number = 0
-    for letter in column:
+    for letter in column[:8].upper():
         number = number * 26 + letter - 64
     return number
+
+
+def _whole(digits: bytes) -> int:
+    return int(digits[:12])
 
 
 def _sheet_file(source: Source, book: zipfile.ZipFile) -> str:

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from estimator.core.problems import Problem
-from studio.datasets.source import Source, check_unfolded
+from studio.datasets.source import Source, check_unfolded, said_by
 
 PACKAGE_BYTES = 512 * 1024**2
 """Of XML, unfolded: the libraries hold all of it as a tree."""
@@ -46,8 +46,8 @@ def check_zip(source: Source, path: Path) -> None:
 
 
 def broken(source: Source, error: Exception) -> Problem:
-    detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    return Problem("dataset.broken_document", file=source.shown, kind=source.format.upper(), detail=detail)
+    kind = source.format.upper()
+    return Problem("dataset.broken_document", file=source.shown, kind=kind, detail=said_by(error))
 
 
 def _is_old(path: Path) -> bool:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from estimator.core.problems import Problem
 from studio.datasets.files.apart import Apart
 from studio.datasets.files.archives import unpack
-from studio.datasets.kinds import HEAD_BYTES, NAMED, PACKINGS, ROWS, format_of, found_in, is_archive, suffix_of
-from studio.datasets.source import Source, open_source
+from studio.datasets.kinds import NAMED, PACKINGS, ROWS, format_of, found_in, is_archive, suffix_of
+from studio.datasets.source import Source, begun, open_source
 from studio.datasets.text import safe_name
 
 FILES = 50_000
@@ -91,7 +91,10 @@ def _nothing(found: Opened, paths: Sequence[Given]) -> None:
         key=lambda one: one["code"] in ("dataset.unread_kind", "dataset.about_file", "dataset.nested_archive")
     )
     if problems and problems[0]["code"] not in ("dataset.unread_kind", "dataset.about_file"):
-        raise Problem(problems[0]["code"], **problems[0]["params"])
+        params = problems[0]["params"]
+        if len(paths) == 1 and params.get("file"):  # what is in an archive, with the archive's own name
+            params = {**params, "file": f"{safe_name(paths[0].name)}: {params['file']}"}
+        raise Problem(problems[0]["code"], **params)
     names = ", ".join(one["file"] for one in found.left[:5]) or "-"
     raise Problem(
         "dataset.nothing_to_read", file=safe_name(paths[0].name) if paths else "-", found=names, allowed=NAMED
@@ -102,14 +105,8 @@ def _take_archive(
     found: Opened, path: Path, name: str, folder: Path, stop: Callable[[], None]
 ) -> Generator[float, None, None]:
     shown = safe_name(name)
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = found_in(file.read(HEAD_BYTES))
-    except OSError as error:
-        raise Problem("dataset.unreadable", file=shown, reason=error.strerror or str(error)) from error
-    if not size:
-        raise Problem("dataset.empty", file=shown)
+    size, first = begun(path, shown)
+    head = found_in(first)
     source = Source(path, shown, size, packing=head if head in PACKINGS.values() else None, stop=stop)
     folder.mkdir(parents=True)
     for member in (yield from unpack(source, folder, _is_wanted)):

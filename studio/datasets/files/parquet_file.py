@@ -7,7 +7,7 @@ from typing import Any
 
 from estimator.core.problems import Problem
 from studio.datasets.shapes.columns import COLUMNS, KNOWN_COLUMNS
-from studio.datasets.source import Source
+from studio.datasets.source import Source, said_by
 from studio.datasets.values import Held
 
 ROWS_A_BATCH = 256
@@ -41,8 +41,7 @@ def read(source: Source) -> Iterator[tuple[int, Any]]:
                     yield row, one
                 source.read_share = row / total
     except (pa.ArrowException, OSError) as error:
-        detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise Problem("dataset.broken_parquet", file=source.name, detail=detail) from error
+        raise Problem("dataset.broken_parquet", file=source.name, detail=said_by(error)) from error
 
 
 def rows_of_batch(batch: Any) -> Iterator[dict[str, Any]]:
