@@ -120,14 +120,15 @@ def said(row: Row) -> Iterator[tuple[str, str]]:
             yield "text", " ".join(texts)
 
 
-def beside(row: Row, is_trained: bool) -> Iterator[dict[str, str]]:
-    """What a row says beside what is trained of it today, `{"part", "role", "text"}` each: a rejected answer, a label.
-    Of a row that is not trained all of it."""
-    not_trained = {"preference": ("rejected",), "unpaired": ("label",), "labelled": ("label",), "span": ("answers",)}
-    keys = not_trained.get(form_of(row), ()) if is_trained else tuple(row)
-    for key in keys:
+def beside(row: Row, is_trained: bool) -> Iterator[dict[str, Any]]:
+    """What a row says that its tokens do not show as what it is, `{"part", "role", "text", "trained"}` each: a rejected
+    answer, a mark of good or bad, a label (which is trained as the answer). Of a row that is not trained all of it."""
+    form = form_of(row)
+    told = {"preference": ("rejected",), "unpaired": ("label",), "labelled": ("label",), "span": ("answers",)}
+    for key in told.get(form, ()) if is_trained else tuple(row):
         if key in row and key not in PLACE:
-            yield from ({"part": key, **one} for one in _parts_of(row[key]))
+            is_answer = is_trained and form in ("labelled", "span")
+            yield from ({"part": key, **one, "trained": is_answer} for one in _parts_of(row[key]))
 
 
 def _parts_of(value: Any) -> Iterator[dict[str, str]]:

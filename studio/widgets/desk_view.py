@@ -97,7 +97,6 @@ def _versions(lang: str, info: DatasetInfo, versions: Sequence[DatasetInfo]) -> 
 
 
 def _version(lang: str, at: int, one: DatasetInfo, parent: DatasetInfo | None, is_shown: bool) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created))
     more = one.kept - parent.kept if parent else 0
     rows = f"{one.kept:,}" + (f" ({more:+,})" if more else "")
     splits = " / ".join(f"{n:,}" for n in (one.train_rows, one.eval_rows, one.test_rows))
@@ -106,7 +105,7 @@ def _version(lang: str, at: int, one: DatasetInfo, parent: DatasetInfo | None, i
         if is_shown
         else button("show", t(lang, "rows.show"), id=one.id)
     )
-    cells = (str(at), when, escape(change_text(lang, one)), rows, splits, act)
+    cells = (str(at), _day(one), escape(change_text(lang, one)), rows, splits, act)
     mark = ' class="ls-chosen" aria-current="true"' if is_shown else ""
     return f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -117,8 +116,9 @@ def _split(lang: str, info: DatasetInfo) -> str:
     own = any(one.get("split") for one in info.file_counts)
     note = t(lang, "rows.split_own" if own else "rows.split_note")
     has_labels = any(form in info.forms for form in ("labelled", "unpaired"))
-    fields = number("eval_share", f"{100 * info.eval_share:g}", t(lang, "rows.eval_share"), low, high)
-    fields += number("test_share", f"{100 * info.test_share:g}", t(lang, "rows.test_share"), low, high)
+    held, left = info.eval_rows / info.kept, info.test_rows / max(1, info.kept - info.eval_rows)
+    fields = number("eval_share", f"{100 * held:.3g}", t(lang, "rows.eval_share"), low, high, "any")
+    fields += number("test_share", f"{100 * left:.3g}", t(lang, "rows.test_share"), low, high, "any")
     fields += number("seed", info.seed, t(lang, "rows.seed"), 0, MOST_SEED)
     fields += check("stratify", False, t(lang, "rows.stratify")) if has_labels else ""
     says = escape(t(lang, "rows.split_says", **_COUNTS))
@@ -137,7 +137,7 @@ def _mix(lang: str, info: DatasetInfo, stored: Sequence[DatasetInfo]) -> str:
     if len(newest) < 2:
         return f'<p class="ls-note">{escape(t(lang, "rows.mix_alone"))}</p>'
     rows = "".join(_part(lang, one, "1" if one.id == info.id else "") for one in list(newest.values())[:MIXED])
-    keys = ("dataset", "kept_rows", "splits", "weight")
+    keys = ("dataset", "when", "kept_rows", "splits", "weight")
     heads = "".join(f'<th scope="col">{escape(t(lang, f"rows.{key}"))}</th>' for key in keys)
     fields = text("name", t(lang, "rows.mix_name"), t(lang, "rows.mix_called"), 'maxlength="80"')
     fields += number("seed", 42, t(lang, "rows.seed"), 0, MOST_SEED)
@@ -158,4 +158,9 @@ def _part(lang: str, one: DatasetInfo, weight: str) -> str:
         f'<input type="number" name="weight:{escape(one.id)}" value="{weight}" min="0" max="{MOST_WEIGHT}" step="any" '
         f'placeholder="0" aria-label="{label}" {counts}>'
     )
-    return f"<tr><td>{escape(one.name)}</td><td>{one.kept:,}</td><td>{splits}</td><td>{field}</td></tr>"
+    cells = (escape(one.name), _day(one), f"{one.kept:,}", splits, field)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _day(one: DatasetInfo) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created))

@@ -19,8 +19,8 @@ def select(
     return _labelled(label, f'<select name="{escape(name)}" {more}>{inner}</select>', help)
 
 
-def number(name: str, value: Any, label: str, low: float, high: float, step: float = 1, more: str = "") -> str:
-    field = f'<input type="number" name="{escape(name)}" value="{escape(str(value))}" min="{low}" max="{high}" step="{step}" {more}>'
+def number(name: str, value: Any, label: str, low: float, high: float, step: float | str = 1) -> str:
+    field = f'<input type="number" name="{escape(name)}" value="{escape(str(value))}" min="{low}" max="{high}" step="{step}">'
     return _labelled(label, field)
 
 

@@ -60,17 +60,18 @@ def _said(lang: str, row: dict[str, Any]) -> str:
         f'<dt>{escape(_speaker(lang, one))}</dt><dd dir="auto">{visible(_shown(lang, one))}</dd>'
         for one in row.get("said", ())
     ]
-    title = escape(t(lang, "rows.not_trained"))
+    is_answer = any(one.get("trained") for one in row.get("said", ()))
+    title = escape(t(lang, "rows.trained_as_answer" if is_answer else "rows.not_trained"))
     return f'<div class="ls-said"><h5>{title}</h5><dl>{"".join(parts)}</dl></div>' if parts else ""
 
 
-def _speaker(lang: str, one: dict[str, str]) -> str:
+def _speaker(lang: str, one: dict[str, Any]) -> str:
     part = strings(lang).get(f"rows.part_{one['part']}", one["part"])
     role = one["role"] and strings(lang).get(f"dataset.role_{one['role']}", one["role"])
     return " · ".join(filter(None, [part, role]))
 
 
-def _shown(lang: str, one: dict[str, str]) -> str:
+def _shown(lang: str, one: dict[str, Any]) -> str:
     marks = {"true": "rows.good", "false": "rows.bad"}
     return t(lang, marks[one["text"]]) if one["part"] == "label" and one["text"] in marks else one["text"]
 

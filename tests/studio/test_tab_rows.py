@@ -4,11 +4,13 @@ is not served, with the workers' own functions in this process."""
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
+from studio.datasets.forms import LM, beside, for_task, text_of
 from studio.datasets.revising import checked
 from studio.i18n import LANGUAGES
 from studio.space import Space
@@ -236,3 +238,13 @@ def test_what_is_not_trained_of_a_row_is_shown_with_its_part_and_speaker(lang):
     text = Reader(token_mask(lang, row(said=said))).text
     words = {"en": ("Rejected answer · assistant", "rude", "bad"), "zh-CN": ("被拒回答 · 助手", "rude", "不好")}
     assert all(word in text for word in words[lang])
+
+
+@pytest.mark.parametrize("content", ROWS.values(), ids=ROWS)
+def test_what_is_said_to_be_trained_is_in_what_is_trained(content):
+    trained = for_task(content, LM)
+    for one in beside(content, is_trained=trained is not None):
+        if one["trained"]:
+            assert any(word in text_of(trained) for word in re.findall(r"\w+", one["text"]))
+        elif trained is not None:
+            assert one["part"] in ("rejected", "label")

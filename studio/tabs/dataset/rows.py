@@ -65,7 +65,8 @@ def place(lang: str, seen: dict[str, Any]) -> str:
     """Which rows of the file are shown, by their numbers in it: others may have been left out, or held back for
     validation."""
     numbers = numbers_text(lang, [one["row"] for one in seen["rows"] or seen.get("left_out", ())])
-    return t(lang, "dataset.rows_shown", numbers=numbers, total=f"{seen['total']:,}")
+    key = "rows.found" if seen.get("found") else "dataset.rows_shown"
+    return t(lang, key, numbers=numbers, total=f"{seen['total']:,}")
 
 
 def pager(seen: dict[str, Any]) -> dict[str, Any]:
