@@ -22,6 +22,9 @@ PROBLEMS = ("dropped", "changed", "left_out", "too_long", "cut", "nothing_traine
 """`dropped` when the file was read, `changed` then; the others are a base's, at a sequence length
 (`studio.rendering.finding`)."""
 STORED = ("dropped", "changed")
+STEP = "step:"
+"""Before the name of a cleaning step: rows that it would touch."""
+_STEP = re.compile(rf"{STEP}[a-z_]{{1,40}}")
 _NOTATION = re.compile(r'[{}\[\]:,"]')
 _ESCAPES = tuple("nrtbfu")
 """A letter behind a backslash is no letter: `\\there` in JSON is a tab and `here`."""
@@ -46,6 +49,16 @@ class Query:
     def __bool__(self) -> bool:
         return self != Query()
 
+    @property
+    def step(self) -> str:
+        """The cleaning step whose finds are looked for; empty for none."""
+        return self.problem.removeprefix(STEP) if self.problem.startswith(STEP) else ""
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether a base's tokenizer says which rows are meant."""
+        return bool(self.problem) and not self.step and self.problem not in STORED
+
 
 def query_of(said: Any) -> Query:
     """Of what a page sent; what is no query is none."""
@@ -54,7 +67,7 @@ def query_of(said: Any) -> Query:
     file = str(given.get("file") or "")
     return Query(
         text=text["text"][:TEXT_LIMIT_CHARACTERS],
-        problem=text["problem"] if text["problem"] in PROBLEMS else "",
+        problem=text["problem"] if text["problem"] in PROBLEMS or _STEP.fullmatch(text["problem"]) else "",
         split=text["split"] if text["split"] in SPLITS else "",
         form=text["form"] if text["form"] in FORMS else "",
         file=int(file) if re.fullmatch(r"[0-9]{1,6}", file) else -1,

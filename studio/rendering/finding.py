@@ -1,4 +1,5 @@
-"""Rows by what a base makes of them: too long, cut, nothing of them trained, something of them not written."""
+"""Rows by what a base makes of them - too long, cut, nothing of them trained, something of them not written - and by
+what a cleaning step would touch."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from estimator.core.problems import Problem
 from estimator.recipe.recipe import Recipe
+from studio.datasets.cleaning import run as cleaning
+from studio.datasets.cleaning.record import Choice
 from studio.datasets.rows import SPLITS
-from studio.datasets.searching import STORED, Query, Tell, found
+from studio.datasets.searching import Query, Tell, found
 from studio.datasets.store import DatasetInfo
 from studio.rendering.preview import Measured, left_out
 
@@ -26,14 +29,32 @@ def find(
     cancelled: Callable[[], bool] = lambda: False,
     tell: Tell = lambda event: None,
 ) -> np.ndarray:
-    """Places in `info.rows()`; of a base's problems among the measured rows alone. Raises `Problem`
-    `dataset.find_unmeasured` for such a problem without a base."""
-    if not query.problem or query.problem in STORED:
+    """Places in `info.rows()`; of a base's problems among the measured rows alone, of a cleaning step the first
+    `report.PLACES` that it would touch. Raises `Problem` `dataset.find_unmeasured` for a base's problem without a base,
+    `dataset.unknown_step`."""
+    if query.step:
+        return found(info, query, cancelled, tell, _touched(info, query.step, cancelled, tell))
+    if not query.needs_base:
         return found(info, query, cancelled, tell)
     if recipe is None or measured is None:
         raise Problem("dataset.find_unmeasured", field="model")
-    places = np.array(_places(info, measured), np.int64)
+    places = np.fromiter(_places(info, measured), np.int64)
     return found(info, query, cancelled, tell, places[list(_having(query.problem, recipe, measured))])
+
+
+def _touched(info: DatasetInfo, step: str, cancelled: Callable[[], bool], tell: Tell) -> np.ndarray:
+    """As the step with its own settings finds them."""
+
+    def stop() -> None:
+        if cancelled():
+            raise Problem("worker.cancelled")
+
+    def progress(event: dict[str, Any]) -> None:
+        share = event["share"] or 0.0
+        tell({"phase": "searching", "done": round(share * info.kept), "of": info.kept, "share": share})
+
+    report = cleaning.look(info.rows(), [Choice(step)], stop, progress, files=cleaning.files_of(info))
+    return np.array([at for one in report.steps for at in one.places], np.int64)
 
 
 def _places(info: DatasetInfo, measured: Measured) -> Iterator[int]:

@@ -91,8 +91,8 @@ def _versions(lang: str, info: DatasetInfo, versions: Sequence[DatasetInfo]) -> 
     heads = "".join(f'<th scope="col">{escape(t(lang, f"rows.{key}")) if key else ""}</th>' for key in keys)
     note = escape(t(lang, "rows.versions_note"))
     return (
-        f'<p class="ls-note">{note}</p><div class="ls-scroll"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<p class="ls-note">{note}</p><div class="ls-scroll"><table class="ls-versions"><thead>'
+        f"<tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

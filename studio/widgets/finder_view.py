@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from studio.datasets.cleaning.steps import STEPS
 from studio.datasets.rows import SPLITS
-from studio.datasets.searching import PROBLEMS, Query
+from studio.datasets.searching import PROBLEMS, STEP, Query
 from studio.datasets.store import DatasetInfo
 from studio.i18n import t
 from studio.widgets.fields import button, select
@@ -19,9 +20,12 @@ def finder_view(lang: str, info: DatasetInfo | None, query: Query) -> str:
     if info is None:
         return ""
     search = escape(t(lang, "rows.search"))
+    problems = [(one, t(lang, f"rows.problem_{one}")) for one in PROBLEMS]
+    steps = [step.name for step in STEPS.values() if not step.needs_tokens]
+    problems += [(STEP + one, t(lang, "rows.problem_step", step=t(lang, f"cleaning.step_{one}"))) for one in steps]
     fields = [
         f'<input type="search" name="text" value="{escape(query.text)}" placeholder="{search}" aria-label="{search}">',
-        _choice(lang, "problem", [(one, t(lang, f"rows.problem_{one}")) for one in PROBLEMS], query.problem),
+        _choice(lang, "problem", problems, query.problem),
     ]
     sizes = dict(zip(SPLITS, (info.train_rows, info.eval_rows, info.test_rows), strict=True))
     splits = [(name, f"{t(lang, f'rows.split_{name}')} ({rows:,})") for name, rows in sizes.items() if rows]

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from estimator.recipe.recipe import Recipe
+from studio.datasets.cleaning.report import PLACES
 from studio.datasets.cleaning.steps import defaults
-from studio.datasets.searching import STORED, Query, query_of
+from studio.datasets.searching import Query, query_of
 from studio.datasets.store import DatasetInfo, DatasetStore
 from studio.models.bases import open_tokenizer
 from studio.protocol.serve import Request, serve
@@ -91,8 +92,8 @@ def drop_found(params: dict[str, Any], request: Request | None) -> dict[str, Any
     """As `preview`: a new version without the rows found; answers with it."""
     request, recipe = request or Request(0), _recipe(params)
     info, query = _dataset(params), query_of(params.get("find"))
-    needs_base = query.problem and query.problem not in STORED
-    measured = _measure(info, _tokenizer(recipe.model, recipe.chat_template), recipe, request) if needs_base else None
+    tokenizer = _tokenizer(recipe.model, recipe.chat_template) if query.needs_base else None
+    measured = _measure(info, tokenizer, recipe, request) if query.needs_base else None
     places = _found(info, params, request, recipe, measured)
     return revised(info, {"removed": [] if places is None else places.tolist()}, request)
 
@@ -126,7 +127,7 @@ def _found(
         return None
     if query.problem == "dropped":
         return np.zeros(0, np.int64)
-    on_base = (recipe and repr(recipe.to_dict())) if query.problem and query.problem not in STORED else None
+    on_base = recipe and repr(recipe.to_dict()) if query.needs_base else None
     key = (info.id, query, on_base)
     if key not in _searched:
         _searched[key] = find(info, query, recipe, measured, lambda: request.cancelled, request.tell)
@@ -138,7 +139,8 @@ def _found(
 def _dropped(info: DatasetInfo, params: dict[str, Any]) -> dict[str, Any]:
     """Whether rows were looked for; a page of those left out of the file, of which nothing but the reason is kept."""
     if not _is_dropped(params):
-        return {"found": bool(query_of(params.get("find")))}
+        query = query_of(params.get("find"))
+        return {"found": bool(query), "first": PLACES if query.step else None}
     offset, count, _ = _page(info, params, None)
     return {"found": True, "left_out": info.dropped_rows(count, offset), "offset": offset, "total": info.dropped}
 

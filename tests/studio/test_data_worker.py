@@ -260,3 +260,25 @@ def test_rows_are_cleaned_by_their_length_in_tokens(worker, worker_home, base):
     assert (length["step"], length["touched"], length["samples"][0]["params"]["limit"]) == ("too_long", 1, 100)
     made = worker.call("clean_by_tokens", steps=[{"step": "too_long", "action": "drop"}], **asked)
     assert (made["parent"], made["kept"], made["reasons"]) == (info.id, 1, {"too_long": 1})
+
+
+def test_rows_are_found_by_what_the_base_makes_of_them_and_removed(home, base):
+    """Each problem's rows are those whose page says so, wherever they stand and whatever split they are in."""
+    store = DatasetStore(Space.default().datasets, Space.default().trash)
+    turns = [("Hi", "Arlen. " * (40 if n % 4 == 0 else 2)) for n in range(20)]
+    info = store.add("rows", [{**chat(*one), "row": n + 1} for n, one in enumerate(turns)], eval_share=0.3, seed=2)
+    asked = {"dataset_id": info.id, "model": base, "max_length": 64, "offset": 0, "count": 50}
+    everything = data.preview(asked, None)["rows"]
+    assert {row["place"] for row in everything} == set(range(20))
+    long = [row["row"] for row in everything if row["dropped"]]
+    seen = data.preview({**asked, "find": {"problem": "too_long"}}, None)
+    assert [row["row"] for row in seen["rows"]] == long and seen["total"] == len(long) == 5 and seen["found"]
+    page = data.preview({**asked, "find": {"problem": "left_out"}, "offset": 3, "count": 2}, None)
+    assert [row["row"] for row in page["rows"]] == long[3:5]
+    assert data.preview({**asked, "find": {"problem": "cut"}}, None)["rows"] == []
+    cut = {**asked, "excess_length_strategy": "truncate", "find": {"problem": "cut", "text": "hi"}}
+    assert [row["row"] for row in data.preview(cut, None)["rows"]] == long
+    made = data.drop_found({**asked, "find": {"problem": "too_long"}}, None)
+    assert made["kept"] == 15 and made["parent"] == info.id
+    dropped = data.preview({**asked, "dataset_id": made["id"], "find": {"problem": "dropped"}}, None)
+    assert sorted(one["row"] for one in dropped["left_out"]) == sorted(long) and dropped["total"] == 5

@@ -16,6 +16,7 @@ from studio.datasets.rows import at_places, page_places
 from studio.datasets.searching import Query, found, query_of, texts
 from studio.datasets.store import DatasetStore
 from studio.datasets.versions import derive, mix, resplit, rows_of_mix, versions
+from studio.rendering.finding import find
 from tests.studio.dataset_helpers import chat
 
 TOOL = {"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
@@ -175,6 +176,21 @@ def test_rows_by_split_form_file_and_change(store, tmp_path):
 )
 def test_what_is_no_query_looks_for_nothing(said):
     assert not query_of(said) and query_of({"text": "x" * 5000}) == Query(text="x" * 1000)
+
+
+def test_what_a_cleaning_step_doubts_is_found(store):
+    texts = [f"A sentence of its own about town {n} and its harbour, long enough to say so." for n in range(9)]
+    for n in (2, 5):
+        texts[n] += f" Write to someone{n}@mail.arlen-town.com."
+    info = store.add("mails", [{"text": text} for text in texts], shape="text", eval_share=0)
+    query = query_of({"problem": "step:emails"})
+    assert [info.rows()[at]["row"] for at in find(info, query).tolist()] == [3, 6] and not query.needs_base
+    with pytest.raises(Problem):
+        find(info, query_of({"problem": "step:no_such_step"}))
+    with pytest.raises(Problem, match="cancelled"):
+        find(info, query, cancelled=lambda: True)
+    with pytest.raises(Problem, match="tokenizer"):
+        find(info, query_of({"problem": "too_long"}))
 
 
 def test_a_search_can_be_ended(store, info):

@@ -37,7 +37,9 @@ def found(lang: str, seen: dict[str, Any]) -> str:
     if not seen.get("found"):
         return f'<p class="ls-note">{escape(where)}</p>'
     about = [where]
-    if seen["measured"] < seen["of"]:
+    if seen.get("first"):
+        about += [t(lang, "rows.found_first", count=f"{seen['first']:,}")] if seen["total"] >= seen["first"] else []
+    elif seen["measured"] < seen["of"]:
         about.append(t(lang, "rows.found_sample", measured=f"{seen['measured']:,}", of=f"{seen['of']:,}"))
     count = f"{seen['total']:,}"
     act = button("remove_found", t(lang, "rows.remove_found", count=count)) if seen["rows"] else ""
