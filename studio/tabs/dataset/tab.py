@@ -13,7 +13,7 @@ from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
 from studio.tabs import can_train
 from studio.tabs.controls import base_choices, control
-from studio.tabs.dataset import acting, advice, batches, charts, picture, stored, upload
+from studio.tabs.dataset import acting, advice, batches, charts, cleaning, picture, stored, upload
 from studio.tabs.dataset.taking import Taking
 from studio.tabs.notices import needs_train
 
@@ -34,7 +34,7 @@ def build(shared: Shared) -> None:
     taking = Taking(shared, left, right)
     for part in (upload, acting):
         part.wire(shared, left, right, taking)
-    for part in (stored, picture, batches, advice):
+    for part in (stored, picture, batches, cleaning, advice):
         part.wire(shared, left, right)
 
 
@@ -113,6 +113,8 @@ def _right_column() -> dict[str, Any]:
             parts |= charts.column(charts.LENGTHS) | batches.column()
         with _view("numbers"):
             parts |= charts.column(charts.NUMBERS)
+        with _view("cleaning"):
+            parts |= cleaning.column()
         with _view("advice"):
             parts |= advice.column()
     return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from studio.i18n import t
+from studio.i18n import strings, t
 from studio.tabs.notices import problem_html
 from studio.widgets.run_view import duration
 
@@ -41,9 +41,9 @@ def reading(lang: str, file: str, event: dict[str, Any] | None, seconds_left: fl
     counts = {key: f"{event[key]:,}" for key in ("kept", "dropped", "done", "of") if key in event}
     percent = "" if share is None else f"{int(100 * share)}"
     said = [t(lang, "dataset.step", step=STEPS[phase])] if phase in STEPS else []
-    area = "dataset" if phase in STEPS else "rows"
-    said.append(t(lang, f"{area}.phase_{phase}", file=file, share=percent, **counts))
-    about = said[-1]
+    area = next(area for area in ("dataset", "rows", "cleaning") if f"{area}.phase_{phase}" in strings(lang))
+    about = t(lang, f"{area}.phase_{phase}", file=file, share=percent, **counts)
+    said.append(about)
     said += [] if seconds_left is None else [t(lang, "dataset.time_left", left=duration(lang, seconds_left))]
     value = f' value="{percent}"' if percent else ""
     bar = f'<progress max="100"{value} aria-label="{escape(about)}"></progress>'
