@@ -12,7 +12,7 @@ from studio.protocol.client import Worker
 from studio.protocol.pool import Pool
 from studio.space import Space
 
-READ_APART = ("ingest", "offers", "look", "clean", "columns", "row", "revise", "split", "mix")
+READ_APART = ("ingest", "offers", "look", "clean", "card", "columns", "row", "revise", "split", "mix")
 """What the reading worker is asked, and not the one that holds tokenizers."""
 DATA_WORKERS = 3
 """At most: each takes half a gigabyte while several people's files are read at once."""

@@ -17,7 +17,7 @@ def advice_view(lang: str, advice: Advice, rows: int) -> str:
         f'<p class="ls-warn ls-data-note" role="status">! {escape(note)}</p>' for note in notes(lang, advice)
     )
     items = "".join(_item(lang, one) for one in worth_saying(advice))
-    return f'<section class="ls-advice"><h3>{title}</h3><p class="ls-note">{help}</p>{warned}<dl>{items}</dl></section>'
+    return f'<section class="ls-data-advice"><h3>{title}</h3><p class="ls-note">{help}</p>{warned}<dl>{items}</dl></section>'
 
 
 def _item(lang: str, one: Proposal) -> str:

@@ -11,6 +11,7 @@ from studio import shipped
 from studio.datasets.cleaning.record import Choice, Option, Step
 from studio.datasets.cleaning.report import Copy, Report, Sample, StepReport
 from studio.datasets.cleaning.steps import STEPS
+from studio.datasets.cleaning.words import change_text
 from studio.i18n import t
 from studio.widgets.token_mask import visible
 
@@ -27,7 +28,7 @@ def cleaning_view(lang: str, choices: Sequence[Choice], report: Report | None, r
     look = f'<button type="button" class="ls-button" data-clean="look">{escape(t(lang, "cleanup.look"))}</button>'
     return (
         f'<section class="ls-cleaning"><h3>{title}</h3><p class="ls-note">{help}</p>'
-        f"{steps}<div class=\"ls-cleaning-end\">{look}{_end(lang, report)}</div></section>"
+        f'{steps}<div class="ls-cleaning-end">{look}{_end(lang, report)}</div></section>'
     )
 
 
@@ -36,20 +37,15 @@ def made_by(lang: str, changes: Sequence[dict[str, Any]], parent: str) -> str:
     known = [one for one in changes if one.get("step") in STEPS and one.get("counts", {}).get("touched")]
     if not parent or not known:
         return ""
-    items = "".join(f"<li>{escape(_change(lang, one))}</li>" for one in known)
+    items = "".join(f"<li>{escape(change_text(lang, one))}</li>" for one in known)
     title, undo = escape(t(lang, "cleanup.made")), escape(t(lang, "cleanup.undo"))
     button = f'<button type="button" class="ls-button" data-clean="undo">{undo}</button>'
-    return f'<section class="ls-good ls-made" role="status"><p>✓ {title}</p><ul>{items}</ul>{button}</section>'
-
-
-def _change(lang: str, change: dict[str, Any]) -> str:
-    counts = change["counts"]
-    return t(lang, "cleanup.change", step=t(lang, f"cleaning.step_{change['step']}"), counts=_counts(lang, counts))
+    return f'<section class="ls-good ls-data-made" role="status"><p>✓ {title}</p><ul>{items}</ul>{button}</section>'
 
 
 def _counts(lang: str, counts: dict[str, Any]) -> str:
     named = ("touched", "dropped", "changed", "added", "left_alone")
-    return " · ".join(t(lang, f"cleanup.count_{name}", rows=f"{counts[name]:,}") for name in named if counts.get(name))
+    return " · ".join(t(lang, f"cleaning.count_{name}", rows=f"{counts[name]:,}") for name in named if counts.get(name))
 
 
 def _end(lang: str, report: Report | None) -> str:
@@ -74,7 +70,7 @@ def _step(lang: str, step: Step, choice: Choice | None, found: StepReport | None
     )
     label = escape(t(lang, "cleanup.does", step=name))
     return (
-        f'<div class="ls-step" data-step="{step.name}"><div class="ls-step-head">'
+        f'<div class="ls-clean-step" data-step="{step.name}"><div class="ls-clean-head">'
         f'<input type="checkbox" id="{id}" data-on{checked}><label for="{id}"><strong>{escape(name)}</strong></label>'
         f'<select data-action aria-label="{label}">{options}</select></div>'
         f'<p class="ls-note">{escape(t(lang, f"cleaning.step_{step.name}_help"))}</p>'
@@ -89,7 +85,7 @@ def _options(lang: str, step: Step, choice: Choice | None) -> str:
     inputs = "".join(_option(lang, step, name, one, said.get(name, one.default)) for name, one in step.options.items())
     summary = escape(t(lang, "cleanup.options"))
     is_open = " open" if any(said.get(name, one.default) != one.default for name, one in step.options.items()) else ""
-    return f'<details{is_open}><summary>{summary}</summary><div class="ls-step-options">{inputs}</div></details>'
+    return f'<details{is_open}><summary>{summary}</summary><div class="ls-clean-options">{inputs}</div></details>'
 
 
 def _option(lang: str, step: Step, name: str, option: Option, value: Any) -> str:
@@ -107,7 +103,7 @@ def _found(lang: str, found: StepReport | None, reason: Reason) -> str:
     if found is None:
         return ""
     if not found.touched:
-        return f'<p class="ls-step-found">✓ {escape(t(lang, "cleanup.found_none"))}</p>'
+        return f'<p class="ls-clean-found">✓ {escape(t(lang, "cleanup.found_none"))}</p>'
     said = _counts(lang, found.counts)
     samples = "".join(_sample(lang, one, reason) for one in found.samples)
     groups = "".join(_group(lang, group) for group in found.groups)
@@ -116,7 +112,7 @@ def _found(lang: str, found: StepReport | None, reason: Reason) -> str:
         for key, of, html in (("samples", found.samples, samples), ("groups", found.groups, groups))
         if of
     ]
-    return f'<p class="ls-step-found">! {escape(said)}</p>{"".join(shown)}'
+    return f'<p class="ls-clean-found">! {escape(said)}</p>{"".join(shown)}'
 
 
 def _sample(lang: str, one: Sample, reason: Reason) -> str:
@@ -124,13 +120,13 @@ def _sample(lang: str, one: Sample, reason: Reason) -> str:
     if one.after is None:
         after = f'<p class="ls-row-dropped">✕ {escape(t(lang, "cleanup.left_out"))}</p>'
     elif one.after == one.before:
-        return f'<p class="ls-note">{escape(title)}</p><div class="ls-beside">{_text(one.before)}</div>'
+        return f'<p class="ls-note">{escape(title)}</p><div class="ls-data-two">{_text(one.before)}</div>'
     else:
         after = ""
     first, old, new, last = _apart(one.before, one.after or one.before)
     before = _text(first, f"<del>{visible(old)}</del>" if old else "", last)
     made = after or _text(first, f"<ins>{visible(new)}</ins>" if new else "", last)
-    return f'<p class="ls-note">{escape(title)}</p><div class="ls-beside">{before}{made}</div>'
+    return f'<p class="ls-note">{escape(title)}</p><div class="ls-data-two">{before}{made}</div>'
 
 
 def _apart(before: str, after: str) -> tuple[str, str, str, str]:
@@ -139,7 +135,12 @@ def _apart(before: str, after: str) -> tuple[str, str, str, str]:
     start = next((at for at in range(shortest) if before[at] != after[at]), shortest)
     rest = shortest - start
     end = next((at for at in range(rest) if before[-1 - at] != after[-1 - at]), rest)
-    return before[:start], before[start : len(before) - end], after[start : len(after) - end], before[len(before) - end :]
+    return (
+        before[:start],
+        before[start : len(before) - end],
+        after[start : len(after) - end],
+        before[len(before) - end :],
+    )
 
 
 def _text(first: str, marked: str = "", last: str = "") -> str:
@@ -153,7 +154,7 @@ def _group(lang: str, group: Sequence[Copy]) -> str:
         f'<div class="ls-tokens" dir="auto" tabindex="0">{visible(one.text)}</div></article>'
         for at, one in enumerate(group)
     )
-    return f'<div class="ls-beside">{shown}</div>'
+    return f'<div class="ls-data-two">{shown}</div>'
 
 
 def _likeness(lang: str, at: int, one: Copy) -> str:

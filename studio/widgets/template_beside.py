@@ -25,7 +25,7 @@ def template_beside(lang: str, found: dict[str, Any] | None) -> str:
     columns = ((t(lang, "dataset.template_chosen", chosen=chosen), row), (t(lang, "dataset.template_own_one"), by_own))
     shown = "".join(_column(lang, title, one) for title, one in columns)
     said = t(lang, "dataset.template_differs", chosen=chosen, row=f"{row['row']:,}")
-    return f'{_note(said)}<div class="ls-beside">{shown}</div>'
+    return f'{_note(said)}<div class="ls-data-two">{shown}</div>'
 
 
 def _column(lang: str, title: str, row: dict[str, Any]) -> str:

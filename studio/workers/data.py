@@ -27,7 +27,7 @@ from studio.rendering.beside import beside
 from studio.rendering.finding import find
 from studio.rendering.lengths import RowLengths
 from studio.space import Space
-from studio.workers.read import clean, ingest, look, revised
+from studio.workers.read import card, clean, ingest, look, revised
 
 ROWS_AT_ONCE = 50
 KEPT_MEASURES = 16
@@ -185,6 +185,7 @@ HANDLERS = {
     "drop_found": drop_found,
     "look": look,
     "clean": clean,
+    "card": card,
     "look_by_tokens": look_by_tokens,
     "clean_by_tokens": clean_by_tokens,
 }

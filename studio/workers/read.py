@@ -3,7 +3,7 @@ stored. It imports nothing heavy, so that a file need not wait for the libraries
 for a file.
 
 Methods: `ingest` (streams progress, answers with the stored dataset), `offers` (what a dataset of a hub may be chosen
-of), `columns` (the first rows of files), `row`, `look` (what cleaning would do); `clean`, `revise`, `split` and `mix`,
+of), `columns` (the first rows of files), `row`, `look` (what cleaning would do), `card`; `clean`, `revise`, `split` and `mix`,
 which make new datasets of stored ones and tell `{"phase", "share", ...}` on the way.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 from estimator.core.problems import Problem
 from studio.datasets import versions
 from studio.datasets.cleaning import run as cleaning
+from studio.datasets.cleaning.card import as_markdown, card_of
 from studio.datasets.cleaning.record import Choice, Tokens
 from studio.datasets.cleaning.steps import defaults
 from studio.datasets.forms import PLACE
@@ -143,6 +144,14 @@ def mix(params: dict[str, Any], request: Request) -> dict[str, Any]:
     return as_json(versions.mix(store, parts, params["name"], params["seed"], stop))
 
 
+def card(params: dict[str, Any], request: Request) -> dict[str, Any]:
+    """`dataset_id`, `lang`: its report card as `markdown`."""
+    store = _store()
+    info = store.get(params["dataset_id"])
+    made = card_of(store, info.id, _stop(info.name, request), request.tell)
+    return {"markdown": as_markdown(params.get("lang", "en"), made)}
+
+
 def _store() -> DatasetStore:
     space = Space.default()
     return DatasetStore(space.datasets, space.trash)
@@ -179,7 +188,7 @@ def _stopping(request: Request, file: str, of: int) -> Callable[[], None]:
 
 HANDLERS = {
     "ingest": ingest, "offers": offers, "columns": columns, "look": look, "clean": clean, "row": row,
-    "revise": revise, "split": split, "mix": mix,
+    "revise": revise, "split": split, "mix": mix, "card": card,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -86,10 +86,16 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
                 made = work(request, info, "card", lang=lang)
                 return _card(lang, right, made["markdown"], info.name)
             choices = chosen(asked.get("choices"))
-            params: dict[str, Any] = {"steps": [{"step": c.step, "action": c.action, "options": c.options} for c in choices]}
+            params: dict[str, Any] = {
+                "steps": [{"step": c.step, "action": c.action, "options": c.options} for c in choices]
+            }
+            method = LONG_WORK[do]
             if any(STEPS[one.step].needs_tokens for one in choices):
-                params["model"] = base_name(shared.space, model, from_this_machine(request))
-            made = work(request, info, LONG_WORK[do], **params)
+                params["model"], method = (
+                    base_name(shared.space, model, from_this_machine(request)),
+                    f"{method}_by_tokens",
+                )
+            made = work(request, info, method, **params)
             if do == "apply":
                 return {shared.dataset: made["id"], said: ""}
             return {form: cleaning_view(lang, choices, Report.from_json(made), _reason), said: ""}
