@@ -3,7 +3,9 @@ side. The form is plain HTML; `assets/scripts/elements/clean.js` reads it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from html import escape
 from typing import Any
 
@@ -16,6 +18,7 @@ from studio.i18n import t
 from studio.widgets.token_mask import visible
 
 ON_LOAD = shipped.script("elements/clean")
+_WORDS = re.compile(r"\w+|\W")
 Reason = Any
 """`(lang, reason, params)` as a sentence."""
 
@@ -120,31 +123,27 @@ def _sample(lang: str, one: Sample, reason: Reason) -> str:
     if one.after is None:
         after = f'<p class="ls-row-dropped">✕ {escape(t(lang, "cleanup.left_out"))}</p>'
     elif one.after == one.before:
-        return f'<p class="ls-note">{escape(title)}</p><div class="ls-data-two">{_text(one.before)}</div>'
+        return f'<p class="ls-note">{escape(title)}</p><div class="ls-data-two">{_text(visible(one.before))}</div>'
     else:
         after = ""
-    first, old, new, last = _apart(one.before, one.after or one.before)
-    before = _text(first, f"<del>{visible(old)}</del>" if old else "", last)
-    made = after or _text(first, f"<ins>{visible(new)}</ins>" if new else "", last)
-    return f'<p class="ls-note">{escape(title)}</p><div class="ls-data-two">{before}{made}</div>'
+    old, new = _apart(one.before, one.after or one.before)
+    made = after or _text(new)
+    return f'<p class="ls-note">{escape(title)}</p><div class="ls-data-two">{_text(old)}{made}</div>'
 
 
-def _apart(before: str, after: str) -> tuple[str, str, str, str]:
-    """What both begin with, what each has alone, what both end with."""
-    shortest = min(len(before), len(after))
-    start = next((at for at in range(shortest) if before[at] != after[at]), shortest)
-    rest = shortest - start
-    end = next((at for at in range(rest) if before[-1 - at] != after[-1 - at]), rest)
-    return (
-        before[:start],
-        before[start : len(before) - end],
-        after[start : len(after) - end],
-        before[len(before) - end :],
-    )
+def _apart(before: str, after: str) -> tuple[str, str]:
+    """Both as HTML, with the words marked that the other has not."""
+    one, two = _WORDS.findall(before), _WORDS.findall(after)
+    old, new = "", ""
+    for kind, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        left, right = visible("".join(one[a:b])), visible("".join(two[c:d]))
+        old += left if kind == "equal" else f"<del>{left}</del>" if left else ""
+        new += right if kind == "equal" else f"<ins>{right}</ins>" if right else ""
+    return old, new
 
 
-def _text(first: str, marked: str = "", last: str = "") -> str:
-    return f'<div class="ls-row ls-tokens" dir="auto" tabindex="0">{visible(first)}{marked}{visible(last)}</div>'
+def _text(html: str) -> str:
+    return f'<div class="ls-row ls-tokens" dir="auto" tabindex="0">{html}</div>'
 
 
 def _group(lang: str, group: Sequence[Copy]) -> str:

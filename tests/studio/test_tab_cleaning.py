@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from studio.datasets.cleaning.record import Choice
 from studio.datasets.cleaning.report import Report
@@ -17,6 +19,7 @@ from studio.services import Shared
 from studio.space import Space
 from studio.tabs.dataset import cleaning
 from studio.widgets.cleaning_view import _apart, cleaning_view
+from studio.widgets.token_mask import visible
 from studio.workers import read
 from tests.studio.dataset_helpers import chat
 from tests.studio.requests import listed
@@ -65,14 +68,15 @@ def test_what_was_chosen_stands_after_the_look():
     assert html.count(" checked") == 1 and 'value="0.9"' in html and '<option value="warn" selected>' in html
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "parts"),
-    [("abc", "adc", ("a", "b", "d", "c")), ("aa", "aaa", ("aa", "", "a", "")), ("", "x", ("", "", "x", "")),
-     ("abab", "ab", ("ab", "ab", "", "")), ("same", "same", ("same", "", "", ""))],
-)  # fmt: skip
-def test_only_what_differs_is_marked(before, after, parts):
-    assert _apart(before, after) == parts and parts[0] + parts[1] + parts[3] == before
-    assert parts[0] + parts[2] + parts[3] == after
+@given(st.text(max_size=60), st.text(max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_before_and_after_are_whole_and_only_what_differs_is_marked(before, after):
+    old, new = _apart(before, after)
+    for html, text, mark in ((old, before, "del"), (new, after, "ins")):
+        assert set(Reader(html).tags) <= {"span", mark}
+        assert html.replace(f"<{mark}>", "").replace(f"</{mark}>", "") == visible(text)
+    assert ("<del>" in old or "<ins>" in new) == (before != after)
+    assert _apart("the cafÃ© is", "the café is")[0].startswith("the <del>caf")
 
 
 class ReadingWorker:

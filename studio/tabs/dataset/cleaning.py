@@ -31,7 +31,6 @@ from studio.widgets.cleaning_view import ON_LOAD, cleaning_view, made_by
 PROGRESS_SECONDS = 0.5
 LONG_WORK = {"look": "look", "apply": "clean", "card": "card"}
 """What is pressed, and the worker's method that does it."""
-Answer = dict[Any, Any]
 
 
 def column() -> dict[str, Any]:
@@ -57,7 +56,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     )
     card = [right["card_end"], right["report_card"]]
 
-    def fresh(request: gr.Request, id: str | None) -> Answer:
+    def fresh(request: gr.Request, id: str | None) -> dict[Any, Any]:
         """The form as it begins, how this version was made, and no card yet."""
         lang, info = language(request), info_of(shared, id)
         if info is None:
@@ -66,14 +65,14 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         shown = made + cleaning_view(lang, defaults(), None, _reason)
         return {form: shown, said: "", **_no_card(lang, right, True)}
 
-    def press(request: gr.Request, event: gr.EventData, id: str | None) -> Answer:
+    def press(request: gr.Request, event: gr.EventData, id: str | None) -> dict[Any, Any]:
         asked, info = told(event), info_of(shared, id)
         if info is None or asked.get("do") not in LONG_WORK:
             return {wanted: asked}
         readings.begin(request.session_hash, info.name)
         return {wanted: asked, said: "", busy: gr.Column(visible=True), **tick(request), timer: gr.Timer(active=True)}
 
-    def act(request: gr.Request, asked: Any, id: str | None, model: Any) -> Answer:
+    def act(request: gr.Request, asked: Any, id: str | None, model: Any) -> dict[Any, Any]:
         """The deed, or the problem in its place."""
         lang, info = language(request), info_of(shared, id)
         do = asked.get("do") if isinstance(asked, dict) else None
@@ -102,7 +101,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         except Problem as problem:
             return {said: problem_html(problem_text(lang, problem))}
 
-    def undone(info: Any) -> Answer:
+    def undone(info: Any) -> dict[Any, Any]:
         """Back to the version before; the other goes to the trash, from where it can be brought back."""
         parent = shared.datasets.get(info.parent)
         shared.datasets.delete(info.id)
@@ -114,10 +113,10 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
             readings.begin(request.session_hash, info.name)
         return readings.follow(request.session_hash, stream, info.name)
 
-    def tick(request: gr.Request) -> Answer:
+    def tick(request: gr.Request) -> dict[Any, Any]:
         return {progress: readings.html(request.session_hash, language(request))}
 
-    def over(request: gr.Request) -> Answer:
+    def over(request: gr.Request) -> dict[Any, Any]:
         readings.end(request.session_hash)
         return {busy: gr.Column(visible=False), progress: "", timer: gr.Timer(active=False)}
 
@@ -151,13 +150,13 @@ def chosen(said: Any) -> list[Choice]:
     return found
 
 
-def _no_card(lang: str, right: dict[str, Any], is_there: bool) -> Answer:
+def _no_card(lang: str, right: dict[str, Any], is_there: bool) -> dict[Any, Any]:
     word = escape(t(lang, "cleanup.card"))
     button = f'<button type="button" class="ls-button" data-clean="card">{word}</button>' if is_there else ""
     return {right["card_end"]: button, right["report_card"]: gr.Markdown("", visible=False)}
 
 
-def _card(lang: str, right: dict[str, Any], markdown: str, name: str) -> Answer:
+def _card(lang: str, right: dict[str, Any], markdown: str, name: str) -> dict[Any, Any]:
     """The card, and a link that saves it; nothing is put on the disk for it."""
     link = f"data:text/markdown;charset=utf-8,{quote(markdown)}"
     word, file = escape(t(lang, "cleanup.card_save")), escape(f"{name}.md")
