@@ -114,58 +114,58 @@ def handlers(store):
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_look_then_a_new_version_then_back(handlers, store, info, lang):
     asked = {"do": "look", "choices": [{"step": "exact_duplicates", "action": "drop", "options": {}}]}
-    seen = handlers("act", request(lang), asked, info.id, "base")
+    seen = handlers("clean_act", request(lang), asked, info.id, "base")
     assert 'data-clean="apply"' in seen["cleaning"] and seen["cleaning_said"] == "" and len(store.list()) == 1
-    made = handlers("act", request(lang), {**asked, "do": "apply"}, info.id, "base")["dataset"]
+    made = handlers("clean_act", request(lang), {**asked, "do": "apply"}, info.id, "base")["dataset"]
     assert store.get(made).kept == 6 and store.get(info.id).kept == 7
-    form = handlers("fresh", request(lang), made)["cleaning"]
+    form = handlers("clean_form", request(lang), made)["cleaning"]
     assert 'data-clean="undo"' in form and strings(lang)["cleaning.step_exact_duplicates"] in form
-    back = handlers("act", request(lang), {"do": "undo"}, made, "base")
+    back = handlers("clean_act", request(lang), {"do": "undo"}, made, "base")
     assert back["dataset"] == info.id and [one.id for one in store.list()] == [info.id]
     assert store.restore(made).kept == 6
 
 
 def test_nothing_to_do_and_nonsense_are_said_and_change_nothing(handlers, store, info):
     none = {"do": "apply", "choices": [{"step": "placeholders", "action": "drop", "options": {}}]}
-    assert "Nothing" in handlers("act", request(), none, info.id, "base")["cleaning_said"]
+    assert "Nothing" in handlers("clean_act", request(), none, info.id, "base")["cleaning_said"]
     for choice in ({"step": "<b>"}, "x", {"step": "empty", "action": "<i>"}, {"step": "empty", "options": {"q": 1}},
                    {"step": "near_duplicates", "options": {"similarity": None}}):  # fmt: skip
-        said = handlers("act", request(), {"do": "look", "choices": [choice]}, info.id, "base")["cleaning_said"]
+        said = handlers("clean_act", request(), {"do": "look", "choices": [choice]}, info.id, "base")["cleaning_said"]
         assert "ls-problem" in said and "<b>" not in said and "<i>" not in said
     for asked in (None, {}, {"do": "boom"}, {"do": "undo"}):
-        answer = handlers("act", request(), asked, "20990101-000000-ffffff", "base")
+        answer = handlers("clean_act", request(), asked, "20990101-000000-ffffff", "base")
         assert set(map(str, answer.values())) == {str(gr.skip())}
     assert len(store.list()) == 1
 
 
 def test_undo_of_a_version_whose_parent_is_gone_is_said(handlers, store, info):
     asked = {"do": "apply", "choices": [{"step": "exact_duplicates"}]}
-    made = handlers("act", request(), asked, info.id, "base")["dataset"]
+    made = handlers("clean_act", request(), asked, info.id, "base")["dataset"]
     store.delete(info.id)
-    assert 'data-clean="undo"' not in handlers("fresh", request(), made)["cleaning"]
-    assert "ls-problem" in handlers("act", request(), {"do": "undo"}, made, "base")["cleaning_said"]
+    assert 'data-clean="undo"' not in handlers("clean_form", request(), made)["cleaning"]
+    assert "ls-problem" in handlers("clean_act", request(), {"do": "undo"}, made, "base")["cleaning_said"]
     assert store.get(made)
 
 
 def test_the_step_that_asks_for_tokens_goes_to_whom_has_them(handlers, store, info):
     ReadingWorker.asked.clear()
     asked = {"do": "look", "choices": [{"step": "too_long"}, {"step": "empty"}]}
-    handlers("act", request(), asked, info.id, "lora-studio/tiny-base")
+    handlers("clean_act", request(), asked, info.id, "lora-studio/tiny-base")
     assert ReadingWorker.asked == ["look_by_tokens"]
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_report_card_is_shown_and_can_be_saved(handlers, store, info, lang):
-    shown = handlers("act", request(lang), {"do": "card"}, info.id, "base")
+    shown = handlers("clean_act", request(lang), {"do": "card"}, info.id, "base")
     assert (
         shown["report_card"].visible
         and "rows" in shown["report_card"].value
         and "<b>" not in shown["report_card"].value
     )
     assert 'download="_b_rows.md"' in shown["card_end"] and "data:text/markdown" in shown["card_end"]
-    assert "data-clean" in handlers("fresh", request(lang), info.id)["card_end"]
+    assert "data-clean" in handlers("clean_form", request(lang), info.id)["card_end"]
 
 
 def test_defaults_are_what_the_form_begins_with(handlers, info):
-    form = handlers("fresh", request(), info.id)["cleaning"]
-    assert form.count(" checked") == len(defaults()) and handlers("fresh", request(), None)["cleaning"] == ""
+    form = handlers("clean_form", request(), info.id)["cleaning"]
+    assert form.count(" checked") == len(defaults()) and handlers("clean_form", request(), None)["cleaning"] == ""

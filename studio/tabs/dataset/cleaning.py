@@ -56,7 +56,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     )
     card = [right["card_end"], right["report_card"]]
 
-    def fresh(request: gr.Request, id: str | None) -> dict[Any, Any]:
+    def clean_form(request: gr.Request, id: str | None) -> dict[Any, Any]:
         """The form as it begins, how this version was made, and no card yet."""
         lang, info = language(request), info_of(shared, id)
         if info is None:
@@ -65,14 +65,14 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         shown = made + cleaning_view(lang, defaults(), None, _reason)
         return {form: shown, said: "", **_no_card(lang, right, True)}
 
-    def press(request: gr.Request, event: gr.EventData, id: str | None) -> dict[Any, Any]:
+    def clean_press(request: gr.Request, event: gr.EventData, id: str | None) -> dict[Any, Any]:
         asked, info = told(event), info_of(shared, id)
         if info is None or asked.get("do") not in LONG_WORK:
             return {wanted: asked}
         readings.begin(request.session_hash, info.name)
-        return {wanted: asked, said: "", busy: gr.Column(visible=True), **tick(request), timer: gr.Timer(active=True)}
+        return {wanted: asked, said: "", busy: gr.Column(visible=True), **clean_tick(request), timer: gr.Timer(active=True)}
 
-    def act(request: gr.Request, asked: Any, id: str | None, model: Any) -> dict[Any, Any]:
+    def clean_act(request: gr.Request, asked: Any, id: str | None, model: Any) -> dict[Any, Any]:
         """The deed, or the problem in its place."""
         lang, info = language(request), info_of(shared, id)
         do = asked.get("do") if isinstance(asked, dict) else None
@@ -113,25 +113,25 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
             readings.begin(request.session_hash, info.name)
         return readings.follow(request.session_hash, stream, info.name)
 
-    def tick(request: gr.Request) -> dict[Any, Any]:
+    def clean_tick(request: gr.Request) -> dict[Any, Any]:
         return {progress: readings.html(request.session_hash, language(request))}
 
-    def over(request: gr.Request) -> dict[Any, Any]:
+    def clean_over(request: gr.Request) -> dict[Any, Any]:
         readings.end(request.session_hash)
         return {busy: gr.Column(visible=False), progress: "", timer: gr.Timer(active=False)}
 
-    def cancel(request: gr.Request) -> None:
+    def clean_cancel(request: gr.Request) -> None:
         readings.cancel(request.session_hash)
 
-    left["stored"].change(fresh, left["stored"], [form, said, *card], queue=False, **QUIET)
+    left["stored"].change(clean_form, left["stored"], [form, said, *card], queue=False, **QUIET)
     shown = [wanted, said, busy, progress, timer]
-    pressed = gr.on([form.click, right["card_end"].click], press, left["stored"], shown, queue=False, **QUIET)
+    pressed = gr.on([form.click, right["card_end"].click], clean_press, left["stored"], shown, queue=False, **QUIET)
     done = pressed.then(
-        act, [wanted, left["stored"], left["model"]], [form, said, *card, shared.dataset], **long("ingest"), **QUIET
+        clean_act, [wanted, left["stored"], left["model"]], [form, said, *card, shared.dataset], **long("ingest"), **QUIET
     )
-    done.then(over, None, [busy, progress, timer], queue=False, **QUIET)
-    timer.tick(tick, None, progress, queue=False, **QUIET)
-    right["cleaning_cancel"].click(cancel, None, None, queue=False, **QUIET)
+    done.then(clean_over, None, [busy, progress, timer], queue=False, **QUIET)
+    timer.tick(clean_tick, None, progress, queue=False, **QUIET)
+    right["cleaning_cancel"].click(clean_cancel, None, None, queue=False, **QUIET)
 
 
 def _reason(lang: str, reason: str, params: dict[str, Any]) -> str:
