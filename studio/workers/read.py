@@ -3,8 +3,8 @@ stored. It imports nothing heavy, so that a file need not wait for the libraries
 for a file.
 
 Methods: `ingest` (streams progress, answers with the stored dataset), `offers` (what a dataset of a hub may be chosen
-of), `columns` (the first rows of files), `row`, `look` (what cleaning would do), `card`; `clean`, `revise`, `split` and `mix`,
-which make new datasets of stored ones and tell `{"phase", "share", ...}` on the way.
+of), `columns` (the first rows of files), `row`, `look` (what cleaning would do), `card` (the report card); `clean`,
+`revise`, `split` and `mix`, which make new datasets of stored ones and tell `{"phase", "share", ...}` on the way.
 """
 
 from __future__ import annotations

@@ -70,7 +70,13 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         if info is None or asked.get("do") not in LONG_WORK:
             return {wanted: asked}
         readings.begin(request.session_hash, info.name)
-        return {wanted: asked, said: "", busy: gr.Column(visible=True), **clean_tick(request), timer: gr.Timer(active=True)}
+        return {
+            wanted: asked,
+            said: "",
+            busy: gr.Column(visible=True),
+            **clean_tick(request),
+            timer: gr.Timer(active=True),
+        }
 
     def clean_act(request: gr.Request, asked: Any, id: str | None, model: Any) -> dict[Any, Any]:
         """The deed, or the problem in its place."""
@@ -127,7 +133,11 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
     shown = [wanted, said, busy, progress, timer]
     pressed = gr.on([form.click, right["card_end"].click], clean_press, left["stored"], shown, queue=False, **QUIET)
     done = pressed.then(
-        clean_act, [wanted, left["stored"], left["model"]], [form, said, *card, shared.dataset], **long("ingest"), **QUIET
+        clean_act,
+        [wanted, left["stored"], left["model"]],
+        [form, said, *card, shared.dataset],
+        **long("ingest"),
+        **QUIET,
     )
     done.then(clean_over, None, [busy, progress, timer], queue=False, **QUIET)
     timer.tick(clean_tick, None, progress, queue=False, **QUIET)
