@@ -94,6 +94,21 @@ def test_long_rows_are_told_cut_split_or_left_out(tmp_path):
         apply(store, info.id, [Choice("too_long")])
 
 
+def test_documents_become_rows_of_their_pieces(tmp_path):
+    store = DatasetStore(tmp_path)
+    text = "\n\n".join(f"## Part {number}\n\n{' '.join(SENTENCES)}" for number in range(9))
+    info = store.add("book", [{"text": text, "row": 1}, {"text": "It is short.", "row": 2}], eval_share=0.0)
+    made = apply(store, info.id, [Choice("documents", options={"length": 200, "overlap": 40})])
+    rows = made.rows()
+    assert len(rows) > 4 and {row["row"] for row in rows[:-1]} == {1} and rows[-1] == info.rows()[1]
+    assert all(len(row["text"]) <= 200 for row in rows) and made.changed == len(rows) - 1
+    assert all(f"Part {number}" in "".join(row["text"] for row in rows) for number in range(9))
+    assert made.changes[0]["counts"]["added"] == len(rows) - 2
+    both = [Choice("documents", options={"length": 200, "overlap": 0}), Choice("too_long", "drop", {"max_length": 150})]
+    report = look(info.rows(), both, tokens=Characters())
+    assert report.kept == 2 and report.dropped == 0 and report.steps[1].dropped > 0
+
+
 def test_a_long_conversation_is_cut_behind_an_answer_that_fits():
     class Turns(Characters):
         def of_row(self, row: dict) -> int:

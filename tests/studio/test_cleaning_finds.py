@@ -199,6 +199,13 @@ def test_repetition_is_found_in_chinese_and_in_english(said):
     assert max(repeated_shares(" ".join(map(str, range(1_000))))) < 0.5
 
 
+@pytest.mark.parametrize("said", ["\n" * 20_000, "1-" * 20_000, "{{a " * 9_000, "import\n" * 9_000, "http://" * 9_000])
+def test_no_text_keeps_a_step_for_long(said):
+    """Of a pattern that tries every end for every beginning the first would take minutes."""
+    report = look([{"text": said, "row": 1}], [Choice(name) for name, step in STEPS.items() if not step.needs_tokens])
+    assert report.rows == 1
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_takes_rows_of_every_form(step):
     said = "Nothing to see here."

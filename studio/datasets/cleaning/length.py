@@ -1,4 +1,4 @@
-"""Rows that are longer than the model is trained on."""
+"""Rows that are longer than the model is trained on, and documents that are to be trained in pieces."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from studio.datasets.cleaning.ratios import is_code
 from studio.datasets.cleaning.record import Asked, Tokens, Verdict
 from studio.datasets.forms import Row, form_of
 
+PIECE, OVERLAP = 2_000, 200
+"""Of a document: about a page in characters, about three in tokens, and a few sentences of the piece before."""
 FEWEST = 16
 """Tokens that are left for a piece beside what belongs to every row of a text."""
 
@@ -31,6 +33,23 @@ def judge(row: Row, asked: Asked) -> Verdict | None:
     elif form == "chat" and asked.action == "cut":
         made = _with_fewer_turns(row, tokens, limit)
     return Verdict(found, tuple(made)) if made else Verdict([*found, ("left_alone", {})])
+
+
+def judge_documents(row: Row, asked: Asked) -> Verdict | None:
+    """Documents over `length`, in tokens where a tokenizer is at hand and else in characters, become pieces."""
+    if form_of(row) != "text":
+        return None
+    text, limit = row["text"], asked.options["length"]
+    count = asked.tokens.of_text if asked.tokens else len
+    if (length := count(text)) <= limit:
+        return None
+    reason = "long_in_tokens" if asked.tokens else "long_in_characters"
+    found = [(reason, {"length": length, "limit": limit})]
+    if asked.action == "warn":
+        return Verdict(found)
+    overlap = min(asked.options["overlap"], limit // 2)
+    made = pieces(text, limit, overlap, asked.tokens and asked.tokens.of_text, is_code(text, asked.file_of(row)))
+    return Verdict(found, tuple({**row, "text": one.strip("\n")} for one in made if one.strip()))
 
 
 def _pieces(row: Row, asked: Asked, tokens: Tokens, length: int) -> list[Row]:

@@ -36,7 +36,7 @@ MOST_CHARACTERS = 20_000
 """Looked at of one text."""
 _SYMBOL = re.compile(r"#|\.\.\.|…")
 _CODE = re.compile(
-    r"```|[;{}]\s*$|^\s*(?:def|class|import|from|function|const|let|var|public|#include|SELECT)\b", re.MULTILINE
+    r"```|[;{}][ \t]*$|^[ \t]*(?:def|class|import|from|function|const|let|var|public|#include|SELECT)\b", re.MULTILINE
 )
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 

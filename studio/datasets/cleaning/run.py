@@ -147,16 +147,20 @@ class Walk:
     def _through(
         self, judges: Sequence[tuple[Judge, Asked]], at: int, rows: tuple[Row, ...]
     ) -> tuple[tuple[Row, ...], Found | None]:
-        """Only the last step of all makes several rows of one."""
+        """Each judge sees what the one before it made; the reason is that of the last row left out, where none is
+        left."""
+        reason = None
         for judge, asked in judges:
-            verdict = judge(rows[0], asked)
-            if verdict is None:
-                continue
-            self.collector.judged(asked.step, at, rows[0], verdict)
-            if verdict.rows is not None:
-                rows = verdict.rows
-            if not rows:
-                return (), verdict.found[0]
+            made: list[Row] = []
+            for row in rows:
+                verdict = judge(row, asked)
+                if verdict is not None:
+                    self.collector.judged(asked.step, at, row, verdict)
+                    reason = verdict.found[0]
+                made += (row,) if verdict is None or verdict.rows is None else verdict.rows
+            if not made:
+                return (), reason
+            rows = tuple(made)
         return rows, None
 
     def _compared(self) -> tuple[np.ndarray, Copies]:

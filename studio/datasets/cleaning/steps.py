@@ -38,6 +38,10 @@ STEPS: dict[str, Step] = {
         Step("secrets", ("mask", "drop", "warn"), judge=secrets.judge),
         Step("emails", ("warn", "mask", "drop"), judge=contacts.judge_emails),
         Step("phones", ("warn", "mask", "drop"), judge=contacts.judge_phones, options={"regions": Option("CN,US,GB")}),
+        Step("documents", ("split", "warn"), on=False, judge=length.judge_documents, options={
+            "length": Option(length.PIECE, 16, 10_000_000),
+            "overlap": Option(length.OVERLAP, 0, 1_000_000),
+        }),
         Step("too_long", ("warn", "drop", "cut", "split"), judge=length.judge, needs_tokens=True, options={
             "max_length": Option(Recipe.__dataclass_fields__["max_length"].default, 16, 10_000_000),
             "overlap": Option(0, 0, 100_000),
