@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator.core.problems import Problem
-from studio.datasets import versions
+from studio.datasets import sources, versions
 from studio.datasets.cleaning import run as cleaning
 from studio.datasets.cleaning.card import as_markdown, card_of
 from studio.datasets.cleaning.record import Choice, Tokens
@@ -70,6 +70,8 @@ def ingest(params: dict[str, Any], request: Request) -> Generator[dict[str, Any]
         cancelled=lambda: request.cancelled,
         **about,
     )
+    if "hub_id" in params:
+        sources.keep(result, [(one.path, one.name) for one in files])
     return as_json(result)
 
 

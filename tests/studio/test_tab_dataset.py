@@ -299,7 +299,10 @@ class FakeWorker:
         pass
 
     def stream(self, method, beat_seconds, **params):
+        if method == "ingest" and "hub_id" in params:
+            return (yield from read.ingest(params, Request(0)))
         if method == "ingest":
+            params.pop("login", None)
             paths = [(Path(path), name) for path, name in params["paths"]]
             if "parent" in params:
                 params["parent"] = self.store.get(params["parent"])
@@ -358,10 +361,10 @@ def test_a_good_file_then_a_bad_one(handlers, store, tmp_path):
     good.write_text(json.dumps([{"instruction": "a", "output": "b"}] * 10))
     bad.write_text("[{]")
     handlers["begin"](request(), str(good))
-    trouble, id, file, _ = handlers["upload"](request(), str(good), *SETTINGS)
+    trouble, id, file, *_ = handlers["upload"](request(), str(good), *SETTINGS)
     assert trouble == "" and file is None and store.get(id).eval_rows == 1
     handlers["begin"](request("zh-CN"), str(bad))
-    trouble, kept, file, _ = handlers["upload"](request("zh-CN"), str(bad), *SETTINGS)
+    trouble, kept, file, *_ = handlers["upload"](request("zh-CN"), str(bad), *SETTINGS)
     assert kept == gr.skip() and "<b>" not in trouble and "第 1 行" in trouble
     assert strings("zh-CN")["dataset.nothing_stored"] in trouble
     assert [info.id for info in store.list()] == [id]

@@ -13,6 +13,7 @@ from studio.datasets.words import (
     files_text,
     left_text,
     mixed_text,
+    origin_text,
     other_shapes_text,
     read_text,
     reason_text,
@@ -75,7 +76,7 @@ def _columns(lang: str, info: DatasetInfo) -> str:
     read, unused = read_text(lang, info), unused_text(lang, info)
     shown = "".join(
         f'<p class="ls-note">{escape(said)}</p>'
-        for said in (mixed_text(lang, info), files_text(lang, info), read)
+        for said in (origin_text(lang, info), mixed_text(lang, info), files_text(lang, info), read)
         if said
     )
     if not unused:

@@ -13,7 +13,7 @@ from studio.models.find import EMBEDDED_ID
 from studio.services import Shared
 from studio.tabs import can_train
 from studio.tabs.controls import base_choices, control
-from studio.tabs.dataset import acting, advice, batches, charts, cleaning, picture, stored, upload
+from studio.tabs.dataset import acting, advice, batches, charts, cleaning, from_hub, picture, stored, upload
 from studio.tabs.dataset.taking import Taking
 from studio.tabs.notices import needs_train
 
@@ -43,6 +43,10 @@ def _left_column() -> dict[str, Any]:
     share = {"label": marker("dataset.share"), "info": marker("dataset.share_help"), "elem_id": "dataset-share"}
     parts["file"] = gr.File(label=marker("dataset.file"), file_count="multiple", height=132, elem_id="dataset-file")
     gr.HTML(_both("dataset.file_help"), elem_classes="ls-field-note")
+    entry = {"label": marker("dataset.entry"), "info": marker("dataset.entry_help"), "elem_id": "dataset-entry"}
+    parts["entry"] = gr.Dropdown([], **entry, visible=False)
+    parts["entry"].preprocess = lambda name: name
+    parts |= from_hub.column()
     parts["oversize"] = gr.Textbox(visible="hidden", show_label=False, elem_id="dataset-oversize")
     choices = [(gr.i18n.I18nData(_sample_key(one)), one.id) for one in samples()]
     words = {"label": marker("dataset.sample"), "info": marker("dataset.sample_help"), "elem_id": "dataset-sample"}

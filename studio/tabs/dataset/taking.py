@@ -14,6 +14,7 @@ from studio.datasets import sources
 from studio.datasets.sources import Files
 from studio.datasets.store import DatasetInfo
 from studio.datasets.words import problem_text
+from studio.gate.security import from_this_machine
 from studio.gate.uploaded import discard, sweep
 from studio.i18n import language
 from studio.services import Shared
@@ -36,11 +37,14 @@ class Taking:
         self.shared, self.left, self.right = shared, left, right
         self.readings = Reading()
         self._held: dict[str | None, tuple[Files, Any]] = {}
+        self._entries: dict[str | None, list[str]] = {}
+        """Of held files that came with a description of several datasets: those that one may be chosen of."""
 
     def take(self, request: gr.Request, given: Files, percent: Any, **said: Any) -> Answer:
         """Read what was given; `said` are further options of the worker's `ingest`. Needs `readings.begin`."""
         lang, session = language(request), request.session_hash
         held = self._held.pop(session, ([], None))[0]
+        self._entries.pop(session, None)
         try:
             info = self._read(session, given, percent, said)
         except Problem as problem:
@@ -51,6 +55,27 @@ class Taking:
             self._discard(session, [*given, *held])
         shown = {self.right["trouble"]: "", self.right["columns"]: "", self.left["file"]: None}
         return {**shown, self.shared.dataset: info.id}
+
+    def fetch(self, request: gr.Request, hub_id: str, percent: Any, **wish: Any) -> Answer:
+        """Read a dataset of a hub, with this machine's login for whoever sits at it; `wish`: its `config` and
+        `split`."""
+        lang, session = language(request), request.session_hash
+        self.let_go(session)
+        shown = {self.right["trouble"]: "", self.right["columns"]: "", self.left["file"]: None}
+        try:
+            stream = self.shared.data_worker.stream(
+                "ingest", beat_seconds=BEAT_SECONDS, eval_share=_share(percent), login=from_this_machine(request),
+                hub_id=hub_id, **wish,
+            )  # fmt: skip
+            made = self.readings.follow(session, stream, hub_id)
+        except Problem as problem:
+            trouble = trouble_html(lang, problem_text(lang, problem), kept=bool(self.shared.datasets.list()))
+            return {**shown, self.right["trouble"]: trouble}
+        return {**shown, self.shared.dataset: made["id"]}
+
+    def entries(self, session: str | None) -> list[str]:
+        """Of what the files held may be: one has to be chosen."""
+        return self._entries.get(session, [])
 
     def look(self, request: gr.Request, of: str, shape: str | None, told: dict[str, Any], why: str = "") -> str:
         """The columns of a stored dataset's files (`of`, an id), or of those held, as HTML. Raises `Problem`."""
@@ -76,6 +101,7 @@ class Taking:
     def let_go(self, session: str | None) -> None:
         """Nothing more will be said about the files held."""
         given, _ = self._held.pop(session, ([], None))
+        self._entries.pop(session, None)
         self._discard(session, given)
 
     def _read(self, session: str | None, given: Files, percent: Any, said: dict[str, Any]) -> DatasetInfo:
@@ -90,18 +116,24 @@ class Taking:
 
     def _refused(self, request: gr.Request, given: Files, percent: Any, said: dict[str, Any], problem: Problem) -> Any:
         """The columns of a file that is of no known shape, to be said more about; nothing for another trouble."""
+        if problem.code == "dataset.entry_choose":
+            self._hold(request.session_hash, given, percent)
+            self._entries[request.session_hash] = list(problem.params["names"])
         if problem.code not in UNKNOWN:
             return ""
         session, parent = request.session_hash, said.get("parent") or ""
         if not parent:
-            self._held[session] = given, percent
-            while len(self._held) > HELD_SESSIONS:
-                self.let_go(next(iter(self._held)))
+            self._hold(session, given, percent)
         try:
             return self.look(request, parent, said.get("shape"), said.get("mapping") or {}, why=" ")
         except Problem:
             self.let_go(session)
             return ""
+
+    def _hold(self, session: str | None, given: Files, percent: Any) -> None:
+        self._held[session] = given, percent
+        while len(self._held) > HELD_SESSIONS:
+            self.let_go(next(iter(self._held)))
 
     def _discard(self, session: str | None, given: Files) -> None:
         """Uploads that nobody will read again."""

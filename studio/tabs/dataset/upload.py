@@ -18,9 +18,11 @@ from studio.datasets.ingest import title_of
 from studio.datasets.samples import sample
 from studio.datasets.source import too_big, upload_limit_bytes
 from studio.datasets.words import problem_text
+from studio.gate.security import from_this_machine
 from studio.i18n import language
 from studio.services import Shared
 from studio.tabs import long
+from studio.tabs.dataset import from_hub
 from studio.tabs.dataset.page import QUIET, page
 from studio.tabs.dataset.taking import Taking, named
 from studio.tabs.dataset.words import trouble_html
@@ -42,7 +44,23 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
     # Gradio hands in `request` by position only.
     def upload(request: gr.Request, files: Any, percent: Any) -> dict[Any, Any]:
         paths = paths_of(files)
-        return taking.take(request, named(paths), percent) if paths else {left["file"]: gr.skip()}
+        return shown(request, taking.take(request, named(paths), percent)) if paths else {left["file"]: gr.skip()}
+
+    def choose(request: gr.Request, entry: Any, percent: Any) -> dict[Any, Any]:
+        """The same files again, as the entry of their description that is meant."""
+        try:
+            given, _ = taking.files(request.session_hash, "")
+            return shown(
+                request, taking.take(request, given, percent, entry=str(entry), login=from_this_machine(request))
+            )
+        except Problem as problem:
+            lang = language(request)
+            said = trouble_html(lang, problem_text(lang, problem), kept=bool(shared.datasets.list()))
+            return {right["trouble"]: said, left["entry"]: gr.Dropdown(visible=False)}
+
+    def shown(request: gr.Request, answer: dict[Any, Any]) -> dict[Any, Any]:
+        names = taking.entries(request.session_hash)
+        return answer | {left["entry"]: gr.Dropdown(names, value=None, visible=bool(names))}
 
     def use(request: gr.Request, id: Any, percent: Any) -> dict[Any, Any]:
         try:
@@ -89,11 +107,17 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
     left["oversize"].change(refuse, left["oversize"], right["trouble"], queue=False, **QUIET)
     oversize = OVERSIZE.replace("LIMIT", str(upload_limit_bytes(shared.space.uploads)))
     page().load(None, None, None, js=oversize, api_visibility="private")
-    outputs = [right["trouble"], shared.dataset, left["file"], right["columns"]]
+    outputs = [right["trouble"], shared.dataset, left["file"], left["entry"], right["columns"]]
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
-    for trigger, handler, source in ((left["file"].upload, upload, "file"), (left["use"].click, use, "sample")):
+    fetch = from_hub.wire(shared, left, right, taking)
+    for trigger, handler, source, more in (
+        (left["file"].upload, upload, "file", []),
+        (left["use"].click, use, "sample", []),
+        (left["entry"].input, choose, "entry", []),
+        (left["hub_fetch"].click, fetch, "hub_id", [left["hub_config"], left["hub_split"]]),
+    ):
         started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
-        done = started.then(handler, [left[source], left["share"]], outputs, **long("ingest"), **QUIET)
+        done = started.then(handler, [left[source], left["share"], *more], outputs, **long("ingest"), **QUIET)
         done.then(end, None, [busy, progress, timer], queue=False, **QUIET)
     timer.tick(tick, None, progress, queue=False, **QUIET)
     right["cancel"].click(cancel, None, [busy, progress, right["trouble"], timer], queue=False, **QUIET)
