@@ -19,13 +19,13 @@ def test_a_hub_is_asked_chosen_of_and_fetched(handlers, store, serving, tmp_path
     files = FILES | {"README.md": CARD.replace("  default: true\n", "")}
     with hubs.hub({"datasets/org/data": repository(tmp_path / "repo", files)}) as server:
         serving(server)
-        trouble, offer, config, split, choice = handlers["ask"](request(), "org/data")
+        trouble, offer, config, split, choice = handlers["ask_hub"](request(), "org/data")
         assert trouble == "" and choice.visible and config.choices == [("short", "short"), ("long", "long")]
         assert config.value is None and not split.choices
         chosen = handlers["_splits"](offer, "short")
         assert [name for name, _ in chosen.choices] == ["train", "test"] and chosen.value == ["train", "test"]
         handlers["begin"](request(), "org/data")
-        trouble, id, *_ = handlers["fetch"](request(), "org/data", *SETTINGS, "short", ["test"])
+        trouble, id, *_ = handlers["fetch_hub"](request(), "org/data", *SETTINGS, "short", ["test"])
         info = store.get(id)
         assert trouble == "" and (info.kept, info.origin["split"]) == (3, "test")
         assert "Authorization" not in server.headers[-1]  # the page of someone elsewhere
@@ -37,10 +37,10 @@ def test_what_a_hub_refuses_is_said_and_nothing_changes(handlers, store, serving
     with hubs.hub({}) as server:
         serving(server)
         for text in ("org/none", "<b>no</b>", None, {"a": 1}, "http://127.0.0.1/datasets/a/b"):
-            trouble, offer, *_, choice = handlers["ask"](request("zh-CN"), text)
+            trouble, offer, *_, choice = handlers["ask_hub"](request("zh-CN"), text)
             assert trouble and "<b>" not in trouble and offer is None and not choice.visible
             handlers["begin"](request(), text)
-            trouble, *_ = handlers["fetch"](request(), text, *SETTINGS, None, None)
+            trouble, *_ = handlers["fetch_hub"](request(), text, *SETTINGS, None, None)
             assert strings("en")["dataset.nothing_stored"] not in trouble and trouble
     assert store.list() == []
 
@@ -55,9 +55,9 @@ def test_the_entries_of_a_description_are_offered_and_the_files_wait_for_the_cho
     trouble, _, _, entry, _ = handlers["upload"](request(), files, *SETTINGS)
     assert "questions, talks" in trouble and entry.visible and ("marks", "marks") in entry.choices
     handlers["begin"](request(), "marks")
-    trouble, id, _, entry, _ = handlers["choose"](request(), "marks", *SETTINGS)
+    trouble, id, _, entry, _ = handlers["choose_entry"](request(), "marks", *SETTINGS)
     assert trouble == "" and store.get(id).name == "marks" and not entry.visible
     assert not folder.exists()
     handlers["begin"](request(), "marks")
-    trouble, *_ = handlers["choose"](request(), "marks", *SETTINGS)  # nothing waits any more
+    trouble, *_ = handlers["choose_entry"](request(), "marks", *SETTINGS)  # nothing waits any more
     assert trouble and len(store.list()) == 1

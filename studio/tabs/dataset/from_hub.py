@@ -42,7 +42,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
     """Returns the handler that fetches, for it to be followed as an upload is."""
     offer, config, split, choice = (left[f"hub_{name}"] for name in ("offer", "config", "split", "choice"))
 
-    def ask(request: gr.Request, text: Any) -> dict[Any, Any]:
+    def ask_hub(request: gr.Request, text: Any) -> dict[Any, Any]:
         """What may be chosen of; with this machine's login for whoever sits at it."""
         lang = language(request)
         try:
@@ -56,16 +56,16 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
         shown = {config: gr.Dropdown(list(found["configs"]), value=chosen), choice: gr.Column(visible=True)}
         return {right["trouble"]: "", offer: found, **shown, split: _splits(found, chosen)}
 
-    def fetch(request: gr.Request, text: Any, percent: Any, name: Any, splits: Any) -> dict[Any, Any]:
+    def fetch_hub(request: gr.Request, text: Any, percent: Any, name: Any, splits: Any) -> dict[Any, Any]:
         chosen = [str(one) for one in splits] if isinstance(splits, (list, tuple)) else []
         wish = {"config": str(name)[:200] if name else None, "split": "+".join(chosen)[:2000] or None}
         return taking.fetch(request, _id(text), percent, **wish)
 
     outputs = [right["trouble"], offer, config, split, choice]
     for asked in (left["hub_look"].click, left["hub_id"].submit):
-        asked(ask, left["hub_id"], outputs, **long("ingest"), **QUIET)
+        asked(ask_hub, left["hub_id"], outputs, **long("ingest"), **QUIET)
     config.input(_splits, [offer, config], split, queue=False, **QUIET)
-    return fetch
+    return fetch_hub
 
 
 def _id(text: Any) -> str:
@@ -77,4 +77,5 @@ def _splits(found: Any, name: Any) -> Any:
     offer = found if isinstance(found, dict) else {}
     there = offer.get("configs", {}).get(name, []) if isinstance(name, str) else []
     said = [one for one in (offer.get("split") or "").split("+") if one in there]
-    return gr.Dropdown(there, value=said or (there if set(there) <= PLAIN else []))
+    chosen = said or (there if set(there) <= PLAIN else [])
+    return gr.Dropdown(there, value=chosen, multiselect=True)

@@ -48,6 +48,8 @@ class Reading:
     def follow(self, session: str | None, stream: Iterator[Any], file: str) -> dict[str, Any]:
         """The worker's answer; closing the stream cancels the reading there. The stream beats (None) where the worker
         is silent, so that cancelling is heard whatever it is at."""
+        if session not in self._at_work:  # asked for past the page
+            self.begin(session, file)
         one = self._at_work[session]
         while True:
             try:

@@ -46,7 +46,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
         paths = paths_of(files)
         return shown(request, taking.take(request, named(paths), percent)) if paths else {left["file"]: gr.skip()}
 
-    def choose(request: gr.Request, entry: Any, percent: Any) -> dict[Any, Any]:
+    def choose_entry(request: gr.Request, entry: Any, percent: Any) -> dict[Any, Any]:
         """The same files again, as the entry of their description that is meant."""
         try:
             given, _ = taking.files(request.session_hash, "")
@@ -113,7 +113,7 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
     for trigger, handler, source, more in (
         (left["file"].upload, upload, "file", []),
         (left["use"].click, use, "sample", []),
-        (left["entry"].input, choose, "entry", []),
+        (left["entry"].input, choose_entry, "entry", []),
         (left["hub_fetch"].click, fetch, "hub_id", [left["hub_config"], left["hub_split"]]),
     ):
         started = trigger(begin, left[source], [busy, progress, right["trouble"], timer], queue=False, **QUIET)
