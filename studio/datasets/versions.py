@@ -90,7 +90,8 @@ def resplit(
         check_share(field, share)
     _check_seed(seed)
     info = store.get(id)
-    how = {"eval_share": float(eval_share), "test_share": float(test_share), "seed": seed, "stratify": bool(stratify)}
+    shares = {"eval_share": float(eval_share), "test_share": float(test_share)}
+    how: dict[str, Any] = {**shares, "seed": seed, "stratify": bool(stratify)}
     return derive(store, id, info.rows(), changes=[{"step": "split", "options": how, "counts": {}}], stop=stop, **how)
 
 

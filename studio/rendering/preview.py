@@ -194,7 +194,7 @@ def view(
 
 def page(info: DatasetInfo, offset: int, count: int, places: np.ndarray | None) -> Sequence[int]:
     """The places of one page's rows."""
-    return page_places(info, offset, count) if places is None else places[offset : offset + count]
+    return page_places(info, offset, count) if places is None else places[offset : offset + count].tolist()
 
 
 def left_out(measured: Measured, recipe: Recipe) -> list[Dropped | None]:

@@ -127,7 +127,7 @@ def _found(
         return None
     if query.problem == "dropped":
         return np.zeros(0, np.int64)
-    on_base = recipe and repr(recipe.to_dict()) if query.needs_base else None
+    on_base = repr(recipe.to_dict()) if recipe and query.needs_base else None
     key = (info.id, query, on_base)
     if key not in _searched:
         _searched[key] = find(info, query, recipe, measured, lambda: request.cancelled, request.tell)
