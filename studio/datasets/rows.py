@@ -174,7 +174,7 @@ def name_of(info: Any, row: Row) -> str:
 
 def place_key(file: Any, row: Any) -> Any:
     """One number for a row's file (-1 of one alone) and number."""
-    return ((np.int64(file) if isinstance(file, int) else file.astype(np.int64)) + 1 << 40) + row
+    return ((file if isinstance(file, int) else file.astype(np.int64)) + 1 << 40) + row
 
 
 def splits_of(folder: Path) -> np.ndarray:

@@ -174,9 +174,14 @@ class _SplitOf:
     def __init__(self, info: DatasetInfo) -> None:
         keys, splits = info.rows().places()
         order = np.argsort(keys, kind="stable")
-        self._keys, self._splits = keys[order], splits[order]
+        self._keys, self._splits, self._at = keys[order], splits[order], -1
 
     def split(self, row: Row) -> str:
         key = place_key(*_place(row))
-        at = int(np.searchsorted(self._keys, key))
-        return SPLITS[self._splits[at]] if at < len(self._keys) and self._keys[at] == key else SPLITS[0]
+        self._at += 1
+        if not self._is_at(key):
+            self._at = int(np.searchsorted(self._keys, key))
+        return SPLITS[self._splits.item(self._at)] if self._is_at(key) else SPLITS[0]
+
+    def _is_at(self, key: int) -> bool:
+        return self._at < len(self._keys) and bool(self._keys.item(self._at) == key)
