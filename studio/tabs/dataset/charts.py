@@ -17,6 +17,9 @@ LENGTHS = ("lengths", "chart", "lengths_table")
 NUMBERS = ("numbers", "numbers_chart", "numbers_tables")
 """Each view's parts from top to bottom: words, chart, table."""
 
+REFIT = "() => { requestAnimationFrame(() => window.dispatchEvent(new Event('resize'))); }"
+"""A chart that was out of sight while the window or its figure changed takes the width that it has now."""
+
 
 def column(names: tuple[str, str, str]) -> dict[str, Any]:
     """One view, with nothing in it yet."""

@@ -44,7 +44,7 @@ def column() -> dict[str, Any]:
     parts["cleaning_said"] = gr.HTML(elem_id="dataset-cleaning-said")
     parts["cleaning"] = gr.HTML(elem_id="dataset-cleaning", js_on_load=ON_LOAD)
     parts["card_end"] = gr.HTML(elem_id="dataset-card-end", js_on_load=ON_LOAD)
-    parts["report_card"] = gr.Markdown(visible=False, elem_id="dataset-report-card", elem_classes="ls-panel")
+    parts["report_card"] = gr.Markdown(visible=False, elem_id="dataset-report-card")
     return parts
 
 

@@ -113,14 +113,16 @@ def _right_column() -> dict[str, Any]:
     with gr.Column(visible=False) as parts["views"], gr.Tabs(elem_id="dataset-views"):
         with _view("rows"):
             parts |= _rows_column()
-        with _view("lengths"):
+        with _view("lengths") as lengths:
             parts |= charts.column(charts.LENGTHS) | batches.column()
-        with _view("numbers"):
+        with _view("numbers") as numbers:
             parts |= charts.column(charts.NUMBERS)
         with _view("cleaning"):
             parts |= cleaning.column()
         with _view("advice"):
             parts |= advice.column()
+    for view in (lengths, numbers):
+        view.select(None, None, None, js=charts.REFIT, api_visibility="private")
     return parts
 
 
