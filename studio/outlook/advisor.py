@@ -129,7 +129,7 @@ class _Made:
             self.proposals.append(one)
 
 
-def _of(table: Sequence[tuple[int, Any]], count: int) -> Any:
+def _of(table: Sequence[tuple[float, Any]], count: int) -> Any:
     return [value for above, value in table if count > above or not above][-1]
 
 
@@ -214,7 +214,7 @@ def _epochs(recipe: Recipe, known: Known) -> Proposal:
         steps = max(1, math.ceil(known.train_rows / batch))
     wanted = min(MOST_EPOCHS, max(epochs, math.ceil(LEAST_STEPS / steps)))
     says = {"rows": f"{known.train_rows:,}", "steps": f"{steps:,}", "all": f"{steps * wanted:,}"}
-    says |= {"least": LEAST_STEPS, "few": f"{EPOCHS[1][0]:,}", "many": f"{EPOCHS[2][0]:,}"}
+    says |= {"least": f"{LEAST_STEPS:,}", "few": f"{EPOCHS[1][0]:,}", "many": f"{EPOCHS[2][0]:,}"}
     if wanted > epochs:
         return Proposal("num_train_epochs", float(wanted), "epochs_few", says, "rule of thumb; arXiv 2305.11206")
     return Proposal("num_train_epochs", float(epochs), "epochs_rows", says, "rule of thumb; Unsloth")

@@ -72,7 +72,7 @@ def _advised(options: argparse.Namespace) -> tuple[DatasetInfo, Advice]:
 
 def advised(space: Space, info: DatasetInfo, name: str) -> Advice:
     """The rows read with the tokenizer of a base. Raises `Problem`."""
-    begun = Recipe(**{**STARTS.get(name, {}), "model": base_name(space, name, folders=True)})
+    begun = Recipe.from_dict({**STARTS.get(name, {}), "model": base_name(space, name, folders=True)})
     model = _known(space, begun.model)
     tokenizer = load_tokenizer(open_tokenizer(space, begun.model), begun.model)
     measured = preview.measure(info, tokenizer, begun)
