@@ -99,6 +99,8 @@ def advise(begun: Recipe, model: Model | None, known: Known) -> Advice:
     """Proposals for training `begun` on these rows. `model` is None where nothing is known of the base: then nothing
     that depends on it is proposed."""
     made = _Made(begun, model)
+    if not known.train_rows:
+        return Advice(begun, begun, (), (("untrained", {"task": begun.task.name}),))
     made.take(*_rank(begun, known))
     made.take(_rate(begun, model))
     if known.lengths:
@@ -227,11 +229,9 @@ def _notes(known: Known) -> list[tuple[str, dict[str, Any]]]:
 
 
 def known_of(seen: dict[str, Any]) -> Known:
-    """Of what a preview says of the training rows (`studio.rendering.preview.view`, `batches`)."""
-    return Known(
-        seen["of"],
-        seen["eval_rows"],
-        [(int(length), int(times)) for length, times in seen["whole"]],
-        seen["measured"] / max(1, seen["of"]),
-        seen["thinking"],
-    )
+    """Of what a preview says of the training rows (`studio.rendering.preview.view`, `batches`). Rows that the task
+    cannot train count as none."""
+    lengths = [(int(length), int(times)) for length, times in seen["whole"]]
+    measured = max(1, seen["measured"])
+    rows = round(seen["of"] * sum(times for _, times in lengths) / measured)
+    return Known(rows, seen["eval_rows"], lengths, seen["measured"] / max(1, seen["of"]), seen["thinking"])

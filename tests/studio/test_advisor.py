@@ -15,7 +15,7 @@ from studio.__main__ import main
 from studio.i18n import LANGUAGES
 from studio.models.find import EMBEDDED_ID, STARTS
 from studio.outlook import advisor
-from studio.outlook.advisor import Known, advise
+from studio.outlook.advisor import Known, advise, known_of
 from studio.tabs.controls import values_of
 from studio.tabs.train_form import NAMES, on_advice
 from studio.widgets.advice_view import advice_view
@@ -101,6 +101,15 @@ def test_few_rows_are_passed_over_more_often_and_said_to_be_few():
     assert 3 < few.values["num_train_epochs"] <= advisor.MOST_EPOCHS and many.values["num_train_epochs"] == 3
     assert [key for key, _ in few.notes] == ["tiny"] and many.notes == ()
     assert [key for key, _ in advise(begun(), None, known(eval_rows=0)).notes] == ["no_validation"]
+
+
+def test_rows_that_the_task_cannot_train_count_as_none():
+    seen = {"whole": [[30, 5], [40, 5]], "measured": 20, "of": 2_000, "eval_rows": 3, "thinking": 0.1}
+    found = known_of(seen)
+    assert (found.train_rows, found.share, found.lengths) == (1_000, 0.01, [(30, 5), (40, 5)])
+    nothing = advise(begun(), None, known_of(seen | {"whole": []}))
+    assert nothing.proposals == () and [key for key, _ in nothing.notes] == ["untrained"]
+    assert advice_view("en", nothing, 0).count("<dt>") == 0
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -352,3 +352,14 @@ def test_a_base_with_the_tokens_of_anothers_template_can_be_given_it(name):
     assert "{% generation %}" in text or "generation" in text
     given = tokenizer(name, text=text)
     assert rendering.encode_row(given, ROWS[0], RECIPE).trained_tokens
+
+
+def test_a_run_begins_with_the_chosen_template_and_its_result_keeps_it(tmp_path):
+    folder = dataset_helpers.base_folder(str(tmp_path / "base"), None)
+    made = rendering.load_tokenizer(folder, kept=chat_form.now(), chat_template="chatml")
+    assert "<|im_start|>" in made.chat_template
+    made.save_pretrained(tmp_path / "result")
+    chat_form.write(tmp_path / "result", made)
+    asked = rendering.load_tokenizer(tmp_path / "result")
+    assert asked.chat_template == made.chat_template
+    assert rendering.prompt_ids(asked, ROWS[0]["messages"][:1]) == rendering.prompt_ids(made, ROWS[0]["messages"][:1])

@@ -40,9 +40,11 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any]) -> None:
         try:
             begun = first_recipe(base_name(shared.space, model, folders))
             base = find_model(shared.space, begun.model, shared.trace_worker, folders)
-            advice = advise(begun, base, known_of(seen))
-            said = advice_view(lang, advice, seen["of"])
-            advised, button = {"model": model, "values": advice.values}, gr.Button(visible=True)
+            known = known_of(seen)
+            advice = advise(begun, base, known)
+            said = advice_view(lang, advice, known.train_rows)
+            if advice.values:
+                advised, button = {"model": model, "values": advice.values}, gr.Button(visible=True)
         except Problem as problem:
             said = problem_html(explain(lang, problem))
         return {right["advice"]: said, right["advised"]: advised, right["advise"]: button}
