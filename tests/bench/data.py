@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import itertools
 import json
 import os
 import pkgutil
@@ -199,24 +198,29 @@ def _seen(cleaning: Any, rows: Any, choice: Any, found: set[int]) -> None:
 def _copied(language: str, chance: random.Random) -> Iterator[tuple[tuple[str, str], bool]]:
     """Questions and answers of words as often as in language (Zipf); a copy stands somewhere behind its row, with some
     words replaced."""
+    import numpy as np
+
     joint = "" if language == "zh" else " "
-    words = _chinese(chance) if language == "zh" else _english(chance)
-    weights = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(words))))
-    kept: list[list[list[str]]] = []
+    words = np.array(_chinese(chance) if language == "zh" else _english(chance), dtype=object)
+    often = np.cumsum(1 / (np.arange(len(words)) + 3))
+    dice, kept = np.random.default_rng(3), []
     for _ in range(COPIED_ROWS):
         is_copy = bool(kept) and chance.random() < COPIED_SHARE
         if is_copy:
-            other = kept[chance.randrange(len(kept))]
-            turns = [
-                [chance.choice(words) if chance.random() < EDITED_SHARE else one for one in turn] for turn in other
-            ]
+            turns = [turn.copy() for turn in kept[chance.randrange(len(kept))]]
+            for turn in turns:
+                is_other = dice.random(len(turn)) < EDITED_SHARE
+                turn[is_other] = dice.integers(len(words), size=int(is_other.sum()))
         else:
-            turns = [chance.choices(words, cum_weights=weights, k=chance.randint(low, most)) for low, most in LENGTHS]
-            if len(kept) < 50_000:
+            turns = [
+                np.searchsorted(often, dice.random(chance.randint(low, most)) * often[-1]) for low, most in LENGTHS
+            ]
+            if len(kept) < MOST_KEPT:
                 kept.append(turns)
-        yield (joint.join(turns[0]), joint.join(turns[1])), is_copy
+        yield (joint.join(words[turns[0]]), joint.join(words[turns[1]])), is_copy
 
 
+MOST_KEPT = 50_000
 LENGTHS = ((8, 40), (20, 120))
 """Words of a question, and of an answer."""
 

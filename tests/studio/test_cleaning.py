@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,9 @@ def test_every_step_and_reason_is_said_in_both_languages():
     reasons = [key.removeprefix("cleaning.reason_") for key in strings("en") if key.startswith("cleaning.reason_")]
     whole = "\n".join(sources)
     for reason in reasons:
-        assert f'"{reason}"' in whole or reason.startswith("short_"), f"{reason} is said of no row"
+        assert f'"{reason}"' in whole or reason.startswith(("short_", "empty_")), f"{reason} is said of no row"
+    said = re.findall(r'\("([a-z_]+)", \{|"([a-z_]+)", "\[[A-Z]+\]"|yield .*, "([a-z_]+)"$', whole, re.MULTILINE)
+    assert len(said) > 15 and {name for names in said for name in names if name} <= {*reasons, "too_long"}
 
 
 def planted(words: list[str], joint: str, chance: random.Random, rows: int) -> tuple[list[dict], dict[int, int]]:

@@ -29,7 +29,7 @@ def _found(row: Row, text_characters: int, answer_characters: int) -> Found | No
         if not characters:
             if part.path[-1] == "content" and _calls(row, part.path):
                 continue  # it calls a tool and says nothing
-            return "nothing_said", {"part": part.role}
+            return f"empty_{part.role}", {}
         limit = text_characters if part.role == TEXT else answer_characters
         if characters < limit and part.path[-1] != "reasoning_content":
             if part.role == TEXT and _TURNS.search(part.text):
