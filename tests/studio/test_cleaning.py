@@ -57,7 +57,8 @@ def test_a_clean_file_raises_no_alarm(sample, store):
 
 
 def test_every_step_and_reason_is_said_in_both_languages():
-    sources = [path.read_text(encoding="utf-8") for path in Path("studio/datasets/cleaning").glob("*.py")]
+    modules = (path.read_text(encoding="utf-8") for path in Path("studio/datasets/cleaning").glob("*.py"))
+    sources = [text for text in modules if "Verdict" in text or "Find" in text]
     for lang in LANGUAGES:
         for step in STEPS.values():
             assert f"cleaning.step_{step.name}" in strings(lang) and f"cleaning.step_{step.name}_help" in strings(lang)
