@@ -71,14 +71,20 @@ class Draft:
         """Add a normalised row with its `row` number, and `file` where there are several; `split` where the file says
         it."""
         content = {key: value for key, value in row.items() if key not in PLACE}
+        self.keep_content(content, row["row"], row.get("file", -1), changed, split)
+
+    def keep_content(
+        self, content: dict[str, Any], row: int, file: int = -1, changed: bool = False, split: str | None = None
+    ) -> None:
+        """The same of what it says, its number, and its file (-1 of one alone)."""
         self.forms["chat" if "messages" in content else form_of(content)] += 1
         stored, canonical = _written(content)
         line = canonical.encode("utf-8")
-        self._hash.update(line + b"\n")
-        self.text_bytes += len(line)
+        self._hash.update(line)
+        self.text_bytes += len(line) - 1
         self._language.see(content)
         try:
-            self._rows.write(row["row"], row.get("file", -1), stored)
+            self._rows.write(row, file, stored)
         except OSError as error:
             raise storage_problem(error, self.folder.parent) or error from error
         self._splits.append(split)
@@ -166,15 +172,20 @@ class Draft:
 
 
 def _written(content: dict[str, Any]) -> tuple[str, str]:
-    """A row's content as JSON: as it is stored, and with sorted keys, which is what the fingerprint covers.
+    """A row's content as JSON: as it is stored, and with sorted keys and a line's end, which is what the fingerprint
+    covers.
 
     Nearly all rows are messages of a role and a content. Of these each text is written once, and not by each of two
     encoders.
     """
     messages = content.get("messages")
-    if len(content) != 1 or not messages or not all(message.keys() == _PLAIN for message in messages):
-        return _AS_IS(content), _SORTED(content)
-    texts = [(encode_basestring(one["role"]), encode_basestring(one["content"])) for one in messages]
-    stored = ", ".join(f'{{"role": {role}, "content": {text}}}' for role, text in texts)
-    canonical = ", ".join(f'{{"content": {text}, "role": {role}}}' for role, text in texts)
-    return f'{{"messages": [{stored}]}}', f'{{"messages": [{canonical}]}}'
+    if len(content) != 1 or not messages:
+        return _AS_IS(content), _SORTED(content) + "\n"
+    stored, canonical = "", ""
+    for one in messages:
+        if one.keys() != _PLAIN:
+            return _AS_IS(content), _SORTED(content) + "\n"
+        role, text = encode_basestring(one["role"]), encode_basestring(one["content"])
+        stored += f', {{"role": {role}, "content": {text}}}'
+        canonical += f', {{"content": {text}, "role": {role}}}'
+    return f'{{"messages": [{stored[2:]}]}}', f'{{"messages": [{canonical[2:]}]}}\n'

@@ -323,7 +323,7 @@ class _Filling:
         except Exception as error:  # a value nobody thought of costs its row, not the file
             self.draft.drop(number, "unread", **self.place, detail=f"{type(error).__name__}: {error}"[:160])
         else:
-            self.draft.keep({**content, "row": number, **self.place}, changed, self.split)
+            self.draft.keep_content(content, number, self.place.get("file", -1), changed, self.split)
             self.shapes[self.shape if self.joins else shape] += 1
         self.draft.leave(unused)
 

@@ -11,6 +11,8 @@ from typing import Any
 Messages = list[dict[str, Any]]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+PLAIN_KEYS = {"role", "content"}
+"""Of a message that is a text and nothing else."""
 OBJECT_ARGUMENTS, TEXT_ARGUMENTS = "object", "text"
 
 
@@ -37,6 +39,8 @@ def written(messages: Messages, way: Writing, parts: bool = False) -> Messages:
 
 
 def _message(message: dict[str, Any], way: Writing, parts: bool) -> dict[str, Any]:
+    if not parts and message.keys() == PLAIN_KEYS:
+        return {"role": message["role"], "content": clean(message["content"])}
     kept = {key: clean(value) for key, value in message.items() if value is not None and key != "trained"}
     if calls := kept.get("tool_calls"):
         kept["tool_calls"] = [_call(call, way) for call in calls]
@@ -70,10 +74,18 @@ def arguments_of(function: dict[str, Any]) -> Any:
     return arguments
 
 
+def _mended(text: str) -> str:
+    try:
+        text.encode()  # several times faster than to look for them
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\ufffd", text)
+    return text
+
+
 def clean(value: Any) -> Any:
     """Without lone surrogates, which no tokenizer and no page takes."""
     if isinstance(value, str):
-        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
+        return value if value.isascii() else _mended(value)
     if isinstance(value, dict):
         return {clean(key): clean(one) for key, one in value.items()}
     return [clean(one) for one in value] if isinstance(value, (list, tuple)) else value

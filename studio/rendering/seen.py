@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from studio.rendering.messages import Messages, arguments_of, clean
+from studio.rendering.messages import PLAIN_KEYS, Messages, arguments_of, clean
 from studio.rendering.templates import Rendered
 
 SHOWN_CHARACTERS = 60
@@ -27,6 +27,8 @@ class Lost:
 def lost(messages: Messages, tools: list[dict[str, Any]] | None, rendered: Rendered) -> Lost | None:
     """The first part of a conversation without which it would teach something else; None when all of them are there."""
     for index, message in enumerate(messages):
+        if _is_there(index, message, rendered):
+            continue
         answers = message["role"] == "assistant"
         text = _written_by(index, rendered) if answers else rendered.text
         _, content = reasoning_and_answer(message)
@@ -43,13 +45,26 @@ def lost(messages: Messages, tools: list[dict[str, Any]] | None, rendered: Rende
     return None
 
 
+def _is_there(index: int, message: dict[str, Any], rendered: Rendered) -> bool:
+    """Whether a message that is a text and nothing else is in the text as it stands; if not it takes a closer look."""
+    if message.keys() != PLAIN_KEYS or message["role"] not in ("user", "assistant"):
+        return False
+    content = message["content"].strip()
+    if message["role"] == "user":
+        return content in rendered.text
+    return "</think>" not in content and any(
+        turn.index == index and rendered.text.find(content, turn.start, turn.end) >= 0 for turn in rendered.turns
+    )
+
+
 def notes(messages: Messages, rendered: Rendered) -> tuple[str, ...]:
     """What is left out of a row that is trained all the same: `reasoning_left_out`, `system_left_out`."""
     found = []
     for index, message in enumerate(messages):
         if message["role"] == "system" and clean(message.get("content") or "").strip() not in rendered.text:
             found.append(SYSTEM)
-        if message["role"] == "assistant" and message.get("trained", True):
+        is_plain = message.keys() == PLAIN_KEYS and "</think>" not in message["content"]
+        if message["role"] == "assistant" and not is_plain and message.get("trained", True):
             thoughts, _ = reasoning_and_answer(message)
             if any(thought not in _written_by(index, rendered) for thought in thoughts):
                 found.append(REASONING)

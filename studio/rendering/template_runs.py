@@ -13,7 +13,7 @@ import jinja2
 
 from estimator.core.problems import Problem
 from studio.protocol import bounds
-from studio.rendering.messages import Messages
+from studio.rendering.messages import PLAIN_KEYS, Messages
 
 Span = tuple[int, int]
 """First character and the one after the last."""
@@ -83,12 +83,18 @@ class TemplateRun:
             with self.bounded():
                 # Arguments cannot replace `strftime_now` (5.23 hands functions over as the text "<function>"), globals
                 # can.
-                library._compile_jinja_template(template).globals["strftime_now"] = self._date
-                texts, spans = library.render_jinja_template(
-                    conversations=many, tools=tools or None, chat_template=template,
-                    return_assistant_tokens_mask=marked, add_generation_prompt=prompt,
-                    **self._tokenizer.special_tokens_map,
-                )  # fmt: skip
+                compiled = library._compile_jinja_template(template)
+                if not isinstance(compiled.globals, dict):
+                    compiled.globals = dict(compiled.globals)  # of a chain of them Jinja makes one for each rendering
+                compiled.globals["strftime_now"] = self._date
+                special = self._tokenizer.special_tokens_map
+                if marked and not tools and not prompt and all(map(_is_plain, many)):
+                    texts, spans = _rendered(compiled, many, special)
+                else:
+                    texts, spans = library.render_jinja_template(
+                        conversations=many, tools=tools or None, chat_template=template,
+                        return_assistant_tokens_mask=marked, add_generation_prompt=prompt, **special,
+                    )  # fmt: skip
         except Problem:
             raise
         except Exception as error:  # a template may divide by zero, recurse for ever, ask for too long a range
@@ -108,6 +114,24 @@ class TemplateRun:
     def _date(self, format: str) -> str:
         self.dates[format] = self.date_as(format)
         return self.dates[format]
+
+
+def _is_plain(messages: Messages) -> bool:
+    return all(message.keys() == PLAIN_KEYS for message in messages)
+
+
+def _rendered(compiled: Any, many: list[Messages], special: dict[str, Any]) -> tuple[list[str], list[list[Span]]]:
+    """What the library's renderer does once it has copied messages into plain ones, which these are: a fifth faster."""
+    from transformers.utils import chat_template_utils as library
+
+    texts, spans = [], []
+    for messages in many:
+        text, places = library._render_with_assistant_indices(
+            compiled, messages=messages, tools=None, documents=None, add_generation_prompt=False, **special
+        )
+        texts.append(text)
+        spans.append(places)
+    return texts, spans
 
 
 def _check(cancelled: Callable[[], bool]) -> None:

@@ -103,6 +103,8 @@ class ChatForm(Examples):
     def _unopened(self, text: str, spans: list[Span]) -> list[Span]:
         """Marked stretches without what the prompt has of them already."""
         opening = self._opening
+        if not opening:
+            return [span for span in spans if span[0] < span[1]]
         return [
             (start + len(opening) * text.startswith(opening, start, end), end) for start, end in spans if start < end
         ]

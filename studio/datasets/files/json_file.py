@@ -9,7 +9,6 @@ from typing import Any, TextIO
 
 from estimator.core.problems import Problem
 from studio.datasets.files.encoding import open_text
-from studio.datasets.files.quick_json import quick
 from studio.datasets.files.tables import rows_of
 from studio.datasets.source import ROW_LIMIT_CHARACTERS, RowError, Source
 from studio.datasets.values import DECODER, Number
@@ -137,8 +136,6 @@ def _is_json_file(line: str, is_last: Callable[[], bool]) -> bool:
 
 
 def _line(source: Source, number: int, line: str) -> Any:
-    if (plain := quick(line)) is not None:
-        return plain
     try:
         return DECODER.decode(line.strip())
     except json.JSONDecodeError as error:
