@@ -45,7 +45,7 @@ def test_another_task_encodes_and_batches_its_own_way(base, tmp_path, monkeypatc
 def test_the_preview_paints_what_the_tasks_own_collator_makes(base, tmp_path, monkeypatch):
     info = DatasetStore(tmp_path / "datasets").add("x", [chat("Hello?", "Yes.")] * 2, eval_share=0)
     tokenizer, recipe = rendering.load_tokenizer(Path(base)), Recipe(model=base, max_length=64)
-    (plain, *_) = painted.shown(info, tokenizer, recipe, 0, 1)
+    (plain, *_) = painted.shown(info, tokenizer, recipe, [0])
     whole = tasks.ROW_TASKS[CAUSAL_LM.name]
 
     def all_ignored(tokenizer):
@@ -56,5 +56,5 @@ def test_the_preview_paints_what_the_tasks_own_collator_makes(base, tmp_path, mo
         return collate
 
     monkeypatch.setitem(tasks.ROW_TASKS, CAUSAL_LM.name, dataclasses.replace(whole, collator=all_ignored))
-    (ignored, *_) = painted.shown(info, tokenizer, recipe, 0, 1)
+    (ignored, *_) = painted.shown(info, tokenizer, recipe, [0])
     assert plain["trained"] > 0 and ignored["trained"] == 0
