@@ -80,8 +80,8 @@ class Draft:
         self.forms["chat" if "messages" in content else form_of(content)] += 1
         stored, canonical = _written(content)
         line = canonical.encode("utf-8")
-        self._hash.update(line)
-        self.text_bytes += len(line) - 1
+        self._hash.update(line + b"\n")
+        self.text_bytes += len(line)
         self._language.see(content)
         try:
             self._rows.write(row, file, stored)
@@ -172,20 +172,19 @@ class Draft:
 
 
 def _written(content: dict[str, Any]) -> tuple[str, str]:
-    """A row's content as JSON: as it is stored, and with sorted keys and a line's end, which is what the fingerprint
-    covers.
+    """A row's content as JSON: as it is stored, and with sorted keys, which is what the fingerprint covers.
 
     Nearly all rows are messages of a role and a content. Of these each text is written once, and not by each of two
     encoders.
     """
     messages = content.get("messages")
     if len(content) != 1 or not messages:
-        return _AS_IS(content), _SORTED(content) + "\n"
+        return _AS_IS(content), _SORTED(content)
     stored, canonical = "", ""
     for one in messages:
         if one.keys() != _PLAIN:
-            return _AS_IS(content), _SORTED(content) + "\n"
+            return _AS_IS(content), _SORTED(content)
         role, text = encode_basestring(one["role"]), encode_basestring(one["content"])
         stored += f', {{"role": {role}, "content": {text}}}'
         canonical += f', {{"content": {text}, "role": {role}}}'
-    return f'{{"messages": [{stored[2:]}]}}', f'{{"messages": [{canonical[2:]}]}}\n'
+    return f'{{"messages": [{stored[2:]}]}}', f'{{"messages": [{canonical[2:]}]}}'

@@ -159,6 +159,7 @@ def quick(file: Path) -> list[dict[str, Any]]:
     """How soon a reading and an encoding that are cancelled have ended, and the first rows of 500 MB are there."""
     ingest, store, problems = (_module(name) for name in ("ingest", "store", "problems"))
     place = store.DatasetStore(Path(tempfile.mkdtemp(dir=file.parent)) / "datasets")
+    some = ingest.run(ingest.ingest(place, _few(file), eval_share=0.0))
     large = file.with_name("large.jsonl")
     _repeat(file, large, READ_BYTES)
     whole = f"{READ_BYTES / 1e6:,.0f} MB of JSON lines"
@@ -175,9 +176,8 @@ def quick(file: Path) -> list[dict[str, Any]]:
         raise AssertionError("read before it was cancelled")
 
     ended.append(cancelled(lambda stop: ingest.run(ingest.ingest(place, large, cancelled=stop))))
-    some = ingest.run(ingest.ingest(place, file, eval_share=0.0))
     rendering, recipe, tokenizer = _module("rendering"), _module("recipe"), _tokenizer()
-    rows = list(some.rows()[:5_000]) * 200
+    rows = some.rows()[:] * 5_000
     wanted = recipe.Recipe(model="lora-studio/tiny-base", max_length=MAX_LENGTH)
     ended.append(cancelled(lambda stop: rendering.encode_rows(rows, tokenizer, wanted, stop)))
     _repeat(file, large, 500_000_000)
