@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -185,7 +186,8 @@ def quick(file: Path) -> list[dict[str, Any]]:
     first = _timed(lambda: looking.look([(large, "rows.jsonl")], place.root, None, None))[0]
     names = (f"{whole}: a cancelled reading has ended after", "  a cancelled encoding of its rows after")
     return [
-        *({"name": name, "value": value, "unit": "s", "target": "<= 1 s"} for name, value in zip(names, ended)),
+        *({"name": name, "value": took, "unit": "s", "target": "<= 1 s"}
+        for name, took in zip(names, ended, strict=True)), 
         {"name": "500 MB of JSON lines: shape and first rows", "value": first[0], "cpu": first[1], "unit": "s",
             "target": "<= 3 s"},
     ]  # fmt: skip
