@@ -221,6 +221,22 @@ def test_a_folder_and_an_archive_are_one_dataset_by_file(bring, store, tmp_path,
     assert {path.name for path in store.root.iterdir()} == {info.id}
 
 
+@pytest.mark.parametrize("pack", ["zip", "folder"])
+def test_what_is_passed_over_is_told_with_its_number(bring, store, tmp_path, pack):
+    members = {"a.jsonl": ROWS, ".hidden.jsonl": ROWS, "venv/b.py": b"x", "__MACOSX/a.jsonl": ROWS}
+    if pack == "zip":
+        info, count = bring("set.zip", made.zipped(members)), 3
+    else:
+        for name, data in members.items():
+            (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name).write_bytes(data)
+        (tmp_path / "set" / "link.jsonl").symlink_to(tmp_path / "set" / "a.jsonl")
+        info, count = run(ingest(store, tmp_path / "set", eval_share=0)), 4
+    (left,) = info.left_files
+    assert left["problem"]["code"] == "dataset.passed_over" and left["problem"]["params"]["count"] == count
+    assert info.kept == 6
+
+
 def test_several_files_are_given_at_once_and_a_missing_one_is_named(store, tmp_path):
     (tmp_path / "a.jsonl").write_bytes(ROWS)
     (tmp_path / "b.csv").write_text("question,answer\nx,y\n")

@@ -87,10 +87,9 @@ def opened(
 def _nothing(found: Opened, paths: Sequence[Given]) -> None:
     """Of what cannot be read the first that is broken says more than that there is a picture beside it."""
     problems = [one["problem"] for one in found.left]
-    problems.sort(
-        key=lambda one: one["code"] in ("dataset.unread_kind", "dataset.about_file", "dataset.nested_archive")
-    )
-    if problems and problems[0]["code"] not in ("dataset.unread_kind", "dataset.about_file"):
+    mere = ("dataset.unread_kind", "dataset.about_file", "dataset.passed_over")
+    problems.sort(key=lambda one: one["code"] in (*mere, "dataset.nested_archive"))
+    if problems and problems[0]["code"] not in mere:
         params = problems[0]["params"]
         if len(paths) == 1 and params.get("file"):  # what is in an archive, with the archive's own name
             params = {**params, "file": f"{safe_name(paths[0].name)}: {params['file']}"}
@@ -109,9 +108,13 @@ def _take_archive(
     head = found_in(first)
     source = Source(path, shown, size, packing=head if head in PACKINGS.values() else None, stop=stop)
     folder.mkdir(parents=True)
+    passed = []
     for member in (yield from unpack(source, folder, _is_wanted)):
-        if not _is_passed_over(member):
+        if _is_passed_over(member):
+            passed.append(member)
+        else:
             found.leave(member, _unread(member))
+    _tell_passed(found, shown, passed)
     before = len(found.sources)
     _take_folder(found, folder, folder, stop, "")
     if len(found.sources) == before and not found.left:
@@ -138,10 +141,11 @@ def _unread(name: str) -> Problem:
 
 def _take_folder(found: Opened, root: Path, folder: Path, stop: Callable[[], None], prefix: str) -> None:
     """All files of a folder and those below it, by name."""
-    files = []
-    for path in _walk(root, folder):
+    files, passed = [], []
+    for path in _walk(root, folder, passed):
         stop()
         files.append(path)
+    _tell_passed(found, safe_name(folder.name), passed)
     if len(files) > FILES:
         raise Problem("dataset.many_files", file=safe_name(folder.name), limit=FILES)
     has_rows = any(format_of(path.name) in ROWS and path.name not in _ABOUT_FILES for path in files)
@@ -162,17 +166,26 @@ def _take_folder(found: Opened, root: Path, folder: Path, stop: Callable[[], Non
                 found.sources.append(source)
 
 
-def _walk(root: Path, folder: Path) -> Iterator[Path]:
-    """Regular files; no links, so that a folder ends where it seems to, and nothing hidden."""
+def _tell_passed(found: Opened, shown: str, passed: list[str]) -> None:
+    """What is hidden, a tool's or a link, in one sentence with its number."""
+    if passed:
+        names = ", ".join(passed[:5])
+        found.leave(shown, Problem("dataset.passed_over", file=shown, count=len(passed), found=names[:200]))
+
+
+def _walk(root: Path, folder: Path, passed: list[str]) -> Iterator[Path]:
+    """Regular files; no links, so that a folder ends where it seems to, and nothing hidden. Those are added to
+    `passed`."""
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
         raise Problem("dataset.unreadable", file=safe_name(folder.name), reason=error.strerror or str(error)) from error
     for path in inside:
         if path.name.startswith(".") or path.name in _PASSED_OVER or path.is_symlink():
+            passed.append(path.relative_to(root).as_posix())
             continue
         if path.is_dir():
-            yield from _walk(root, path)
+            yield from _walk(root, path, passed)
         elif path.is_file():
             yield path
 
