@@ -189,6 +189,15 @@ def test_go_back_is_one_press(handlers, store, info):  # noqa: F811
     assert answer[NAMES.index("dataset")] == info.id
 
 
+def test_what_is_pressed_twice_is_done_once(handlers, store, info):  # noqa: F811
+    twice = SimpleNamespace(_data={"do": "remove", "place": 0, "fields": []})
+    asked, *_ = handlers["press"](request(), twice, info.id)
+    again, *_ = handlers["press"](request(), twice, info.id)
+    assert again == gr.skip()
+    answers = [handlers["act"](request(), asked, info.id, VIEW, *READ)[NAMES.index("dataset")] for _ in range(2)]
+    assert store.get(answers[0]).kept == 59 and answers[1] == gr.skip() and len(store.list()) == 2
+
+
 def test_splits_and_mixes_are_new_datasets(press, store, info):  # noqa: F811
     made = store.get(press("split", {"eval_share": "20", "test_share": "12.5", "seed": "7"}, id=info.id)["dataset"])
     assert (made.train_rows, made.eval_rows, made.test_rows, made.seed) == (42, 12, 6, 7)

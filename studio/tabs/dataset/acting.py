@@ -6,6 +6,7 @@ A new version takes the place of the one shown; the one before stays, and is one
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ from studio.widgets.row_editor import NEW, row_editor, written
 SCRIPT = shipped.script("elements/deed")
 """`js_on_load` of the elements whose forms and buttons are answered here."""
 ELEMENTS = ("trouble", "columns", "desk", "finder", "editor", "rows")
+REMEMBERED = 1_000
 WORK = ("read", "save", "remove", "remove_found", "split", "mix")
 """What takes as long as the dataset is large: under a bar, to be cancelled."""
 Answer = dict[Any, Any]
@@ -44,13 +46,17 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
     """All of it."""
     asked = gr.State(None)
     busy, progress, timer = right["busy"], right["progress"], right["timer"]
-    acts = Acts(shared, left, right, taking)
+    acts, turns, working = Acts(shared, left, right, taking), itertools.count(1), set[str | None]()
+    done: dict[str | None, int] = {}
+    """Of each session the number of what was last done: pressed twice, it is done once."""
 
     def press(request: gr.Request, event: gr.EventData, id: str | None) -> dict[Any, Any]:
         """What was pressed, and a bar over what takes long."""
-        wanted = told(event)
+        wanted = {**told(event), "turn": next(turns)}
         if wanted.get("do") not in WORK:
             return {asked: wanted}
+        if taking.readings.is_at_work(request.session_hash):
+            return {busy: gr.skip()}
         info = info_of(shared, id)
         taking.readings.begin(request.session_hash, info.name if info else "-")
         bar = taking.readings.html(request.session_hash, language(request))
@@ -59,17 +65,26 @@ def wire(shared: Shared, left: dict[str, Any], right: dict[str, Any], taking: Ta
     def act(request: gr.Request, wanted: Any, id: str | None, view: Any, model: Any, *how: Any) -> dict[Any, Any]:
         """The answer of one of the deeds; a problem is said in place of it."""
         said = wanted if isinstance(wanted, dict) else {}
-        deed = acts.deeds.get(str(said.get("do")))
-        if deed is None:
+        deed, session = acts.deeds.get(str(said.get("do"))), request.session_hash
+        if deed is None or done.get(session) == said["turn"]:
             return {right["editor"]: gr.skip()}
+        done[session] = said["turn"]
+        while len(done) > REMEMBERED:
+            del done[next(iter(done))]
+        if said["do"] in WORK:
+            working.add(session)
         try:
             return deed(request, said, id, view, (model, dict(zip(READ_BY, how, strict=True))))
         except Problem as problem:
             lang = language(request)
             sentence = problem_text(lang, problem)
             return {right["trouble"]: trouble_html(lang, sentence, kept=said.get("do") in WORK)}
+        finally:
+            working.discard(session)
 
     def over(request: gr.Request) -> dict[Any, Any]:
+        if request.session_hash in working:
+            return {busy: gr.skip()}
         taking.readings.end(request.session_hash)
         return {busy: gr.Column(visible=False), progress: "", timer: gr.Timer(active=False)}
 
