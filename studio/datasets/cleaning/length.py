@@ -40,15 +40,15 @@ def judge_documents(row: Row, asked: Asked) -> Verdict | None:
     if form_of(row) != "text":
         return None
     text, limit = row["text"], asked.options["length"]
-    count = asked.tokens.of_text if asked.tokens else len
-    if (length := count(text)) <= limit:
+    count = asked.tokens.of_text if asked.tokens else None
+    if (length := count(text) if count else len(text)) <= limit:
         return None
     reason = "long_in_tokens" if asked.tokens else "long_in_characters"
     found = [(reason, {"length": length, "limit": limit})]
     if asked.action == "warn":
         return Verdict(found)
     overlap = min(asked.options["overlap"], limit // 2)
-    made = pieces(text, limit, overlap, asked.tokens and asked.tokens.of_text, is_code(text, asked.file_of(row)))
+    made = pieces(text, limit, overlap, count, is_code(text, asked.file_of(row)))
     return Verdict(found, tuple({**row, "text": one.strip("\n")} for one in made if one.strip()))
 
 
