@@ -27,6 +27,8 @@ STUDIO = Path(__file__).parents[2] / "studio"
 MAY_BEGIN = {
     "__main__.py",
     "datasets/command.py",
+    "outlook/command.py",
+    "datasets/clean_command.py",
     "get/command.py",
     *(f"workers/{name}.py" for name in ("chat", "data", "read", "trace", "train")),
 }
