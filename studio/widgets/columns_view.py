@@ -25,7 +25,7 @@ def columns_view(lang: str, seen: dict[str, Any], of: str, chosen: str, told: di
     buttons = button("read", t(lang, "rows.read_again"), primary=True, of=of)
     buttons += button("close_columns", t(lang, "rows.close"))
     return (
-        f'<section class="ls-panel ls-columns"><h3>{title}</h3><p class="ls-note">{note}</p>{why}'
+        f'<section class="ls-panel ls-columns"><h2>{title}</h2><p class="ls-note">{note}</p>{why}'
         f'<form data-examples="{escape(json.dumps(examples))}">{_shape(lang, seen, of, chosen)}'
         f"{_parts(lang, seen, told, examples)}{_words(lang, seen, told)}"
         f'<p class="ls-actions">{buttons}</p></form>{_all(lang, seen)}</section>'

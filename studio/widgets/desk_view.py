@@ -87,8 +87,8 @@ def _versions(lang: str, info: DatasetInfo, versions: Sequence[DatasetInfo]) -> 
         _version(lang, len(versions) - n, one, by_id.get(one.parent), one.id == info.id)
         for n, one in enumerate(versions[:SHOWN_VERSIONS])
     )
-    keys = ("version", "when", "what", "kept_rows", "splits", "")
-    heads = "".join(f'<th scope="col">{escape(t(lang, f"rows.{key}")) if key else ""}</th>' for key in keys)
+    keys = ("version", "when", "what", "kept_rows", "splits")
+    heads = "".join(f'<th scope="col">{escape(t(lang, f"rows.{key}"))}</th>' for key in keys) + "<td></td>"
     note = escape(t(lang, "rows.versions_note"))
     return (
         f'<p class="ls-note">{note}</p><div class="ls-scroll"><table class="ls-versions"><thead>'
