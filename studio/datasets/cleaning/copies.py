@@ -29,8 +29,10 @@ _ROLES = (PROMPT, ANSWER, REJECTED, TEXT, TOKENS, CALL)
 _SUBJECT_CHARACTERS = 2_000
 """Of longer rows a name or a number that differs is an edit."""
 _REWORDED = 0.1
-"""Asked more of two questions with the very same answer: asked in other words they are no copies, many datasets are
-made so."""
+"""Asked more of two questions with the very same short answer: asked in other words they are no copies, many datasets
+are made so. Of a longer answer it is the answer that would be trained twice."""
+_SHORT_ANSWER_BYTES = 100
+"""In UTF-8, where a Chinese character has three: it says as much as some letters."""
 _ONE_PART = 0.2
 """Asked less of one part than of the whole: a few edits may all fall into one."""
 _FEWEST_OF_QUESTION = 8
@@ -103,6 +105,7 @@ def similarity(first: _Read, second: _Read, least: float) -> float:
             return 0.0
     whole = _jaccard(first.whole, second.whole)
     is_same_answer = ANSWER in first.said and first.said[ANSWER] == second.said[ANSWER]
+    is_same_answer = is_same_answer and len(first.said[ANSWER].encode("utf-8", "replace")) < _SHORT_ANSWER_BYTES
     for role, text in first.said.items():
         if whole < least:
             return 0.0
