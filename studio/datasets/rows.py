@@ -132,7 +132,7 @@ class Rows(Sequence[Row]):
         if not isinstance(self._source, _Arrow):
             return [[path.stat().st_size, path.stat().st_mtime_ns] for path in self._source.files]
         keys, splits = self.places()
-        return [hashlib.sha256(np.ascontiguousarray(one)).hexdigest() for one in (keys, splits)]
+        return [hashlib.sha256(np.ascontiguousarray(one).data).hexdigest() for one in (keys, splits)]
 
     def splits(self) -> np.ndarray:
         """int8, the place in `SPLITS` of each row of the folder."""

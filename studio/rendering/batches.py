@@ -226,12 +226,12 @@ class _Talks:
         return np.array(found, bool)
 
     def _notes(self, text: int, messages: list[Row], rendered: Rendered, labels: np.ndarray) -> tuple[str, ...]:
-        only_read = ()
+        only_read: tuple[str, ...] = ()
         if len(trains := self.trains[text]) < len(rendered.turns) and len(trains) < len(
             wanted_turns(messages, rendered)
         ):
             only_read = (seen.READ,)
-        unknown = ()
+        unknown: tuple[str, ...] = ()
         if self.ending.has_unknown:
             unknown = unknown_in(self.tokenizer, rendered.text, labels[labels != IGNORED])
         return (*seen.notes(messages, rendered), *only_read, *unknown)
