@@ -99,7 +99,7 @@ class TemplateRun:
             raise
         except Exception as error:  # a template may divide by zero, recurse for ever, ask for too long a range
             raise Refused(words_of(error)) from error
-        return [(text, [tuple(span) for span in spans[at]] if marked else None) for at, text in enumerate(texts)]
+        return [(text, [(start, end) for start, end in spans[at]] if marked else None) for at, text in enumerate(texts)]
 
     def bounded(self) -> Any:
         """For whatever runs the template. Raises `Problem` `base.template_slow` or `base.template_large`."""

@@ -141,7 +141,8 @@ def _unread(name: str) -> Problem:
 
 def _take_folder(found: Opened, root: Path, folder: Path, stop: Callable[[], None], prefix: str) -> None:
     """All files of a folder and those below it, by name."""
-    files, passed = [], []
+    files: list[Path] = []
+    passed: list[Any] = []
     for path in _walk(root, folder, passed):
         stop()
         files.append(path)
