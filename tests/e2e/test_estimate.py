@@ -51,7 +51,7 @@ def test_a_beginner_sees_six_controls(page):
         "Batch size",
         "Sequence length",
     ]
-    expect(page.locator("#estimate-advanced > button")).to_contain_text("Advanced (55)")
+    expect(page.locator("#estimate-advanced > button")).to_contain_text("Advanced (56)")
 
 
 def test_the_bars_are_a_choice_for_the_keyboard_too(page):

@@ -249,6 +249,8 @@ WRITTEN_BY = sorted((Path(__file__).parent / "runs_of").iterdir())
 """Records as released versions wrote them, by version: 0.1.0 before there was a number."""
 ADDED = {"kind": "train", "place": "here"}
 """Fields that later versions of `run.json` have, and what they mean where they are not said."""
+ADDED_TO_RECIPES = {"chat_template": "own"}
+"""The same of `recipe.json`."""
 
 
 @pytest.mark.parametrize("written", WRITTEN_BY, ids=lambda folder: folder.name)
@@ -258,7 +260,8 @@ def test_records_of_a_released_version_are_read_whole_and_stay_readable(written)
         (run.path / name).write_bytes((written / name).read_bytes())
     of_info, of_recipe = (json.loads((written / name).read_text()) for name in ("run.json", "recipe.json"))
     facts = run.facts()
-    assert not facts.faults and asdict(facts.info) == ADDED | of_info and facts.recipe.to_dict() == of_recipe
+    assert not facts.faults and asdict(facts.info) == ADDED | of_info
+    assert facts.recipe.to_dict() == ADDED_TO_RECIPES | of_recipe
     assert Supervisor(Space.default()).get("run").resumable
     run.add_learned({"verdict": "other"})
     run.write_start(run.info(), run.recipe())
@@ -268,7 +271,11 @@ def test_records_of_a_released_version_are_read_whole_and_stay_readable(written)
         **of_info,
         "learned": {"verdict": "other"},
     }
-    assert json.loads((run.path / "recipe.json").read_text()) == {"format": 1, **of_recipe}
+    assert json.loads((run.path / "recipe.json").read_text()) == {
+        "format": 1,
+        **ADDED_TO_RECIPES,
+        **of_recipe,
+    }
 
 
 @pytest.mark.parametrize("number", [2, 10**400, 0, -1, True, 1.0, "1", None, [1]], ids=lambda value: str(value)[:9])
