@@ -56,7 +56,7 @@ def problem_text(lang: str, problem: Problem) -> str:
 
 def recognised_text(lang: str, info: DatasetInfo) -> str:
     """What the file was: shape, language, format with its encoding where that is not plain UTF-8."""
-    told = info.file_counts[0]["name"] if info.origin and info.file_counts else info.file_name
+    told = info.file_counts[0]["name"] if info.file_counts else info.file_name
     file_format = Path(told).suffix.lstrip(".").upper() or "-"
     if info.files:
         file_format = t(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from studio.__main__ import main
 from studio.datasets.store import DatasetStore
+from studio.datasets.words import recognised_text
 from studio.space import Space
 
 CASES = Path(__file__).parent / "cases"
@@ -51,6 +52,7 @@ def test_rows_are_built_as_the_user_maps_and_splits_them(home, tmp_path, capsys)
     assert info.id == told["id"] and info.name == "mine" and info.unused == {"note": 20}
     assert (info.train_rows, info.eval_rows, info.test_rows) == (14, 4, 2)
     assert info.rows()[0]["messages"][0]["content"] == "q0"
+    assert recognised_text("en", info).endswith("CSV"), "the name that it was given is no file's"
 
 
 def test_several_files_are_built_as_one_dataset(home, tmp_path, capsys):
