@@ -23,7 +23,7 @@ from studio.i18n import marker
 from studio.models.find import STARTS
 from studio.tabs.controls import BOXES, base_choices, control, read, recipe_from, values_of
 from studio.tabs.parameters import ADVANCED, BASIC, FIRST, GROUPS, INFOS
-from studio.tabs.turns import NEWEST
+from studio.tabs.turns import NEWEST, number_of
 
 START = {"model": "meta-llama/Llama-3.1-8B", "gpu": "GeForce RTX 4090", "max_length": 2048}
 """What the page opens with where it is not the recipe's default."""
@@ -155,7 +155,8 @@ def moved(kept: dict[str, Any], before: dict[str, Any], number: Any, basic: tupl
     """What a hand has set since a request with this `number`, which found `before` and `basic`: of two that set a field
     the last counts."""
     newest = kept.get(NEWEST)
-    later = newest.said if newest and newest.number > int(number or newest.number) else basic
+    sent = number_of(number)
+    later = newest.said if newest and sent is not None and newest.number > sent else basic
     slid = {name: new for name, old, new in zip(BASIC, basic, later, strict=True) if new != old}
     return slid | {
         name: kept[name] for name in ("model", "gpu", *ADVANCED) if name in kept and kept[name] != before.get(name)

@@ -14,13 +14,13 @@ from estimator.core.problems import Problem
 from estimator.estimates import estimate as estimating
 from estimator.recipe.recipe import Recipe
 from studio.space import Space
-from studio.tabs import estimate
+from studio.tabs import estimate, turns
 from studio.tabs.controls import values_of
 from studio.tabs.estimate_form import held_for
 from studio.tabs.panels import ANSWERS, intents
 from studio.tabs.parameters import BASIC
+from studio.tabs.turns import MOST_WAITING, PICTURED, answered, arrive, is_overtaken, wait_for_picture
 from studio.tabs.turns import PANELS as OPEN_PANELS
-from studio.tabs.turns import PICTURED, answered, arrive, is_overtaken, wait_for_picture
 from studio.web import app
 from tests.studio.requests import HERE
 
@@ -73,8 +73,10 @@ def test_whoever_comes_last_shows_the_newest_and_whoever_was_overtaken_nothing()
 
 def test_what_belongs_to_a_picture_waits_until_it_is_answered_and_no_longer_than_it_may():
     kept: dict = {}
-    for nothing in ("0", "", None):
+    for nothing in ("0", "", None, "9" * 5000, "²", "-1"):
         wait_for_picture(kept, nothing, seconds=0)
+        answered(kept, nothing)
+    assert arrive({}, "9" * 5000, ()).number == 0
     waiting = threading.Thread(target=wait_for_picture, args=(kept, "3"))
     waiting.start()
     answered(kept, "2")
@@ -85,6 +87,24 @@ def test_what_belongs_to_a_picture_waits_until_it_is_answered_and_no_longer_than
     waiting.join(5)
     assert not waiting.is_alive()
     wait_for_picture(kept, "4", seconds=0)
+
+
+def test_numbers_that_never_come_hold_few_threads():
+    held = [threading.Thread(target=wait_for_picture, args=({}, "9" * 12, 20.0)) for _ in range(MOST_WAITING)]
+    kept: dict = {}
+    held += [threading.Thread(target=wait_for_picture, args=(kept, "7", 20.0))]  # one too many: it goes on at once
+    for thread in held[:-1]:
+        thread.start()
+    while turns._waiting.acquire(blocking=False):  # until all of them wait
+        turns._waiting.release()
+    held[-1].start()
+    held[-1].join(10)
+    assert not held[-1].is_alive() and all(thread.is_alive() for thread in held[:-1])
+    for thread in held[:-1]:
+        answered(thread._args[0], "9" * 12)
+        thread.join(10)
+    assert turns._waiting.acquire(blocking=False) and MOST_WAITING < app.THREADS
+    turns._waiting.release()
 
 
 def test_panels_come_with_what_was_kept_for_them_and_what_is_wrong_in_a_field_is_said(built, handlers):
