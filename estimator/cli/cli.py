@@ -174,6 +174,7 @@ def add_language(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: dict[str, Any]) -> int:
+    own_cards_of(options)  # what is wrong in one is said before anything is printed
     with asked(options) as (recipe, model, gpu, loop):
         if options["check"] and not gpu:
             raise Problem("recipe.missing", field="gpu", allowed="the name of an accelerator, for --check")

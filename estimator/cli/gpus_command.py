@@ -184,7 +184,8 @@ def _lines(
             said = say("cli.rows_dropped", told=said, dropped=f"{told['dropped_rows']:,}")
         yield f"  {padded(word(way), 11)} {said}"
     fitting = [one for one in kept if one.devices]
-    shown = kept if options["all"] else fitting[:SHOWN]
+    own = {card.gpu.name for card in own_cards_of(options)}
+    shown = kept if options["all"] else [one for at, one in enumerate(fitting) if at < SHOWN or one.gpu.name in own]
     if shown and shown[0].course:
         yield f"  {shown[0].course}"
     head = ("card", "fits", "room", "tokens_s", "hours", "run_usd" if data else "usd_tokens", "offer", "to_buy")

@@ -25,7 +25,7 @@ from studio.datasets.hub.bring import bring
 from studio.datasets.hub.given import CHOICES, given, references
 from studio.datasets.hub.reference import HUBS, Reference
 from studio.datasets.ingest import EVAL_SHARE_LIMITS, ingest, run
-from studio.datasets.store import DatasetInfo, DatasetStore
+from studio.datasets.store import IS_ID, DatasetInfo, DatasetStore
 from studio.datasets.words import (
     files_text,
     left_text,
@@ -144,7 +144,13 @@ def _add_splits(command: argparse.ArgumentParser) -> None:
 
 
 def _answer(options: argparse.Namespace, files: list[str]) -> dict[str, Any]:
-    """A dataset's counts, reasons and unused columns, or its problem; `text` says it."""
+    """A dataset's counts, reasons and unused columns, or its problem; `text` says it. What is no file but the id of a
+    stored one is that."""
+    if not options.build and IS_ID.fullmatch(files[0]) and not Path(files[0]).exists():
+        try:
+            return _told(options, DatasetStore(_space(options).datasets).get(files[0]))
+        except Problem as problem:
+            return {"file": files[0], "problem": problem.to_dict(), "text": problem_text(options.lang, problem)}
     with _store(options) as store:
         try:
             mapping = dict(map(_column, options.columns))

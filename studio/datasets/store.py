@@ -48,7 +48,7 @@ from studio.datasets.shapes.formats import SHAPES
 from studio.disk.records import checked_fields, read_record
 from studio.disk.storage import storage_problems
 
-_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+IS_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class DatasetStore:
 
     def _all(self) -> Iterator[DatasetInfo | Problem]:
         for folder in self.root.iterdir() if self.root.is_dir() else ():
-            if _ID.fullmatch(folder.name):
+            if IS_ID.fullmatch(folder.name):
                 try:
                     yield _read(folder)
                 except Problem as problem:
@@ -258,7 +258,7 @@ class DatasetStore:
 
     def _folder(self, parent: Path, name: str, id: str) -> Path:
         """A folder named by an id from a page: nothing but our own pattern reaches the file system."""
-        if not isinstance(id, str) or not _ID.fullmatch(id):
+        if not isinstance(id, str) or not IS_ID.fullmatch(id):
             raise Problem("dataset.gone", id=str(id)[:80])
         return parent / name
 

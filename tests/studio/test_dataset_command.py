@@ -52,6 +52,8 @@ def test_rows_are_built_as_the_user_maps_and_splits_them(home, tmp_path, capsys)
     assert info.id == told["id"] and info.name == "mine" and info.unused == {"note": 20}
     assert (info.train_rows, info.eval_rows, info.test_rows) == (14, 4, 2)
     assert info.rows()[0]["messages"][0]["content"] == "q0"
+    assert main(["dataset", "show", info.id, "--rows", "2"]) == 0 and "q1" in capsys.readouterr().out
+    assert main(["dataset", "check", info.id]) == 0 and main(["dataset", "show", "20200101-000000-abcdef"]) == 2
     assert recognised_text("en", info).endswith("CSV"), "the name that it was given is no file's"
 
 

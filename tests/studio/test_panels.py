@@ -452,6 +452,10 @@ def test_a_card_of_ones_own_goes_along_into_the_command_python_and_the_address(c
     assert json.loads(capsys.readouterr().out)["gpus"][0]["cost"] == json.loads(json.dumps(expected))
     assert expected["purchase_usd"] == 900 and expected["rents"][0]["usd_per_hour"] == 0.125
     exec(python, {})
+    words = ["--model", what.recipe.model, "--rows", "1000", "--sort", "cost"]
+    capsys.readouterr()
+    assert gpus_command.main([*words, "--own-card", "Slow one, memory_gib=24"]) == 0
+    assert "Slow one" in capsys.readouterr().out, "shown wherever it stands"
     words = ["--model", what.recipe.model, "--rows", "1000", "--compare", "RTX 4090"]
     assert gpus_command.main([*words, "--own-card", "RTX 4090, usd_per_hour=0.125"]) == 0
     out = capsys.readouterr().out
