@@ -77,7 +77,7 @@ def _guarded(handler: Handler) -> Callable[[argparse.Namespace], int]:
         except Problem as problem:
             if options.json:
                 print(json.dumps({"problem": problem.to_dict()}, ensure_ascii=False, indent=2))
-            print(f"lora-studio: {problem_text(options.lang, problem)}", file=sys.stderr)
+            print(f"lora-studio: {problem_text(options.lang, problem, here=True)}", file=sys.stderr)
             return 2
         print(json.dumps(told, ensure_ascii=False, indent=2) if options.json else text)
         return 0

@@ -46,8 +46,6 @@ from studio.space import Space
 
 SHOWN_DROPPED = 20
 SHOWN_ROWS = 5
-SAID_HERE = ("dataset.unreadable", "dataset.broken_json")
-"""What has another remedy where the file lies on this machine and is not uploaded."""
 TOLD = (
     "read", "shape", "language", "encoding", "kept", "dropped", "changed", "reasons", "shapes", "forms", "tasks",
     "other_shapes", "columns", "unused", "fingerprint", "origin",
@@ -150,7 +148,7 @@ def _answer(options: argparse.Namespace, files: list[str]) -> dict[str, Any]:
         try:
             return _told(options, DatasetStore(_space(options).datasets).get(files[0]))
         except Problem as problem:
-            return {"file": files[0], "problem": problem.to_dict(), "text": problem_text(options.lang, problem)}
+            return {"file": files[0], "problem": problem.to_dict(), "text": problem_text(options.lang, problem, True)}
     with _store(options) as store:
         try:
             mapping = dict(map(_column, options.columns))
@@ -165,8 +163,8 @@ def _answer(options: argparse.Namespace, files: list[str]) -> dict[str, Any]:
             about["fetch"] = functools.partial(_bring, _space(options).cache)
             info = run(ingest(store, brought.given, shape=options.shape, mapping=mapping, **about, **how))
         except Problem as problem:
-            here = Problem(f"{problem.code}_here", **problem.params) if problem.code in SAID_HERE else problem
-            return {"file": Path(files[0]).name, "problem": problem.to_dict(), "text": problem_text(options.lang, here)}
+            text = problem_text(options.lang, problem, here=True)
+            return {"file": Path(files[0]).name, "problem": problem.to_dict(), "text": text}
         return _told(options, info)
 
 

@@ -39,8 +39,14 @@ def reason_text(lang: str, dropped: dict[str, Any]) -> str:
     return t(lang, key, **params) if key else str(dropped["reason"])  # another version's
 
 
-def problem_text(lang: str, problem: Problem) -> str:
-    """A `Problem` of an upload; where it stems from one row's reason, that is said too."""
+SAID_HERE = ("dataset.unreadable", "dataset.broken_json", "dataset.gone")
+"""What has another remedy at the command line: the file lies on this machine, and nobody chose from a list."""
+
+
+def problem_text(lang: str, problem: Problem, here: bool = False) -> str:
+    """A `Problem` of an upload, or `here` of a command; where it stems from one row's reason, that is said too."""
+    if here and problem.code in SAID_HERE:
+        problem = Problem(f"{problem.code}_here", **problem.params)
     if problem.params.get("shape") in SHAPES:
         shape = t(lang, f"dataset.shape_{problem.params['shape']}")
         sentence = explain(lang, Problem(problem.code, **{**problem.params, "shape": shape}))

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     try:
         info, advice = _advised(options)
     except Problem as problem:
-        print(f"lora-studio: {problem_text(options.lang, problem)}", file=sys.stderr)
+        print(f"lora-studio: {problem_text(options.lang, problem, here=True)}", file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps({"dataset": info.name, **advice.to_dict()}, ensure_ascii=False, indent=2))

@@ -54,6 +54,9 @@ def test_rows_are_built_as_the_user_maps_and_splits_them(home, tmp_path, capsys)
     assert info.rows()[0]["messages"][0]["content"] == "q0"
     assert main(["dataset", "show", info.id, "--rows", "2"]) == 0 and "q1" in capsys.readouterr().out
     assert main(["dataset", "check", info.id]) == 0 and main(["dataset", "show", "20200101-000000-abcdef"]) == 2
+    for unknown in (["card", "nothing"], ["advise", "nothing"], ["mix", "nothing=1", "--name", "m"]):
+        capsys.readouterr()
+        assert main(["dataset", *unknown]) == 2 and "No stored dataset has the id nothing" in capsys.readouterr().err
     assert recognised_text("en", info).endswith("CSV"), "the name that it was given is no file's"
 
 
